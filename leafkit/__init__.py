@@ -1,0 +1,39 @@
+"""Distil an embedding model into a small student of the same vector space, and search with it.
+
+Every name below is loaded when first used, so that ``import leafkit`` is instant and needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from leafkit.version import __version__ as __version__
+
+_HOMES = {
+    "LeafkitError": "leafkit.errors",
+    "QueryEncoder": "leafkit.query",
+    "Searcher": "leafkit.search",
+    "Space": "leafkit.space",
+    "build_index": "leafkit.index.build",
+    "distill": "leafkit.training.distill",
+    "embed": "leafkit.vectors.embed",
+    "evaluate": "leafkit.eval.evaluate",
+    "export": "leafkit.export.student",
+    "info": "leafkit.describe",
+    "open_teacher": "leafkit.teachers.open",
+    "read_texts": "leafkit.texts.read",
+    "update_index": "leafkit.index.update",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'leafkit' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

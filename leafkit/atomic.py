@@ -1,0 +1,109 @@
+"""Files and folders that appear whole or not at all: written beside, flushed, then renamed into place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from leafkit.errors import OutputError
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn a full disk or a refused write below ``path`` into an `OutputError` that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutputError(
+                f"the disk is full: {path} was not written; free some space and run the same command again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place") from error
+        raise
+
+
+def flush(path: Path) -> None:
+    """Have the file or folder at ``path`` reach the disk before anything later does."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: Path, content: bytes | str) -> None:
+    """Replace the file at ``path`` by ``content`` in one step; the old file survives any failure."""
+    data = content.encode() if isinstance(content, str) else content
+    with disk_errors(path):
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        flush(path.parent)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Replace the file at ``path`` by ``content`` as readable JSON in one step."""
+    write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
+    """A folder to fill, which becomes ``path`` when the block ends well and is removed when it does not.
+
+    Nothing that exists is ever mixed with: ``path`` must be absent or empty, or, with ``overwrite``, hold
+    the file ``marker``, which shows that leafkit wrote it. Raises `OutputError` otherwise.
+    """
+    check_free(path, marker=marker, overwrite=overwrite)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
+        try:
+            os.chmod(partial, 0o755)
+            yield partial
+            for entry in sorted(partial.rglob("*")):
+                flush(entry)
+            _swap(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+def check_free(path: Path, *, marker: str, overwrite: bool = False) -> None:
+    """Raise `OutputError` unless `new_folder` may write to ``path``; costly work asks this first."""
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if not path.exists():
+        return
+    if not (path / marker).is_file():
+        raise OutputError(
+            f"{path} already holds something that is not leafkit's (no {marker} in it); choose another output"
+        )
+    if not overwrite:
+        raise OutputError(f"{path} already exists; choose another output or add --overwrite to replace it")
+
+
+def _swap(new: Path, path: Path) -> None:
+    if path.exists() and any(path.iterdir()):
+        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old-"))
+        os.rename(path, old)
+        os.rename(new, path)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.rename(new, path)
+    flush(path.parent)

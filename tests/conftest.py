@@ -1,0 +1,100 @@
+"""What every test has: no network, one thread, and tiny real models built on the spot."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+WORDS = (
+    "a the of to in list show print copy move remove delete create file folder disk network image text search "
+    "replace sort count compress extract archive convert video audio user group process kill start stop status "
+    "server client package install update python git commit branch merge history key password encrypt sign"
+).split()
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep every test's teacher vectors away from the user's."""
+    monkeypatch.setenv("LEAFKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the checkout; skips where a clone has none."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no real data at {SHARED / 'data'}: this clone stands alone")
+    return SHARED / "data"
+
+
+def make_model(folder: Path, *, width: int, layers: int, seed: int, prompts: dict[str, str] | None = None) -> Path:
+    """A real sentence-transformers folder: a random BERT of ``layers`` x ``width``, mean pooling, unit norm."""
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    torch.manual_seed(seed)
+    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
+    vocabulary += [v for v in (*letters, *(f"##{c}" for c in letters), *"0123456789.,:?!-") if v not in vocabulary]
+    tokenizer = Tokenizer(models.WordPiece({v: i for i, v in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    raw = folder.with_name(folder.name + "-transformer")
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=64,
+    ).save_pretrained(raw)
+    config = BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=2 * width,
+        max_position_embeddings=64,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(raw)
+    modules = [Transformer(str(raw), max_seq_length=64), Pooling(width, "mean"), Normalize()]
+    SentenceTransformer(modules=modules, prompts=prompts or {}, device="cpu").save_pretrained(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 4-layer, 32-wide teacher with a query prompt, unit-norm."""
+    folder = tmp_path_factory.mktemp("teacher") / "tiny-teacher"
+    return make_model(folder, width=32, layers=4, seed=1, prompts={"query": "search: ", "document": ""})
+
+
+@pytest.fixture(scope="session")
+def other_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another teacher of the same shape: its space must never be taken for the first one's."""
+    folder = tmp_path_factory.mktemp("teacher") / "other-teacher"
+    return make_model(folder, width=32, layers=4, seed=2, prompts={"query": "search: ", "document": ""})
+
+
+@pytest.fixture(scope="session")
+def sentences() -> list[str]:
+    """Two hundred different short texts made of the tiny models' own words."""
+    import random
+
+    draw = random.Random(0)
+    return [" ".join(draw.choices(WORDS, k=draw.randint(3, 12))) + f" {i}" for i in range(200)]
