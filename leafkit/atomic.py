@@ -49,8 +49,8 @@ def write_file(path: Path, content: bytes | str) -> None:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
@@ -74,7 +74,7 @@ def new_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterator[
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
         try:
-            os.chmod(partial, 0o755)
+            partial.chmod(0o755)
             yield partial
             for entry in sorted(partial.rglob("*")):
                 flush(entry)
@@ -101,9 +101,9 @@ def check_free(path: Path, *, marker: str, overwrite: bool = False) -> None:
 def _swap(new: Path, path: Path) -> None:
     if path.exists() and any(path.iterdir()):
         old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old-"))
-        os.rename(path, old)
-        os.rename(new, path)
+        path.rename(old)
+        new.rename(path)
         shutil.rmtree(old, ignore_errors=True)
     else:
-        os.rename(new, path)
+        new.rename(path)
     flush(path.parent)

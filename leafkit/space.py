@@ -88,4 +88,4 @@ def describe(space: Space) -> str:
     prompts = [f"{role} prompt {space.prompt(role)!r}" for role in ("query", "document") if space.prompt(role)]
     parts = [f"{space.dim}-d", space.pooling, "unit-norm" if space.normalised else "not normalised"]
     rotation = [f"rotation {space.rotation}"] if space.rotation else []
-    return f"{space.id} ({space.teacher}, {', '.join(parts + [f'length {length}'] + prompts + rotation)})"
+    return f"{space.id} ({space.teacher}, {', '.join([*parts, f'length {length}', *prompts, *rotation])})"

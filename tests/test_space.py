@@ -1,0 +1,75 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leafkit.errors import DamageError, SpaceError
+from leafkit.space import Space, describe, require_same
+
+SPACE = Space(
+    teacher="mini",
+    weights="sha256:00",
+    dim=384,
+    normalised=True,
+    pooling="mean",
+    max_length=256,
+    query_prompt="query: ",
+)
+
+OTHER_VALUES = {
+    "weights": "sha256:01",
+    "dim": 768,
+    "normalised": False,
+    "pooling": "cls",
+    "max_length": 512,
+    "query_prompt": "",
+    "document_prompt": "passage: ",
+    "rotation": "pca:12",
+}
+
+
+def test_the_name_of_a_teacher_is_not_its_identity():
+    renamed = dataclasses.replace(SPACE, teacher="/somewhere/else")
+    assert renamed.id == SPACE.id
+    require_same(SPACE, renamed, wanted_by="index", got_from="student")
+
+
+@pytest.mark.parametrize(("field", "value"), OTHER_VALUES.items())
+def test_every_other_field_makes_another_space(field, value):
+    other = dataclasses.replace(SPACE, **{field: value})
+    assert other.id != SPACE.id
+    assert SPACE.difference(other) == field
+    with pytest.raises(SpaceError, match=field) as caught:
+        require_same(SPACE, other, wanted_by="the index a", got_from="the student b")
+    assert describe(SPACE) in str(caught.value)
+    assert describe(other) in str(caught.value)
+
+
+def test_all_fields_but_the_name_are_covered_above():
+    assert {"teacher", *OTHER_VALUES} == {field.name for field in dataclasses.fields(Space)}
+
+
+@given(st.text(), st.text(), st.integers(1, 10_000), st.booleans(), st.none() | st.integers(1, 8192))
+def test_json_keeps_a_space(query_prompt, teacher, dim, normalised, max_length):
+    space = dataclasses.replace(
+        SPACE, query_prompt=query_prompt, teacher=teacher, dim=dim, normalised=normalised, max_length=max_length
+    )
+    assert Space.from_json(space.to_json()) == space
+
+
+def test_an_edited_space_is_refused():
+    edited = SPACE.to_json() | {"dim": 64}
+    with pytest.raises(DamageError, match="id"):
+        Space.from_json(edited, where="manifest.json")
+
+
+def test_a_missing_field_is_named():
+    short = {k: v for k, v in SPACE.to_json().items() if k != "pooling"}
+    with pytest.raises(DamageError, match="pooling"):
+        Space.from_json(short)
+
+
+def test_the_prompt_follows_the_role():
+    assert SPACE.prompt("query") == "query: "
+    assert SPACE.prompt("document") == ""
