@@ -1,0 +1,1 @@
+"""The index package: a folder that holds document vectors, documents and the query encoder that searches them."""

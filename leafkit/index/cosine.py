@@ -1,0 +1,48 @@
+"""Unit vectors and true cosines: the arithmetic that every index type answers with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from leafkit.errors import OptionError, VectorError
+from leafkit.types import Float32
+
+
+def check_dim(dim: int | None, width: int) -> int:
+    """``dim`` itself, or ``width`` where it is None; raises `OptionError` unless 1 <= dim <= width."""
+    if dim is None:
+        return width
+    if not 1 <= dim <= width:
+        raise OptionError(f"dim is {dim}, wanted 1 to {width}, the width of the vector space")
+    return dim
+
+
+def unit_prefix(vectors: NDArray[Any], dim: int, *, source: str) -> Float32:
+    """The first ``dim`` components of each row, scaled to length 1; shape (rows, dim), float32, contiguous.
+
+    Raises `VectorError` naming ``source`` and the first row that is not finite or whose prefix is all zeros:
+    such a row has no direction, hence no cosine.
+    """
+    prefix = numpy.ascontiguousarray(vectors[:, :dim], dtype=numpy.float32)
+    # float64: the square of a component below 1e-19 is lost in float32
+    lengths = numpy.sqrt(numpy.einsum("rd,rd->r", prefix, prefix, dtype=numpy.float64))
+    bad = ~numpy.isfinite(lengths) | (lengths == 0)
+    if bad.any():
+        row = int(numpy.argmax(bad))
+        what = "only zeros" if lengths[row] == 0 else "a component that is not finite"
+        raise VectorError(f"{source}: row {row} has {what} in its first {dim} components, so it has no cosine")
+    return (prefix / lengths[:, None]).astype(numpy.float32)
+
+
+def cosines(query: Float32, vectors: Float32) -> Float32:
+    """The cosine of the unit ``query`` (dim,) with each row of ``vectors`` (rows, dim), which may have any length.
+
+    Row by row, so that a row's score does not depend on which other rows are scored with it.
+    A row of zeros scores 0.
+    """
+    products = numpy.einsum("rd,d->r", vectors, query)
+    lengths = numpy.sqrt(numpy.einsum("rd,rd->r", vectors, vectors))
+    return numpy.clip(products / numpy.maximum(lengths, numpy.finfo(numpy.float32).tiny), -1, 1)
