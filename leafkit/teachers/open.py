@@ -1,0 +1,148 @@
+"""Opens a teacher, whatever form it comes in."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+from leafkit.errors import InputError, MissingExtraError
+from leafkit.teachers.options import Compute, TeacherOptions
+from leafkit.types import Teacher
+
+ACCEPTED = """a teacher is one of
+  a sentence-transformers model: a folder with modules.json, or a hub id like owner/name
+  an ONNX folder: tokenizer.json beside model.onnx or onnx/model.onnx
+  a vectors file: .parquet with columns text and vector, or .npy with a .jsonl of the same name
+  a student that leafkit made: a folder with leafkit.json
+  package:NAME, a model inside an installed Python package"""
+
+
+def open_teacher(
+    teacher: str | Path | Teacher,
+    *,
+    compute: Compute = "auto",
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    teacher_name: str | None = None,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+    pooling: str | None = None,
+    normalised: bool | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> Teacher:
+    """The teacher that the argument names: a model, an ONNX folder or a vectors file; an open one is given back.
+
+    compute: precision of the computation; auto is bfloat16 where the hardware has it, else float32.
+    batch_size: the most texts in one forward pass; batches are bounded by tokens as well.
+    max_length: truncate texts to this many tokens instead of the model's own limit.
+    teacher_name: declare the identity of the vectors, in place of a hash of weights or file.
+    query_prompt, document_prompt: put before every text of the role instead of the model's own prompt.
+    pooling: mean or cls, for an ONNX folder that does not say.
+    normalised: scale vectors to length one (or declare that they are not).
+    trust_remote_code: run Python code that a model brings with it. Only for models whose code you have read.
+    revision: branch, tag or commit of a hub model.
+
+    Raises `InputError` for an argument that is none of these, `OptionError` for an option that does not fit it.
+    """
+    if not isinstance(teacher, str | Path):
+        if isinstance(teacher, Teacher):
+            return teacher
+        raise InputError(f"got {type(teacher).__name__} as teacher; {ACCEPTED}")
+    options = TeacherOptions(
+        compute=compute,
+        batch_size=batch_size,
+        max_length=max_length,
+        teacher_name=teacher_name,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+        pooling=pooling,
+        normalised=normalised,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        revision=revision,
+    )
+    return _open(str(teacher), options)
+
+
+def package_folder(distribution: str) -> Path:
+    """The model folder (the one with modules.json) in an installed distribution, found without running its code.
+
+    Raises `InputError` if the distribution is not installed or does not hold exactly one model.
+    """
+    try:
+        files = metadata.files(distribution) or []
+    except metadata.PackageNotFoundError as error:
+        raise InputError(f"the package {distribution!r} is not installed; run: pip install {distribution}") from error
+    found = [Path(str(file.locate())).parent for file in files if file.name == "modules.json"]
+    if len(found) != 1:
+        raise InputError(f"the package {distribution!r} holds {len(found)} models (modules.json), wanted exactly one")
+    return found[0]
+
+
+def _open(teacher: str, options: TeacherOptions) -> Teacher:
+    if teacher.startswith("package:"):
+        options.refuse(["revision"], kind="an installed package")
+        distribution = teacher.removeprefix("package:")
+        return _open_model(package_folder(distribution), options, name=distribution)
+    path = Path(teacher)
+    if path.exists():
+        options.refuse(["revision"], kind="a local teacher")
+        return _open_file(path, options) if path.is_file() else _open_folder(path, options)
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", teacher) and path.suffix not in (".parquet", ".npy", ".jsonl"):
+        return _open_model(_hub_folder(teacher, options.revision), options, name=teacher)
+    raise InputError(f"{teacher} does not exist; {ACCEPTED}")
+
+
+def _open_file(path: Path, options: TeacherOptions) -> Teacher:
+    if path.suffix not in (".parquet", ".npy"):
+        raise InputError(f"{path} is not a vectors file; {ACCEPTED}")
+    from leafkit.teachers.vectors_file import VectorsFileTeacher
+
+    return VectorsFileTeacher.open(path, options)
+
+
+def _open_folder(path: Path, options: TeacherOptions) -> Teacher:
+    if (path / "leafkit.json").is_file():
+        from leafkit.students.folder import open_student
+
+        options.refuse(options.given() - {"device"}, kind="a student, which records its space")
+        return open_student(path, device=options.device)
+    if (path / "modules.json").is_file():
+        return _open_model(path, options, name=path.resolve().name)
+    if (path / "tokenizer.json").is_file() and any((path / at).is_file() for at in ("onnx/model.onnx", "model.onnx")):
+        from leafkit.teachers.onnx_folder import OnnxTeacher
+
+        return OnnxTeacher.open(path, options)
+    raise InputError(f"{path} holds no teacher; {ACCEPTED}")
+
+
+def _open_model(folder: Path, options: TeacherOptions, *, name: str) -> Teacher:
+    try:
+        from leafkit.teachers.sentence_transformer import SentenceTransformerTeacher
+    except ImportError as error:
+        raise MissingExtraError(error.name or "sentence-transformers", "train") from error
+    return SentenceTransformerTeacher.open(folder, options, name=name)
+
+
+def _hub_folder(name: str, revision: str | None) -> Path:
+    """The local snapshot of a hub model: from the hub's cache alone where HF_HUB_OFFLINE is set."""
+    try:
+        from huggingface_hub import constants, snapshot_download
+    except ImportError as error:
+        raise MissingExtraError("huggingface_hub", "train") from error
+    try:
+        folder = snapshot_download(
+            # as sentence-transformers reads a name without an owner
+            name if "/" in name else f"sentence-transformers/{name}",
+            revision=revision,
+            local_files_only=constants.HF_HUB_OFFLINE,
+            ignore_patterns=["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.gguf"],
+        )
+    except Exception as error:  # network, hub and cache each have errors of their own
+        raise InputError(
+            f"{name} is no file or folder here, nor could the hub give it ({error}); {ACCEPTED}"
+        ) from error
+    return Path(folder)

@@ -1,0 +1,1 @@
+"""Vectors on disk: the teacher's store, and files of (text, vector) pairs."""
