@@ -1,0 +1,24 @@
+"""One text, as every part of leafkit sees it: id, text, title, role and whatever else its row held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from leafkit.types import Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A text to encode; ``payload`` holds the other columns of its row, ready for JSON."""
+
+    id: str
+    text: str
+    role: Role | None = None
+    title: str = ""
+    payload: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def content(self) -> str:
+        """What is encoded: title and text joined by a space, as BEIR and MTEB do."""
+        return f"{self.title} {self.text}".strip()

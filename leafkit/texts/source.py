@@ -1,0 +1,92 @@
+"""What a source of texts names: a file, a folder or a hub dataset, with the role its prefix gives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike, fspath
+from pathlib import Path
+
+from leafkit.errors import TextError
+from leafkit.texts.columns import Columns, Row
+from leafkit.texts.dataset import hub_rows, is_saved_dataset, saved_rows
+from leafkit.texts.delimited import csv_rows, tsv_rows
+from leafkit.texts.jsonl import jsonl_rows
+from leafkit.texts.lines import COMPRESSIONS
+from leafkit.texts.parquet import parquet_rows
+from leafkit.texts.plain import plain_rows
+from leafkit.types import ROLES, Role
+
+FORMATS: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
+    ".jsonl": jsonl_rows,
+    ".ndjson": jsonl_rows,
+    ".json": jsonl_rows,
+    ".csv": csv_rows,
+    ".tsv": tsv_rows,
+    ".parquet": parquet_rows,
+    ".txt": plain_rows,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where texts come from: ``name`` stands in errors, ``label`` in the ids of rows that have none."""
+
+    name: str
+    label: str
+    role: Role | None
+    rows: Callable[[Columns], Iterator[Row]]
+
+
+def find_source(source: str | PathLike[str]) -> Source:
+    """The source that ``source`` names; raises `TextError` if there is none. Only strings may carry a prefix."""
+    if not isinstance(source, str):
+        return _path_source(Path(fspath(source)), None)
+    for role in ROLES:
+        if source.startswith(f"{role}:"):
+            return _found(source.removeprefix(f"{role}:"), role)
+    return _found(source, None)
+
+
+def _found(name: str, role: Role | None) -> Source:
+    if name.startswith("hub:"):
+        identifier = name.removeprefix("hub:")
+        return Source(name=name, label=identifier, role=role, rows=hub_rows(identifier))
+    return _path_source(Path(name), role)
+
+
+def _path_source(path: Path, role: Role | None) -> Source:
+    if path.is_dir():
+        return _folder_source(path, role)
+    if not path.is_file():
+        raise TextError(f"got {path}, which is no file, folder or hub:owner/name; wanted texts to read")
+    kind = extension(path)
+    if kind is None:
+        raise TextError(f"{path}: got no known kind of file, wanted {', '.join(FORMATS)}, plain, .gz or .zst")
+    rows = FORMATS[Path("_" + kind).suffixes[0]]
+    return Source(name=str(path), label=path.name, role=role, rows=partial(rows, path))
+
+
+def _folder_source(folder: Path, role: Role | None) -> Source:
+    if corpus := find_plain_or_compressed(folder, "corpus.jsonl"):
+        return _path_source(corpus, role or "document")
+    if is_saved_dataset(folder):
+        return Source(name=str(folder), label=folder.name, role=role, rows=saved_rows(folder))
+    kinds = {extension(file) for file in folder.iterdir() if file.is_file()} - {None}
+    globs = " ".join(f"{folder}/*{kind}" for kind in sorted(kinds, key=str))
+    advice = f"name the files in it: {globs}" if globs else f"and it holds no {', '.join(FORMATS)} file"
+    raise TextError(f"{folder}: is neither a BEIR folder (corpus.jsonl) nor a saved dataset; {advice}")
+
+
+def find_plain_or_compressed(folder: Path, name: str) -> Path | None:
+    """The file ``name`` in ``folder``, or else ``name``.gz or ``name``.zst; None if there is none of them."""
+    paths = (folder / (name + suffix) for suffix in ("", *COMPRESSIONS))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def extension(path: Path) -> str | None:
+    """What a readable file's name ends with, such as ``.jsonl`` or ``.csv.gz``; None for any other file."""
+    compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
+    kind = (Path(path.stem) if compression else path).suffix.lower()
+    return kind + compression if kind in FORMATS else None

@@ -1,0 +1,199 @@
+"""Where a text, its id, its role and its payload come from, and what reading costs."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import logging
+import subprocess
+import sys
+import tracemalloc
+from datetime import date
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from leafkit import read_texts
+from leafkit.errors import MissingExtraError, OptionError, TextError
+from leafkit.texts import Text
+
+
+def write(path: Path, *rows: dict) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_text_and_id_come_from_the_first_of_the_usual_columns(tmp_path):
+    path = write(
+        tmp_path / "a.jsonl",
+        {"body": "1", "query": "2", "docid": "x", "id": 7, "year": 1999},
+        {"title": "t", "content": "3", "_id": "y", "id": "z", "role": ""},
+        {"text": "4", "id": None},
+    )
+    assert list(read_texts(path)) == [
+        Text(id="7", text="2", payload={"body": "1", "docid": "x", "year": 1999}),
+        Text(id="y", text="3", title="t", payload={"id": "z"}),
+        Text(id="a.jsonl:3", text="4"),
+    ]
+
+
+def test_named_columns_go_before_the_usual_ones(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"text": "1", "title": "2", "id": "3", "key": 4.0})
+    (read,) = read_texts(path, text_column="title", id_column="key")
+    assert read == Text(id="4.0", text="2", payload={"text": "1", "id": "3"})
+    assert read.content == "2"
+
+
+def test_a_named_column_must_be_there(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"text": "1", "id": "2"})
+    with pytest.raises(TextError, match=r"a.jsonl:1: got the columns 'text', 'id', wanted 'body'"):
+        list(read_texts(path, text_column="body"))
+    with pytest.raises(TextError, match=r"a.jsonl:1: .*wanted the id in 'key'"):
+        list(read_texts(path, id_column="key"))
+
+
+def test_plain_text_is_read_whatever_the_text_column_is_called_elsewhere(tmp_path):
+    (tmp_path / "a.txt").write_text("one\n")
+    sources = [tmp_path / "a.txt", write(tmp_path / "b.jsonl", {"abstract": "two"})]
+    assert [text.text for text in read_texts(sources, text_column="abstract")] == ["one", "two"]
+
+
+def test_the_prefix_overrules_the_row_and_the_row_overrules_the_default(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"text": "1", "role": "document"}, {"text": "2"})
+
+    def roles(source, **options):
+        return [text.role for text in read_texts(source, **options)]
+
+    assert roles(path) == ["document", None]
+    assert roles(str(path), role="query") == ["document", "query"]
+    assert roles(f"query:{path}", role="document") == ["query", "query"]
+    with pytest.raises(OptionError, match="unknown role 'passage'"):
+        roles(path, role="passage")
+
+
+def test_what_is_encoded_is_title_and_text():
+    assert Text(id="1", text="of the year", title="Song").content == "Song of the year"
+    assert Text(id="1", text="alone").content == "alone"
+    assert Text(id="1", text="", title="Song").content == "Song"
+
+
+def test_a_document_that_is_only_a_title_can_be_encoded(tmp_path):
+    (read,) = read_texts(write(tmp_path / "a.jsonl", {"title": "Song", "text": ""}))
+    assert read.content == "Song"
+
+
+def test_sources_follow_one_another_in_order(tmp_path):
+    paths = [write(tmp_path / f"{name}.jsonl", {"text": name}) for name in "ba"]
+    assert [(text.id, text.text) for text in read_texts(paths)] == [("b.jsonl:1", "b"), ("a.jsonl:1", "a")]
+
+
+def test_a_missing_source_is_found_before_the_first_text_is_read(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"text": "1"})
+    with pytest.raises(TextError, match="no file, folder or hub"):
+        read_texts([path, tmp_path / "b.jsonl"])
+
+
+def test_bad_rows_are_left_out_and_counted_by_reason(tmp_path, caplog):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "1"}\n{\n[]\n\n{"text": ""}\n{"text": " "}\n{"text": "2"}\n')
+    with caplog.at_level(logging.WARNING, logger="leafkit"):
+        assert [text.id for text in read_texts(path, skip_bad=True)] == ["a.jsonl:1", "a.jsonl:7"]
+    assert caplog.messages == [f"{path}: left out 4 of 6 rows (2 empty text, 1 not JSON, 1 not an object)"]
+
+
+def test_nothing_is_logged_where_nothing_is_left_out(tmp_path, caplog):
+    list(read_texts(write(tmp_path / "a.jsonl", {"text": "1"}), skip_bad=True))
+    assert not caplog.messages
+
+
+def test_ids_may_repeat_unless_they_are_to_be_unique(tmp_path):
+    one = write(tmp_path / "a.jsonl", {"id": 1, "text": "1"})
+    two = write(tmp_path / "b.jsonl", {"id": 2, "text": "2"}, {"id": "1", "text": "3"})
+    assert len(list(read_texts([one, two]))) == 3
+    with pytest.raises(TextError, match=r"b.jsonl:2: got the id '1' again, which .*a.jsonl:1 has"):
+        list(read_texts([one, two], unique_ids=True))
+    assert [text.text for text in read_texts([one, two], unique_ids=True, skip_bad=True)] == ["1", "2"]
+    with pytest.raises(TextError, match="again"):
+        list(read_texts([one, one], unique_ids=True))
+
+
+def test_a_quoted_field_may_span_lines_and_later_lines_keep_their_numbers(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'\xef\xbb\xbftext,note\r\n"one\r\ntwo",a\r\n\r\nthree,b\r\n')
+    assert list(read_texts(path)) == [
+        Text(id="a.csv:2", text="one\r\ntwo", payload={"note": "a"}),
+        Text(id="a.csv:5", text="three", payload={"note": "b"}),
+    ]
+
+
+def test_byte_order_marks_and_crlf_are_no_part_of_a_text(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\n\r\n two \r\n")
+    (tmp_path / "b.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "one"}\r\n\r\n{"text": " two "}\r\n')
+    for name in ("a.txt", "b.jsonl"):
+        texts = list(read_texts(tmp_path / name))
+        assert [(text.id, text.text) for text in texts] == [(f"{name}:1", "one"), (f"{name}:3", " two ")]
+
+
+def test_lines_of_megabytes_are_read_whole(tmp_path):
+    long = "word " * 500_000
+    (tmp_path / "a.txt").write_text(long)
+    write(tmp_path / "b.jsonl", {"text": long})
+    with open(tmp_path / "c.csv", "w", newline="") as file:
+        csv.writer(file).writerows([["text"], [long]])
+    assert [text.text for text in read_texts(sorted(tmp_path.iterdir()))] == [long] * 3
+
+
+def test_names_of_kinds_may_be_in_capitals(tmp_path):
+    path = tmp_path / "A.B.TXT.GZ"
+    path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n"))
+    assert [text.text for text in read_texts(path)] == ["one", "two"]
+
+
+def test_parquet_payload_is_ready_for_json(tmp_path):
+    row = {"text": "a", "id": 3, "day": date(2024, 2, 29), "raw": b"\xff", "parts": [{"n": 1.5}]}
+    table = pyarrow.Table.from_pylist([row])
+    table = table.set_column(0, "text", table["text"].dictionary_encode())
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    payload = {"day": "2024-02-29", "raw": "/w==", "parts": [{"n": 1.5}]}
+    assert list(read_texts(tmp_path / "a.parquet")) == [Text(id="3", text="a", payload=payload)]
+
+
+def test_rows_of_parquet_are_counted_across_batches_and_row_groups(tmp_path):
+    table = pyarrow.table({"text": [f"text {number}" for number in range(1, 2501)]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=700)
+    for number, text in enumerate(read_texts(tmp_path / "a.parquet"), start=1):
+        assert (text.id, text.text) == (f"a.parquet:{number}", f"text {number}")
+    assert number == 2500
+
+
+def test_reading_keeps_no_more_than_a_few_rows_in_memory(tmp_path):
+    path = tmp_path / "a.jsonl.gz"
+    with gzip.open(path, "wt", compresslevel=1) as file:
+        for number in range(200_000):
+            file.write(f'{{"id": {number}, "text": "the text of row {number}", "source": "made"}}\n')
+    tracemalloc.start()
+    try:
+        count = sum(1 for _ in read_texts(path))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert count == 200_000
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.txt.zst"])
+def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path, monkeypatch, name):
+    (tmp_path / name).write_bytes(b"never read")
+    for module in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtraError, match=r"pyarrow, which .* pip install 'leafkit\[texts\]'"):
+        list(read_texts(tmp_path / name))
+
+
+def test_importing_the_readers_loads_no_optional_package():
+    heavy = "{'pyarrow', 'datasets', 'torch', 'transformers'}"
+    code = f"import sys, leafkit.texts; assert not {heavy} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
