@@ -1,0 +1,48 @@
+"""BEIR's own search and scoring of the same vectors, to check ours against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy
+
+from leafkit.types import Float32
+
+from .collection import Collection
+from .extras import require
+from .metrics import DEPTH
+
+
+def beir_ndcg(collection: Collection, queries: Float32, documents: Float32) -> float:
+    """nDCG@10 as BEIR finds it, to its five decimals: exact search by inner product, then `EvaluateRetrieval`.
+
+    ``queries`` and ``documents`` are the vectors of the collection's queries and documents, in its order.
+    """
+    search = require("beir.retrieval.search.dense").DenseRetrievalExactSearch
+    evaluation = require("beir.retrieval.evaluation").EvaluateRetrieval
+    corpus = {document: {"title": "", "text": "", "row": row} for row, document in enumerate(collection.document_ids)}
+    model = search(_Vectors(queries, documents), show_progress_bar=False)
+    retriever = evaluation(model, k_values=[10, DEPTH], score_function="dot")
+    asked = dict(zip(collection.query_ids, collection.queries, strict=True))
+    results = retriever.retrieve(corpus, asked)
+    ndcg, *_ = retriever.evaluate(collection.judgements, results, [10])
+    return float(ndcg["NDCG@10"])
+
+
+@dataclass(frozen=True)
+class _Vectors:
+    """What BEIR takes for a model: it hands over the vectors that there are already."""
+
+    queries: Float32
+    documents: Float32
+
+    def encode_queries(self, queries: Sequence[str], **_: Any) -> Any:
+        """All query vectors; BEIR asks for them in one call."""
+        return require("torch").from_numpy(self.queries)
+
+    def encode_corpus(self, corpus: Sequence[dict[str, Any]], **_: Any) -> Any:
+        """The vectors of a chunk of documents, which BEIR hands over in its own order."""
+        rows = numpy.array([document["row"] for document in corpus])
+        return require("torch").from_numpy(self.documents[rows])

@@ -1,0 +1,190 @@
+"""Teacher, student, and the student's queries on the teacher's documents, measured side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from leafkit.errors import InputError
+from leafkit.teachers.open import open_teacher
+from leafkit.teachers.options import Compute, TeacherOptions
+from leafkit.types import Teacher
+from leafkit.vectors.cached import cached
+from leafkit.vectors.store import default_cache
+from leafkit.version import __version__
+
+from .bootstrap import RESAMPLES
+from .collection import check_folder, read_collection
+from .extras import require
+from .grid import full_cell, grid
+from .modes import check_modes, systems
+from .names import Paths, distinct_names, listed
+from .provenance import command, commit, packages
+from .report import Provenance, Report, Row
+from .retrieval import Plan, measure_collection
+from .students import check_spaces, open_students
+
+LIBRARIES = {
+    "metrics": "pytrec-eval-terrier (trec_eval): nDCG@10, recall, reciprocal rank cut at 10, MAP at 1000",
+    "tasks": "mteb",
+    "search": "FAISS, exhaustive",
+    "bm25": "bm25s defaults (Lucene, k1 1.5, b 0.75), English stop words, no stemming",
+    "cross-check": "beir: DenseRetrievalExactSearch and EvaluateRetrieval",
+}
+
+
+def evaluate(
+    data: Paths = None,
+    *,
+    teacher: str | Path | Teacher | None = None,
+    student: Paths = None,
+    mteb: str | Sequence[str] | None = None,
+    data_root: str | PathLike[str] | None = None,
+    split: str = "test",
+    dims: Sequence[int] | None = None,
+    precisions: Sequence[str] | None = None,
+    modes: Sequence[str] | None = None,
+    encoder: str = "torch",
+    bm25: bool = False,
+    cross_check: bool = False,
+    skip_bad: bool = False,
+    cache: str | PathLike[str] | None = None,
+    seed: int = 0,
+    compute: Compute = "auto",
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    teacher_name: str | None = None,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+    pooling: str | None = None,
+    normalised: bool | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> Report:
+    """The teacher, the student, and the student's queries on the teacher's documents, side by side.
+
+    data: folders in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv).
+    teacher: what made the documents' vectors; anything that `leafkit.open_teacher` takes.
+    student: a student folder, or several to compare; each must live in the teacher's space.
+    mteb: names of MTEB tasks, read from DATA_ROOT/NAME or else through mteb from the hub.
+    data_root: folder with a folder for each task; NAME:clustering measures a table as another kind of task.
+    split: which judgements or table to measure on; tasks from the hub use their own.
+    dims, precisions: the grid, e.g. 768,256 and float32,int8,binary; ranges are calibrated on the documents.
+    modes: some of teacher, standard, asymmetric; all that are possible where not given.
+    encoder: measure the student in torch, or as shipped: onnx, onnx-int8.
+    bm25: add a row for BM25 to each folder.
+    cross_check: have BEIR search and score the same vectors as well (float32 cells).
+    skip_bad: leave documents out that cannot be used.
+    cache: where teacher vectors and mteb's results are kept.
+    seed: of the bootstrap.
+    The rest is `leafkit.open_teacher`'s.
+
+    Raises `InputError` where there is nothing to measure or data cannot be used, `OptionError` for an unknown
+    value, `SpaceError` for a student of another space.
+    """
+    folders, tasks = listed(data), [mteb] if isinstance(mteb, str) else list(mteb or ())
+    _check_sources(folders, tasks, data_root, split)
+    options = TeacherOptions(
+        compute=compute,
+        batch_size=batch_size,
+        max_length=max_length,
+        teacher_name=teacher_name,
+        query_prompt=query_prompt,
+        document_prompt=document_prompt,
+        pooling=pooling,
+        normalised=normalised,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        revision=revision,
+    )
+    root = default_cache() if cache is None else Path(cache)
+    opened = None if teacher is None else cached(open_teacher(teacher, **dataclasses.asdict(options)), root)
+    students = open_students(student, encoder, device)
+    space = check_spaces(students, opened.space if opened else None)
+    chosen = check_modes(modes, teacher=opened is not None, student=bool(students))
+    plan = Plan(
+        systems=systems(chosen, opened, students),
+        cells=grid(space, dims, precisions),
+        full=full_cell(space),
+        skippable=modes is None,
+        bm25=bm25,
+        cross_check=cross_check,
+        seed=seed,
+    )
+    rows, read = _measure_folders(folders, split, plan, skip_bad)
+    if tasks:
+        more, also = _measure_tasks(tasks, data_root, split, plan, encoder, root / "mteb")
+        rows, read = rows + more, read | also
+    provenance = Provenance(
+        command=command(),
+        leafkit=__version__,
+        commit=commit(),
+        space=space.to_json(),
+        students={student.name: student.sha256 for student in students},
+        encoder=encoder,
+        data=read,
+        seed=seed,
+        resamples=RESAMPLES,
+        packages=packages(),
+        libraries=LIBRARIES,
+    )
+    return Report(rows=tuple(rows), provenance=provenance)
+
+
+Sources = dict[str, dict[str, Any]]
+
+
+def _check_sources(
+    folders: Sequence[Path], tasks: Sequence[str], data_root: str | PathLike[str] | None, split: str
+) -> None:
+    """Find what is missing before a model is loaded."""
+    if not folders and not tasks:
+        raise InputError("nothing to measure on: give folders in BEIR's layout, MTEB tasks, or both (--data, --mteb)")
+    for folder in folders:
+        check_folder(folder, split)
+    if folders:
+        require("pytrec_eval")
+    if tasks:
+        require("mteb")
+        from .mteb_tasks import find_task
+
+        for name in tasks:
+            find_task(name, data_root, split)
+
+
+def _measure_folders(folders: Sequence[Path], split: str, plan: Plan, skip_bad: bool) -> tuple[list[Row], Sources]:
+    rows: list[Row] = []
+    read: Sources = {}
+    for folder, name in zip(folders, distinct_names(folders, what="data folder"), strict=True):
+        collection = read_collection(folder, split, name=name, skip_bad=skip_bad)
+        rows += measure_collection(collection, plan)
+        read[name] = {"source": str(folder), "split": split, "sha256": collection.sha256}
+    return rows, read
+
+
+def _measure_tasks(
+    names: Sequence[str],
+    data_root: str | PathLike[str] | None,
+    split: str,
+    plan: Plan,
+    encoder: str,
+    cache: Path,
+) -> tuple[list[Row], Sources]:
+    from .mteb_run import MtebRun
+    from .mteb_tasks import find_task
+
+    run = MtebRun(systems=plan.systems, cells=plan.cells, full=plan.full, encoder=encoder, cache=cache)
+    rows: list[Row] = []
+    read: Sources = {}
+    for name in names:
+        open_task = partial(find_task, name, data_root, split)
+        rows += run.rows(open_task, local=data_root is not None)
+        metadata = open_task().metadata
+        source, revision = metadata.dataset["path"], metadata.revision
+        read[metadata.name] = {"source": source, "split": ",".join(metadata.eval_splits), "revision": revision}
+    return rows, read

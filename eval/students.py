@@ -1,0 +1,61 @@
+"""The students of an evaluation, opened the way they are to be measured: in training's torch, or as they ship."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from leafkit.errors import InputError, OptionError
+from leafkit.space import Space, require_same
+from leafkit.types import Encoder
+
+from .names import Paths, distinct_names, listed
+from .provenance import student_digest
+
+ENCODERS = ("torch", "onnx", "onnx-int8")
+"""torch: the trained student. onnx, onnx-int8: what a query host runs, in float32 and in int8."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """An open student: what the rows call it, its vectors, and the hash of its files."""
+
+    name: str
+    encoder: Encoder
+    sha256: str
+
+
+def open_students(student: Paths, encoder: str, device: str | None) -> list[Student]:
+    """Every student, under its folder's name; raises `OptionError` for an unknown ``encoder`` or one given twice."""
+    if encoder not in ENCODERS:
+        raise OptionError(f"unknown encoder {encoder!r}; wanted one of {', '.join(ENCODERS)}")
+    folders = listed(student)
+    return [
+        Student(name, _open(folder, encoder, device), student_digest(folder))
+        for name, folder in zip(distinct_names(folders, what="student"), folders, strict=True)
+    ]
+
+
+def check_spaces(students: Sequence[Student], space: Space | None) -> Space:
+    """The space all of them share with the teacher's ``space`` (or with each other, where there is none).
+
+    Raises `SpaceError` naming the first student of another space.
+    """
+    if space is None and not students:
+        raise InputError("nothing to measure: give a teacher, a student, or both (--teacher, --student)")
+    owner = "the teacher" if space else f"the student {students[0].name}"
+    wanted = space or students[0].encoder.space
+    for student in students:
+        require_same(wanted, student.encoder.space, wanted_by=owner, got_from=f"the student {student.name}")
+    return wanted
+
+
+def _open(folder: Path, encoder: str, device: str | None) -> Encoder:
+    if encoder == "torch":
+        from leafkit.students.folder import open_student
+
+        return open_student(folder, device=device)
+    from leafkit.query import QueryEncoder
+
+    return QueryEncoder.open(folder, precision="int8" if encoder == "onnx-int8" else "float32")
