@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from leafkit.errors import OutputError
 
@@ -25,6 +25,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise OutputError(
                 f"the disk is full: {path} was not written; free some space and run the same command again"
             ) from error
+        if error.errno == errno.EFBIG:
+            raise OutputError(f"{path} would be larger than files may be there; choose another place") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place") from error
         raise
@@ -41,12 +43,18 @@ def flush(path: Path) -> None:
 
 def write_file(path: Path, content: bytes | str) -> None:
     """Replace the file at ``path`` by ``content`` in one step; the old file survives any failure."""
-    data = content.encode() if isinstance(content, str) else content
+    with new_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which becomes ``path`` when the block ends well; the old file survives any failure."""
     with disk_errors(path):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).chmod(0o644)

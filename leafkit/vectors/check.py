@@ -13,8 +13,8 @@ from leafkit.types import Float32
 UNIT_TOLERANCE = 1e-3
 
 
-def check_vectors(vectors: Any, *, rows: int | None, dim: int | None, source: str) -> Float32:
-    """``vectors`` as float32 of shape (rows, dim); ``None`` leaves a side free.
+def check_vectors(vectors: Any, *, rows: int | None, dim: int | None, source: str, first: int = 0) -> Float32:
+    """``vectors`` as float32 of shape (rows, dim); ``None`` leaves a side free. Rows count from ``first``.
 
     Raises `VectorError`, naming ``source`` and the first bad row, where vectors are missing or too many, have
     another width, hold NaN or infinity, or are zero (a zero vector has no direction to search or to learn).
@@ -33,10 +33,12 @@ def check_vectors(vectors: Any, *, rows: int | None, dim: int | None, source: st
         raise VectorError(f"{source}: got vectors of width {checked.shape[1]}, wanted {dim}")
     broken = numpy.flatnonzero(~numpy.isfinite(checked).all(axis=1))
     if len(broken):
-        raise VectorError(f"{source}: row {broken[0]} holds NaN or infinity ({len(broken)} of {len(checked)} rows)")
+        raise VectorError(
+            f"{source}: row {first + broken[0]} holds NaN or infinity ({len(broken)} of {len(checked)} rows)"
+        )
     zero = numpy.flatnonzero(~checked.any(axis=1))
     if len(zero):
-        raise VectorError(f"{source}: row {zero[0]} is all zeros ({len(zero)} of {len(checked)} rows)")
+        raise VectorError(f"{source}: row {first + zero[0]} is all zeros ({len(zero)} of {len(checked)} rows)")
     return checked
 
 

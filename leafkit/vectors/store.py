@@ -24,6 +24,7 @@ from leafkit.errors import DamageError, OptionError, VectorError
 from leafkit.progress import progress
 from leafkit.space import Space, require_same
 from leafkit.types import Encoder, Float32, Int64, Role
+from leafkit.vectors.by_role import encode_by_role
 from leafkit.vectors.check import check_vectors, unit_rows
 from leafkit.vectors.keys import KEY_BYTES, KeyIndex, first_of_each, roles_of, text_keys
 
@@ -93,7 +94,7 @@ class VectorStore:
                 for start in range(0, len(missing), BLOCK):
                     block = missing[start : start + BLOCK]
                     vectors = self._encode(teacher, [texts[i] for i in block], [roles[i] for i in block])
-                    self._append(keys[block].tobytes(), vectors.tobytes(), len(block))
+                    self._append(keys[block].tobytes(), vectors, len(block))
                     bar.update(len(block))
         return self._index().find(keys)
 
@@ -141,16 +142,12 @@ class VectorStore:
     def _row_bytes(self) -> int:
         return self.space.dim * self.dtype.itemsize
 
-    def _encode(self, teacher: Encoder, texts: list[str], roles: list[Role]) -> numpy.ndarray:
-        vectors = numpy.empty((len(texts), self.space.dim), dtype=self.dtype)
-        for role in sorted(set(roles)):
-            at = [i for i, its in enumerate(roles) if its == role]
-            encoded = teacher.encode([texts[i] for i in at], role)
-            checked = check_vectors(encoded, rows=len(at), dim=self.space.dim, source=f"the teacher's {role} vectors")
-            with numpy.errstate(over="ignore"):
-                vectors[at] = checked
-        check_vectors(vectors, rows=None, dim=None, source=f"the teacher's vectors as {self.dtype} (try float32)")
-        return vectors
+    def _encode(self, teacher: Encoder, texts: list[str], roles: list[Role]) -> bytes:
+        vectors = encode_by_role(teacher, texts, roles, source="the teacher")
+        with numpy.errstate(over="ignore"):
+            stored = vectors.astype(self.dtype)
+        check_vectors(stored, rows=None, dim=None, source=f"the teacher's vectors as {self.dtype} (float32 holds more)")
+        return stored.tobytes()
 
     def _append(self, keys: bytes, vectors: bytes, rows: int) -> None:
         for file, content in ((self._keys_file, keys), (self._vectors_file, vectors)):

@@ -1,0 +1,104 @@
+"""Vectors files: (text, vector) pairs as Parquet, or as .npy with a .jsonl of the same name.
+
+What `leafkit embed` writes carries the label of its space: in the Parquet schema, or in a .space.json beside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from leafkit.errors import DamageError, InputError, OutputError
+from leafkit.space import Space
+from leafkit.types import Float32, Role
+
+SUFFIXES = (".parquet", ".npy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Some rows of a vectors file; a row without a role serves both."""
+
+    texts: Sequence[str]
+    roles: Sequence[Role | None]
+    vectors: NDArray[Any]  # (rows, dim), float16 or float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """The space that the vectors of a file live in; ``stand_in`` where a student made them."""
+
+    space: Space
+    stand_in: bool = False
+
+    def to_json(self) -> str:
+        """The label as the file carries it; `from_json` reads it back."""
+        return json.dumps({**self.space.to_json(), "stand_in": self.stand_in}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, content: bytes, where: str) -> Label:
+        """The label in ``content``; raises `DamageError` naming ``where`` if it is none."""
+        try:
+            fields = json.loads(content)
+        except ValueError as error:
+            raise DamageError(f"{where}: its space is not JSON ({error}); write the file again") from error
+        if not isinstance(fields, dict):
+            raise DamageError(f"{where}: its space is not an object; write the file again")
+        return cls(space=Space.from_json(fields, where=where), stand_in=fields.get("stand_in") is True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsFile:
+    """A vectors file that is open for reading: ``rows`` pairs of width ``dim``, a batch at a time.
+
+    ``parts`` are the files that it is made of.
+    """
+
+    rows: int
+    dim: int
+    label: Label | None
+    batches: Iterator[Pairs]
+    parts: tuple[Path, ...]
+
+
+# Takes ids, texts, roles and vectors of some rows.
+Write = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]
+
+
+def read_pairs(path: Path) -> PairsFile:
+    """The vectors file at ``path``; raises `InputError` (or `VectorError`, naming the row) if it cannot be used."""
+    return _format(path).read(path)
+
+
+def new_pairs(path: Path, label: Label, *, precision: str) -> AbstractContextManager[Write]:
+    """A function that writes rows in ``precision``; the file at ``path`` appears when the block ends well."""
+    return _format(path).writing(path, label, numpy.dtype(precision))
+
+
+def check_new(path: Path, *, overwrite: bool) -> None:
+    """Raise `OutputError` unless a vectors file may be written to ``path``; costly work asks this first."""
+    found = _format(path)
+    foreign = [file for file in found.files(path) if file.exists() and found.read_label(path) is None]
+    if foreign:
+        raise OutputError(f"{foreign[0]} exists and is not leafkit's (no space with it); choose another output")
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} already exists; choose another output or add --overwrite to replace it")
+
+
+def _format(path: Path) -> Any:
+    if path.suffix == ".parquet":
+        from leafkit.vectors import pairs_parquet
+
+        return pairs_parquet
+    if path.suffix == ".npy":
+        from leafkit.vectors import pairs_npy
+
+        return pairs_npy
+    raise InputError(f"{path}: a vectors file is a .parquet, or a .npy with a .jsonl of the same name")

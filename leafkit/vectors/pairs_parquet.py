@@ -1,0 +1,146 @@
+"""Vectors files in Parquet: columns text and vector, and if known id and role."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from leafkit.atomic import new_file
+from leafkit.errors import MissingExtraError, OptionError, VectorError
+from leafkit.types import Float32, Role, check_role
+from leafkit.vectors.pairs import Label, Pairs, PairsFile, Write
+
+try:
+    import pyarrow
+    import pyarrow.compute
+    from pyarrow import parquet
+except ImportError as error:
+    raise MissingExtraError("pyarrow", "texts") from error
+
+SPACE = b"leafkit.space"  # the key in the schema's metadata
+BATCH = 65536
+
+
+def read(path: Path) -> PairsFile:
+    """The Parquet file at ``path``; raises `VectorError` if it has no such columns or is broken."""
+    file = _open(path)
+    columns = {field.name: field.type for field in file.schema_arrow}
+    missing = [name for name in ("text", "vector") if name not in columns]
+    if missing:
+        raise VectorError(f"{path} has no column {missing[0]!r}, it has {sorted(columns)}; rename the one it is")
+    types = pyarrow.types
+    if not any(test(columns["vector"]) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list)):
+        raise VectorError(f"{path}: the column vector holds {columns['vector']}, wanted lists of numbers")
+    if not file.metadata.num_rows:
+        raise VectorError(f"{path} holds no rows, wanted at least one text with its vector")
+    batches = _batches(file, path, ["text", "vector", *(["role"] if "role" in columns else [])])
+    first = next(batches)
+    return PairsFile(
+        rows=file.metadata.num_rows,
+        dim=first.vectors.shape[1],
+        label=_label(file, path),
+        batches=_chain(first, batches),
+        parts=(path,),
+    )
+
+
+def files(path: Path) -> list[Path]:
+    """The files that a vectors file at ``path`` consists of."""
+    return [path]
+
+
+def read_label(path: Path) -> Label | None:
+    """The label of the file at ``path``; None if leafkit did not write it."""
+    try:
+        return _label(_open(path), path)
+    except VectorError:
+        return None
+
+
+@contextlib.contextmanager
+def writing(path: Path, label: Label, dtype: numpy.dtype) -> Iterator[Write]:
+    """See `leafkit.vectors.pairs.new_pairs`."""
+    dim = label.space.dim
+    element = pyarrow.float16() if dtype == numpy.float16 else pyarrow.float32()
+    schema = pyarrow.schema(
+        {
+            "id": pyarrow.string(),
+            "text": pyarrow.string(),
+            "role": pyarrow.string(),
+            "vector": pyarrow.list_(element, dim),
+        },
+        metadata={SPACE: label.to_json()},
+    )
+    with new_file(path) as file, parquet.ParquetWriter(file, schema, use_dictionary=["role"]) as writer:
+
+        def write(ids: Sequence[str], texts: Sequence[str], roles: Sequence[Role], vectors: Float32) -> None:
+            flat = pyarrow.array(vectors.astype(dtype, copy=False).ravel(), type=element)
+            column = pyarrow.FixedSizeListArray.from_arrays(flat, dim)
+            writer.write_table(pyarrow.table([ids, texts, roles, column], schema=schema), row_group_size=BATCH)
+
+        yield write
+
+
+def _open(path: Path) -> parquet.ParquetFile:
+    try:
+        return parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise VectorError(f"{path} is not a Parquet file, or a truncated one ({error})") from error
+
+
+def _label(file: parquet.ParquetFile, path: Path) -> Label | None:
+    content = (file.schema_arrow.metadata or {}).get(SPACE)
+    return None if content is None else Label.from_json(content, where=str(path))
+
+
+def _chain(first: Pairs, rest: Iterator[Pairs]) -> Iterator[Pairs]:
+    yield first
+    yield from rest
+
+
+def _batches(file: parquet.ParquetFile, path: Path, columns: list[str]) -> Iterator[Pairs]:
+    start, dim = 0, None
+    try:
+        for batch in file.iter_batches(BATCH, columns=columns):
+            texts, roles = _texts(batch, path, start), _roles(batch, path)
+            vectors = _vectors(batch.column("vector"), path, start, dim)
+            dim = vectors.shape[1]
+            yield Pairs(texts=texts, roles=roles, vectors=vectors)
+            start += len(texts)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise VectorError(f"{path} cannot be read past row {start} ({error}); write it again") from error
+
+
+def _texts(batch: Any, path: Path, start: int) -> list[str]:
+    texts = batch.column("text").to_pylist()
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise VectorError(f"{path}: row {start + row} has {text!r} as its text, wanted a string")
+    return texts
+
+
+def _roles(batch: Any, path: Path) -> list[Role | None]:
+    if "role" not in batch.schema.names:
+        return [None] * batch.num_rows
+    try:
+        return [role if role is None else check_role(role) for role in batch.column("role").to_pylist()]
+    except OptionError as error:
+        raise VectorError(f"{path}: {error}") from error
+
+
+def _vectors(column: Any, path: Path, start: int, dim: int | None) -> NDArray[Any]:
+    """The lists of ``column`` as one array, after a look that they all have one width."""
+    widths = numpy.asarray(pyarrow.compute.list_value_length(column).fill_null(0))
+    wanted = int(widths[0]) if dim is None else dim
+    other = numpy.flatnonzero(widths != wanted)
+    if len(other):
+        raise VectorError(f"{path}: row {start + other[0]} has a vector of width {widths[other[0]]}, wanted {wanted}")
+    values = column.flatten()
+    if values.type not in (pyarrow.float16(), pyarrow.float32()):
+        values = values.cast(pyarrow.float32(), safe=False)
+    return values.to_numpy(zero_copy_only=False).reshape(-1, wanted)
