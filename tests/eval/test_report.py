@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from leafkit.eval.bootstrap import Interval
+from leafkit.eval.report import Provenance, Report, Row
+
+PROVENANCE = Provenance(
+    command="leafkit evaluate",
+    leafkit="1.0",
+    commit="abc",
+    space={"id": "0123456789ab"},
+    students={},
+    encoder="torch",
+    data={"tiny": {"sha256": "1"}},
+    seed=7,
+    resamples=2000,
+    packages={},
+    libraries={},
+)
+
+
+def row(**fields):
+    base = {
+        "data": "tiny",
+        "mode": "teacher",
+        "student": None,
+        "dim": 8,
+        "precision": "float32",
+        "metrics": {"ndcg@10": 0.5, "recall@10": 0.25, "recall@100": 0.75, "mrr@10": 0.5, "map": 0.125},
+        "main": "ndcg@10",
+        "interval": Interval(0.4, 0.6),
+        "retention": 1.0,
+        "of_full": 1.0,
+        "queries": 3,
+        "documents": 9,
+    }
+    return Row(**(base | fields))
+
+
+def lines(*rows):
+    return [line.split() for line in Report(rows=rows, provenance=PROVENANCE).table().splitlines()]
+
+
+def test_the_table_has_a_column_for_each_metric_and_retention_in_per_cent():
+    table = Report(rows=(row(retention=0.875, retention_interval=Interval(0.8, 0.95)),), provenance=PROVENANCE).table()
+    title, values = table.splitlines()[:2]
+    assert title.split("  ")[0] == "data"
+    for name, value in {"nDCG@10": "0.5000 [0.4000, 0.6000]", "MAP": "0.1250", "retention": "87.5% [80.0, 95.0]"}.items():
+        at = title.index(name)
+        assert values[at : at + len(value)] == value
+
+
+def test_columns_that_say_nothing_are_left_out():
+    title = lines(row(retention=None, of_full=None))[0]
+    assert "student" not in title
+    assert "BEIR" not in title
+    assert "retention" not in title
+    assert "student" in lines(row(student="s"))[0]
+
+
+def test_the_full_teacher_is_compared_with_only_where_there_are_several_cells():
+    assert "full" not in lines(row())[0]
+    assert "full" in lines(row(), row(dim=4))[0]
+
+
+def test_rows_of_other_metrics_start_their_own_block():
+    blocks = Report(rows=(row(), row(metrics={"accuracy": 0.5}, main="accuracy")), provenance=PROVENANCE).table()
+    first, second, _ = blocks.split("\n\n")
+    assert "nDCG@10" in first
+    assert "accuracy" not in first
+    assert "accuracy" in second
+
+
+def test_figures_carry_seed_space_and_code():
+    assert "resamples, seed 7]; space 0123456789ab, leafkit 1.0 (abc)" in Report(rows=(row(),), provenance=PROVENANCE).table()
+
+
+def test_a_table_of_nothing_is_no_error():
+    assert "space" in Report(rows=(), provenance=PROVENANCE).table()
+
+
+def test_json_keeps_every_figure():
+    report = Report(rows=(row(),), provenance=PROVENANCE)
+    back = json.loads(json.dumps(report.to_json()))
+    assert back["rows"][0]["interval"] == {"low": 0.4, "high": 0.6}
+    assert back["rows"][0]["metrics"]["map"] == 0.125
+    assert back["provenance"]["seed"] == 7
+
+
+def test_a_report_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        row().mode = "student"
