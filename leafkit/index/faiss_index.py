@@ -101,6 +101,11 @@ class FaissIndex:
         self.native.reset()
         self._mapped = False
 
+    @property
+    def graph(self) -> bool:
+        """Whether rows are linked to their neighbours: such an index takes long to fill."""
+        return isinstance(_innermost(self.native), api.IndexHNSW | api.IndexBinaryHNSW | api.IndexNSG)
+
     def write(self, path: Path) -> None:
         """Write the index to a new file at ``path``; a full disk is an `OSError`."""
         # FAISS's own file writer loses the error of the last flush; Python's file does not.
@@ -210,6 +215,14 @@ def _lists_of(native: Any) -> Any:
     if isinstance(native, api.IndexPreTransform):
         return _lists_of(native.index)
     return native if isinstance(native, api.IndexIVF | api.IndexBinaryIVF) else None
+
+
+def _innermost(native: Any) -> Any:
+    """What ``native`` searches first, below refinement and transforms."""
+    native = _exact_type(native)
+    if isinstance(native, api.IndexRefine):
+        return _innermost(native.base_index)
+    return _innermost(native.index) if isinstance(native, api.IndexPreTransform) else native
 
 
 def _exact_type(native: Any) -> Any:

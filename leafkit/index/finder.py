@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -189,12 +189,19 @@ class Built:
 
 
 def build(
-    vectors: Float32, plan: Plan, *, rescore: str | None, seed: int = 0, thread_count: int | None = None
+    vectors: Float32,
+    plan: Plan,
+    *,
+    rescore: str | None,
+    seed: int = 0,
+    thread_count: int | None = None,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> Built:
     """Train and fill an index of ``plan`` with unit ``vectors`` (rows, dim), which may be a memory map.
 
     Trains on at most 262,144 rows drawn with ``seed``. ``rescore`` None keeps float16 beside a lossy index, int8
     beside a binary one (whose point is size: sign bits in memory, int8 on disk) and nothing beside the rest.
+    ``advance`` is told the rows of each block that was added.
     """
     check_rescore(rescore)
     with threads(thread_count):
@@ -203,6 +210,7 @@ def build(
             index.train(_sample(vectors, TRAINING_ROWS, seed))
         for block in keeping.blocks_of(vectors):
             index.add(block)
+            advance(len(block))
         chosen, lost = _choose_kept(index, _some_rows(len(vectors), 1024, seed), vectors, rescore)
     return Built(index, chosen, lost)
 
@@ -224,7 +232,7 @@ def _choose_kept(index: FaissIndex, rows: Int64, vectors: Float32, rescore: str 
             raise OptionError("this type of index cannot give its vectors back, so hits need --rescore float16 or int8")
         return "none", lost
     if rescore is None:
-        return ("none" if lost < _LOSSLESS else "int8" if index.binary else "float16"), lost
+        return ("int8" if index.binary else "none" if lost < _LOSSLESS else "float16"), lost
     if len(rows) and lost <= _median_loss(keeping.decode(keeping.encode(sample, rescore)), sample):
         log.info("rescore %s is left out: the index holds the vectors at least as exactly", rescore)
         return "none", lost

@@ -19,7 +19,7 @@ def encode(vectors: Float32, precision: str) -> NDArray[Any]:
     """Rows of ``vectors`` as ``float32``, ``float16`` or ``int8``.
 
     An int8 row is scaled so that its largest component is 127. The scale is not stored: a cosine does not
-    depend on it. The error of a cosine is below ``largest / 254 * sqrt(dim)`` in the worst case and near
+    depend on it. The error of a cosine is below ``largest / 127 * sqrt(dim)`` in the worst case and near
     ``largest / 440`` in the mean, where ``largest`` is the largest component of the unit row.
     """
     if precision != "int8":

@@ -1,0 +1,255 @@
+"""Documents to an index package, encoded by the teacher, with the student inside that will encode the queries."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from leafkit.atomic import check_free, new_folder
+from leafkit.index.assemble import IndexOptions, VectorsOf, check_given, spool, store_vectors, teacher_vectors
+from leafkit.index.documents import Document, Documents, write_documents
+from leafkit.index.kept import blocks_of
+from leafkit.index.manifest import (
+    DOCUMENT_PARTS,
+    ENCODER,
+    MANIFEST,
+    Manifest,
+    describe_files,
+    document_files,
+    how,
+    part_name,
+    write_manifest,
+)
+from leafkit.index.package import SPOOL
+from leafkit.index.plan import plan_index
+from leafkit.space import Space, require_same
+from leafkit.texts.read import read_texts
+from leafkit.types import Teacher
+
+log = logging.getLogger("leafkit")
+
+Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+
+def build_index(
+    documents: Sources,
+    teacher: str | Path | Teacher,
+    out: str | Path,
+    *,
+    student: str | Path | None = None,
+    factory: str | None = None,
+    dim: int | None = None,
+    precision: str = "float32",
+    rescore: str | None = None,
+    cache: Path | None = None,
+    overwrite: bool = False,
+    skip_bad: bool = False,
+    text_column: str | None = None,
+    id_column: str | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    compute: str = "auto",
+    batch_size: int | None = None,
+    max_length: int | None = None,
+    teacher_name: str | None = None,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+    pooling: str | None = None,
+    normalised: bool | None = None,
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
+) -> Path:
+    """Build an index package at ``out`` and return its path.
+
+    documents: files or folders of texts (see `leafkit.read_texts`), or a vectors file that is the teacher as well.
+    teacher: what wrote or writes the documents' vectors (see `leafkit.open_teacher`); cached, so each is made once.
+    student: a distilled student of that teacher's space; its query encoder is copied into the package.
+    factory: a FAISS factory string; by default exact up to 50,000 documents (a million if binary), HNSW32 up to a
+        million, inverted lists above.
+    dim: keep this many leading components, scaled to length 1 again.
+    precision: what the index holds: float32, float16, int8 (ranges fitted to the documents) or binary (sign bits).
+    rescore: vectors kept on disk to score hits with: none, int8, float16 or float32; by default int8 for binary,
+        float16 for other storage that loses more than 2e-4 of cosine, none for the rest.
+    skip_bad: leave out rows that cannot be used, and documents whose id came before.
+    threads: of FAISS while building; by default all cores.
+
+    The documents are read before any is encoded, so a bad row or an id that occurs twice costs nothing. While it
+    runs it needs room on disk for 4 x dim bytes a document more than the package.
+
+    Raises `TextError` for documents, `OptionError` for options, `SpaceError` for a student of another space and
+    `OutputError` where ``out`` holds something or the disk is full. Whatever happens, ``out`` is whole or as before.
+    """
+    from leafkit.teachers.open import open_teacher
+
+    out = Path(out)
+    check_free(out, marker=MANIFEST, overwrite=overwrite)
+    given = {
+        "compute": compute,
+        "batch_size": batch_size,
+        "max_length": max_length,
+        "teacher_name": teacher_name,
+        "query_prompt": query_prompt,
+        "document_prompt": document_prompt,
+        "pooling": pooling,
+        "normalised": normalised,
+        "device": device,
+        "trust_remote_code": trust_remote_code,
+        "revision": revision,
+    }
+    opened = open_teacher(teacher, **given)  # type: ignore[arg-type]
+    options = IndexOptions.checked(
+        opened.space.dim, dim=dim, precision=precision, factory=factory, rescore=rescore, seed=seed, threads=threads
+    )
+    return _build(
+        read_documents(documents, skip_bad=skip_bad, text_column=text_column, id_column=id_column),
+        teacher_vectors(through_cache(opened, cache)),
+        opened.space,
+        out,
+        options=options,
+        student=student,
+        overwrite=overwrite,
+        facts={"teacher": _argument(teacher, given)},
+    )
+
+
+def index_vectors(
+    ids: Sequence[str],
+    vectors: NDArray[Any],
+    space: Space,
+    out: str | Path,
+    *,
+    payload: Sequence[Mapping[str, Any]] | None = None,
+    student: str | Path | None = None,
+    factory: str | None = None,
+    dim: int | None = None,
+    precision: str = "float32",
+    rescore: str | None = None,
+    overwrite: bool = False,
+    seed: int = 0,
+    threads: int | None = None,
+) -> Path:
+    """Build an index package of ``vectors`` (rows, space.dim) that are there already; options as in `build_index`.
+
+    Raises `VectorError` unless ids, payload and vectors have as many rows, `TextError` for an id that occurs twice.
+    """
+    check_given(vectors, ids, payload, dim=space.dim)
+    options = IndexOptions.checked(
+        space.dim, dim=dim, precision=precision, factory=factory, rescore=rescore, seed=seed, threads=threads
+    )
+    documents = (Document(name, {} if payload is None else payload[row]) for row, name in enumerate(ids))
+    return _build(
+        documents,
+        lambda _: blocks_of(vectors),
+        space,
+        Path(out),
+        options=options,
+        student=student,
+        overwrite=overwrite,
+        facts={"teacher": None},
+    )
+
+
+def read_documents(
+    sources: Sources, *, skip_bad: bool, text_column: str | None, id_column: str | None
+) -> Iterator[Document]:
+    """Every document of ``sources``; queries among them are left out and counted. Raises `TextError`."""
+    paths = [sources] if isinstance(sources, str | PathLike) else sources
+    # A vectors file .npy has its texts in the .jsonl beside it.
+    paths = [Path(path).with_suffix(".jsonl") if str(path).endswith(".npy") else path for path in paths]
+    queries = 0
+    for text in read_texts(
+        paths, role="document", skip_bad=skip_bad, text_column=text_column, id_column=id_column, unique_ids=skip_bad
+    ):
+        if text.role == "query":
+            queries += 1
+            continue
+        own = {"title": text.title} if text.title else {}
+        # The vectors of a vectors file go into the index.
+        rest = {name: value for name, value in text.payload.items() if name != "vector"}
+        yield Document(text.id, {**own, "text": text.text, **rest})
+    if queries:
+        log.warning("left out %d texts whose role is query: an index holds documents", queries)
+
+
+def through_cache(teacher: Teacher, cache: Path | None) -> Teacher:
+    """``teacher`` behind the vector cache, unless it only looks vectors up."""
+    from leafkit.vectors.cached import cached, keeps_its_space
+
+    return cached(teacher, cache) if "online" in teacher.signals and keeps_its_space(teacher) else teacher
+
+
+def _build(
+    documents: Iterable[Document],
+    vectors_of: VectorsOf,
+    space: Space,
+    out: Path,
+    *,
+    options: IndexOptions,
+    student: str | Path | None,
+    overwrite: bool,
+    facts: Mapping[str, Any],
+) -> Path:
+    if student is not None:
+        _check_student(Path(student), space)
+    with new_folder(out, marker=MANIFEST, overwrite=overwrite) as folder:
+        parts = {part: part_name(part, 1) for part in DOCUMENT_PARTS}
+        files = document_files(folder, parts)
+        rows = write_documents(files, documents)
+        spooled = folder / f"{SPOOL}-1.raw"
+        vectors = spool(spooled, vectors_of(Documents(files)), rows=rows, dim=options.dim)
+        built, vector_parts = store_vectors(folder, 1, vectors, options)
+        del vectors
+        spooled.unlink()
+        parts |= vector_parts
+        names = [*parts.values(), *_copy_encoder(student, folder)]
+        write_manifest(
+            folder,
+            Manifest(
+                space=space,
+                dim=options.dim,
+                precision=options.precision,
+                factory=plan_index(rows, options.precision, options.factory).factory,
+                rescore=built.rescore,
+                rows=rows,
+                count=rows,
+                loss=built.loss,
+                generation=1,
+                parts=parts,
+                files=describe_files(folder, names),
+                encoder=None if student is None else {"student": Path(student).resolve().name},
+                built={**how(), **facts},
+            ),
+        )
+    return out
+
+
+def _argument(teacher: str | Path | Teacher, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What opens the same teacher again for an update; None for a teacher that was open already."""
+    if not isinstance(teacher, str | Path):
+        return None
+    path = Path(teacher)
+    name = str(path.resolve() if path.exists() else teacher)
+    options = {option: value for option, value in given.items() if value not in (None, False, "auto")}
+    return {"argument": name, "options": options}
+
+
+def _check_student(student: Path, space: Space) -> None:
+    from leafkit.students.folder import read_student
+
+    facts = read_student(student)
+    require_same(space, facts.space, wanted_by="the documents' teacher", got_from=f"the student {student}")
+
+
+def _copy_encoder(student: str | Path | None, folder: Path) -> list[str]:
+    if student is None:
+        return []
+    from leafkit.query import copy_runtime
+
+    copy_runtime(Path(student), folder / ENCODER)
+    return sorted(str(path.relative_to(folder)) for path in (folder / ENCODER).rglob("*") if path.is_file())

@@ -1,0 +1,126 @@
+"""Add documents to an index and remove others: nothing is encoded twice, nothing trained again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+from numpy.typing import NDArray
+
+from leafkit.errors import InputError, OptionError
+from leafkit.index.assemble import check_given, teacher_vectors
+from leafkit.index.build import Sources, read_documents, through_cache
+from leafkit.index.change import UpdateCounts, apply_change
+from leafkit.index.documents import Document
+from leafkit.index.kept import blocks_of
+from leafkit.index.manifest import read_manifest
+from leafkit.index.package import Package, only_writer, open_package
+from leafkit.space import Space, require_same
+from leafkit.types import Teacher
+
+
+def update_index(
+    index: str | Path,
+    *,
+    add: Sources | None = None,
+    remove: Sequence[str] | None = None,
+    replace: bool = False,
+    compact: bool | None = None,
+    teacher: str | Path | Teacher | None = None,
+    cache: Path | None = None,
+    skip_bad: bool = False,
+    text_column: str | None = None,
+    id_column: str | None = None,
+    threads: int | None = None,
+) -> UpdateCounts:
+    """Remove the ids ``remove`` from the index, then add the documents of ``add``; returns the counts.
+
+    replace: a document whose id is in the index takes that one's place; else it is an error.
+    compact: True rewrites the index without its removed documents, whose texts stay on disk until then; None
+        does so when more than a fifth of the rows are removed, but for a graph of over 100,000 (it takes long).
+    teacher: encodes ``add``; by default opened with the argument and options that the index was built with.
+    skip_bad, text_column, id_column: as in `leafkit.build_index`.
+
+    Added vectors go through the codes and lists that the first documents fitted; a warning says when they fit badly.
+    Readers go on with the old index, and a stopped update leaves it as it was. Raises `InputError` for ids that are
+    there already, `SpaceError` for another teacher, `OutputError` for a full disk or while another update runs.
+    """
+    folder = Path(index)
+    read_manifest(folder)
+    with only_writer(folder):
+        package = open_package(folder, verify=True)
+        if add is None:
+            return apply_change(package, (), None, remove or (), compact=compact, thread_count=threads)
+        encoder = through_cache(_teacher(package, teacher), cache)
+        return apply_change(
+            package,
+            read_documents(add, skip_bad=skip_bad, text_column=text_column, id_column=id_column),
+            teacher_vectors(encoder),
+            remove or (),
+            replace=replace,
+            compact=compact,
+            thread_count=threads,
+        )
+
+
+def update_vectors(
+    index: str | Path,
+    *,
+    ids: Sequence[str] = (),
+    vectors: NDArray[Any] | None = None,
+    payload: Sequence[Mapping[str, Any]] | None = None,
+    space: Space | None = None,
+    remove: Sequence[str] | None = None,
+    replace: bool = False,
+    compact: bool | None = None,
+    threads: int | None = None,
+) -> UpdateCounts:
+    """`update_index` with the ``vectors`` (rows, space.dim) of the added ``ids`` given; ``space`` is theirs."""
+    folder = Path(index)
+    read_manifest(folder)
+    with only_writer(folder):
+        package = open_package(folder, verify=True)
+        given = numpy.empty((0, package.manifest.space.dim)) if vectors is None else vectors
+        if space is not None:
+            require_same(package.manifest.space, space, wanted_by=f"the index {folder}", got_from="the vectors")
+        check_given(given, ids, payload, dim=package.manifest.space.dim)
+        added = (Document(name, {} if payload is None else payload[row]) for row, name in enumerate(ids))
+        return apply_change(
+            package,
+            added,
+            lambda _: blocks_of(given),
+            remove or (),
+            replace=replace,
+            compact=compact,
+            thread_count=threads,
+        )
+
+
+def read_ids(names: Iterable[str]) -> Iterator[str]:
+    """The ids among ``names``, where ``@FILE`` stands for the lines of a file; raises `InputError` if unreadable."""
+    for name in names:
+        if not name.startswith("@"):
+            yield name
+            continue
+        try:
+            with open(name[1:], encoding="utf-8") as file:
+                yield from (line.rstrip("\r\n") for line in file if line.strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{name[1:]} cannot be read as UTF-8 text, an id a line: {error}") from error
+
+
+def _teacher(package: Package, teacher: str | Path | Teacher | None) -> Teacher:
+    from leafkit.teachers.open import open_teacher
+
+    options: Mapping[str, Any] = {}
+    if teacher is None:
+        recorded = package.manifest.built.get("teacher")
+        if recorded is None:
+            raise OptionError(f"{package.folder} does not record which teacher to open; give it with --teacher")
+        teacher, options = recorded["argument"], recorded["options"]
+    opened = open_teacher(teacher, **options)
+    space = package.manifest.space
+    require_same(space, opened.space, wanted_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
+    return opened
