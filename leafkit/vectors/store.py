@@ -116,6 +116,8 @@ class VectorStore:
 
     def verify(self) -> None:
         """Read every block against its checksum; raises `DamageError` naming the first that differs."""
+        if not self._blocks:
+            return  # nor are there files yet
         with open(self._keys_file, "rb") as keys, open(self._vectors_file, "rb") as vectors:
             for number, block in enumerate(self._blocks):
                 for file, width, name in ((keys, KEY_BYTES, "keys"), (vectors, self._row_bytes, "vectors")):
