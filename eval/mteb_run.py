@@ -149,7 +149,8 @@ def _scores(result: TaskResult, main: str) -> _Scores:
     entries = [entry for split in result.scores.values() for entry in split]
     names = {**_MTEB_NAMES} if main in _MTEB_NAMES.values() else {main: main}
     return {
-        ours: float(numpy.mean([entry[theirs] for entry in entries]))
+        # Six digits are what mteb writes to its cache: the first run gives the figures of every later one.
+        ours: float(numpy.mean([round(entry[theirs], 6) for entry in entries]))
         for ours, theirs in names.items()
         if all(theirs in entry for entry in entries)
     }

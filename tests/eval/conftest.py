@@ -47,7 +47,10 @@ def make_student(folder: Path, teacher: Path, *, noise: float, seed: int = 0) ->
         head.linear.weight.copy_(torch.eye(space.dim) + noise * torch.randn(space.dim, space.dim))
         head.linear.bias.zero_()
     student = SentenceTransformer(
-        modules=[model[0], model[1], head, Normalize()], prompts=model.prompts, device="cpu", similarity_fn_name="cosine"
+        modules=[model[0], model[1], head, Normalize()],
+        prompts=model.prompts,
+        device="cpu",
+        similarity_fn_name="cosine",
     )
     folder.mkdir(parents=True)
     write_student(folder, student, space, {})

@@ -48,7 +48,11 @@ def test_the_table_has_a_column_for_each_metric_and_retention_in_per_cent():
     table = Report(rows=(row(retention=0.875, retention_interval=Interval(0.8, 0.95)),), provenance=PROVENANCE).table()
     title, values = table.splitlines()[:2]
     assert title.split("  ")[0] == "data"
-    for name, value in {"nDCG@10": "0.5000 [0.4000, 0.6000]", "MAP": "0.1250", "retention": "87.5% [80.0, 95.0]"}.items():
+    for name, value in {
+        "nDCG@10": "0.5000 [0.4000, 0.6000]",
+        "MAP": "0.1250",
+        "retention": "87.5% [80.0, 95.0]",
+    }.items():
         at = title.index(name)
         assert values[at : at + len(value)] == value
 
@@ -75,7 +79,10 @@ def test_rows_of_other_metrics_start_their_own_block():
 
 
 def test_figures_carry_seed_space_and_code():
-    assert "resamples, seed 7]; space 0123456789ab, leafkit 1.0 (abc)" in Report(rows=(row(),), provenance=PROVENANCE).table()
+    assert (
+        "resamples, seed 7]; space 0123456789ab, leafkit 1.0 (abc)"
+        in Report(rows=(row(),), provenance=PROVENANCE).table()
+    )
 
 
 def test_a_table_of_nothing_is_no_error():

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+import leafkit
+from leafkit.errors import InputError, OptionError, SpaceError
+from leafkit.eval.evaluate import evaluate
+from leafkit.teachers.open import open_teacher
+
+
+class Counting:
+    """A teacher that counts the texts it computes."""
+
+    def __init__(self, teacher):
+        self._teacher = teacher
+        self.space = teacher.space
+        self.signals = teacher.signals
+        self.texts = 0
+
+    def encode(self, texts, role):
+        self.texts += len(texts)
+        return self._teacher.encode(texts, role)
+
+
+def test_the_modes_are_side_by_side_with_their_retention(beir_folder, tiny_teacher, noisy_student):
+    report = leafkit.evaluate(beir_folder, teacher=tiny_teacher, student=noisy_student)
+    assert [row.mode for row in report.rows] == ["teacher", "standard", "asymmetric"]
+    assert [row.student for row in report.rows] == [None, "noisy", "noisy"]
+    assert report.rows[0].retention == 1.0
+    assert report.rows[1].retention < 0.9
+
+
+def test_documents_and_queries_are_encoded_by_the_teacher_once_ever(beir_folder, tiny_teacher, exact_student):
+    teacher = Counting(open_teacher(tiny_teacher, compute="float32"))
+    first = evaluate(beir_folder, teacher=teacher)
+    assert teacher.texts == 230
+    again = evaluate(beir_folder, teacher=teacher, student=exact_student, dims=[32, 8])
+    assert teacher.texts == 230
+    assert again.rows[0].metrics == first.rows[0].metrics
+
+
+def test_a_student_alone_is_measured_alone(beir_folder, noisy_student):
+    (row,) = evaluate(beir_folder, student=noisy_student).rows
+    assert (row.mode, row.retention, row.of_full) == ("standard", None, None)
+
+
+def test_several_students_stand_in_one_table(beir_folder, tiny_teacher, exact_student, noisy_student, tmp_path):
+    same_name = shutil.copytree(exact_student, tmp_path / "noisy")
+    report = evaluate(beir_folder, teacher=tiny_teacher, student=[noisy_student, same_name], modes=["asymmetric"])
+    assert [row.mode for row in report.rows] == ["asymmetric"] * 2
+    assert [row.student.split("/")[-1] for row in report.rows] == ["noisy", "noisy"]
+    assert len({row.student for row in report.rows}) == 2
+    assert report.rows[0].metrics != report.rows[1].metrics
+
+
+def test_a_student_of_another_teacher_is_refused(beir_folder, other_teacher, exact_student):
+    with pytest.raises(SpaceError, match="the student exact does not live in the space of the teacher: weights"):
+        evaluate(beir_folder, teacher=other_teacher, student=exact_student)
+
+
+def test_a_student_cannot_stand_for_its_teacher(beir_folder, exact_student):
+    with pytest.raises(InputError, match="student"):
+        evaluate(beir_folder, teacher=exact_student)
+
+
+def test_several_folders_are_told_apart_by_name(beir_folder, tiny_teacher, tmp_path):
+    other = shutil.copytree(beir_folder, tmp_path / "other" / "tiny")
+    report = evaluate([beir_folder, other], teacher=tiny_teacher)
+    assert report.rows[1].data == "other/tiny"
+    assert report.rows[0].metrics == report.rows[1].metrics
+    assert set(report.provenance.data) == {row.data for row in report.rows}
+
+
+def test_the_same_command_gives_the_same_report(beir_folder, tiny_teacher, noisy_student):
+    first, second = (evaluate(beir_folder, teacher=tiny_teacher, student=noisy_student, seed=3) for _ in range(2))
+    assert first == second
+    assert evaluate(beir_folder, teacher=tiny_teacher, seed=4).rows[0].interval != first.rows[0].interval
+
+
+def test_the_report_says_where_its_figures_come_from(beir_folder, tiny_teacher, exact_student, noisy_student):
+    source = evaluate(beir_folder, teacher=tiny_teacher, student=[exact_student, noisy_student], seed=5).provenance
+    assert source.space["id"] == open_teacher(tiny_teacher).space.id
+    assert source.seed == 5
+    assert source.leafkit == leafkit.__version__
+    assert len(set(source.students.values())) == 2
+    assert source.data["tiny"]["split"] == "test"
+    assert len(source.data["tiny"]["sha256"]) == 64
+    assert source.packages["pytrec-eval-terrier"]
+    json.dumps(evaluate(beir_folder, teacher=tiny_teacher).to_json(), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"dims": [33]}, "got .*33|dim"),
+        ({"precisions": ["int4"]}, "unknown precision 'int4'; wanted one of float32"),
+        ({"modes": ["asymmetric"]}, "needs a student"),
+        ({"split": "dev"}, "it has: test"),
+        ({"encoder": "tflite", "student": "x"}, "wanted one of torch, onnx, onnx-int8"),
+        ({"pooling": "max"}, "unknown pooling"),
+    ],
+)
+def test_unknown_values_are_refused(beir_folder, tiny_teacher, options, problem):
+    with pytest.raises(OptionError, match=problem):
+        evaluate(beir_folder, teacher=tiny_teacher, **options)
+
+
+def test_nothing_to_measure_is_refused(beir_folder, tiny_teacher):
+    with pytest.raises(InputError, match="nothing to measure on"):
+        evaluate(teacher=tiny_teacher)
+    with pytest.raises(InputError, match="give a teacher, a student, or both"):
+        evaluate(beir_folder)
+
+
+def test_what_is_missing_is_found_before_a_model_is_loaded(tmp_path):
+    with pytest.raises(OptionError, match="not a folder in BEIR's layout"):
+        evaluate(tmp_path, teacher="no-such-teacher")
+
+
+def test_the_cross_check_adds_beirs_own_figure(beir_folder, tiny_teacher):
+    pytest.importorskip("beir")
+    rows = evaluate(beir_folder, teacher=tiny_teacher, precisions=["float32", "int8"], cross_check=True).rows
+    assert rows[0].beir_ndcg == pytest.approx(rows[0].metrics["ndcg@10"], abs=5.1e-6)
+    assert rows[1].beir_ndcg is None
