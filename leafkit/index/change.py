@@ -17,7 +17,7 @@ from leafkit.errors import InputError, OptionError
 from leafkit.index.assemble import VectorsOf, spool
 from leafkit.index.documents import Document, Documents, DocumentWriter, write_documents
 from leafkit.index.faiss_index import FaissIndex, threads
-from leafkit.index.finder import loss
+from leafkit.index.finder import losses
 from leafkit.index.kept import blocks_of, encode, write_kept
 from leafkit.index.manifest import (
     DOCUMENT_PARTS,
@@ -33,6 +33,7 @@ from leafkit.types import Float32, Int64
 
 COMPACT_SHARE = 0.2
 COMPACT_GRAPH_ROWS = 100_000  # about 15 s on one core
+FIT_ROWS = 16_384  # the last added documents, whose fit is checked
 
 log = logging.getLogger("leafkit")
 
@@ -184,7 +185,7 @@ class _Generation:
             index.clear()
         for block in blocks_of(new):
             index.add(block)
-        self._check_fit(index, new)
+        self._check_fit(index, self._tail(new))
         index.write(self._folder / self._new_name("index"))
         kept = self._package.kept()
         if kept is not None:
@@ -208,13 +209,16 @@ class _Generation:
         return vectors[len(vectors) - len(self._added) :]
 
     def _check_fit(self, index: FaissIndex, vectors: Float32) -> None:
-        rows = numpy.arange(len(index) - len(self._added), len(index))[-1024:]
-        lost = loss(index, rows, vectors[-len(rows) :]) if len(rows) else 0.0
-        if lost > 2 * self._old.loss + 1e-4:
+        if self._old.rescore != "none" or not len(vectors):
+            return
+        vectors = vectors[-FIT_ROWS:]
+        lost = losses(index.vectors(numpy.arange(len(index) - len(vectors), len(index))), vectors)
+        bad = int((lost > 4 * self._old.loss + 1e-4).sum())
+        if bad:
             log.warning(
-                "the added documents fit the codes of %s badly: they lose %.1e of cosine in the median, the first ones "
-                "lost %.1e; build the index again when many such documents have come",
-                *(self._folder, lost, self._old.loss),
+                "%d of %d added documents fit the codes of %s badly: their cosines may be off by %.3f; "
+                "build the index again when many such documents have come",
+                *(bad, len(vectors), self._folder, float(numpy.sqrt(2 * lost.max()))),
             )
 
     def _new_name(self, part: str) -> str:

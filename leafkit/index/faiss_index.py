@@ -23,6 +23,11 @@ api: Any = faiss
 
 Bits = NDArray[numpy.uint8]
 
+# How far int8 ranges reach beyond the documents they were fitted to, in widths of the range on either side, so that
+# added ones fit too. Of 19,000 package descriptions added to 1,000, 16 % were cut by 0, 0.4 % by 0.15; the first
+# thousand's cosines err by 1.5e-3 instead of 1.1e-3 (99.9th percentile).
+RESERVE = 0.15
+
 _READING = threading.Lock()
 
 
@@ -81,6 +86,8 @@ class FaissIndex:
 
     def train(self, vectors: Float32) -> None:
         """Fit lists and codecs to ``vectors``; raises `OptionError` where they are too few for the factory."""
+        for codec in _codecs(self.native):
+            codec.rangestat_arg = RESERVE
         try:
             self.native.train(self._coded(vectors))
         except RuntimeError as error:
@@ -223,6 +230,18 @@ def _innermost(native: Any) -> Any:
     if isinstance(native, api.IndexRefine):
         return _innermost(native.base_index)
     return _innermost(native.index) if isinstance(native, api.IndexPreTransform) else native
+
+
+def _codecs(native: Any) -> Iterator[Any]:
+    """The scalar quantisers inside ``native``."""
+    native = _exact_type(native)
+    inner = [
+        getattr(native, name) for name in ("base_index", "refine_index", "index", "storage") if hasattr(native, name)
+    ]
+    for part in inner:
+        yield from _codecs(part)
+    if hasattr(native, "sq"):
+        yield native.sq
 
 
 def _exact_type(native: Any) -> Any:

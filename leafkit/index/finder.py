@@ -215,18 +215,15 @@ def build(
     return Built(index, chosen, lost)
 
 
-def loss(index: FaissIndex, rows: Int64, vectors: Float32) -> float:
-    """The median of 1 - cosine between ``vectors`` and what the index holds of them as ``rows``; 1 if it holds none."""
-    if not len(rows):
-        return 0.0
-    if not index.keeps_vectors:
-        return 1.0
-    return _median_loss(index.vectors(rows), vectors)
+def losses(held: Float32, vectors: Float32) -> Float32:
+    """1 - cosine between each row held and the one given; a cosine with a query errs by at most sqrt(2 x that)."""
+    lengths = numpy.linalg.norm(held, axis=1) * numpy.linalg.norm(vectors, axis=1)
+    return 1 - numpy.einsum("rd,rd->r", held, vectors) / numpy.maximum(lengths, 1e-30)
 
 
 def _choose_kept(index: FaissIndex, rows: Int64, vectors: Float32, rescore: str | None) -> tuple[str, float]:
     sample = numpy.asarray(vectors[rows])
-    lost = loss(index, rows, sample)
+    lost = _median_loss(index.vectors(rows), sample) if index.keeps_vectors else 1.0
     if rescore == "none":
         if not index.keeps_vectors:
             raise OptionError("this type of index cannot give its vectors back, so hits need --rescore float16 or int8")
@@ -240,8 +237,7 @@ def _choose_kept(index: FaissIndex, rows: Int64, vectors: Float32, rescore: str 
 
 
 def _median_loss(held: Float32, vectors: Float32) -> float:
-    lengths = numpy.linalg.norm(held, axis=1) * numpy.linalg.norm(vectors, axis=1)
-    return float(numpy.median(1 - numpy.einsum("rd,rd->r", held, vectors) / numpy.maximum(lengths, 1e-30)))
+    return float(numpy.median(losses(held, vectors))) if len(held) else 0.0
 
 
 def _some_rows(total: int, count: int, seed: int) -> Int64:

@@ -1,0 +1,371 @@
+"""An update removes and adds without a rebuild, and whatever stops it, the index is the old one or the new one."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from leafkit.errors import DamageError, InputError, OptionError, OutputError, SpaceError, TextError, VectorError
+from leafkit.index.build import index_vectors
+from leafkit.index.package import open_package
+from leafkit.index.update import UpdateCounts, read_ids, update_index, update_vectors
+from leafkit.search import Searcher
+from leafkit.space import Space
+
+Make = Callable[..., Path]
+KINDS = [
+    ("float32", None),
+    ("float16", None),
+    ("int8", None),
+    ("binary", None),
+    ("binary", "BHNSW16"),
+    ("binary", "BIVF8"),
+    ("binary", "BHash8"),
+    ("float32", "HNSW16"),
+    ("int8", "IVF8"),
+    ("float32", "PQ8x4"),
+    ("float32", "PQ8x4fs"),
+    ("float32", "IVF8,RaBitQ"),
+    ("float32", "RaBitQfs"),
+    ("float32", "IVF8,PQ8x4fs,RFlat"),
+    ("float32", "IVF8,PQ8x4fs,Refine(SQ8)"),
+    ("float32", "PCA32,IVF8,SQ8"),
+]
+
+
+def found(index: Path, vectors: numpy.ndarray, k: int = 10) -> list[tuple[list[str], list[float]]]:
+    return [(hits.ids, hits.scores.tolist()) for hits in Searcher.open(index).search(vectors, k)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(("precision", "factory"), KINDS)
+@pytest.mark.parametrize("compact", [False, True])
+def test_removed_ids_are_never_found_and_added_ones_are(
+    make: Make, vectors: numpy.ndarray, ids: list[str], precision: str, factory: str | None, compact: bool
+) -> None:
+    index = make(precision=precision, factory=factory)
+    gone = ids[:400:3]
+    counts = update_vectors(index, ids=ids[400:], vectors=vectors[400:], remove=[*gone, "never"], compact=compact)
+    assert counts == UpdateCounts(added=100, removed=len(gone), missing=1, count=500 - len(gone))
+    searcher = Searcher.open(index)
+    assert len(searcher) == counts.count
+    assert searcher.manifest.rows == counts.count + (0 if compact else len(gone))
+    for row, hits in enumerate(searcher.search(vectors, 3)):
+        assert not set(hits.ids) & set(gone)
+        assert (hits.ids[0] == ids[row]) == (ids[row] not in gone)
+        assert hits.scores[0] <= 1
+        true = numpy.array([vectors[row] @ vectors[ids.index(name)] for name in hits.ids])
+        # Added components beyond the range of only 400 first documents are cut to it.
+        numpy.testing.assert_allclose(hits.scores, true, atol=2e-2 if "8" in f"{precision}{factory}" else 5e-3)
+    everything = searcher.search(vectors[0], 1000).ids
+    assert sorted(everything) == sorted(set(ids) - set(gone))
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_removing_and_adding_equals_building_anew_for_exact_search(
+    make: Make, vectors: numpy.ndarray, ids: list[str], space: Space, tmp_path: Path, compact: bool
+) -> None:
+    index = make()
+    update_vectors(index, ids=ids[400:], vectors=vectors[400:], remove=ids[:50], compact=compact)
+    fresh = index_vectors(ids[50:], vectors[50:], space, tmp_path / "fresh")
+    assert found(index, vectors) == found(fresh, vectors)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_run_of_updates_holds_what_a_set_would(
+    tmp_path_factory: pytest.TempPathFactory, vectors: numpy.ndarray, ids: list[str], space: Space, data: st.DataObject
+) -> None:
+    index = index_vectors(ids[:20], vectors[:20], space, tmp_path_factory.mktemp("run") / "index", precision="int8")
+    alive = set(range(20))
+    for _ in range(data.draw(st.integers(1, 5))):
+        remove = data.draw(st.sets(st.integers(0, 60), max_size=30))
+        add = sorted(data.draw(st.sets(st.integers(0, 60), max_size=20)))
+        compact = data.draw(st.sampled_from([None, True, False]))
+        counts = update_vectors(
+            index,
+            ids=[ids[row] for row in add],
+            vectors=vectors[add].reshape(-1, 64),
+            remove=[ids[row] for row in remove],
+            replace=True,
+            compact=compact,
+        )
+        assert (counts.removed, counts.missing) == (len(alive & remove), len(remove - alive))
+        alive = alive - remove | set(add)
+        assert counts.count == len(alive)
+        assert set(Searcher.open(index).search(vectors[0], 100).ids) == {ids[row] for row in alive}
+        assert {path.name for path in index.iterdir()} == {*open_package(index, verify=True).manifest.files} | {
+            "manifest.json"
+        }
+
+
+def test_everything_can_be_removed_and_come_back(make: Make, vectors: numpy.ndarray, ids: list[str]) -> None:
+    for precision, compact in (("float32", False), ("int8", True), ("binary", None)):
+        index = make(name=precision, precision=precision)
+        assert update_vectors(index, remove=ids, compact=compact).count == 0
+        hits = Searcher.open(index).search(vectors[0])
+        assert (hits.ids, hits.payload, len(hits.scores)) == ([], [], 0)
+        update_vectors(index, ids=ids[:3], vectors=vectors[:3])
+        assert Searcher.open(index).search(vectors[1]).ids[0] == ids[1]
+
+
+def test_an_id_that_is_there_is_refused_or_replaced(make: Make, vectors: numpy.ndarray, ids: list[str]) -> None:
+    index = make()
+    before = contents(index)
+    with pytest.raises(InputError, match=r"'doc 3', 'doc 4'.*--replace"):
+        update_vectors(index, ids=["new", "doc 3", "doc 4"], vectors=vectors[400:403])
+    assert contents(index) == before
+    assert update_vectors(index, ids=["doc 3"], vectors=vectors[400:401], replace=True).count == 400
+    searcher = Searcher.open(index)
+    assert searcher.search(vectors[400], 1).ids == ["doc 3"]
+    assert searcher.search(vectors[3], 1).ids != ["doc 3"]
+    assert searcher.search(vectors[3], 1, allow=["doc 3"]).scores[0] < 0.9
+
+
+def test_an_id_may_be_removed_and_added_in_one_update(make: Make, vectors: numpy.ndarray) -> None:
+    index = make()
+    update_vectors(index, ids=["doc 3"], vectors=vectors[400:401], remove=["doc 3"])
+    assert Searcher.open(index).search(vectors[400], 1).ids == ["doc 3"]
+
+
+def test_removing_what_is_not_there_writes_nothing(make: Make) -> None:
+    index = make()
+    before = contents(index)
+    assert update_vectors(index, remove=["a", "b", "a"]) == UpdateCounts(added=0, removed=0, missing=2, count=400)
+    assert contents(index) == before
+
+
+def test_a_small_removal_writes_only_a_bitmap(make: Make) -> None:
+    index = make()
+    before = contents(index)
+    update_vectors(index, remove=["doc 1"])
+    after = contents(index)
+    assert {name for name in after if after[name] != before.get(name)} == {"live-2.npy", "manifest.json"}
+
+
+def test_the_text_of_removed_documents_leaves_the_disk_when_compacted(make: Make) -> None:
+    index = make()
+    update_vectors(index, remove=["doc 17"])
+    assert any(b'"doc 17"' in content for content in contents(index).values())
+    update_vectors(index, compact=True)
+    assert not any(b'"doc 17"' in content or b'"text 17"' in content for content in contents(index).values())
+
+
+def test_a_fifth_of_removed_rows_compacts_the_index(make: Make, ids: list[str]) -> None:
+    index = make()
+    update_vectors(index, remove=ids[:80])
+    assert open_package(index, verify=True).manifest.rows == 400
+    update_vectors(index, remove=ids[80:90])
+    assert open_package(index, verify=True).manifest.rows == 310
+
+
+def test_a_large_graph_waits_until_it_is_told_to_compact(
+    make: Make, ids: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("leafkit.index.change.COMPACT_GRAPH_ROWS", 100)
+    index = make(factory="HNSW16")
+    update_vectors(index, remove=ids[:200])
+    assert open_package(index, verify=True).manifest.rows == 400
+    assert "200 of 400 rows" in caplog.text
+    update_vectors(index, compact=True)
+    assert open_package(index, verify=True).manifest.rows == 200
+
+
+def test_documents_that_fit_the_first_ones_codes_badly_raise_a_warning(
+    make: Make, vectors: numpy.ndarray, ids: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    index = make(precision="int8")
+    update_vectors(index, ids=["like doc 0"], vectors=vectors[:1])
+    assert not caplog.text
+    update_vectors(index, ids=["like doc 1", "odd"], vectors=numpy.stack([vectors[1], 9 * numpy.eye(64)[0] + 1]))
+    assert "1 of 2 added documents fit the codes" in caplog.text
+
+
+def test_an_open_searcher_does_not_notice_an_update(make: Make, vectors: numpy.ndarray, ids: list[str]) -> None:
+    index = make(factory="HNSW16")
+    searcher = Searcher.open(index)
+    before = [hits.ids for hits in searcher.search(vectors, 5)]
+    update_vectors(index, ids=ids[400:], vectors=vectors[400:], remove=ids[:300], compact=True)
+    assert [hits.ids for hits in searcher.search(vectors, 5)] == before
+
+
+def test_opening_during_updates_always_finds_a_whole_index(make: Make, vectors: numpy.ndarray, ids: list[str]) -> None:
+    index = make()
+    done = threading.Event()
+    failures: list[Exception] = []
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                searcher = Searcher.open(index)
+                assert len(searcher.search(vectors[0], 1000).ids) == len(searcher)
+            except Exception as error:
+                failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for row in range(400, 440):
+        update_vectors(
+            index, ids=[ids[row]], vectors=vectors[row : row + 1], remove=[ids[row - 400]], compact=row % 2 == 0
+        )
+    done.set()
+    for reader in readers:
+        reader.join()
+    assert not failures
+
+
+def test_two_updates_at_once_are_refused(make: Make) -> None:
+    index = make()
+    program = f"""
+        import sys, time
+        from pathlib import Path
+        from leafkit.index.package import only_writer
+        with only_writer(Path({str(index)!r})):
+            print("held", flush=True)
+            sys.stdin.read()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match="another process"):
+            update_vectors(index, remove=["doc 1"])
+        other.stdin.close()
+    assert update_vectors(index, remove=["doc 1"]).removed == 1
+
+
+@pytest.mark.parametrize("limit", [100, 2_000, 30_000, 100_000, 110_000])
+def test_a_full_disk_leaves_the_old_index(
+    make: Make, vectors: numpy.ndarray, ids: list[str], space: Space, tmp_path: Path, limit: int
+) -> None:
+    index = make(precision="binary", rescore="float32")
+    before = contents(index)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OutputError, match="full"):
+            update_vectors(index, ids=ids[400:], vectors=vectors[400:], remove=ids[:10], compact=True)
+        with pytest.raises(OutputError, match="full"):
+            index_vectors(ids, vectors, space, tmp_path / "new")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert contents(index) == before
+    assert [path.name for path in tmp_path.iterdir()] == [index.name]
+
+
+KILLED = """
+    import os, signal, sys
+    import numpy
+    from leafkit.index import change, manifest, package
+    from leafkit.index.update import update_vectors
+    calls, stop = 0, int(sys.argv[2])
+
+    def trace(frame, event, argument):
+        global calls
+        if event == "call" and frame.f_code.co_filename.endswith(
+            ("change.py", "documents.py", "manifest.py", "package.py", "kept.py", "faiss_index.py", "atomic.py")
+        ):
+            calls += 1
+            if calls == stop:
+                os.kill(os.getpid(), getattr(signal, sys.argv[3]))
+
+    vectors = numpy.random.default_rng(0).standard_normal((500, 64)).astype("float32")
+    sys.settrace(trace)
+    update_vectors(sys.argv[1], ids=["new"], vectors=vectors[:1] * 0 + 1, remove=["doc 0"], compact=True)
+    sys.settrace(None)
+    print(calls)
+"""
+
+
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
+def test_an_update_killed_anywhere_leaves_the_old_index_or_the_new_one(make: Make, how: str, tmp_path: Path) -> None:
+    index = make(rows=40, precision="binary")
+    files = contents(index)
+    one = numpy.ones(64, dtype=numpy.float32)
+    program = [sys.executable, "-c", textwrap.dedent(KILLED), str(index)]
+    total = int(subprocess.run([*program, "0", how], capture_output=True, check=True, text=True).stdout)
+    states = set()
+    for stop in sorted({*range(1, total, max(1, total // 12)), *range(total - 6, total + 1)}):
+        for path in index.iterdir():
+            path.unlink()
+        for name, content in files.items():
+            (index / name).write_bytes(content)
+        stopped = subprocess.run([*program, str(stop), how], capture_output=True, check=False)
+        assert stopped.returncode != 0 or how == "SIGINT"
+        everything = set(Searcher.open(index).search(one, 100).ids)
+        old = {f"doc {row}" for row in range(40)}
+        assert everything in (old, old - {"doc 0"} | {"new"})
+        states.add("new" in everything)
+        update_vectors(index, ids=["newer"], vectors=one[None])
+        assert "newer" in Searcher.open(index).search(one, 100).ids
+        assert {path.name for path in index.iterdir()} - {*open_package(index, verify=True).manifest.files} == {
+            "manifest.json"
+        }
+    assert states == {True, False}
+
+
+def test_bad_vectors_and_ids_are_refused_and_change_nothing(make: Make, vectors: numpy.ndarray, space: Space) -> None:
+    index = make()
+    before = contents(index)
+    other = Space(**{**vars(space), "query_prompt": "query: "})
+    bad = vectors[400:402].copy()
+    bad[1, 5] = numpy.nan
+    for error, arguments in (
+        (VectorError, {"ids": ["a", "b"], "vectors": bad}),
+        (VectorError, {"ids": ["a"], "vectors": vectors[:1] * 0}),
+        (VectorError, {"ids": ["a"], "vectors": vectors[:2]}),
+        (VectorError, {"ids": ["a"], "vectors": vectors[:1, :32]}),
+        (VectorError, {"ids": ["a"], "vectors": vectors[:1], "payload": []}),
+        (TextError, {"ids": ["a", "a"], "vectors": vectors[:2]}),
+        (TextError, {"ids": ["a"], "vectors": vectors[:1], "payload": [{"x": {1}}]}),
+        (SpaceError, {"ids": ["a"], "vectors": vectors[:1], "space": other}),
+    ):
+        with pytest.raises(error):
+            update_vectors(index, **arguments)
+        assert contents(index) == before
+
+
+def test_a_damaged_index_is_not_updated(make: Make) -> None:
+    index = make()
+    content = bytearray((index / "documents-1.jsonl").read_bytes())
+    content[50] ^= 1
+    (index / "documents-1.jsonl").write_bytes(content)
+    with pytest.raises(DamageError, match=r"documents-1\.jsonl"):
+        update_vectors(index, remove=["doc 1"])
+
+
+def test_an_index_that_does_not_know_its_teacher_asks_for_it(make: Make) -> None:
+    with pytest.raises(OptionError, match="--teacher"):
+        update_index(make(), add="more.jsonl")
+
+
+def test_a_folder_that_is_no_index_is_not_updated(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(InputError, match="is not an index"):
+            update_index(folder, remove=["a"])
+
+
+def test_ids_come_from_arguments_and_files(tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("a b\r\n\nc\n", encoding="utf-8")
+    assert list(read_ids(["x", f"@{tmp_path / 'ids.txt'}", "y"])) == ["x", "a b", "c", "y"]
+    for bad in (tmp_path / "absent", tmp_path):
+        with pytest.raises(InputError, match="cannot be read"):
+            list(read_ids([f"@{bad}"]))
+
+
+def test_counts_read_as_a_sentence() -> None:
+    counts = UpdateCounts(added=1, removed=1200, missing=2, count=5)
+    assert str(counts) == "added 1, removed 1,200 (2 ids to remove were not there); the index holds 5 documents"
