@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
-from leafkit.errors import InputError
+from leafkit.errors import InputError, OptionError
 from leafkit.teachers.open import open_teacher
 from leafkit.teachers.options import Compute, TeacherOptions
 from leafkit.types import Teacher
-from leafkit.vectors.cached import cached
+from leafkit.vectors.cached import cached, keeps_its_space
 from leafkit.vectors.store import default_cache
 from leafkit.version import __version__
 
@@ -103,7 +102,7 @@ def evaluate(
         revision=revision,
     )
     root = default_cache() if cache is None else Path(cache)
-    opened = None if teacher is None else cached(open_teacher(teacher, **dataclasses.asdict(options)), root)
+    opened = None if teacher is None else _remembered(open_teacher(teacher, **dataclasses.asdict(options)), root)
     students = open_students(student, encoder, device)
     space = check_spaces(students, opened.space if opened else None)
     chosen = check_modes(modes, teacher=opened is not None, student=bool(students))
@@ -119,7 +118,7 @@ def evaluate(
     rows, read = _measure_folders(folders, split, plan, skip_bad)
     if tasks:
         more, also = _measure_tasks(tasks, data_root, split, plan, encoder, root / "mteb")
-        rows, read = rows + more, read | also
+        rows, read = rows + more, read + also
     provenance = Provenance(
         command=command(),
         leafkit=__version__,
@@ -136,7 +135,17 @@ def evaluate(
     return Report(rows=tuple(rows), provenance=provenance)
 
 
-Sources = dict[str, dict[str, Any]]
+Sources = list[dict[str, str]]
+
+
+def _remembered(teacher: Teacher, root: Path) -> Teacher:
+    """``teacher`` behind its store, unless it is a lookup already; raises `OptionError` for a student."""
+    if not keeps_its_space(teacher):
+        raise OptionError(
+            "got a student, or its vectors, as the teacher: the figures would be about the student alone; "
+            "name the teacher it was distilled from, and this one with --student"
+        )
+    return cached(teacher, root) if "online" in teacher.signals else teacher
 
 
 def _check_sources(
@@ -159,11 +168,11 @@ def _check_sources(
 
 def _measure_folders(folders: Sequence[Path], split: str, plan: Plan, skip_bad: bool) -> tuple[list[Row], Sources]:
     rows: list[Row] = []
-    read: Sources = {}
+    read: Sources = []
     for folder, name in zip(folders, distinct_names(folders, what="data folder"), strict=True):
         collection = read_collection(folder, split, name=name, skip_bad=skip_bad)
         rows += measure_collection(collection, plan)
-        read[name] = {"source": str(folder), "split": split, "sha256": collection.sha256}
+        read.append({"name": name, "source": str(folder), "split": split, "sha256": collection.sha256})
     return rows, read
 
 
@@ -180,11 +189,13 @@ def _measure_tasks(
 
     run = MtebRun(systems=plan.systems, cells=plan.cells, full=plan.full, encoder=encoder, cache=cache)
     rows: list[Row] = []
-    read: Sources = {}
+    read: Sources = []
     for name in names:
         open_task = partial(find_task, name, data_root, split)
         rows += run.rows(open_task, local=data_root is not None)
         metadata = open_task().metadata
-        source, revision = metadata.dataset["path"], metadata.revision
-        read[metadata.name] = {"source": source, "split": ",".join(metadata.eval_splits), "revision": revision}
+        splits = ",".join(metadata.eval_splits)
+        read.append(
+            {"name": metadata.name, "source": metadata.dataset["path"], "split": splits, "revision": metadata.revision}
+        )
     return rows, read

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -31,10 +31,18 @@ _TREC_NAMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class QueryScores:
-    """Each metric of each query, in the order of ``queries``."""
+    """Each metric of each query, in the order of ``queries``: that of the judgements."""
 
     queries: list[str]
     values: dict[str, Float64]
+
+    @classmethod
+    def joined(cls, parts: Sequence[QueryScores]) -> QueryScores:
+        """The scores of all queries of ``parts``, one after the other."""
+        return cls(
+            queries=[query for part in parts for query in part.queries],
+            values={name: numpy.concatenate([part.values[name] for part in parts]) for name in METRICS},
+        )
 
     def means(self) -> dict[str, float]:
         """Each metric's mean over the queries."""
@@ -68,7 +76,7 @@ def score_run(judgements: Judgements, run: Run) -> QueryScores:
     judged = judged_queries(judgements)
     measures = {"ndcg_cut.10", "recall.10,100", "recip_rank", "map"}
     found = require("pytrec_eval").RelevanceEvaluator(judged, measures).evaluate(run)
-    queries = sorted(judged)
+    queries = list(judged)
     values = {
         name: numpy.array([found[query][trec] if query in found else 0.0 for query in queries])
         for name, trec in _TREC_NAMES.items()

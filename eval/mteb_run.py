@@ -16,7 +16,7 @@ import datasets
 import mteb
 import numpy
 from mteb.abstasks import AbsTask
-from mteb.models import SearchEncoderWrapper
+from mteb.models import ModelMeta, SearchEncoderWrapper
 from mteb.results import TaskResult
 
 from leafkit.errors import InputError
@@ -78,15 +78,12 @@ class MtebRun:
         if cell.precision != FULL_PRECISION:
             model = SearchEncoderWrapper(model, index_backend=CellBackend(cell))
         cache = mteb.ResultCache(self.cache)
-        known = cache.load_task_result(task.metadata.name, model.mteb_model_meta)
-        # mteb takes any complete result for current; data that changed under the same name must be measured again.
-        stale = known is not None and known.dataset_revision != task.metadata.revision
         try:
             found = mteb.evaluate(
                 model,
                 task,
                 cache=cache,
-                overwrite_strategy="always" if stale else "only-missing",
+                overwrite_strategy="only-missing" if _is_current(cache, task, model.mteb_model_meta) else "always",
                 co2_tracker=False,
                 show_progress_bar=False,
             )
@@ -117,6 +114,20 @@ class MtebRun:
             queries=counts.queries,
             documents=counts.documents,
         )
+
+
+def _is_current(cache: mteb.ResultCache, task: AbsTask, meta: ModelMeta) -> bool:
+    """Whether mteb may go on from the cached result, if any.
+
+    It would take any complete result, also of data that changed under the same name, and stop at one that a
+    killed run left half written.
+    """
+    try:
+        known = cache.load_task_result(task.metadata.name, meta)
+    except (ValueError, KeyError):
+        _log.warning("the cached result of %s cannot be read and is measured again", task.metadata.name)
+        return False
+    return known is None or known.dataset_revision == task.metadata.revision
 
 
 @contextlib.contextmanager

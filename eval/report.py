@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -48,7 +49,7 @@ class Provenance:
     space: dict[str, Any] | None
     students: dict[str, str]
     encoder: str
-    data: dict[str, dict[str, Any]]
+    data: list[dict[str, str]]
     seed: int
     resamples: int
     packages: dict[str, str]
@@ -63,8 +64,12 @@ class Report:
     provenance: Provenance
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as what `json.dumps` takes; metrics and retentions are fractions, not per cent."""
-        return dataclasses.asdict(self)
+        """Everything, as what `json.dumps` takes; metrics and retentions are fractions, not per cent.
+
+        What has no value (a correlation with a constant) is None, since JSON has no name for it.
+        """
+        content: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return content
 
     def table(self) -> str:
         """Aligned plain text: one line per row, one column per metric, retentions in per cent.
@@ -81,6 +86,14 @@ class Report:
         measured = [f"[95 % interval over queries, {source.resamples} resamples, seed {source.seed}]; "]
         shown = measured if any(row.interval for row in self.rows) else []
         return "".join(shown) + f"{space}leafkit {source.leafkit}{commit}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 _TITLES = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map": "MAP"}

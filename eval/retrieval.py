@@ -24,6 +24,8 @@ from .report import Row
 
 _log = logging.getLogger("leafkit")
 
+_BLOCK = 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
@@ -90,7 +92,7 @@ def _measure_cell(
         key = id(system.documents)
         if key not in finders:
             finders[key] = CellFinder(documents, cell)
-        scores = score_run(collection.judgements, _run(collection, queries, finders[key]))
+        scores = _search(collection, queries, finders[key])
         beir = None
         if cross_check and cell.precision == FULL_PRECISION:
             beir = _beir(collection, queries, documents, cell.dim)
@@ -98,13 +100,22 @@ def _measure_cell(
         yield _Measured(system, cell, scores, beir)
 
 
-def _run(collection: Collection, queries: Float32, finder: CellFinder) -> Run:
+def _search(collection: Collection, queries: Float32, finder: CellFinder) -> QueryScores:
+    """The scores of every query, searched a block at a time: a thousand hits are some hundred kilobytes a query."""
+    parts = []
+    for start in range(0, len(queries), _BLOCK):
+        names = collection.query_ids[start : start + _BLOCK]
+        run = _run(names, queries[start : start + _BLOCK], collection.document_ids, finder)
+        parts.append(score_run({name: collection.judgements[name] for name in names}, run))
+    return QueryScores.joined(parts)
+
+
+def _run(names: Sequence[str], queries: Float32, ids: Sequence[str], finder: CellFinder) -> Run:
     """The best documents of every query; one more than the depth is found, since its own id is dropped."""
-    ids = collection.document_ids
     found = finder.nearest(queries, min(DEPTH + 1, len(ids)))
     run = {
-        query: {ids[row]: score for row, score in zip(rows, scores, strict=True)}
-        for query, rows, scores in zip(collection.query_ids, found.rows.tolist(), found.scores.tolist(), strict=True)
+        name: {ids[row]: score for row, score in zip(rows, scores, strict=True)}
+        for name, rows, scores in zip(names, found.rows.tolist(), found.scores.tolist(), strict=True)
     }
     return without_own_id(run)
 

@@ -19,7 +19,7 @@ from leafkit.space import Space
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, beir_folder, sentences):
-    """A folder of tasks: retrieval (tiny), similarity (sts), labels with (intents) and without (topics) training texts."""
+    """A folder of tasks: retrieval (tiny), similarity (sts), labels to train on (intents) and to cluster (topics)."""
     root = beir_folder.parent
     draw = random.Random(1)
     pairs = []
@@ -115,6 +115,17 @@ def test_data_that_changed_under_its_name_is_measured_anew(tmp_path, tiny_teache
     after = evaluate(**options)
     assert after.rows[0].metrics["cosine_spearman"] == pytest.approx(-before.rows[0].metrics["cosine_spearman"])
     assert len(encoded) == 4
+
+
+def test_a_half_written_result_is_measured_again(root, tiny_teacher, encoded, tmp_path, caplog):
+    options = {"mteb": "sts", "data_root": root, "teacher": tiny_teacher, "cache": tmp_path}
+    first = evaluate(**options)
+    (result,) = tmp_path.glob("mteb/results/**/sts.json")
+    result.write_bytes(result.read_bytes()[:40])
+    encoded.clear()
+    assert evaluate(**options).rows == first.rows
+    assert len(encoded) == 2
+    assert "cannot be read and is measured again" in caplog.text
 
 
 def test_tables_are_similarity_classification_or_clustering(root, tiny_teacher, exact_student):

@@ -20,5 +20,5 @@ def test_names_are_as_short_as_they_can_be():
 
 
 def test_the_same_folder_twice_is_refused():
-    with pytest.raises(OptionError, match="the student x/../a is given twice"):
+    with pytest.raises(OptionError, match=r"the student x/\.\./a is given twice"):
         distinct_names([Path("x/../a"), Path("a")], what="student")

@@ -14,7 +14,7 @@ PROVENANCE = Provenance(
     space={"id": "0123456789ab"},
     students={},
     encoder="torch",
-    data={"tiny": {"sha256": "1"}},
+    data=[{"name": "tiny", "sha256": "1"}],
     seed=7,
     resamples=2000,
     packages={},
@@ -95,6 +95,13 @@ def test_json_keeps_every_figure():
     assert back["rows"][0]["interval"] == {"low": 0.4, "high": 0.6}
     assert back["rows"][0]["metrics"]["map"] == 0.125
     assert back["provenance"]["seed"] == 7
+
+
+def test_a_figure_that_has_no_value_is_null_in_json():
+    report = Report(
+        rows=(row(metrics={"cosine_spearman": float("nan")}, main="cosine_spearman"),), provenance=PROVENANCE
+    )
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["rows"][0]["metrics"] == {"cosine_spearman": None}
 
 
 def test_a_report_cannot_be_changed():

@@ -6,6 +6,7 @@ import numpy
 import pytest
 
 from leafkit.errors import VectorError
+from leafkit.eval import retrieval
 from leafkit.eval.baseline import bm25_run
 from leafkit.eval.collection import read_collection
 from leafkit.eval.grid import Cell, full_cell
@@ -66,6 +67,13 @@ def test_beir_finds_the_same_ndcg_on_the_same_vectors(collection, teacher, noisy
     for row in rows:
         # BEIR rounds to five digits.
         assert row.metrics["ndcg@10"] == pytest.approx(row.beir_ndcg, abs=5.1e-6)
+
+
+def test_searching_in_blocks_changes_nothing(collection, teacher, monkeypatch):
+    found = plan(systems(["teacher"], teacher, []), cells=[Cell(dim=32, precision="binary")])
+    whole = measure_collection(collection, found)
+    monkeypatch.setattr(retrieval, "_BLOCK", 7)
+    assert measure_collection(collection, found) == whole
 
 
 def test_cells_are_compared_with_the_teacher_in_them_and_with_the_full_teacher(collection, teacher, noisy_student):
