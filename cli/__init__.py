@@ -1,0 +1,52 @@
+"""The command line: one file per command; each parses, calls one function of the toolkit and prints."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import typer
+
+from leafkit.errors import LeafkitError
+from leafkit.version import __version__
+
+from . import distill, embed, evaluate, export, index, info, quickstart, search, update
+
+app = typer.Typer(
+    name="leafkit",
+    help="Distil an embedding model into a small student of the same vector space, and search with it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"leafkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Say more about what is done (on stderr)."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Say nothing but warnings and errors (on stderr)."),
+) -> None:
+    level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    logging.getLogger("leafkit").setLevel(level)
+
+
+for command in (quickstart, distill, index, update, search, evaluate, embed, export, info):
+    name = command.__name__.rpartition(".")[2]
+    app.command(name)(getattr(command, name))
+
+
+def main() -> None:
+    """Run the command line; an error of leafkit becomes one message on stderr and exit code 1."""
+    try:
+        app(evaluate.spread(sys.argv[1:]))
+    except LeafkitError as error:
+        typer.echo(f"leafkit: {error}", err=True)
+        sys.exit(1)

@@ -1,0 +1,5 @@
+"""``python -m leafkit.cli`` is ``leafkit``."""
+
+from . import main
+
+main()

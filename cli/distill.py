@@ -1,0 +1,104 @@
+"""leafkit distill: texts and a teacher to a student."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Cache, Overwrite, Teacher, TeacherOptions, TextOptions, option, spread_options
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """How the student is trained; names and defaults are those of `leafkit.distill`."""
+
+    epochs: Annotated[
+        float, option("Training", "Passes over the texts; 0 keeps the closed-form start, the undistilled baseline.")
+    ] = 1.0
+    objective: Annotated[str, option("Training", "Distance to the teacher's vector: norm, squared or cosine.")] = "norm"
+    batch_size: Annotated[int, option("Training", "Texts a step, shared by all processes.")] = 32
+    learning_rate: Annotated[float, option("Training", "Rate at the start of each cycle.")] = 1e-4
+    final_learning_rate: Annotated[float, option("Training", "Rate at the end of each cycle.")] = 1e-5
+    cycles: Annotated[int, option("Training", "Linear decays from the one rate to the other.")] = 1
+    warmup: Annotated[float, option("Training", "Share of the first cycle in which the rate rises.")] = 0.02
+    weight_decay: Annotated[float, option("Training", "AdamW's, on weight matrices alone.")] = 0.01
+    training_length: Annotated[
+        int | None, option("Training", "Tokens of a text to train on  [default: all that the student reads]")
+    ] = None
+    head: Annotated[str, option("Training", "Start of the linear head: ridge (closed form) or random.")] = "ridge"
+    precision: Annotated[str, option("Training", "auto (bfloat16 where the hardware has it), bfloat16 or float32.")] = (
+        "auto"
+    )
+    valid: Annotated[
+        list[str] | None, option("Training", "Texts to validate with  [default: 2 % of the texts, at most 2,000]")
+    ] = None
+    valid_every: Annotated[
+        int | None, option("Training", "Steps between validations  [default: a tenth of the run]")
+    ] = None
+    checkpoint_every: Annotated[
+        int | None, option("Training", "Steps between checkpoints  [default: five minutes]")
+    ] = None
+    seed: Annotated[int, option("Training", "Seed of the order of texts and of random starts.")] = 0
+    store_dtype: Annotated[str, option("Training", "Cached teacher vectors: float16 or float32.")] = "float16"
+    tensorboard: Annotated[Path | None, option("Training", "Folder for TensorBoard curves.")] = None
+
+
+@spread_options
+def distill(
+    texts: Annotated[
+        list[str],
+        typer.Argument(
+            help="Files or folders of texts: JSONL, CSV, Parquet, plain text (also .gz, .zst), a BEIR folder, a saved "
+            "dataset or hub:OWNER/NAME. query:FILE or document:FILE sets the role of its texts.",
+            show_default=False,
+        ),
+    ],
+    teacher: Teacher,
+    student: Annotated[
+        str,
+        typer.Option(
+            help="A folder or hub id; teacher:layers=3 or MODEL:layers=3, evenly spaced layers of a model; "
+            "fresh:CONFIG.json; static or static:dim=256, a token table.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The student folder to write.", show_default=False)],
+    training_options: TrainingOptions,
+    text_options: TextOptions,
+    teacher_options: TeacherOptions,
+    role: Annotated[str, typer.Option(help="Role of texts that say none: query or document.")] = "document",
+    export: Annotated[bool, typer.Option(help="Write ONNX files for the query host as well.")] = True,
+    cache: Cache = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train a small student to write the teacher's own vectors: no labels, no negatives, no API at query time.
+
+    The teacher encodes each text once, ever; its vectors are cached. Stopped at any moment, the same command goes
+    on where it was. The student opens with plain sentence-transformers, and its ONNX files need no torch.
+
+    \b
+    leafkit distill docs.jsonl query:questions.txt --teacher BAAI/bge-small-en-v1.5 \\
+        --student teacher:layers=3 --out my-student
+    leafkit distill vectors.parquet --teacher vectors.parquet --student MODEL --out my-student
+    """
+    from leafkit.training.distill import distill as run
+
+    training = {field.name: getattr(training_options, field.name) for field in dataclasses.fields(training_options)}
+    run(
+        texts,
+        teacher_options.open(teacher),
+        student,
+        out,
+        role=role,
+        export=export,
+        cache=cache,
+        overwrite=overwrite,
+        max_length=training.pop("training_length"),
+        **training,
+        **dataclasses.asdict(text_options),
+    )
+    typer.echo(out)

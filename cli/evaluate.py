@@ -1,0 +1,88 @@
+"""leafkit evaluate: how good a student is, alone and on the teacher's index."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leafkit.errors import OptionError
+
+from .options import Cache, Json, TeacherOptions, spread_options
+
+
+@spread_options
+def evaluate(
+    teacher_options: TeacherOptions,
+    data: Annotated[list[Path] | None, typer.Option(help="BEIR folders: corpus.jsonl, queries.jsonl, qrels/.")] = None,
+    mteb: Annotated[list[str] | None, typer.Option(help="Names of MTEB tasks.")] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Read MTEB tasks from FOLDER/<task> instead of the hub.")
+    ] = None,
+    teacher: Annotated[str | None, typer.Option(help="The teacher: see leafkit distill --help.")] = None,
+    student: Annotated[
+        list[str] | None, typer.Option(help="Student folders; several are compared in one table.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Judgements to use: test or dev.")] = "test",
+    dims: Annotated[str | None, typer.Option(help="Dimensions of the grid, e.g. 384,256,64.")] = None,
+    precisions: Annotated[str | None, typer.Option(help="Precisions of the grid, e.g. float32,int8,binary.")] = None,
+    encoder: Annotated[
+        str, typer.Option(help="What runs the student: torch, onnx or onnx-int8 (what ships in an index).")
+    ] = "torch",
+    bm25: Annotated[bool, typer.Option("--bm25", help="Add a row for BM25, a reference without vectors.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap intervals.")] = 0,
+    cache: Cache = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a student: standard (it encodes both sides), asymmetric (queries only) and against its teacher.
+
+    nDCG@10 and retention (mode / teacher) come with 95 % bootstrap intervals over queries.
+
+    \b
+    leafkit evaluate --data beir/scifact beir/nfcorpus --teacher BAAI/bge-small-en-v1.5 --student my-student
+    leafkit evaluate --data beir/scifact --teacher T --student S --dims 384,128 --precisions float32,int8,binary
+    leafkit evaluate --mteb stsb-en banking77 --data-root bench --student my-student
+    """
+    from leafkit.eval.evaluate import evaluate as run
+
+    report = run(
+        data,
+        teacher=teacher_options.open(teacher) if teacher else None,
+        student=student,
+        mteb=mteb,
+        data_root=data_root,
+        split=split,
+        dims=None if dims is None else [_whole(part) for part in dims.split(",")],
+        precisions=None if precisions is None else precisions.split(","),
+        encoder=encoder,
+        bm25=bm25,
+        seed=seed,
+        cache=cache,
+    )
+    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else report.table())
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """``arguments`` in which ``evaluate --data A B`` reads ``evaluate --data A --data B``, as typer wants it.
+
+    Also for ``--mteb`` and ``--student``; other commands are left as they are.
+    """
+    result: list[str] = []
+    option = None
+    for position, argument in enumerate(arguments):
+        if argument.startswith("-"):
+            option = argument if argument in ("--data", "--mteb", "--student") else None
+        elif option and "evaluate" in arguments[:position] and result[-1] != option:
+            result.append(option)
+        result.append(argument)
+    return result
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise OptionError(f"--dims wants whole numbers with commas between them, e.g. 384,128; got {text!r}") from error

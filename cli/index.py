@@ -1,0 +1,68 @@
+"""leafkit index: documents to an index package."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Cache, Overwrite, Teacher, TeacherOptions, TextOptions, spread_options
+
+
+@spread_options
+def index(
+    documents: Annotated[list[str], typer.Argument(help="Files or folders of documents, or a vectors file of them.")],
+    teacher: Teacher,
+    out: Annotated[Path, typer.Option(help="The index folder to write.", show_default=False)],
+    text_options: TextOptions,
+    teacher_options: TeacherOptions,
+    student: Annotated[
+        Path | None, typer.Option(help="Student that encodes the queries; it is copied into the index.")
+    ] = None,
+    factory: Annotated[
+        str | None,
+        typer.Option(help="A FAISS factory string, e.g. HNSW32 or IVF256,PQ64x4fs,Refine(SQ8)  [default: by size]"),
+    ] = None,
+    dim: Annotated[
+        int | None, typer.Option(help="Keep the first DIM numbers of a vector, and renormalise  [default: all]")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Numbers kept in memory: float32, float16, int8 or binary.")
+    ] = "float32",
+    rescore: Annotated[
+        str | None,
+        typer.Option(
+            help="Vectors kept on disk to score hits exactly: none, int8, float16 or float32  "
+            "[default: none, but int8 for binary and float16 for other lossy factories]"
+        ),
+    ] = None,
+    cache: Cache = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Encode documents with the teacher and build an index that the student searches.
+
+    The folder holds all that a query host needs: vectors, ids, the documents' columns and the student's ONNX file.
+
+    \b
+    leafkit index docs.jsonl --teacher BAAI/bge-small-en-v1.5 --student my-student --out docs.index
+    leafkit index docs.parquet --teacher docs.parquet --student my-student --out docs.index --dim 256 --precision int8
+    """
+    from leafkit.index.build import build_index
+
+    typer.echo(
+        build_index(
+            documents,
+            teacher_options.open(teacher),
+            out,
+            student=student,
+            factory=factory,
+            dim=dim,
+            precision=precision,
+            rescore=rescore,
+            cache=cache,
+            overwrite=overwrite,
+            **dataclasses.asdict(text_options),
+        )
+    )

