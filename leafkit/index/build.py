@@ -181,7 +181,10 @@ def through_cache(teacher: Teacher, cache: Path | None) -> Teacher:
     """``teacher`` behind the vector cache, unless it only looks vectors up."""
     from leafkit.vectors.cached import cached, keeps_its_space
 
-    return cached(teacher, cache) if "online" in teacher.signals and keeps_its_space(teacher) else teacher
+    if not keeps_its_space(teacher):
+        log.warning("the documents are encoded by a student: the teacher's own vectors give better hits")
+        return teacher
+    return cached(teacher, cache) if "online" in teacher.signals else teacher
 
 
 def _build(
