@@ -1,0 +1,1 @@
+"""What is imitated, and how the distance is measured: one file per objective."""

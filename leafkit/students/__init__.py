@@ -1,0 +1,1 @@
+"""Where a student comes from, how its head starts, and the folder it ends up in."""

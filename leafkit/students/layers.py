@@ -1,0 +1,66 @@
+"""Some layers of a transformer, the rest left out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leafkit.errors import OptionError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+
+def evenly_spaced(total: int, count: int) -> tuple[int, ...]:
+    """``count`` of ``total`` layers at equal distances, the first and the last kept.
+
+    Positions are rounded to the nearest layer, halves to the even one: 3 of 6 are 0, 2, 5 and 6 of 12 are
+    DistilBERT's 0, 2, 4, 7, 9, 11. One layer alone is the first: its input is what it was trained on.
+    """
+    if not 1 <= count <= total:
+        raise OptionError(f"got layers={count}, but the model has {total}: keep between 1 and {total}")
+    if count == 1:
+        return (0,)
+    return tuple(round(i * (total - 1) / (count - 1)) for i in range(count))
+
+
+def keep_layers(model: PreTrainedModel, layers: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Leave only ``layers`` in ``model``, weights untouched; returns which they are, counted from 0.
+
+    Raises `OptionError` if the model has no such layers or does not hold its layers in one list.
+    """
+    from torch import nn
+
+    total = model.config.num_hidden_layers
+    parent, name = _stack(model, total)
+    kept = evenly_spaced(total, layers) if isinstance(layers, int) else layers
+    if kept[-1] >= total:
+        raise OptionError(f"got layer {kept[-1]}, but the model has {total}, counted from 0 to {total - 1}")
+    stack = getattr(parent, name)
+    setattr(parent, name, nn.ModuleList([stack[i] for i in kept]))
+    for position, layer in enumerate(getattr(parent, name)):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = position
+    model.config.num_hidden_layers = len(kept)
+    if getattr(model.config, "layer_types", None):
+        model.config.layer_types = [model.config.layer_types[i] for i in kept]
+    return kept
+
+
+def _stack(model: PreTrainedModel, total: int) -> tuple[nn.Module, str]:
+    """The module and attribute that hold the list of all ``total`` layers."""
+    from torch import nn
+
+    found = [
+        (parent, name)
+        for parent in model.modules()
+        for name, child in parent.named_children()
+        if isinstance(child, nn.ModuleList) and len(child) == total
+    ]
+    if len(found) != 1:
+        raise OptionError(
+            f"layers= needs a model with one list of {total} layers; {type(model).__name__} has {len(found)}. "
+            "Use the whole model, or another one."
+        )
+    return found[0]

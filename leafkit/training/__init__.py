@@ -1,0 +1,1 @@
+"""What every method shares: texts as tokens, batches, the loop, checkpoints, validation."""

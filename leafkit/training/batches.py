@@ -1,0 +1,51 @@
+"""Which texts each step sees: every text once an epoch, neighbours in length together, in a seeded order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy
+
+from leafkit.types import Int64
+
+POOL = 50
+
+
+def epoch_batches(lengths: Int64, *, batch_size: int, seed: int, epoch: int) -> list[Int64]:
+    """All rows of one epoch as batches of ``batch_size`` (the last one may be smaller).
+
+    Rows are shuffled, taken in pools of 50 batches, sorted by length inside a pool and cut; then the order of
+    the batches is shuffled. Texts of one batch are so nearly equal in length, yet meet other texts every epoch.
+    The same seed and epoch give the same batches.
+    """
+    draw = numpy.random.default_rng([seed, epoch])
+    order = draw.permutation(len(lengths))
+    pools = (order[start : start + POOL * batch_size] for start in range(0, len(order), POOL * batch_size))
+    batches = [batch for pool in pools for batch in _cut(pool[numpy.argsort(lengths[pool], kind="stable")], batch_size)]
+    return [batches[place] for place in draw.permutation(len(batches))]
+
+
+def batches_from(lengths: Int64, *, batch_size: int, seed: int, start: int, stop: int) -> Iterator[Int64]:
+    """The batches of steps ``start`` to ``stop`` (counted over all epochs): where training resumes is a number."""
+    per_epoch = steps_per_epoch(len(lengths), batch_size)
+    step = start
+    while step < stop:
+        epoch, skipped = divmod(step, per_epoch)
+        batches = epoch_batches(lengths, batch_size=batch_size, seed=seed, epoch=epoch)
+        for batch in batches[skipped : skipped + stop - step]:
+            yield batch
+            step += 1
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """How many batches hold ``rows`` texts."""
+    return -(-rows // batch_size)
+
+
+def share_of(batch: Int64, rank: int, world: int) -> Int64:
+    """The part of a global batch that process ``rank`` of ``world`` computes; parts may be empty."""
+    return batch[rank::world]
+
+
+def _cut(rows: Int64, size: int) -> list[Int64]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

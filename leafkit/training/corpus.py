@@ -1,0 +1,124 @@
+"""The texts of a run: read, each kept once, some held out for validation."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from os import PathLike, fspath
+
+import numpy
+
+from leafkit.digest import text_key
+from leafkit.errors import TextError
+from leafkit.texts.read import read_texts
+from leafkit.types import Role, check_role
+
+Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
+
+HELD_OUT = 0.02
+HELD_OUT_MOST = 2000
+
+logger = logging.getLogger("leafkit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextOptions:
+    """How rows are read: the arguments of `leafkit.read_texts`; ``role`` is for texts that have none."""
+
+    role: str = "document"
+    skip_bad: bool = False
+    text_column: str | None = None
+    id_column: str | None = None
+
+
+@dataclass
+class Texts:
+    """Distinct texts in the order read; ``counts`` says how many by (role, source), ``repeated`` were left out."""
+
+    texts: list[str] = field(default_factory=list)
+    roles: list[Role] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    repeated: int = 0
+
+    def __len__(self) -> int:
+        """The number of texts."""
+        return len(self.texts)
+
+    def add(self, text: str, role: Role, key: bytes) -> None:
+        """Append one text."""
+        self.texts.append(text)
+        self.roles.append(role)
+        self.keys.append(key)
+
+    def choose(self, rows: Sequence[int]) -> Texts:
+        """The texts of ``rows`` alone, without their counts."""
+        return Texts(*([part[row] for row in rows] for part in (self.texts, self.roles, self.keys)))
+
+    def digest(self) -> str:
+        """A hash that differs when any text, role or their order does."""
+        return hashlib.sha256(b"".join(self.keys)).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """The texts to train on and those held out; no text is in both."""
+
+    train: Texts
+    valid: Texts
+
+
+def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, seed: int) -> Corpus:
+    """Texts to train on and to validate with: ``valid``, or a seeded cut of 2 % of ``texts``, at most 2,000.
+
+    A text counts once in each role. Raises `TextError` if nothing is left to train on or to validate with.
+    """
+    everything = _distinct(texts, options, leave_out=set())
+    if valid is None:
+        return _cut(everything, seed)
+    held_out = _distinct(valid, options, leave_out=set())
+    secret = set(held_out.keys)
+    train = everything.choose([row for row, key in enumerate(everything.keys) if key not in secret])
+    train.counts, train.repeated = everything.counts, everything.repeated
+    if len(train) < len(everything):
+        logger.warning("%d texts are held out for validation and left out of training", len(everything) - len(train))
+    if not train.texts:
+        raise TextError("every training text is also a validation text; nothing is left to train on")
+    return Corpus(train=train, valid=held_out)
+
+
+def _cut(everything: Texts, seed: int) -> Corpus:
+    count = min(HELD_OUT_MOST, max(1, round(HELD_OUT * len(everything))))
+    if len(everything) <= count:
+        raise TextError(f"got {len(everything)} distinct texts; wanted at least 2, to train on and to validate with")
+    order = numpy.random.default_rng(seed).permutation(len(everything))
+    train = everything.choose(sorted(order[count:]))
+    train.counts, train.repeated = everything.counts, everything.repeated
+    return Corpus(train=train, valid=everything.choose(sorted(order[:count])))
+
+
+def _distinct(sources: Sources, options: TextOptions, *, leave_out: set[bytes]) -> Texts:
+    role = check_role(options.role)
+    several = [sources] if isinstance(sources, str | PathLike) else list(sources)
+    # All are opened before any is read: a misspelt last file must not be found after an hour.
+    readers = [
+        read_texts(s, skip_bad=options.skip_bad, text_column=options.text_column, id_column=options.id_column)
+        for s in several
+    ]
+    found, seen = Texts(), leave_out
+    for source, reader in zip(several, readers, strict=True):
+        for text in reader:
+            its = text.role or role
+            key = text_key(its, text.content)
+            if key in seen:
+                found.repeated += 1
+                continue
+            seen.add(key)
+            found.add(text.content, its, key)
+            found.counts[its, str(text.payload.get("source") or fspath(source))] += 1
+    if not found.texts:
+        raise TextError(f"no texts in {', '.join(map(fspath, several)) or 'no sources'}")
+    return found

@@ -1,0 +1,235 @@
+"""leafkit.distill: from texts and a teacher to a student folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leafkit.atomic import check_free, new_folder
+from leafkit.errors import OptionError
+from leafkit.kd.objectives.leaf import Leaf
+from leafkit.students.card import write_card
+from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
+from leafkit.students.spec import parse_student
+from leafkit.teachers.open import open_teacher
+from leafkit.training.checkpoint import Checkpoints, State
+from leafkit.training.corpus import Corpus, Sources, TextOptions, read_corpus
+from leafkit.training.facts import training_facts
+from leafkit.training.forward import StudentForward
+from leafkit.training.loop import Loop
+from leafkit.training.prepare import Job, open_material, open_start, prepare, require_own_vectors
+from leafkit.training.recipe import Head, Precision, Recipe
+from leafkit.training.run_folder import RunFolder
+from leafkit.training.tensorboard import tensorboard_report
+from leafkit.types import Teacher
+from leafkit.vectors.store import VectorStore
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger("leafkit")
+
+
+def distill(
+    texts: Sources,
+    teacher: str | Path | Teacher,
+    student: str,
+    out: str | PathLike[str],
+    *,
+    objective: str = Recipe.objective,
+    epochs: float = Recipe.epochs,
+    cycles: int = Recipe.cycles,
+    learning_rate: float = Recipe.learning_rate,
+    final_learning_rate: float = Recipe.final_learning_rate,
+    warmup: float = Recipe.warmup,
+    weight_decay: float = Recipe.weight_decay,
+    batch_size: int = Recipe.batch_size,
+    max_length: int | None = Recipe.max_length,
+    head: Head = Recipe.head,
+    precision: Precision = Recipe.precision,
+    valid: Sources | None = None,
+    valid_every: int | None = Recipe.valid_every,
+    checkpoint_every: int | None = None,
+    seed: int = Recipe.seed,
+    cache: Path | None = None,
+    store_dtype: str = Recipe.store_dtype,
+    role: str = "document",
+    skip_bad: bool = False,
+    text_column: str | None = None,
+    id_column: str | None = None,
+    device: str | None = None,
+    tensorboard: Path | None = None,
+    export: bool = True,
+    overwrite: bool = False,
+) -> StudentFacts:
+    """Train ``student`` to write the vectors of ``teacher``, and put it into the folder ``out``.
+
+    texts: files or folders as `leafkit.read_texts` takes them; queries and documents each get their role's prompt.
+    teacher: what `leafkit.open_teacher` takes, or an open teacher where options are needed.
+    student: a model, some of its layers, a config or a token table (`leafkit.students.spec` lists the forms).
+    objective: norm (the paper's distance), squared or cosine.
+    epochs: passes over the texts, also parts of one; 0 keeps the start, which every trained student must beat.
+    cycles, learning_rate, final_learning_rate: linear decays from the one rate to the other.
+    warmup: share of the first cycle in which the rate rises. weight_decay: AdamW's, on matrices alone.
+    max_length: train on this many tokens of a text  [default: the teacher's length, as in use].
+    head: ridge starts it from the closed-form solution, random does not.
+    precision: auto trains in bfloat16 where the hardware has it (the head, the loss and the weights in float32).
+    valid: texts to validate with  [default: a seeded cut of 2 % of the texts, at most 2,000].
+    valid_every, checkpoint_every: steps between two  [default: a tenth of the run, five minutes].
+    cache, store_dtype: where and how teacher vectors are kept.
+    role: of texts that have none. device: cpu, cuda  [default: the best there is].
+    tensorboard: a folder for curves. export: write ONNX files for the query host as well.
+
+    Stopped at any moment, the same call goes on where it was, with the same result as if it had not been stopped.
+    Under torchrun or accelerate launch the processes share each batch; all must see the same disk.
+    """
+    recipe = Recipe(
+        objective=objective,
+        epochs=epochs,
+        cycles=cycles,
+        learning_rate=learning_rate,
+        final_learning_rate=final_learning_rate,
+        warmup=warmup,
+        weight_decay=weight_decay,
+        batch_size=batch_size,
+        max_length=max_length,
+        head=head,
+        precision=precision,
+        valid_every=valid_every,
+        store_dtype=store_dtype,
+        seed=seed,
+    )
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise OptionError(f"checkpoint_every is {checkpoint_every}; wanted 1 or more")
+    reading = TextOptions(role=role, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
+    accelerator = _accelerator()
+    place = device or str(accelerator.device)
+    run = Distillation(
+        student=student,
+        out=Path(out),
+        recipe=recipe.on(place),
+        accelerator=accelerator,
+        device=place,
+        cache=None if cache is None else Path(cache),
+        checkpoint_every=checkpoint_every,
+        tensorboard=tensorboard,
+        export=export,
+        overwrite=overwrite,
+    )
+    if accelerator.is_main_process:
+        return run.lead(texts, valid, reading, teacher)
+    return run.follow()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """One call of `distill` with its arguments checked. The main process leads; others follow in the loop alone."""
+
+    student: str
+    out: Path
+    recipe: Recipe
+    accelerator: Accelerator
+    device: str
+    cache: Path | None
+    checkpoint_every: int | None
+    tensorboard: Path | None
+    export: bool
+    overwrite: bool
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where the unfinished run lives."""
+        return RunFolder.beside(self.out)
+
+    def lead(self, texts: Sources, valid: Sources | None, reading: TextOptions, teacher: Any) -> StudentFacts:
+        """Prepare, train and write the student."""
+        spec = parse_student(self.student)
+        Leaf(distance=self.recipe.objective)
+        check_free(self.out, marker=MARKER, overwrite=self.overwrite)
+        corpus = read_corpus(texts, valid, reading, seed=self.recipe.seed)
+        opened = open_teacher(teacher, device=self.device) if isinstance(teacher, str | Path) else open_teacher(teacher)
+        require_own_vectors(opened)
+        with self.folder.locked():
+            self.folder.claim(self._description(corpus, opened))
+            store = VectorStore.open(self.cache, opened.space, dtype=self.recipe.store_dtype)
+            prepare(
+                Job(
+                    corpus=corpus,
+                    teacher=opened,
+                    student=spec,
+                    recipe=self.recipe,
+                    store=store,
+                    folder=self.folder,
+                    device=self.device,
+                )
+            )
+            del opened, teacher
+            self.accelerator.wait_for_everyone()
+            model, state = self._train(store, len(corpus.train))
+            facts = self._finish(model, training_facts(self.folder, self.recipe, self.student, corpus, state))
+            self.folder.remove()
+        return facts
+
+    def follow(self) -> StudentFacts:
+        """Train along with the main process, and wait until it has written the student."""
+        self.accelerator.wait_for_everyone()
+        space = read_student(self.folder.path / "start").space
+        count = json.loads((self.folder.path / "run.json").read_bytes())["training texts"]
+        self._train(VectorStore.open(self.cache, space, dtype=self.recipe.store_dtype), count)
+        self.accelerator.wait_for_everyone()
+        return read_student(self.out)
+
+    def _description(self, corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
+        return {
+            "student": self.student,
+            "teacher": teacher.space.id,
+            "texts": corpus.train.digest(),
+            "validation texts": corpus.valid.digest(),
+            "training texts": len(corpus.train),
+            **dataclasses.asdict(self.recipe),
+        }
+
+    def _train(self, store: VectorStore, count: int) -> tuple[SentenceTransformer, State]:
+        model = open_start(self.folder)
+        material = open_material(self.folder, model, store, count)
+        with tensorboard_report(self.tensorboard if self.accelerator.is_main_process else None) as report:
+            state = Loop(
+                forward=StudentForward(model.to(self.device), self.recipe.precision),
+                material=material,
+                recipe=self.recipe,
+                objective=Leaf(distance=self.recipe.objective),
+                checkpoints=Checkpoints(self.folder.path / "checkpoints"),
+                accelerator=self.accelerator,
+                checkpoint_every=self.checkpoint_every,
+                report=report,
+            ).run()
+        return model, state
+
+    def _finish(self, model: SentenceTransformer, training: dict[str, Any]) -> StudentFacts:
+        """Write the student, its card and its ONNX files; the folder appears with all of them or not at all."""
+        space = read_student(self.folder.path / "start").space
+        with new_folder(self.out, marker=MARKER, overwrite=self.overwrite) as folder:
+            write_card(write_student(folder, model.to("cpu"), space, training), name=self.out.name)
+            if self.export:
+                from leafkit.export.student import export
+
+                export(folder)
+        self.accelerator.wait_for_everyone()
+        logger.info("student written to %s", self.out)
+        return read_student(self.out)
+
+
+def _accelerator() -> Accelerator:
+    from accelerate import Accelerator, InitProcessGroupKwargs
+
+    # The teacher may encode for days while the other processes wait; the default gives up after minutes.
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=30))
+    # Precision is the student's own affair (`StudentForward`): accelerate would cast the head as well.
+    return Accelerator(mixed_precision="no", kwargs_handlers=[patience])

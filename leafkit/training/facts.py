@@ -1,0 +1,64 @@
+"""How a student came to be, for its leafkit.json and its card."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from leafkit.students.folder import read_student
+from leafkit.training.checkpoint import State
+from leafkit.training.corpus import Corpus
+from leafkit.training.recipe import Recipe
+from leafkit.training.run_folder import RunFolder
+from leafkit.version import __version__
+
+
+def training_facts(folder: RunFolder, recipe: Recipe, student: str, corpus: Corpus, state: State) -> dict[str, Any]:
+    """Recipe, data, validation, command and versions of a finished run, ready for JSON."""
+    start = read_student(folder.path / "start")
+    best = next(entry for entry in state.history if entry["step"] == state.best)
+    return {
+        "student": student,
+        "recipe": dataclasses.asdict(recipe),
+        "head": start.training,
+        "data": {
+            "training": len(corpus.train),
+            "validation": len(corpus.valid),
+            "repeated": corpus.train.repeated,
+            "counts": [
+                {"role": role, "source": source, "texts": count}
+                for (role, source), count in sorted(corpus.train.counts.items())
+            ],
+            "digest": corpus.train.digest(),
+        },
+        "steps": recipe.steps(len(corpus.train)),
+        "best": best,
+        "start": state.history[0],
+        "history": state.history,
+        "command": command(),
+        "versions": versions(),
+    }
+
+
+def command() -> str:
+    """The command line of this process, with the program by its name alone."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """Versions of what made the student."""
+    import sentence_transformers
+    import torch
+    import transformers
+
+    return {
+        "leafkit": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "sentence-transformers": sentence_transformers.__version__,
+        "transformers": transformers.__version__,
+    }

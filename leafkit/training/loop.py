@@ -1,0 +1,215 @@
+"""The training loop: batches, steps, validation, checkpoints. Methods plug in as objectives."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from leafkit.kd.batch import Batch
+from leafkit.progress import progress
+from leafkit.training.alarm import check_loss, check_spread
+from leafkit.training.batches import batches_from, share_of
+from leafkit.training.checkpoint import Checkpoints, State
+from leafkit.training.encode import encode_rows
+from leafkit.training.forward import StudentForward
+from leafkit.training.interrupt import interruption
+from leafkit.training.material import Material
+from leafkit.training.optimiser import adamw
+from leafkit.training.recipe import Recipe
+from leafkit.training.schedule import learning_rate_at
+from leafkit.training.validation import Figures, measure
+from leafkit.types import Int64
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from torch import Tensor
+
+CHECKPOINT_SECONDS = 300
+VALIDATIONS = 10
+
+logger = logging.getLogger("leafkit")
+
+
+class Objective(Protocol):
+    """What a method is to the loop: losses per text, unreduced, by name."""
+
+    def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
+        """Losses of shape (rows,); the loop adds them up and takes the mean."""
+        ...
+
+
+Report = Callable[[int, dict[str, float]], None]
+
+
+@dataclass
+class Loop:
+    """One run from wherever its checkpoints stand to its last step.
+
+    ``forward`` holds the student and is trained in place. ``checkpoint_every`` counts steps; None means every
+    five minutes. ``report`` is called with a step and named figures (loss and rate, or validation).
+    """
+
+    forward: StudentForward
+    material: Material
+    recipe: Recipe
+    objective: Objective
+    checkpoints: Checkpoints
+    accelerator: Accelerator
+    checkpoint_every: int | None = None
+    report: Report | None = None
+    _losses: list[Tensor] = field(default_factory=list)
+
+    def run(self) -> State:
+        """Train to the end and leave the best student in ``forward``; returns the final state.
+
+        Raises `TrainingError` on collapse, KeyboardInterrupt after a checkpoint if Ctrl-C was pressed.
+        """
+        self._prepare()
+        if self.state.step == 0 and not self.state.history:
+            self._validate()
+        self._saved = time.monotonic()
+        batches = batches_from(
+            self.material.tokens.lengths[: self.material.train],
+            batch_size=self.recipe.batch_size,
+            seed=self.recipe.seed,
+            start=self.state.step,
+            stop=self.steps,
+        )
+        with interruption() as asked, self._bar() as bar:
+            for rows in batches:
+                self._step(rows)
+                self._after_step(rows, bar, stop=asked())
+        if self._first and self.state.best is not None:
+            self.checkpoints.load(self.state.best, self.forward.model)
+        return self.state
+
+    def _prepare(self) -> None:
+        recipe = self.recipe
+        self.steps = recipe.steps(self.material.train)
+        self.valid_every = recipe.valid_every or max(1, self.steps // VALIDATIONS)
+        self._first = self.accelerator.is_main_process
+        self._device = next(self.forward.parameters()).device
+        self.forward.train()
+        self.optimiser = adamw(self.forward.model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.state = self.checkpoints.newest() or State()
+        if self.state.history:
+            self.checkpoints.load(self.state.step, self.forward.model, self.optimiser)
+            if self._first:
+                logger.info("going on from step %d of %d", self.state.step, self.steps)
+        several = self.accelerator.num_processes > 1
+        self._parallel = (
+            self.accelerator.prepare_model(self.forward, device_placement=False) if several else self.forward
+        )
+
+    def _bar(self) -> Any:
+        if not self._first:
+            return progress("distil", total=0, unit="texts")
+        size = self.recipe.batch_size
+        return progress("distil", total=self.steps * size, unit="texts", done=self.state.step * size)
+
+    def _step(self, rows: Int64) -> None:
+        """One optimiser step on the global batch ``rows``, of which this process computes its share."""
+        world = self.accelerator.num_processes
+        mine = share_of(rows, self.accelerator.process_index, world)
+        # A process without a share still joins the exchange of gradients, with one text that counts nothing.
+        weight = world / len(rows) if len(mine) else 0.0
+        mine = mine if len(mine) else rows[:1]
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate()
+        student = self._parallel(self.material.tokens.features(mine))
+        losses = self.objective.terms(self._batch(mine, student), self.state)
+        loss = torch.stack(list(losses.values())).sum() * weight
+        loss.backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self._losses.append(loss.detach())
+        self.state.step += 1
+
+    def _batch(self, rows: Int64, student: Tensor) -> Batch:
+        teacher = torch.from_numpy(self.material.targets(rows)).to(self._device, non_blocking=True)
+        return Batch(
+            student=student,
+            teacher=teacher,
+            roles=torch.from_numpy(self.material.roles[rows]),
+            rows=torch.from_numpy(rows),
+        )
+
+    def _rate(self) -> float:
+        recipe = self.recipe
+        return learning_rate_at(
+            self.state.step,
+            steps=self.steps,
+            cycles=recipe.cycles,
+            start=recipe.learning_rate,
+            end=recipe.final_learning_rate,
+            warmup=recipe.warmup,
+        )
+
+    def _after_step(self, rows: Int64, bar: Any, *, stop: bool) -> None:
+        state = self.state
+        validating = state.step % self.valid_every == 0 or state.step == self.steps
+        saving = validating or stop or self._due()
+        # Reading a loss makes a GPU wait for it, so it is done now and then.
+        if saving or self._device.type == "cpu" or state.step % 50 == 0:
+            self._read_losses()
+            bar.set_postfix(loss=f"{state.loss:.4f}", refresh=False)
+        if self._first:
+            bar.update(len(rows))
+            if validating:
+                self._validate()
+            elif saving:
+                self._save()
+        if stop:
+            raise KeyboardInterrupt(
+                f"stopped at step {state.step} of {self.steps}; the same command goes on from there"
+            )
+
+    def _due(self) -> bool:
+        if self.checkpoint_every is not None:
+            return self.state.step % self.checkpoint_every == 0
+        return time.monotonic() - self._saved > CHECKPOINT_SECONDS
+
+    def _read_losses(self) -> None:
+        """Fold the losses since last time into the running mean that the bar shows."""
+        for loss in torch.stack(self._losses).tolist() if self._losses else []:
+            check_loss(loss, self.state.step, self.checkpoints.folder)
+            before = self.state.loss
+            self.state.loss = loss if before is None else before + 0.02 * (loss - before)
+        self._losses.clear()
+        if self.report and self.state.loss is not None:
+            self.report(self.state.step, {"train/loss": self.state.loss, "train/rate": self._rate_done()})
+
+    def _rate_done(self) -> float:
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    def _validate(self) -> None:
+        """Measure the student, sound the alarm if it has collapsed, keep it if it is the best, and save."""
+        if not self._first:
+            return
+        rows = self.material.valid_rows
+        figures = measure(encode_rows(self.forward, self.material.tokens, rows), self.material.targets(rows))
+        check_spread(figures, self.state, self.checkpoints.folder)
+        self._remember(figures)
+        self._save()
+
+    def _remember(self, figures: Figures) -> None:
+        state = self.state
+        state.widest = max(state.widest, figures.spread)
+        state.history.append({"step": state.step, "loss": state.loss, **asdict(figures)})
+        if figures.cosine_mean > state.best_cosine:
+            state.best, state.best_cosine = state.step, figures.cosine_mean
+        logger.info(
+            "step %d: cosine %.4f (5th percentile %.4f), overlap@10 %.3f",
+            *(state.step, figures.cosine_mean, figures.cosine_p5, figures.overlap_at_10),
+        )
+        if self.report:
+            self.report(state.step, {f"valid/{name}": value for name, value in asdict(figures).items()})
+
+    def _save(self) -> None:
+        self.checkpoints.write(self.state, self.forward.model, self.optimiser)
+        self._saved = time.monotonic()

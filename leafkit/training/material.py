@@ -1,0 +1,42 @@
+"""What a run trains on, as it lies in the run folder: tokens, roles and the teacher's vectors of the same texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+
+from leafkit.training.tokens import TokenFile
+from leafkit.types import Float32, Int64
+from leafkit.vectors.store import VectorStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """Texts 0 to ``train`` are for training, the rest for validation; ``places`` are their rows in ``store``."""
+
+    tokens: TokenFile
+    roles: Int64
+    places: Int64
+    train: int
+    store: VectorStore
+
+    @property
+    def train_rows(self) -> Int64:
+        """The texts to train on."""
+        return numpy.arange(self.train)
+
+    @property
+    def valid_rows(self) -> Int64:
+        """The texts held out."""
+        return numpy.arange(self.train, len(self.tokens))
+
+    def targets(self, rows: Int64) -> Float32:
+        """The teacher's vectors of ``rows``, (rows, dim) float32."""
+        return self.store.gather(self.places[rows])
+
+
+def save_places(folder: Path, places: Int64) -> None:
+    """Keep where the texts' vectors are, for the other processes of the run."""
+    numpy.save(folder / "places.npy", places)

@@ -1,0 +1,128 @@
+"""What comes before the loop: texts, the teacher's vectors, tokens and the student as it starts."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy
+
+from leafkit.atomic import new_folder
+from leafkit.errors import OptionError
+from leafkit.students.build import build_student
+from leafkit.students.folder import MARKER, open_student, write_student
+from leafkit.students.head import MOST_TEXTS, fit_head, set_head
+from leafkit.students.spec import StudentSpec
+from leafkit.training.corpus import Corpus
+from leafkit.training.encode import encode_rows
+from leafkit.training.forward import StudentForward
+from leafkit.training.material import Material
+from leafkit.training.recipe import Recipe
+from leafkit.training.run_folder import RunFolder
+from leafkit.training.tokens import Layout, TokenFile, write_tokens
+from leafkit.types import ROLES, Int64, Teacher
+from leafkit.vectors.cached import CachedEncoder, keeps_its_space
+from leafkit.vectors.store import VectorStore
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger("leafkit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One distillation, with everything that was asked for opened and checked."""
+
+    corpus: Corpus
+    teacher: Teacher
+    student: StudentSpec
+    recipe: Recipe
+    store: VectorStore
+    folder: RunFolder
+    device: str
+
+
+def prepare(job: Job) -> None:
+    """Fill the run folder: what is there already stays, and what is missing is made.
+
+    Afterwards `open_material` and `open_start` find all that the loop needs, in this process or another.
+    """
+    train, valid = job.corpus.train, job.corpus.valid
+    places = job.store.fill(job.teacher, train.texts + valid.texts, train.roles + valid.roles)
+    start = job.folder.path / "start"
+    if not (start / MARKER).is_file():
+        model = build_student(job.student, job.teacher, teacher_model=teacher_model(job.teacher), seed=job.recipe.seed)
+        with new_folder(start, marker=MARKER) as folder:
+            _write_start(job, model, places, folder)
+    numpy.save(start / "places.npy", places)
+
+
+def open_material(folder: RunFolder, model: SentenceTransformer, store: VectorStore, train: int) -> Material:
+    """The run folder's tokens and targets; the first ``train`` texts are those to train on."""
+    start = folder.path / "start"
+    return Material(
+        tokens=TokenFile(start / "tokens", Layout.of(model)),
+        roles=numpy.load(start / "roles.npy", allow_pickle=False),
+        places=numpy.load(start / "places.npy", allow_pickle=False),
+        train=train,
+        store=store,
+    )
+
+
+def open_start(folder: RunFolder) -> SentenceTransformer:
+    """The student before its first step, on the CPU."""
+    return open_student(folder.path / "start", device="cpu").model
+
+
+def teacher_model(teacher: Any) -> str | None:
+    """The folder or hub id of the sentence-transformers model behind ``teacher``; None if there is none."""
+    if isinstance(teacher, CachedEncoder):
+        return teacher_model(teacher.teacher)
+    first = next(iter(getattr(teacher, "model", None) or []), None)
+    place = getattr(getattr(first, "model", None), "name_or_path", None)
+    return place or None
+
+
+def require_own_vectors(teacher: Teacher) -> None:
+    """Raise `OptionError` for a student as teacher: its vectors only come near those of its space."""
+    if not keeps_its_space(teacher):
+        raise OptionError(
+            f"a student cannot teach: its vectors only come near those of {teacher.space.teacher}, and errors would "
+            "add up. Name that teacher itself, and this student as --student to go on training it"
+        )
+
+
+def _write_start(job: Job, model: SentenceTransformer, places: Int64, folder: Path) -> None:
+    train, valid = job.corpus.train, job.corpus.valid
+    write_tokens(
+        folder / "tokens",
+        model,
+        train.texts + valid.texts,
+        train.roles + valid.roles,
+        max_length=job.recipe.max_length,
+    )
+    roles = numpy.array([ROLES.index(role) for role in train.roles + valid.roles], dtype=numpy.int64)
+    numpy.save(folder / "roles.npy", roles)
+    facts: dict[str, Any] = {}
+    if job.recipe.head == "ridge":
+        tokens = TokenFile(folder / "tokens", Layout.of(model))
+        rows = balanced_sample(roles[: len(train)], MOST_TEXTS, job.recipe.seed)
+        model.to(job.device)
+        features = encode_rows(StudentForward(model, "float32"), tokens, rows, hidden=True)
+        head = fit_head(features, job.store.gather(places[rows]), seed=job.recipe.seed)
+        set_head(model.to("cpu"), head)
+        facts = {"ridge": {"texts": len(rows), "penalty": head.penalty}}
+        logger.info("head: ridge solution on %d texts, relative penalty %g", len(rows), head.penalty)
+    write_student(folder, model, job.teacher.space, facts)
+
+
+def balanced_sample(roles: Int64, most: int, seed: int) -> Int64:
+    """At most ``most`` rows, half of each role as far as there are so many, in ascending order."""
+    draw = numpy.random.default_rng(seed)
+    of_role = [draw.permutation(numpy.flatnonzero(roles == role)) for role in range(len(ROLES))]
+    fewest = min(map(len, of_role))
+    taken = [rows[: max(most // 2, most - fewest)] for rows in of_role]
+    return numpy.sort(numpy.concatenate(taken))

@@ -1,0 +1,30 @@
+"""Training curves for TensorBoard, where asked for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from leafkit.errors import MissingExtraError
+from leafkit.training.loop import Report
+
+
+@contextlib.contextmanager
+def tensorboard_report(folder: Path | None) -> Iterator[Report | None]:
+    """A report that writes to ``folder``; None where there is none."""
+    if folder is None:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise MissingExtraError("tensorboard", "train") from error
+
+    with SummaryWriter(str(folder)) as writer:
+
+        def report(step: int, figures: dict[str, float]) -> None:
+            for name, value in figures.items():
+                writer.add_scalar(name, value, step)
+
+        yield report
