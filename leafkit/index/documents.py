@@ -108,12 +108,13 @@ class Documents:
         self._keys = read_array(files.keys, memory_map=memory_map)
         self._rows = read_array(files.rows, memory_map=memory_map)
         self._descriptor = os.open(files.lines, os.O_RDONLY)
+        self._size = os.fstat(self._descriptor).st_size
         if (
             self._offsets.ndim != 1
             or self._keys.shape != self._rows.shape
             or self._keys.dtype != _KEY
             or not len(self._offsets)
-            or self._offsets[-1] != os.fstat(self._descriptor).st_size
+            or self._offsets[-1] != self._size
         ):
             os.close(self._descriptor)
             self._descriptor = -1
@@ -136,7 +137,9 @@ class Documents:
     def line(self, row: int) -> bytes:
         """The JSON line of ``row``."""
         start, end = int(self._offsets[row]), int(self._offsets[row + 1])
-        return os.pread(self._descriptor, max(0, end - start), start)
+        if not 0 <= start < end <= self._size:
+            raise DamageError(f"{self.path}: document {row} is said to be at bytes {start} to {end} of {self._size}")
+        return os.pread(self._descriptor, end - start, start)
 
     def lines(self, rows: Int64) -> Iterator[bytes]:
         """The JSON lines of ascending ``rows``, joined, in pieces of at most 16 MiB."""
@@ -164,7 +167,10 @@ class Documents:
         if not len(self._keys):
             return numpy.full(len(keys), -1, dtype=numpy.int64)
         at = numpy.minimum(numpy.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return numpy.where(self._keys[at] == keys, self._rows[at], -1)
+        rows = numpy.where(self._keys[at] == keys, self._rows[at], -1)
+        if len(rows) and rows.max() >= len(self):
+            raise DamageError(f"{self.path} has {len(self)} documents, an id is said to be in row {rows.max()}")
+        return rows
 
 
 def write_documents(files: DocumentFiles, documents: Iterable[Document]) -> int:

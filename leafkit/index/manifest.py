@@ -116,7 +116,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
         text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise InputError(f"{folder} is not an index: it has no {MANIFEST}; build one with: leafkit index") from error
     except UnicodeDecodeError as error:
         raise DamageError(_changed(path)) from error

@@ -1,0 +1,163 @@
+"""Indexes that someone broke, on purpose or not: each is refused in words, none is searched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy
+import pytest
+
+from leafkit.errors import DamageError, InputError, LeafkitError, OutputError, SpaceError, TextError
+from leafkit.index.build import index_vectors
+from leafkit.index.manifest import MANIFEST, Manifest, describe_files, read_manifest, write_manifest
+from leafkit.index.update import update_vectors
+from leafkit.search import Searcher
+from leafkit.space import Space
+
+SPACE = Space(teacher="drawn", weights="name:drawn", dim=32, normalised=True, pooling="mean", max_length=64)
+VECTORS = numpy.random.default_rng(0).standard_normal((50, 32)).astype(numpy.float32)
+IDS = [f"doc {row}" for row in range(50)]
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    """A package with every part."""
+    folder = index_vectors(IDS, VECTORS, SPACE, tmp_path / "index", precision="binary")
+    update_vectors(folder, remove=["doc 0"])
+    return folder
+
+
+def forged(index: Path, part: str, content: bytes, **fields: object) -> None:
+    """Replace a file and give the manifest its right hash, as someone who means harm would."""
+    manifest = read_manifest(index)
+    (index / manifest.parts[part]).write_bytes(content)
+    files = describe_files(index, manifest.files)
+    write_manifest(index, Manifest(**{**vars(manifest), "files": files, **fields}))
+
+
+class Bomb:
+    """Runs when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.system, ("touch exploded",)
+
+
+@pytest.mark.parametrize("part", ["offsets", "keys", "rows", "vectors", "live", "index", "documents"])
+def test_a_pickle_in_place_of_a_file_is_never_loaded(
+    index: Path, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    array = tmp_path / "bomb.npy"
+    numpy.save(array, numpy.array([Bomb()], dtype=object), allow_pickle=True)
+    for content in (pickle.dumps(Bomb()), array.read_bytes()):
+        forged(index, part, content)
+        for memory_map in (True, False):
+            with pytest.raises(LeafkitError):
+                Searcher.open(index, memory_map=memory_map)
+        with contextlib.suppress(LeafkitError):
+            update_vectors(index, ids=["new"], vectors=VECTORS[:1])
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("part", ["offsets", "keys", "rows", "vectors", "live", "index", "documents"])
+@pytest.mark.parametrize("content", [b"", b"\0", b"\x93NUMPY", b"{}\n", b"\xff" * 1000])
+def test_an_empty_or_foreign_file_is_refused(index: Path, part: str, content: bytes) -> None:
+    forged(index, part, content)
+    with pytest.raises(LeafkitError):
+        Searcher.open(index)
+
+
+def test_offsets_that_point_anywhere_are_damage_when_read(index: Path) -> None:
+    path = index / read_manifest(index).parts["offsets"]
+    offsets = numpy.load(path)
+    for changed in (offsets[::-1], numpy.roll(offsets, 3), offsets * -1, offsets + 5):
+        changed = changed.copy()
+        changed[-1] = offsets[-1]
+        numpy.save(path, changed)
+        forged(index, "offsets", path.read_bytes())
+        with pytest.raises(DamageError):
+            Searcher.open(index).search(VECTORS[0], 50)
+
+
+def test_rows_that_do_not_exist_are_damage_when_searched(index: Path) -> None:
+    path = index / read_manifest(index).parts["rows"]
+    numpy.save(path, numpy.load(path) + 10**9)
+    forged(index, "rows", path.read_bytes())
+    with pytest.raises(LeafkitError):
+        Searcher.open(index).search(VECTORS[0], allow=IDS)
+
+
+def test_parts_of_two_indexes_do_not_mix(index: Path, tmp_path: Path) -> None:
+    other = index_vectors(IDS, VECTORS[::-1], SPACE, tmp_path / "other", precision="binary")
+    for name in read_manifest(index).files.keys() & read_manifest(other).files.keys():
+        content = (index / name).read_bytes()
+        if content == (other / name).read_bytes():
+            continue
+        shutil.copyfile(other / name, index / name)
+        with pytest.raises(DamageError, match=name):
+            Searcher.open(index)
+        (index / name).write_bytes(content)
+    shutil.copyfile(other / MANIFEST, index / MANIFEST)
+    with pytest.raises(DamageError):
+        Searcher.open(index)
+
+
+def test_a_folder_in_place_of_a_file_is_refused(index: Path) -> None:
+    for name in list(read_manifest(index).files):
+        content = (index / name).read_bytes()
+        (index / name).unlink()
+        (index / name).mkdir()
+        with pytest.raises(DamageError, match="missing"):
+            Searcher.open(index)
+        (index / name).rmdir()
+        (index / name).write_bytes(content)
+    (index / MANIFEST).unlink()
+    (index / MANIFEST).mkdir()
+    with pytest.raises(InputError):
+        Searcher.open(index)
+
+
+def test_a_space_that_was_edited_is_found(index: Path) -> None:
+    text = (index / MANIFEST).read_text(encoding="utf-8")
+    (index / MANIFEST).write_text(text.replace("name:drawn", "name:other"), encoding="utf-8")
+    with pytest.raises(DamageError):
+        Searcher.open(index)
+
+
+def test_vectors_of_another_space_are_not_added(index: Path) -> None:
+    for field, value in (
+        ("weights", "name:x"),
+        ("document_prompt", "passage: "),
+        ("pooling", "cls"),
+        ("rotation", "r"),
+    ):
+        other = Space(**{**vars(SPACE), field: value})
+        with pytest.raises(SpaceError, match=field):
+            update_vectors(index, ids=["new"], vectors=VECTORS[:1], space=other)
+
+
+@pytest.mark.parametrize("name", ["", "\0", "a\nb", "../..", "'; drop table", "\U0001f600", "x" * 100_000, "\ud800"])
+def test_odd_ids_are_ids(tmp_path: Path, name: str) -> None:
+    searcher = Searcher.open(index_vectors([name, "other"], VECTORS[:2], SPACE, tmp_path / "odd"))
+    assert searcher.search(VECTORS[0], 1).ids == [name]
+    assert searcher.search(VECTORS[1], 2, allow=[name]).ids == [name]
+
+
+def test_payload_that_nests_without_end_is_refused(tmp_path: Path) -> None:
+    payload: dict[str, object] = {}
+    payload["self"] = payload
+    with pytest.raises(TextError, match="'doc 0'"):
+        index_vectors(IDS[:1], VECTORS[:1], SPACE, tmp_path / "nested", payload=[payload])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_said_so(index: Path) -> None:
+    index.chmod(0o500)
+    with pytest.raises(OutputError, match="cannot be written"):
+        update_vectors(index, remove=["doc 1"])
+    index.chmod(0o700)
