@@ -15,7 +15,7 @@ from tokenizers import Encoding, Tokenizer
 from leafkit.errors import InputError
 from leafkit.space import Space
 from leafkit.teachers.batches import length_batches
-from leafkit.teachers.options import POOLINGS, TeacherOptions
+from leafkit.teachers.options import GRAPHS, POOLINGS, TeacherOptions
 from leafkit.teachers.weights import read_json, read_modules, weights_hash
 from leafkit.types import Float32, Int64, Role, check_role
 from leafkit.vectors.check import are_unit, check_vectors, unit_rows
@@ -108,7 +108,7 @@ class OnnxTeacher:
     def open(cls, folder: Path, options: TeacherOptions) -> OnnxTeacher:
         """The teacher in ``folder``; raises `InputError` if it does not say how its tokens become one vector."""
         options.refuse(["compute", "device", "trust_remote_code"], kind="an ONNX folder, which runs as it was exported")
-        file = next(at for at in (folder / "onnx" / "model.onnx", folder / "model.onnx") if at.is_file())
+        file = next(folder / at for at in GRAPHS if (folder / at).is_file())
         graph = Graph.open(file)
         length = options.max_length or _max_length(folder)
         reader = Reader(

@@ -7,7 +7,8 @@ from importlib import metadata
 from pathlib import Path
 
 from leafkit.errors import InputError, MissingExtraError
-from leafkit.teachers.options import Compute, TeacherOptions
+from leafkit.teachers.options import GRAPHS, Compute, TeacherOptions
+from leafkit.teachers.weights import torch_weights
 from leafkit.types import Teacher
 
 ACCEPTED = """a teacher is one of
@@ -110,9 +111,10 @@ def _open_folder(path: Path, options: TeacherOptions) -> Teacher:
 
         options.refuse(options.given() - {"device"}, kind="a student, which records its space")
         return open_student(path, device=options.device)
-    if (path / "modules.json").is_file():
+    graph = (path / "tokenizer.json").is_file() and any((path / at).is_file() for at in GRAPHS)
+    if (path / "modules.json").is_file() and (torch_weights(path) or not graph):
         return _open_model(path, options, name=path.resolve().name)
-    if (path / "tokenizer.json").is_file() and any((path / at).is_file() for at in ("onnx/model.onnx", "model.onnx")):
+    if graph:
         from leafkit.teachers.onnx_folder import OnnxTeacher
 
         return OnnxTeacher.open(path, options)

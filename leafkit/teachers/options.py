@@ -12,6 +12,7 @@ from leafkit.space import Space
 
 Compute = Literal["auto", "float32", "bfloat16", "float16"]
 POOLINGS = ("mean", "cls")
+GRAPHS = ("onnx/model.onnx", "model.onnx")  # where an ONNX folder holds its graph
 
 
 @dataclass(frozen=True, kw_only=True)

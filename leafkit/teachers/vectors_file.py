@@ -49,7 +49,7 @@ class VectorsFileTeacher:
         index = KeyIndex.empty().extended(keys)
         _check_repeats(index.find(keys), vectors, path)
         unit = are_unit(vectors)
-        label = _label(file, path, options, unit=unit)
+        label = _label(file, path, options, dim=vectors.shape[1], unit=unit)
         scale = label.space.normalised and (not unit or vectors.dtype == numpy.float16)
         return cls(path=path, space=label.space, stand_in=label.stand_in, scale=scale, index=index, vectors=vectors)
 
@@ -75,7 +75,7 @@ def _read(file: PairsFile, path: Path) -> tuple[Keys, NDArray[Any]]:
     vectors: list[NDArray[Any]] = []
     first = 0
     for batch in file.batches:
-        check_vectors(batch.vectors, rows=len(batch.texts), dim=file.dim, source=str(path), first=first)
+        check_vectors(batch.vectors, rows=len(batch.texts), dim=None, source=str(path), first=first)
         keys.append(text_keys(batch.texts, [role or BOTH for role in batch.roles]))
         vectors.append(batch.vectors)
         first += len(batch.texts)
@@ -91,10 +91,10 @@ def _check_repeats(found: NDArray[Any], vectors: NDArray[Any], path: Path) -> No
         raise VectorError(f"{path}: rows {found[row]} and {row} hold one text with two vectors; remove one of them")
 
 
-def _label(file: PairsFile, path: Path, options: TeacherOptions, *, unit: bool) -> Label:
+def _label(file: PairsFile, path: Path, options: TeacherOptions, *, dim: int, unit: bool) -> Label:
     if file.label is not None and options.teacher_name is None:
-        if file.label.space.dim != file.dim:
-            raise DamageError(f"{path} holds vectors of width {file.dim}, its space says {file.label.space.dim}")
+        if file.label.space.dim != dim:
+            raise DamageError(f"{path} holds vectors of width {dim}, its space says {file.label.space.dim}")
         check_space_options(file.label.space, options, source=str(path))
         return file.label
     digests = "".join(map(sha256_file, file.parts))
@@ -102,7 +102,7 @@ def _label(file: PairsFile, path: Path, options: TeacherOptions, *, unit: bool) 
     space = Space(
         **options.identity(path.stem, weights),
         **options.prompts({}),
-        dim=file.dim,
+        dim=dim,
         normalised=unit if options.normalised is None else options.normalised,
         pooling=options.pooling or "unknown",
         max_length=options.max_length,

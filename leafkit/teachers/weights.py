@@ -12,21 +12,19 @@ from leafkit.errors import InputError
 
 
 def weights_hash(folder: Path, files: Iterable[Path]) -> str:
-    """``sha256:`` of the names within ``folder`` and contents of its weight ``files``."""
-    lines = [f"{file.relative_to(folder).as_posix()} {sha256_file(file)}\n" for file in sorted(files)]
+    """``sha256:`` of the names within ``folder`` and contents of its weight ``files``; `InputError` without any."""
+    files = sorted(files)
+    if not files:
+        raise InputError(f"{folder} holds no weights (*.safetensors or *model*.bin); fetch the whole model")
+    lines = [f"{file.relative_to(folder).as_posix()} {sha256_file(file)}\n" for file in files]
     return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def torch_weights(folder: Path) -> list[Path]:
-    """The weight files that sentence-transformers loads from ``folder``: of each module, safetensors before bin.
-
-    Raises `InputError` if it has none.
-    """
+    """The weight files that sentence-transformers loads from ``folder``: of each module, safetensors before bin."""
     files: list[Path] = []
     for module in _module_folders(folder):
         files += sorted(module.glob("*.safetensors")) or sorted(module.glob("*model*.bin"))
-    if not files:
-        raise InputError(f"{folder} holds no weights (*.safetensors or *model*.bin); fetch the whole model")
     return files
 
 

@@ -49,5 +49,6 @@ def unit_rows(vectors: Float32) -> Float32:
 
 def are_unit(vectors: Float32) -> bool:
     """Whether every row has length one, within what float16 storage loses."""
-    lengths = numpy.linalg.norm(vectors.astype(numpy.float32, copy=False), axis=1)
+    with numpy.errstate(over="ignore"):
+        lengths = numpy.linalg.norm(vectors.astype(numpy.float32, copy=False), axis=1)
     return bool((abs(lengths - 1) <= UNIT_TOLERANCE).all())

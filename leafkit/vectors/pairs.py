@@ -56,13 +56,8 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class PairsFile:
-    """A vectors file that is open for reading: ``rows`` pairs of width ``dim``, a batch at a time.
+    """A vectors file that is open for reading, a batch at a time, all of one width; ``parts`` holds its content."""
 
-    ``parts`` are the files that it is made of.
-    """
-
-    rows: int
-    dim: int
     label: Label | None
     batches: Iterator[Pairs]
     parts: tuple[Path, ...]

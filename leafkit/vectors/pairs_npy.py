@@ -26,14 +26,7 @@ def read(path: Path) -> PairsFile:
     texts = path.with_suffix(".jsonl")
     if not texts.is_file():
         raise InputError(f"{path} has no {texts.name} beside it, which holds the texts of its rows")
-    vectors = _open(path)
-    return PairsFile(
-        rows=len(vectors),
-        dim=vectors.shape[1],
-        label=read_label(path),
-        batches=_batches(vectors, path, texts),
-        parts=(path, texts),
-    )
+    return PairsFile(label=read_label(path), batches=_batches(_open(path), path, texts), parts=(path, texts))
 
 
 def files(path: Path) -> list[Path]:
@@ -81,7 +74,7 @@ def _write_header(file: BinaryIO, rows: int, dim: int, dtype: numpy.dtype) -> in
 def _open(path: Path) -> NDArray[Any]:
     try:
         vectors = numpy.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # a header is parsed as Python text, which fails in many ways
         raise VectorError(f"{path} is not a plain .npy array, or a truncated one ({error})") from error
     if vectors.ndim != 2 or not len(vectors) or vectors.dtype.kind != "f":
         raise VectorError(f"{path} holds {vectors.dtype} of shape {vectors.shape}, wanted floats of (rows, width)")

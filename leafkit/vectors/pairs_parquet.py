@@ -36,17 +36,8 @@ def read(path: Path) -> PairsFile:
     types = pyarrow.types
     if not any(test(columns["vector"]) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list)):
         raise VectorError(f"{path}: the column vector holds {columns['vector']}, wanted lists of numbers")
-    if not file.metadata.num_rows:
-        raise VectorError(f"{path} holds no rows, wanted at least one text with its vector")
     batches = _batches(file, path, ["text", "vector", *(["role"] if "role" in columns else [])])
-    first = next(batches)
-    return PairsFile(
-        rows=file.metadata.num_rows,
-        dim=first.vectors.shape[1],
-        label=_label(file, path),
-        batches=_chain(first, batches),
-        parts=(path,),
-    )
+    return PairsFile(label=_label(file, path), batches=batches, parts=(path,))
 
 
 def files(path: Path) -> list[Path]:
@@ -89,18 +80,13 @@ def writing(path: Path, label: Label, dtype: numpy.dtype) -> Iterator[Write]:
 def _open(path: Path) -> parquet.ParquetFile:
     try:
         return parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
+    except Exception as error:  # a broken file fails in many ways
         raise VectorError(f"{path} is not a Parquet file, or a truncated one ({error})") from error
 
 
 def _label(file: parquet.ParquetFile, path: Path) -> Label | None:
     content = (file.schema_arrow.metadata or {}).get(SPACE)
     return None if content is None else Label.from_json(content, where=str(path))
-
-
-def _chain(first: Pairs, rest: Iterator[Pairs]) -> Iterator[Pairs]:
-    yield first
-    yield from rest
 
 
 def _batches(file: parquet.ParquetFile, path: Path, columns: list[str]) -> Iterator[Pairs]:
@@ -112,7 +98,11 @@ def _batches(file: parquet.ParquetFile, path: Path, columns: list[str]) -> Itera
             dim = vectors.shape[1]
             yield Pairs(texts=texts, roles=roles, vectors=vectors)
             start += len(texts)
-    except (pyarrow.ArrowException, OSError) as error:
+        if start != file.metadata.num_rows or not start:
+            raise VectorError(
+                f"{path} holds {start} rows, its footer says {file.metadata.num_rows}; wanted one or more"
+            )
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise VectorError(f"{path} cannot be read past row {start} ({error}); write it again") from error
 
 
@@ -136,10 +126,12 @@ def _roles(batch: Any, path: Path) -> list[Role | None]:
 def _vectors(column: Any, path: Path, start: int, dim: int | None) -> NDArray[Any]:
     """The lists of ``column`` as one array, after a look that they all have one width."""
     widths = numpy.asarray(pyarrow.compute.list_value_length(column).fill_null(0))
-    wanted = int(widths[0]) if dim is None else dim
+    wanted = int(numpy.bincount(widths).argmax()) if dim is None else dim
     other = numpy.flatnonzero(widths != wanted)
     if len(other):
         raise VectorError(f"{path}: row {start + other[0]} has a vector of width {widths[other[0]]}, wanted {wanted}")
+    if not wanted:
+        raise VectorError(f"{path}: the vectors from row {start} on are empty")
     values = column.flatten()
     if values.type not in (pyarrow.float16(), pyarrow.float32()):
         values = values.cast(pyarrow.float32(), safe=False)

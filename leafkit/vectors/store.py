@@ -202,10 +202,7 @@ class VectorStore:
         try:
             manifest = json.loads(file.read_bytes())
             space = Space.from_json(manifest["space"], where=str(file))
-            blocks = [
-                {"rows": int(b["rows"]), **{k: str(b[k]) for k in ("sha256_keys", "sha256_vectors")}}
-                for b in manifest["blocks"]
-            ]
+            blocks = [_checked(block) for block in manifest["blocks"]]
             written = (manifest["format"], manifest["version"], manifest["dtype"], space.id)
         except (ValueError, KeyError, TypeError) as error:
             raise DamageError(f"{file} is not a manifest of teacher vectors ({error}); delete {self.path}") from error
@@ -233,3 +230,9 @@ class VectorStore:
         for file, width in ((self._keys_file, KEY_BYTES), (self._vectors_file, self._row_bytes)):
             with disk_errors(file), open(file, "ab") as opened:
                 opened.truncate(len(self) * width)
+
+
+def _checked(block: dict[str, Any]) -> dict[str, Any]:
+    if type(block["rows"]) is not int or block["rows"] < 1:
+        raise ValueError(f"a block of {block['rows']!r} rows")
+    return {name: block[name] for name in ("rows", "sha256_keys", "sha256_vectors")}

@@ -1,0 +1,69 @@
+"""Teachers of every form, made from the tiny ones."""
+
+import json
+import shutil
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def sentence_model():
+    """Opens a folder as sentence-transformers does, in float32: the rival."""
+    from sentence_transformers import SentenceTransformer
+
+    return lambda folder: SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+
+
+@pytest.fixture
+def copied(tiny_teacher, tmp_path):
+    """A copy of the tiny teacher, to be changed."""
+    return shutil.copytree(tiny_teacher, tmp_path / "copied")
+
+
+@pytest.fixture(scope="session")
+def router(tiny_teacher, other_teacher, sentence_model, tmp_path_factory):
+    """A Router folder: queries pass through the tiny teacher, documents through the other one."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Router
+
+    query, document = sentence_model(tiny_teacher), sentence_model(other_teacher)
+    modules = [Router.for_query_document(list(query), list(document))]
+    folder = tmp_path_factory.mktemp("router") / "router"
+    SentenceTransformer(modules=modules, prompts={"query": "find: ", "document": "page "}, device="cpu").save(
+        str(folder)
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def onnx_folder(tiny_teacher, sentence_model, tmp_path_factory):
+    """The tiny teacher's transformer as ONNX, with the files that say how to pool, and no torch weights."""
+    import torch
+
+    class Tokens(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids, attention_mask):
+            return self.model(input_ids=input_ids, attention_mask=attention_mask)[0]
+
+    folder = tmp_path_factory.mktemp("onnx") / "tiny-onnx"
+    (folder / "onnx").mkdir(parents=True)
+    names = ["input_ids", "attention_mask"]
+    # one tensor for both would be exported as one input
+    examples = tuple(torch.ones(2, 5, dtype=torch.long) for _ in names)
+    torch.onnx.export(
+        Tokens(sentence_model(tiny_teacher)[0].model).eval(),
+        examples,
+        str(folder / "onnx" / "model.onnx"),
+        input_names=names,
+        output_names=["last_hidden_state"],
+        dynamic_shapes={name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in names},
+        dynamo=True,
+    )
+    for name in ("tokenizer.json", "tokenizer_config.json", "config_sentence_transformers.json"):
+        shutil.copy(tiny_teacher / name, folder / name)
+    shutil.copytree(tiny_teacher / "1_Pooling", folder / "1_Pooling")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 64, "pad_token": "[PAD]"}))
+    return folder
