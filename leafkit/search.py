@@ -64,7 +64,7 @@ class Searcher:
         """Open the index folder ``index``.
 
         encoder: a student folder or an encoder of the index's space, in place of the one inside the index.
-        verify: read every file and compare its hash (about 1 s a gigabyte); else only sizes are compared.
+        verify: read every file and compare its hash (1 to 2 s a gigabyte); else only sizes are compared.
         memory_map: leave vectors in their files, to be read as they are needed; else read them all now.
         threads: of the encoder and of FAISS, for each search.
         oversample: candidates rescored for each hit (see `leafkit.index.finder.Finder`).

@@ -3,7 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +52,54 @@ def test_our_own_output_is_replaced_only_when_asked(tmp_path):
     assert names(tmp_path) == ["student"]
     with pytest.raises(OutputError, match="--overwrite"):
         check_free(target, marker="leafkit.json")
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_an_overwritten_folder_is_the_old_or_the_new_one(tmp_path, monkeypatch, exchange):
+    if not exchange:
+        monkeypatch.setattr("leafkit.atomic._exchange", lambda one, other: False)
+    target = tmp_path / "index"
+    target.mkdir()
+    (target / "m").write_text("0")
+    seen, done = set(), threading.Event()
+
+    def read():
+        while not done.is_set():
+            try:
+                seen.add((target / "m").read_text())
+            except FileNotFoundError:
+                seen.add("nothing")
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(1, 50):
+        with new_folder(target, marker="m", overwrite=True) as folder:
+            (folder / "m").write_text(str(number))
+    done.set()
+    reader.join()
+    assert (target / "m").read_text() == "49"
+    assert names(tmp_path) == ["index"]
+    if exchange and sys.platform == "linux":
+        assert "nothing" not in seen
+
+
+def test_an_overwrite_stopped_between_two_renames_puts_the_old_folder_back(tmp_path, monkeypatch):
+    target = tmp_path / "index"
+    target.mkdir()
+    (target / "m").write_text("old")
+    rename = Path.rename
+
+    def stop(self, to):
+        if ".partial-" in self.name:
+            raise KeyboardInterrupt
+        return rename(self, to)
+
+    monkeypatch.setattr("leafkit.atomic._exchange", lambda one, other: False)
+    monkeypatch.setattr(Path, "rename", stop)
+    with pytest.raises(KeyboardInterrupt), new_folder(target, marker="m", overwrite=True) as folder:
+        (folder / "m").write_text("new")
+    assert (target / "m").read_text() == "old"
+    assert names(tmp_path) == ["index"]
 
 
 def test_an_overwrite_that_fails_keeps_the_old_folder(tmp_path):

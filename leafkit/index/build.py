@@ -11,12 +11,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from leafkit.atomic import check_free, new_folder
+from leafkit.errors import OutputError
 from leafkit.index.assemble import IndexOptions, VectorsOf, check_given, spool, store_vectors, teacher_vectors
 from leafkit.index.documents import Document, Documents, write_documents
 from leafkit.index.kept import blocks_of
 from leafkit.index.manifest import (
     DOCUMENT_PARTS,
     ENCODER,
+    FORMAT,
     MANIFEST,
     Manifest,
     describe_files,
@@ -88,7 +90,7 @@ def build_index(
     from leafkit.teachers.open import open_teacher
 
     out = Path(out)
-    check_free(out, marker=MANIFEST, overwrite=overwrite)
+    _check_out(out, overwrite=overwrite)
     given = {
         "compute": compute,
         "batch_size": batch_size,
@@ -198,6 +200,7 @@ def _build(
     overwrite: bool,
     facts: Mapping[str, Any],
 ) -> Path:
+    _check_out(out, overwrite=overwrite)
     if student is not None:
         _check_student(Path(student), space)
     with new_folder(out, marker=MANIFEST, overwrite=overwrite) as folder:
@@ -230,6 +233,13 @@ def _build(
             ),
         )
     return out
+
+
+def _check_out(out: Path, *, overwrite: bool) -> None:
+    """Raise `OutputError` unless ``out`` is free or an index to overwrite: much else has a manifest.json."""
+    check_free(out, marker=MANIFEST, overwrite=overwrite)
+    if (out / MANIFEST).is_file() and f'"{FORMAT}"'.encode() not in (out / MANIFEST).read_bytes():
+        raise OutputError(f"{out} holds something that is not an index; choose another output")
 
 
 def _argument(teacher: str | Path | Teacher, given: Mapping[str, Any]) -> dict[str, Any] | None:

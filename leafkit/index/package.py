@@ -106,7 +106,7 @@ class Package:
 def open_package(folder: str | Path, *, verify: bool) -> Package:
     """The index at ``folder``; raises `DamageError` naming the first file that is missing, cut off or changed.
 
-    With ``verify`` every byte is read and hashed (about 1 s a gigabyte), without it only sizes are compared.
+    With ``verify`` every byte is read and hashed (1 to 2 s a gigabyte), without it only sizes are compared.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)

@@ -20,7 +20,7 @@ CODECS = {"float32": "Flat", "float16": "SQfp16", "int8": "SQ8"}
 EXACT_ROWS = 50_000
 # 48 bytes a row: 0.7 ms per 200,000 rows of 384 bits.
 EXACT_BINARY_ROWS = 1_000_000
-# A graph needs 270 bytes a row above the vectors and about an hour per ten million rows and core to build.
+# A graph needs 270 bytes a row besides the vectors and some 300 core-seconds a million rows to build; lists need 8.
 GRAPH_ROWS = 1_000_000
 
 _LISTS_OR_GRAPH = re.compile(r"(.*,)?(IVF\d+(_HNSW\d*|\(.*\))?|HNSW\d*)")

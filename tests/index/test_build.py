@@ -126,11 +126,14 @@ def test_an_output_that_holds_something_is_left_alone(
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     (tmp_path / "file").write_text("a file")
-    for out in ("mine", "file"):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "manifest.json").write_text('{"name": "a web app"}')
+    for out in ("mine", "file", "app"):
         for overwrite in (False, True):
             with pytest.raises(OutputError):
                 index_vectors(ids, vectors, space, tmp_path / out, overwrite=overwrite)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    assert (tmp_path / "app" / "manifest.json").exists()
     index = index_vectors(ids, vectors, space, tmp_path / "new")
     with pytest.raises(OutputError, match="--overwrite"):
         index_vectors(ids[:5], vectors[:5], space, index)
