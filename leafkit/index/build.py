@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -204,35 +205,42 @@ def _build(
     if student is not None:
         _check_student(Path(student), space)
     with new_folder(out, marker=MANIFEST, overwrite=overwrite) as folder:
-        parts = {part: part_name(part, 1) for part in DOCUMENT_PARTS}
-        files = document_files(folder, parts)
-        rows = write_documents(files, documents)
-        spooled = folder / f"{SPOOL}-1.raw"
-        vectors = spool(spooled, vectors_of(Documents(files)), rows=rows, dim=options.dim)
-        built, vector_parts = store_vectors(folder, 1, vectors, options)
-        del vectors
-        spooled.unlink()
-        parts |= vector_parts
-        names = [*parts.values(), *_copy_encoder(student, folder)]
-        write_manifest(
-            folder,
-            Manifest(
-                space=space,
-                dim=options.dim,
-                precision=options.precision,
-                factory=plan_index(rows, options.precision, options.factory).factory,
-                rescore=built.rescore,
-                rows=rows,
-                count=rows,
-                loss=built.loss,
-                generation=1,
-                parts=parts,
-                files=describe_files(folder, names),
-                encoder=None if student is None else {"student": Path(student).resolve().name},
-                built={**how(), **facts},
-            ),
-        )
+        encoder = _copy_encoder(student, folder)
+        about = None if student is None else {"student": Path(student).resolve().name}
+        manifest = _fill(folder, documents, vectors_of, space, options)
+        files = {**manifest.files, **describe_files(folder, encoder)}
+        write_manifest(folder, replace(manifest, files=files, encoder=about, built={**how(), **facts}))
     return out
+
+
+def _fill(
+    folder: Path, documents: Iterable[Document], vectors_of: VectorsOf, space: Space, options: IndexOptions
+) -> Manifest:
+    """Write documents and vectors into ``folder``, and describe them."""
+    parts = {part: part_name(part, 1) for part in DOCUMENT_PARTS}
+    files = document_files(folder, parts)
+    rows = write_documents(files, documents)
+    spooled = folder / f"{SPOOL}-1.raw"
+    vectors = spool(spooled, vectors_of(Documents(files)), rows=rows, dim=options.dim)
+    built, vector_parts = store_vectors(folder, 1, vectors, options)
+    del vectors
+    spooled.unlink()
+    parts |= vector_parts
+    return Manifest(
+        space=space,
+        dim=options.dim,
+        precision=options.precision,
+        factory=plan_index(rows, options.precision, options.factory).factory,
+        rescore=built.rescore,
+        rows=rows,
+        count=rows,
+        loss=built.loss,
+        generation=1,
+        parts=parts,
+        files=describe_files(folder, parts.values()),
+        encoder=None,
+        built={},
+    )
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:
