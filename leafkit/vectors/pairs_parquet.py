@@ -126,7 +126,8 @@ def _roles(batch: Any, path: Path) -> list[Role | None]:
 def _vectors(column: Any, path: Path, start: int, dim: int | None) -> NDArray[Any]:
     """The lists of ``column`` as one array, after a look that they all have one width."""
     widths = numpy.asarray(pyarrow.compute.list_value_length(column).fill_null(0))
-    wanted = int(numpy.bincount(widths).argmax()) if dim is None else dim
+    filled = widths[widths > 0]
+    wanted = (int(numpy.bincount(filled).argmax()) if len(filled) else 0) if dim is None else dim
     other = numpy.flatnonzero(widths != wanted)
     if len(other):
         raise VectorError(f"{path}: row {start + other[0]} has a vector of width {widths[other[0]]}, wanted {wanted}")
