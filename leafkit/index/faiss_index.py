@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -184,16 +185,21 @@ class Depth:
 
     ``lists`` are visited of an inverted file (None: twice the square root of their number, at least 8), ``nodes``
     are kept open in a graph, and an index's own refinement gets ``factor`` times the wanted rows. Share of the true
-    ten nearest on 20,000 package descriptions (384-d): graph 0.997; 512 lists 0.95.
+    ten nearest on 20,000 package descriptions (384-d): graph 0.997; 512 lists 0.95. `within` sets ``widening``.
     """
 
     lists: int | None = None
     nodes: int = 128
     factor: float = 10.0
+    widening: float = 1.0
 
     def lists_of(self, total: int) -> int:
         """How many of ``total`` lists are visited."""
-        return min(total, self.lists or max(8, round(2 * total**0.5)))
+        return min(total, round(self.widening * (self.lists or max(8, round(2 * total**0.5)))))
+
+    def within(self, share: float) -> Depth:
+        """The depth that still meets as many rows where only this ``share`` of them may be found."""
+        return replace(self, nodes=math.ceil(self.nodes / share), widening=1 / share)
 
 
 def _parameters(native: Any, selector: Any, depth: Depth, held: list[Any]) -> Any:

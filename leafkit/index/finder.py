@@ -18,8 +18,9 @@ from leafkit.index.plan import Plan, check_rescore, plan_index
 from leafkit.types import Float32, Int64
 
 TRAINING_ROWS = 262_144
-# Fewer allowed rows than this are all scored: as fast as a filtered graph, and no hit is lost.
-EXACT_ALLOWED = 20_000
+# Allowed rows are all scored while that costs no more than a graph search that must look past the others: its work is
+# near 1300 vectors x rows / allowed, so the two meet at 36 x sqrt(rows). No hit is lost by scoring all.
+SCANNED, SCANNED_PER_ROOT = 5_000, 36
 # The median loss of cosine that storage may have before vectors are kept beside it: SQ8 has 4e-5, SQ6 6e-4.
 _LOSSLESS = 2e-4
 _QUERY_BLOCK = 256
@@ -131,24 +132,27 @@ class Finder:
     def _candidates(self, queries: Float32, hits: int, allowed: Int64 | None) -> Iterator[Int64]:
         """For each query at least ``hits`` rows to score, none of them removed or not allowed."""
         reach = min(self.rows, self._reach(hits))
-        if allowed is not None and (len(allowed) <= EXACT_ALLOWED or not self.index.takes_selector):
-            yield from self._scan(queries, reach, allowed)
-            return
-        bits = self.live if allowed is None else _bits(allowed, self.rows)
         # A search for a quarter of all rows is a scan anyway.
-        found = None if 4 * reach >= self.rows else self._nearest(queries, hits, reach, bits)
-        for i in range(len(queries)):
-            rows = None if found is None else found[i]
-            if rows is None or len(rows) < hits:
-                rows = next(self._scan(queries[i : i + 1], reach, self.alive() if allowed is None else allowed))
+        if 4 * reach >= self.rows or (allowed is not None and self._scans(allowed)):
+            yield from self._scan(queries, reach, self.alive() if allowed is None else allowed)
+            return
+        for query, rows in zip(queries, self._nearest(queries, hits, reach, allowed), strict=True):
+            if len(rows) < hits:
+                rows = next(self._scan(query[None], reach, self.alive() if allowed is None else allowed))
             yield rows
 
     def _reach(self, hits: int) -> int:
         return hits if self.kept is None else hits * self._oversample
 
-    def _nearest(self, queries: Float32, hits: int, reach: int, bits: Bits | None) -> list[Int64]:
+    def _scans(self, allowed: Int64) -> bool:
+        """Whether to score all ``allowed`` rows: no slower than a filtered graph, or the only way."""
+        return len(allowed) <= max(SCANNED, SCANNED_PER_ROOT * self.rows**0.5) or not self.index.takes_selector
+
+    def _nearest(self, queries: Float32, hits: int, reach: int, allowed: Int64 | None) -> list[Int64]:
+        bits = self.live if allowed is None else _bits(allowed, self.rows)
         if bits is None or self.index.takes_selector:
-            return [rows[rows >= 0] for rows in self.index.nearest(queries, reach, bits=bits, depth=self._depth)]
+            depth = self._depth.within((self.count if allowed is None else len(allowed)) / self.rows)
+            return [rows[rows >= 0] for rows in self.index.nearest(queries, reach, bits=bits, depth=depth)]
         # This type cannot leave removed rows out, so look deeper until enough alive ones are among those found.
         while True:
             looked = self.index.nearest(queries, reach, bits=None, depth=self._depth)
@@ -164,7 +168,7 @@ class Finder:
         for block in keeping.blocks_of(rows):
             vectors = self.vectors(block)
             lengths = numpy.sqrt(numpy.einsum("rd,rd->r", vectors, vectors))
-            scores = queries @ (vectors / numpy.maximum(lengths, numpy.finfo(numpy.float32).tiny)[:, None]).T
+            scores = queries @ vectors.T / numpy.maximum(lengths, numpy.finfo(numpy.float32).tiny)
             best_scores = numpy.concatenate([best_scores, scores], axis=1)
             best_rows = numpy.concatenate([best_rows, numpy.broadcast_to(block, scores.shape)], axis=1)
             if best_scores.shape[1] > reach:

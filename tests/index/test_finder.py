@@ -99,7 +99,8 @@ def test_a_removed_row_is_never_found(precision: str, factory: str | None) -> No
 def test_only_allowed_rows_are_found_through_a_selector_too(
     precision: str, factory: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("leafkit.index.finder.EXACT_ALLOWED", 0)
+    monkeypatch.setattr("leafkit.index.finder.SCANNED", 0)
+    monkeypatch.setattr("leafkit.index.finder.SCANNED_PER_ROOT", 0)
     finder = Finder.of_vectors(DOCUMENTS, precision=precision, factory=factory)
     allow = numpy.random.default_rng(3).permutation(ROWS)[:300]
     found = finder.search(QUERIES, 5, allow)
