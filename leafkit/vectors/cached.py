@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leafkit.errors import OptionError
 from leafkit.space import Space
-from leafkit.types import Encoder, Float32, Role, Teacher
-from leafkit.vectors.store import VectorStore
+from leafkit.types import Float32, Role, Teacher
+from leafkit.vectors.store import VectorStore, check_keeps_its_space
+from leafkit.vectors.store import keeps_its_space as keeps_its_space
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,5 @@ def cached(teacher: Teacher, cache: Path | None, *, dtype: str = "float16") -> C
     """
     if isinstance(teacher, CachedEncoder):
         return teacher
-    if not keeps_its_space(teacher):
-        raise OptionError("a student's vectors cannot be kept as its teacher's; open the teacher itself")
+    check_keeps_its_space(teacher)
     return CachedEncoder(teacher, VectorStore.open(cache, teacher.space, dtype=dtype))
-
-
-def keeps_its_space(encoder: Encoder) -> bool:
-    """Whether the vectors are those that define the space; a student's (``stand_in``) only come near them."""
-    return not getattr(encoder, "stand_in", False)

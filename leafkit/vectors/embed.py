@@ -8,7 +8,6 @@ from os import PathLike
 from pathlib import Path
 from typing import TypeGuard
 
-from leafkit.atomic import disk_errors
 from leafkit.errors import OptionError
 from leafkit.teachers.open import open_teacher
 from leafkit.texts.read import read_texts
@@ -49,8 +48,6 @@ def embed(
     opened = open_teacher(encoder) if isinstance(encoder, str | Path) else encoder
     label = Label(space=opened.space, stand_in=not keeps_its_space(opened))
     source = cached(opened, cache, dtype=precision) if _worth_keeping(opened) else opened
-    with disk_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
     rows = read_texts(texts, role=role, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
     with new_pairs(out, label, precision=precision) as write:
         while chunk := list(islice(rows, CHUNK)):

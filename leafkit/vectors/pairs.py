@@ -15,6 +15,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
+from leafkit.atomic import disk_errors
 from leafkit.errors import DamageError, InputError, OutputError
 from leafkit.space import Space
 from leafkit.types import Float32, Role
@@ -74,6 +75,8 @@ def read_pairs(path: Path) -> PairsFile:
 
 def new_pairs(path: Path, label: Label, *, precision: str) -> AbstractContextManager[Write]:
     """A function that writes rows in ``precision``; the file at ``path`` appears when the block ends well."""
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     return _format(path).writing(path, label, numpy.dtype(precision))
 
 

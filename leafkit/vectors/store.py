@@ -40,6 +40,17 @@ def default_cache() -> Path:
     return Path(os.environ.get("LEAFKIT_CACHE") or Path.home() / ".cache" / "leafkit")
 
 
+def keeps_its_space(encoder: Encoder) -> bool:
+    """Whether the vectors are those that define the space; a student's (``stand_in``) only come near them."""
+    return not getattr(encoder, "stand_in", False)
+
+
+def check_keeps_its_space(encoder: Encoder) -> None:
+    """Raise `OptionError` for a student, whose vectors must never be taken for its teacher's."""
+    if not keeps_its_space(encoder):
+        raise OptionError("a student's vectors cannot be kept as its teacher's; open the teacher itself")
+
+
 class VectorStore:
     """Vectors of one space in one precision. Any number may read; one writes at a time, others wait."""
 
@@ -81,6 +92,7 @@ class VectorStore:
         Committed block by block: killed at any instant, the same call carries on, and the store ends byte-equal
         to an uninterrupted one. Raises `VectorError` for vectors that cannot be used, `OutputError` on a full disk.
         """
+        check_keeps_its_space(teacher)
         require_same(self.space, teacher.space, wanted_by=f"the store {self.path}", got_from="the teacher")
         roles = roles_of(roles, len(texts))
         keys = text_keys(texts, roles)

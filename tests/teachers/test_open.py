@@ -1,4 +1,5 @@
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -21,6 +22,14 @@ def installed(tiny_teacher, tmp_path, monkeypatch):
     (info / "RECORD").write_text("".join(f"{file},,\n" for file in files))
     monkeypatch.syspath_prepend(str(site))
     return site
+
+
+def test_nothing_heavy_is_imported_before_a_teacher_is_opened():
+    code = (
+        "import sys, leafkit.teachers.open, leafkit.vectors.cached, leafkit.vectors.embed; "
+        "sys.exit(bool({'torch', 'transformers', 'pyarrow', 'onnxruntime'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_an_open_teacher_is_given_back(tiny_teacher):

@@ -143,6 +143,8 @@ def test_a_students_vectors_never_enter_the_teachers_store(hash_teacher, tmp_pat
     student.stand_in = True
     with pytest.raises(OptionError, match="student"):
         cached(student, tmp_path)
+    with pytest.raises(OptionError, match="student"):
+        VectorStore.open(tmp_path, student.space).fill(student, TEXTS, "query")
 
 
 @pytest.mark.parametrize("file", ["keys.bin", "vectors.bin"])
