@@ -218,7 +218,7 @@ class Distillation:
         with new_folder(self.out, marker=MARKER, overwrite=self.overwrite) as folder:
             write_card(write_student(folder, model.to("cpu"), space, training), name=self.out.name)
             if self.export:
-                from leafkit.export.student import export
+                from leafkit.onnx.student import export
 
                 export(folder)
         self.accelerator.wait_for_everyone()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from leafkit.students.build import head_position
+from leafkit.training.attention import Float32Attention
 
 
 class StudentForward(nn.Module):
@@ -36,7 +40,7 @@ class StudentForward(nn.Module):
         device = next(self.model.parameters()).device
         features = {name: value.to(device, non_blocking=True) for name, value in features.items()}
         modules = list(self.model)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+        with self._compute(device.type):
             features = modules[0](features)
         for name, value in features.items():
             if isinstance(value, Tensor) and value.is_floating_point():
@@ -44,6 +48,17 @@ class StudentForward(nn.Module):
         for module in modules[1 : self.head]:
             features = module(features)
         return features["sentence_embedding"]
+
+    @contextlib.contextmanager
+    def _compute(self, device: str) -> Iterator[None]:
+        if self.precision == "float32":
+            yield
+            return
+        with (
+            torch.autocast(device, torch.bfloat16),
+            Float32Attention() if device == "cpu" else contextlib.nullcontext(),
+        ):
+            yield
 
     def rest(self, hidden: Tensor) -> Tensor:
         """The head and, where the teacher is unit-norm, the normalisation."""

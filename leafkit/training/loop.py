@@ -17,6 +17,7 @@ from leafkit.training.batches import batches_from, share_of
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.encode import encode_rows
 from leafkit.training.forward import StudentForward
+from leafkit.training.gradients import Gradients
 from leafkit.training.interrupt import interruption
 from leafkit.training.material import Material
 from leafkit.training.optimiser import adamw
@@ -102,6 +103,7 @@ class Loop:
             if self._first:
                 logger.info("going on from step %d of %d", self.state.step, self.steps)
         several = self.accelerator.num_processes > 1
+        self.gradients = Gradients(self.forward.model, lazy=self._device.type == "cpu" and not several)
         self._parallel = (
             self.accelerator.prepare_model(self.forward, device_placement=False) if several else self.forward
         )
@@ -121,12 +123,13 @@ class Loop:
         mine = mine if len(mine) else rows[:1]
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
-        student = self._parallel(self.material.tokens.features(mine))
+        features = self.material.tokens.features(mine)
+        student = self._parallel(dict(features))
         losses = self.objective.terms(self._batch(mine, student), self.state)
         loss = torch.stack(list(losses.values())).sum() * weight
         loss.backward()
         self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.gradients.clear(features["input_ids"])
         self._losses.append(loss.detach())
         self.state.step += 1
 

@@ -1,0 +1,33 @@
+"""Attention in float32 inside a bfloat16 forward pass on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+
+class Float32Attention(TorchFunctionMode):
+    """Inside the block, scaled dot-product attention computes in float32 and returns the dtype it was given.
+
+    torch 2.13's backward pass of it in bfloat16 takes ten times as long on a CPU as in float32 (measured on Zen 4:
+    31 against 3 ms for 32 texts of 12 tokens, more than all matrix products of the layer together).
+    """
+
+    def __torch_function__(
+        self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Widen the arguments of attention; leave every other function alone."""
+        kwargs = kwargs or {}
+        if func is not torch.nn.functional.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        given = (args[0] if args else kwargs["query"]).dtype
+        with torch.autocast("cpu", enabled=False):
+            wide = func(*map(_wide, args), **{name: _wide(value) for name, value in kwargs.items()})
+        return wide.to(given)
+
+
+def _wide(value: Any) -> Any:
+    return value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value

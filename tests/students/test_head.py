@@ -1,0 +1,52 @@
+import numpy
+import pytest
+from sklearn.linear_model import Ridge
+
+from leafkit.students.head import PENALTIES, fit_head
+
+
+def data(rows=300, width=6, dim=9, noise=0.0, seed=0):
+    draw = numpy.random.default_rng(seed)
+    features = (draw.standard_normal((rows, width)) + 3).astype(numpy.float32)
+    targets = features @ draw.standard_normal((width, dim)) + draw.standard_normal(dim)
+    return features, (targets + noise * draw.standard_normal(targets.shape)).astype(numpy.float32)
+
+
+def predict(head, features):
+    return features @ head.weight.T + head.bias
+
+
+def test_a_teacher_that_is_linear_in_the_features_is_matched_exactly():
+    features, targets = data()
+    head = fit_head(features, targets)
+    assert predict(head, features) == pytest.approx(targets, abs=1e-3)
+    assert head.penalty == min(PENALTIES)
+
+
+def test_the_solution_is_that_of_scikit_learn():
+    features, targets = data(noise=2.0)
+    head = fit_head(features, targets)
+    centred = features.astype(float) - features.astype(float).mean(axis=0)
+    rival = Ridge(alpha=head.penalty * (centred**2).sum() / centred.shape[1]).fit(features.astype(float), targets)
+    assert head.weight == pytest.approx(rival.coef_, abs=1e-5)
+    assert head.bias == pytest.approx(rival.intercept_, abs=1e-4)
+
+
+def test_noise_that_drowns_the_signal_gets_a_large_penalty():
+    features, targets = data(rows=40, width=30, noise=50.0)
+    assert fit_head(features, targets).penalty > fit_head(*data(rows=40, width=30)).penalty
+
+
+def test_a_rotated_teacher_gets_the_rotated_head():
+    features, targets = data(noise=0.5)
+    rotation = numpy.linalg.qr(numpy.random.default_rng(1).standard_normal((9, 9)))[0].astype(numpy.float32)
+    one, other = fit_head(features, targets), fit_head(features, targets @ rotation)
+    assert predict(one, features) @ rotation == pytest.approx(predict(other, features), abs=1e-3)
+
+
+def test_features_that_never_vary_and_single_rows_give_the_mean():
+    features, targets = numpy.ones((5, 3), numpy.float32), data(rows=5)[1]
+    assert predict(fit_head(features, targets), features) == pytest.approx(
+        numpy.broadcast_to(targets.mean(axis=0), targets.shape), abs=1e-4
+    )
+    assert predict(fit_head(features[:1], targets[:1]), features[:1]) == pytest.approx(targets[:1], abs=1e-4)

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import BertConfig, BertModel
+
+from leafkit.errors import OptionError
+from leafkit.students.layers import evenly_spaced, keep_layers
+
+
+@given(st.integers(2, 60).flatmap(lambda total: st.tuples(st.just(total), st.integers(2, total))))
+def test_the_first_and_the_last_layer_are_kept_and_gaps_differ_by_at_most_one(numbers):
+    total, count = numbers
+    kept = evenly_spaced(total, count)
+    gaps = {after - before for before, after in zip(kept, kept[1:], strict=False)}
+    assert (kept[0], kept[-1], len(kept)) == (0, total - 1, count)
+    assert max(gaps) - min(gaps) <= 1
+    assert min(gaps) >= 1
+
+
+def test_known_choices_of_layers_come_out():
+    assert evenly_spaced(6, 3) == (0, 2, 5)
+    assert evenly_spaced(12, 6) == (0, 2, 4, 7, 9, 11)  # DistilBERT's
+    assert evenly_spaced(6, 6) == (0, 1, 2, 3, 4, 5)
+    assert evenly_spaced(6, 1) == (0,)
+
+
+@pytest.mark.parametrize("count", [0, 7])
+def test_more_layers_than_there_are_or_none_are_refused(count):
+    with pytest.raises(OptionError, match="the model has 6"):
+        evenly_spaced(6, count)
+
+
+def bert(layers=4):
+    torch.manual_seed(0)
+    return BertModel(
+        BertConfig(
+            vocab_size=50,
+            hidden_size=16,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            intermediate_size=32,
+            max_position_embeddings=16,
+        ),
+        add_pooling_layer=False,
+    ).eval()
+
+
+def test_keeping_every_layer_changes_nothing():
+    model, ids = bert(), torch.arange(8)[None]
+    before = model(ids).last_hidden_state
+    assert keep_layers(model, 4) == (0, 1, 2, 3)
+    assert torch.equal(model(ids).last_hidden_state, before)
+
+
+def test_kept_layers_are_the_originals_in_order_and_the_config_counts_them():
+    model = bert()
+    originals = list(model.encoder.layer)
+    assert keep_layers(model, (1, 3)) == (1, 3)
+    assert list(model.encoder.layer) == [originals[1], originals[3]]
+    assert model.config.num_hidden_layers == 2
+
+
+def test_a_layer_beyond_the_last_is_refused():
+    with pytest.raises(OptionError, match="got layer 4"):
+        keep_layers(bert(), (0, 4))
