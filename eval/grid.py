@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import faiss
 import numpy
 
 from leafkit.errors import OptionError
@@ -70,32 +71,41 @@ class CellFinder:
     def __init__(self, documents: Float32, cell: Cell) -> None:
         """Store ``documents`` (rows, width)."""
         stored, _, rescored = cell.precision.partition("+")
-        self._exact = stored == FULL_PRECISION
-        self._finder = Finder.of_vectors(
-            documents,
-            dim=cell.dim,
-            precision=stored,
-            factory=_EXACT[stored],
-            rescore=rescored or None,
-            threads=None,
-        )
+        self._dim = cell.dim
+        self._index: Finder | None = None
+        self._held = documents
+        if stored != FULL_PRECISION:
+            self._index = Finder.of_vectors(
+                documents,
+                dim=cell.dim,
+                precision=stored,
+                factory=_EXACT[stored],
+                rescore=rescored or None,
+                threads=None,
+            )
+            self._held = self._index.vectors(numpy.arange(len(documents)))
+        self._held = unit_prefix(self._held, cell.dim, source="the documents")
 
     def nearest(self, queries: Float32, k: int) -> Found:
         """The ``k`` nearest documents of each query by cosine, best first; k at most the number of documents.
 
-        How many candidates are rescored grows with the hits asked for, so a search for a thousand would rank its
-        first ten better than the search for ten that users run. Therefore ten are searched, then a hundred, then
-        ``k``; what only a deeper search finds ranks below, with scores 4 lower for each step.
+        How many candidates an index rescores grows with the hits asked for, so a search for a thousand would rank
+        its first ten better than the search for ten that users run. Therefore ten are searched as an index does,
+        then a hundred; all that is held is scored for the rest. What only a deeper search finds ranks below, with
+        scores 4 lower for each step.
         """
-        stages = [*(stage for stage in _STAGES if stage < k and not self._exact), k]
-        found = self._finder.search(queries, stages[0])
-        for step, stage in enumerate(stages[1:], 1):
-            found = _followed(found, self._finder.search(queries, stage), 4 * step, stage)
+        stages = [] if self._index is None else [self._index.search(queries, hits) for hits in _STAGES if hits < k]
+        units = unit_prefix(queries, self._dim, source="the queries")
+        stages.append(Found(*faiss.knn(units, self._held, k, metric=faiss.METRIC_INNER_PRODUCT)))
+        found = stages[0]
+        for step, deeper in enumerate(stages[1:], 1):
+            found = _followed(found, deeper, 4 * step)
         return found
 
 
-def _followed(first: Found, deeper: Found, lowered: int, hits: int) -> Found:
-    """``first``, then what only ``deeper`` found, cut to ``hits``."""
+def _followed(first: Found, deeper: Found, lowered: int) -> Found:
+    """``first``, then what only ``deeper`` found, as many hits as ``deeper`` has."""
+    hits = deeper.rows.shape[1]
     rows, scores = [], []
     for i in range(len(first.rows)):
         late = ~numpy.isin(deeper.rows[i], first.rows[i])

@@ -19,6 +19,7 @@ from mteb.abstasks import AbsTask
 from mteb.models import ModelMeta, SearchEncoderWrapper
 from mteb.results import TaskResult
 
+from leafkit.atomic import disk_errors
 from leafkit.errors import InputError
 from leafkit.progress import progress
 
@@ -78,15 +79,17 @@ class MtebRun:
         if cell.precision != FULL_PRECISION:
             model = SearchEncoderWrapper(model, index_backend=CellBackend(cell))
         cache = mteb.ResultCache(self.cache)
+        overwrite = "only-missing" if _is_current(cache, task, model.mteb_model_meta) else "always"
         try:
-            found = mteb.evaluate(
-                model,
-                task,
-                cache=cache,
-                overwrite_strategy="only-missing" if _is_current(cache, task, model.mteb_model_meta) else "always",
-                co2_tracker=False,
-                show_progress_bar=False,
-            )
+            with disk_errors(self.cache):
+                found = mteb.evaluate(
+                    model,
+                    task,
+                    cache=cache,
+                    overwrite_strategy=overwrite,
+                    co2_tracker=False,
+                    show_progress_bar=False,
+                )
         except OSError as error:
             if local:
                 raise

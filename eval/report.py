@@ -19,7 +19,7 @@ class Row:
 
     ``main`` names the metric that the interval and the retentions are about. ``retention`` is that metric over
     the teacher's in the same cell, ``of_full`` over the teacher's at full width in float32; both are ratios and
-    None where there is no teacher. ``queries`` counts queries, or the scored texts of a task without queries.
+    None where the teacher was not measured. ``queries`` counts queries, or the scored texts of a task without queries.
     """
 
     data: str

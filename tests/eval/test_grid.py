@@ -52,7 +52,7 @@ def test_the_float32_cell_is_the_search_by_brute_force(dim):
     numpy.testing.assert_allclose(found.scores, -numpy.sort(-scores, axis=1)[:, :50], atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["int8", "binary", "binary+float16", "binary+none"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "binary", "binary+float16", "binary+none"])
 def test_the_first_hits_are_those_an_index_gives_when_asked_for_few(precision):
     """A search for a thousand rescores more candidates: its ten best are not what ten hits look like in use."""
     stored, _, rescored = precision.partition("+")
