@@ -22,6 +22,6 @@ def export(
     \b
     leafkit export my-student
     """
-    from leafkit.export.student import export as run
+    from leafkit.onnx.student import export as run
 
     typer.echo(run(student, out=out, overwrite=overwrite))

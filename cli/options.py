@@ -58,7 +58,7 @@ class TeacherOptions:
             "Its arithmetic: auto (bfloat16 where the hardware has it), float32, bfloat16 or float16.",
         ),
     ] = "auto"
-    batch_size: Annotated[
+    teacher_batch_size: Annotated[
         int | None, option("The teacher", "Texts encoded at once, at most  [default: chosen by length]")
     ] = None
     teacher_name: Annotated[
@@ -89,7 +89,8 @@ class TeacherOptions:
         """The teacher that ``teacher`` names, opened with these options."""
         from leafkit.teachers.open import open_teacher
 
-        return open_teacher(teacher, **dataclasses.asdict(self))
+        options = dataclasses.asdict(self)
+        return open_teacher(teacher, batch_size=options.pop("teacher_batch_size"), **options)
 
 
 def spread_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -19,7 +19,7 @@ _HOMES = {
     "distill": "leafkit.training.distill",
     "embed": "leafkit.vectors.embed",
     "evaluate": "leafkit.eval.evaluate",
-    "export": "leafkit.export.student",
+    "export": "leafkit.onnx.student",
     "info": "leafkit.describe",
     "open_teacher": "leafkit.teachers.open",
     "read_texts": "leafkit.texts.read",

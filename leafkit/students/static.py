@@ -21,6 +21,7 @@ def static_modules(student: Static, teacher: Teacher, teacher_model: str | None,
     A teacher that cannot encode new texts gives no such start: the rows are then drawn from ``seed``.
     """
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers.processors import TemplateProcessing
 
     place = student.tokenizer or teacher_model
     if place is None:
@@ -34,6 +35,8 @@ def static_modules(student: Static, teacher: Teacher, teacher_model: str | None,
     else:
         table = numpy.random.default_rng(seed).standard_normal((len(words), student.dim), dtype=numpy.float32)
         table /= numpy.sqrt(student.dim)
+    # A table never sees special tokens; said in tokenizer.json, every other runtime leaves them out as well.
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="$0", pair="$A:0 $B:1", special_tokens=[])
     return [StaticEmbedding(tokenizer, embedding_weights=table)]
 
 

@@ -1,0 +1,137 @@
+"""A student as one ONNX graph: tokens in, sentence vectors out, with pooling, head and normalisation inside.
+
+The one output is ``sentence_embedding`` (batch, dim). text-embeddings-inference prefers an output of that name and
+does no pooling of its own then; a second output of hidden states would let older versions and other readers pool
+those, leave out the head, and be silently wrong. fastembed takes the first output (``PoolingType.DISABLED``), and
+transformers.js gives it as ``model(inputs).sentence_embedding``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from leafkit.errors import ExportError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+OUTPUT = "sentence_embedding"
+FLOAT, INT8 = "model.onnx", "model_quantized.onnx"
+
+
+class TransformerGraph(nn.Module):
+    """The student's own modules, called on named tensors instead of a dict."""
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        """Share the student's modules."""
+        super().__init__()
+        self.modules_in_order = nn.ModuleList(model)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
+        """Vectors (batch, dim) of token ids, mask and types, each (batch, length)."""
+        features = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            features["token_type_ids"] = token_type_ids
+        for module in self.modules_in_order:
+            features = module(features)
+        return features[OUTPUT]
+
+
+class StaticGraph(nn.Module):
+    """A token table with a masked mean, so that runtimes feed it like any transformer; then head and norm."""
+
+    def __init__(self, model: SentenceTransformer) -> None:
+        """Copy the table of the student's StaticEmbedding."""
+        super().__init__()
+        self.table = nn.Embedding.from_pretrained(model[0].embedding.weight.detach().clone())
+        self.rest = nn.ModuleList(list(model)[1:])
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Vectors (batch, dim) of token ids and mask, each (batch, length)."""
+        mask = attention_mask.to(torch.float32).unsqueeze(-1)
+        total = (self.table(input_ids) * mask).sum(dim=1)
+        features = {OUTPUT: total / mask.sum(dim=1).clamp(min=1.0)}
+        for module in self.rest:
+            features = module(features)
+        return features[OUTPUT]
+
+
+def is_static(model: SentenceTransformer) -> bool:
+    """Whether the student is a token table."""
+    return type(model[0]).__name__ == "StaticEmbedding"
+
+
+def write_float(model: SentenceTransformer, path: Path) -> None:
+    """Write the student's float32 graph to ``path``; batch and length stay free. Raises `ExportError`."""
+    names = _input_names(model)
+    graph = (StaticGraph(model) if is_static(model) else TransformerGraph(model)).eval()
+    # Sizes of 1 would be taken for constants. Each input is a tensor of its own, else the exporter merges them.
+    examples = tuple(torch.ones(2, 8, dtype=torch.long) for _ in names)
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=_positions(model))}
+    shapes = tuple(dict(free) for _ in names)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                graph,
+                examples,
+                input_names=list(names),
+                output_names=[OUTPUT],
+                dynamic_shapes=shapes,
+                dynamo=True,
+                verbose=False,
+            )
+            program.save(str(path), external_data=False)
+    except Exception as error:  # the exporter has no error class of its own
+        raise ExportError(f"torch cannot write this student as ONNX: {error}") from error
+
+
+def write_int8(source: Path, path: Path) -> None:
+    """Write the graph at ``source`` to ``path`` with int8 weights and activations quantised as they come."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    model = onnx.load(str(source))
+    # The exporter's inferred shapes contradict those of the quantiser, which then refuses the file.
+    del model.graph.value_info[:]
+    bare = path.with_suffix(".bare")
+    onnx.save(model, str(bare))
+    with _quiet():
+        quantize_dynamic(str(bare), str(path), weight_type=QuantType.QInt8, per_channel=True)
+    bare.unlink()
+
+
+def _input_names(model: SentenceTransformer) -> tuple[str, ...]:
+    """What the tokenizer gives and the model uses, in the order runtimes expect."""
+    if is_static(model):
+        return ("input_ids", "attention_mask")
+    given = model.tokenizer.model_input_names
+    wanted = inspect.signature(model[0].model.forward).parameters
+    return tuple(n for n in ("input_ids", "attention_mask", "token_type_ids") if n in given and n in wanted)
+
+
+def _positions(model: SentenceTransformer) -> int:
+    config = getattr(getattr(model[0], "model", None), "config", None)
+    return int(getattr(config, "max_position_embeddings", None) or 1 << 16)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own chatter, which no user can act on, off stdout and stderr."""
+    previous = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(previous)

@@ -1,0 +1,119 @@
+import json
+import shutil
+
+import numpy
+import onnxruntime
+import pytest
+
+import leafkit
+from leafkit.errors import ExportError, InputError, OutputError
+from leafkit.onnx import student as exporter
+from leafkit.onnx.golden import GOLDEN, judge
+from leafkit.query import QueryEncoder
+from leafkit.students.folder import open_student
+
+
+def cosines(left, right):
+    return (left * right).sum(axis=1) / numpy.linalg.norm(left, axis=1) / numpy.linalg.norm(right, axis=1)
+
+
+def session(folder, name="model.onnx"):
+    return onnxruntime.InferenceSession(str(folder / "onnx" / name), providers=["CPUExecutionProvider"])
+
+
+def test_both_files_and_the_record_are_where_other_runtimes_look(exported):
+    assert {file.name for file in (exported / "onnx").iterdir()} == {
+        "model.onnx",
+        "model_quantized.onnx",
+        "export.json",
+    }
+    assert {"config.json", "tokenizer.json"} <= {file.name for file in exported.iterdir()}
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model_quantized.onnx"])
+def test_the_graph_takes_what_the_tokenizer_gives_and_has_one_output_of_vectors(exported, name):
+    opened = session(exported, name)
+    assert {given.name for given in opened.get_inputs()} <= {"input_ids", "attention_mask", "token_type_ids"}
+    assert [(out.name, out.shape[-1]) for out in opened.get_outputs()] == [("sentence_embedding", 32)]
+
+
+def test_float32_gives_the_students_vectors_in_both_roles(exported, sentences):
+    torch, onnx = open_student(exported, device="cpu"), QueryEncoder.open(exported, precision="float32")
+    for role in ("query", "document"):
+        assert numpy.abs(torch.encode(sentences[:40], role) - onnx.encode(sentences[:40], role)).max() < 1e-5
+
+
+def test_padding_changes_nothing(exported):
+    opened = session(exported)
+    ids = numpy.array([[2, 7, 9, 3]], dtype=numpy.int64)
+    padded = numpy.pad(ids, ((0, 0), (0, 5)))
+    names = [given.name for given in opened.get_inputs()]
+
+    def run(tokens, mask):
+        values = {"input_ids": tokens, "attention_mask": mask, "token_type_ids": numpy.zeros_like(tokens)}
+        return opened.run(None, {name: values[name] for name in names})[0]
+
+    plain = run(ids, numpy.ones_like(ids))
+    assert numpy.abs(plain - run(padded, (numpy.arange(9) < 4).astype(numpy.int64)[None])).max() < 1e-5
+
+
+def test_int8_stays_near_float32(exported, sentences):
+    encoders = [QueryEncoder.open(exported, precision=precision) for precision in ("float32", "int8")]
+    assert cosines(*(encoder.encode(sentences[:50]) for encoder in encoders)).min() > 0.95
+
+
+def test_a_second_export_needs_overwrite(copied):
+    with pytest.raises(OutputError, match="--overwrite"):
+        leafkit.export(copied)
+    assert leafkit.export(copied, int8=False, overwrite=True) == copied / "onnx"
+    assert QueryEncoder.open(copied).precision == "float32"
+
+
+def test_a_file_that_disagrees_is_refused_and_the_old_export_stays(copied, monkeypatch):
+    before = {file.name: file.read_bytes() for file in (copied / "onnx").iterdir()}
+
+    def other_student(model, path):
+        for parameter in model.parameters():
+            parameter.data.mul_(-1.3)
+        shutil.copyfile(copied / "onnx" / "model.onnx", path)
+
+    monkeypatch.setattr("leafkit.onnx.graph.write_float", other_student)
+    wanted = exporter.golden_vectors
+    monkeypatch.setattr(exporter, "golden_vectors", lambda e: wanted(e) * (-1 if hasattr(e, "model") else 1))
+    with pytest.raises(ExportError, match="nothing was written"):
+        leafkit.export(copied, int8=False, overwrite=True)
+    assert {file.name: file.read_bytes() for file in (copied / "onnx").iterdir()} == before
+
+
+def test_an_export_elsewhere_holds_all_that_a_query_host_needs(exported, tmp_path, sentences):
+    out = leafkit.export(exported, out=tmp_path / "host", int8=False)
+    there, here = (QueryEncoder.open(folder, precision="float32") for folder in (out, exported))
+    assert (there.encode(sentences[:5]) == here.encode(sentences[:5])).all()
+
+
+def test_a_static_student_is_exported_too(tmp_path, tiny_teacher, tiny_texts, sentences):
+    leafkit.distill(tiny_texts, tiny_teacher, "static:dim=16", tmp_path / "static", epochs=0)
+    torch, onnx = open_student(tmp_path / "static"), QueryEncoder.open(tmp_path / "static", precision="float32")
+    assert numpy.abs(torch.encode(sentences[:40], "query") - onnx.encode(sentences[:40], "query")).max() < 1e-5
+    assert numpy.isfinite(onnx.encode(["", "数据"])).all()
+
+
+def test_a_folder_that_is_no_student_is_named(tmp_path, tiny_teacher):
+    with pytest.raises(InputError, match="holds no student"):
+        leafkit.export(tiny_teacher, out=tmp_path / "x")
+
+
+def test_the_judge_passes_equal_vectors_and_refuses_shuffled_ones():
+    vectors = numpy.random.default_rng(0).standard_normal((len(GOLDEN), 8)).astype(numpy.float32)
+    assert judge("float32", vectors, vectors * 3)["nearest"] == 1.0
+    for precision in ("float32", "int8"):
+        with pytest.raises(ExportError, match="wanted"):
+            judge(precision, vectors, vectors[::-1])
+        with pytest.raises(ExportError, match="wanted"):
+            judge(precision, vectors, vectors * numpy.nan)
+
+
+def test_the_record_keeps_the_agreement(exported):
+    record = json.loads((exported / "onnx" / "export.json").read_bytes())
+    assert record["agreement"]["float32"]["least_cosine"] > 0.9999
+    assert record["agreement"]["int8"]["mean_cosine"] > 0.97
