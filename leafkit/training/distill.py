@@ -78,14 +78,18 @@ def distill(
     epochs: passes over the texts, also parts of one; 0 keeps the start, which every trained student must beat.
     cycles, learning_rate, final_learning_rate: linear decays from the one rate to the other.
     warmup: share of the first cycle in which the rate rises. weight_decay: AdamW's, on matrices alone.
+    batch_size: texts per step, over all processes together.
     max_length: train on this many tokens of a text  [default: the teacher's length, as in use].
     head: ridge starts it from the closed-form solution, random does not.
     precision: auto trains in bfloat16 where the hardware has it (the head, the loss and the weights in float32).
-    valid: texts to validate with  [default: a seeded cut of 2 % of the texts, at most 2,000].
+    valid: texts to validate with  [default: a cut of 2 % of the texts, at most 2,000, drawn from seed].
     valid_every, checkpoint_every: steps between two  [default: a tenth of the run, five minutes].
-    cache, store_dtype: where and how teacher vectors are kept.
-    role: of texts that have none. device: cpu, cuda  [default: the best there is].
+    seed: of the held-out cut, the order of the texts, and whatever starts at random.
+    cache, store_dtype: where teacher vectors are kept, and whether as float16 or float32.
+    role, skip_bad, text_column, id_column: how `leafkit.read_texts` reads; role is for texts that have none.
+    device: cpu, cuda  [default: the best there is].
     tensorboard: a folder for curves. export: write ONNX files for the query host as well.
+    overwrite: replace a student that is in ``out`` already.
 
     Stopped at any moment, the same call goes on where it was, with the same result as if it had not been stopped.
     Under torchrun or accelerate launch the processes share each batch; all must see the same disk.

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +14,7 @@ from leafkit.students.layers import evenly_spaced, keep_layers
 def test_the_first_and_the_last_layer_are_kept_and_gaps_differ_by_at_most_one(numbers):
     total, count = numbers
     kept = evenly_spaced(total, count)
-    gaps = {after - before for before, after in zip(kept, kept[1:], strict=False)}
+    gaps = {after - before for before, after in itertools.pairwise(kept)}
     assert (kept[0], kept[-1], len(kept)) == (0, total - 1, count)
     assert max(gaps) - min(gaps) <= 1
     assert min(gaps) >= 1

@@ -1,0 +1,65 @@
+import pytest
+
+from leafkit.errors import TextError
+from leafkit.training.corpus import TextOptions, read_corpus
+
+
+def lines(path, texts):
+    path.write_text("".join(text + "\n" for text in texts))
+    return path
+
+
+def corpus(texts, valid=None, seed=0, **options):
+    return read_corpus(texts, valid, TextOptions(**options), seed=seed)
+
+
+def test_each_text_counts_once_in_each_role(tmp_path):
+    file = lines(tmp_path / "a.txt", ["one", "two", "one", "three"])
+    found = corpus([f"query:{file}", f"document:{file}"])
+    texts = list(zip(found.train.texts + found.valid.texts, found.train.roles + found.valid.roles, strict=True))
+    assert len(texts) == len(set(texts)) == 6
+    assert found.train.repeated == 2
+
+
+def test_a_seeded_fiftieth_is_held_out_and_never_trained_on(tmp_path):
+    file = lines(tmp_path / "a.txt", map(str, range(500)))
+    found = corpus(file)
+    assert (len(found.train), len(found.valid)) == (490, 10)
+    assert not set(found.train.texts) & set(found.valid.texts)
+    assert corpus(file).valid.texts == found.valid.texts != corpus(file, seed=1).valid.texts
+
+
+def test_validation_texts_given_are_taken_out_of_the_training_texts(tmp_path):
+    train, valid = lines(tmp_path / "a.txt", "abcdef"), lines(tmp_path / "b.txt", "aez")
+    found = corpus(train, valid)
+    assert (found.train.texts, found.valid.texts) == (list("bcdf"), list("aez"))
+
+
+def test_the_digest_knows_text_role_and_order(tmp_path):
+    train = lines(tmp_path / "train.txt", "xyz")
+    one, other = lines(tmp_path / "a.txt", "abc"), lines(tmp_path / "b.txt", "acb")
+    found = [corpus(train, one), corpus(train, other), corpus(train, one, role="query")]
+    assert len({each.valid.digest() for each in found}) == 3
+    assert corpus(train, one).valid.digest() == found[0].valid.digest()
+
+
+def test_texts_are_counted_by_role_and_source(tmp_path):
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"text": "x", "source": "wiki"}\n{"text": "y"}\n{"text": "z", "role": "query"}\n')
+    assert corpus(file).train.counts == {("document", "wiki"): 1, ("document", str(file)): 1, ("query", str(file)): 1}
+
+
+def test_a_missing_source_is_found_before_the_first_is_read(tmp_path):
+    with pytest.raises(TextError, match="missing"):
+        corpus([lines(tmp_path / "a.txt", "abc"), tmp_path / "missing.txt"])
+
+
+def test_a_single_text_is_refused_since_none_would_be_left_to_validate_with(tmp_path):
+    with pytest.raises(TextError, match="at least 2"):
+        corpus(lines(tmp_path / "a.txt", ["one", "one"]))
+
+
+def test_nothing_left_to_train_on_is_an_error(tmp_path):
+    file = lines(tmp_path / "a.txt", "ab")
+    with pytest.raises(TextError, match="nothing is left"):
+        corpus(file, file)
