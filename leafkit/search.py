@@ -144,8 +144,7 @@ class Searcher:
                     raise OptionError(f"query {number} of {len(query)} is {text!r}, wanted a text that says something")
             if not len(query):
                 return numpy.empty((0, self.space.dim), dtype=numpy.float32)
-            # One by one: a text's int8 vector must not depend on those it is padded with.
-            return numpy.concatenate([self.encoder.encode([text], "query") for text in query])
+            return self.encoder.encode(list(query), "query")
         vectors = query[None] if query.ndim == 1 else query
         widths = (self.space.dim, self.manifest.dim)
         if vectors.ndim != 2 or vectors.shape[1] not in widths or not numpy.issubdtype(vectors.dtype, numpy.number):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,8 +13,8 @@ from pathlib import Path
 import numpy
 import pytest
 
-from leafkit import build_index
-from leafkit.errors import InputError, OptionError, SpaceError, VectorError
+from leafkit import QueryEncoder, build_index, distill, update_index
+from leafkit.errors import DamageError, InputError, OptionError, SpaceError, VectorError
 from leafkit.index.build import index_vectors
 from leafkit.search import Searcher
 from leafkit.space import Space
@@ -211,3 +212,81 @@ def test_an_index_of_texts_finds_the_text_itself(tiny_teacher: Path, sentences: 
         # Cached teacher vectors are float16.
         numpy.testing.assert_allclose(found.scores, -numpy.sort(-true), atol=1e-3)
         assert found.payload[0]["text"] == sentences[int(true.argmax())]
+
+
+@pytest.fixture(scope="module")
+def student(tiny_teacher: Path, sentences: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers of the teacher with a fitted head, exported."""
+    folder = tmp_path_factory.mktemp("student")
+    (folder / "texts.txt").write_text("\n".join(sentences), encoding="utf-8")
+    distill(folder / "texts.txt", tiny_teacher, "teacher:layers=2", folder / "student", epochs=0)
+    return folder / "student"
+
+
+@pytest.fixture(scope="module")
+def whole(student: Path, tiny_teacher: Path, sentences: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An index of the sentences with the student inside."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "docs.txt").write_text("\n".join(sentences), encoding="utf-8")
+    return build_index(folder / "docs.txt", tiny_teacher, folder / "index", student=student)
+
+
+def test_an_index_searches_by_itself_with_the_student_inside(whole: Path, student: Path, sentences: list[str]) -> None:
+    searcher = Searcher.open(whole)
+    vectors = QueryEncoder.open(student).encode(sentences[:20], "query")
+    for query, vector, hits in zip(sentences, vectors, searcher.search(sentences[:20], 5), strict=False):
+        assert hits.ids == searcher.search(vector, 5).ids == searcher.search(query, 5).ids
+        assert hits.ids == Searcher.open(whole, encoder=student).search(query, 5).ids
+    assert searcher.search("list " * 5000).ids == searcher.search("list " * 6000).ids
+
+
+def test_threads_share_the_student(whole: Path, sentences: list[str]) -> None:
+    searcher = Searcher.open(whole)
+    serial = [searcher.search(text, 5).scores.tolist() for text in sentences]
+    with ThreadPoolExecutor(8) as pool:
+        assert [hits.scores.tolist() for hits in pool.map(lambda text: searcher.search(text, 5), sentences)] == serial
+
+
+def test_a_changed_byte_in_the_student_is_found_at_opening(whole: Path) -> None:
+    inside = [path for path in sorted((whole / "encoder").rglob("*")) if path.is_file()]
+    assert {path.name for path in inside} >= {"leafkit.json", "tokenizer.json", "model_quantized.onnx"}
+    for path in inside:
+        content = path.read_bytes()
+        for place in (0, len(content) // 2, len(content) - 1):
+            changed = bytearray(content)
+            changed[place] ^= 4
+            path.write_bytes(changed)
+            with pytest.raises(DamageError, match=path.name):
+                Searcher.open(whole)
+        path.write_bytes(content)
+
+
+def test_a_student_of_another_teacher_is_refused(
+    whole: Path, student: Path, other_teacher: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "docs.txt").write_text("a list\n", encoding="utf-8")
+    with pytest.raises(SpaceError, match="weights is"):
+        build_index(tmp_path / "docs.txt", other_teacher, tmp_path / "index", student=student)
+    assert not (tmp_path / "index").exists()
+    theirs = build_index(tmp_path / "docs.txt", other_teacher, tmp_path / "theirs")
+    with pytest.raises(SpaceError, match="weights is"):
+        Searcher.open(theirs, encoder=student)
+
+
+def test_the_search_host_needs_no_torch_to_encode(whole: Path) -> None:
+    program = f"""
+import sys
+from leafkit.search import Searcher
+Searcher.open({str(whole)!r}).search("copy a file")
+heavy = {{"torch", "transformers", "sentence_transformers", "pyarrow", "onnx", "pandas", "scipy"}} & set(sys.modules)
+sys.exit(f"imported {{heavy}}" if heavy else 0)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_update_keeps_the_student_inside(whole: Path, tmp_path: Path) -> None:
+    shutil.copytree(whole, tmp_path / "index")
+    (tmp_path / "more.txt").write_text("encrypt a password\n", encoding="utf-8")
+    counts = update_index(tmp_path / "index", add=tmp_path / "more.txt", remove=["docs.txt:1"], compact=True)
+    assert (counts.added, counts.removed) == (1, 1)
+    assert "more.txt:1" in Searcher.open(tmp_path / "index").search("encrypt a password", 3).ids
