@@ -19,7 +19,7 @@ def embed(
     text_options: TextOptions,
     teacher_options: TeacherOptions,
     role: Annotated[str, typer.Option(help="Role of texts that say none: query or document.")] = "document",
-    precision: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    precision: Annotated[str, typer.Option(help="float16, as in the cache, or float32.")] = "float16",
     cache: Cache = None,
     overwrite: Overwrite = False,
 ) -> None:

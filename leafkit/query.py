@@ -64,6 +64,9 @@ class QueryEncoder:
     would otherwise depend on its neighbours.
     """
 
+    # Its vectors must never be kept as the teacher's own.
+    stand_in = True
+
     def __init__(self, session: InferenceSession, tokenizer: Tokenizer, space: Space, precision: str) -> None:
         """Use `QueryEncoder.open`."""
         self.space = space
