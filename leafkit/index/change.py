@@ -48,7 +48,7 @@ class UpdateCounts:
     count: int
 
     def __str__(self) -> str:
-        missing = f" ({self.missing:,} ids to remove were not there)" if self.missing else ""
+        missing = f" ({self.missing:,} more to remove were not there)" if self.missing else ""
         return f"added {self.added:,}, removed {self.removed:,}{missing}; the index holds {self.count:,} documents"
 
 

@@ -368,4 +368,4 @@ def test_ids_come_from_arguments_and_files(tmp_path: Path) -> None:
 
 def test_counts_read_as_a_sentence() -> None:
     counts = UpdateCounts(added=1, removed=1200, missing=2, count=5)
-    assert str(counts) == "added 1, removed 1,200 (2 ids to remove were not there); the index holds 5 documents"
+    assert str(counts) == "added 1, removed 1,200 (2 more to remove were not there); the index holds 5 documents"
