@@ -141,3 +141,17 @@ def test_the_cross_check_adds_beirs_own_figure(beir_folder, tiny_teacher):
     rows = evaluate(beir_folder, teacher=tiny_teacher, precisions=["float32", "int8"], cross_check=True).rows
     assert rows[0].beir_ndcg == pytest.approx(rows[0].metrics["ndcg@10"], abs=5.1e-6)
     assert rows[1].beir_ndcg is None
+
+
+def test_what_ships_can_be_measured_in_place_of_what_was_trained(beir_folder, tiny_teacher, noisy_student, tmp_path):
+    pytest.importorskip("onnxscript")
+    student = shutil.copytree(noisy_student, tmp_path / "shipped")
+    leafkit.export(student)
+    found = {
+        encoder: evaluate(beir_folder, teacher=tiny_teacher, student=student, encoder=encoder).rows
+        for encoder in ("torch", "onnx", "onnx-int8")
+    }
+    for row, same, close in zip(*found.values(), strict=True):
+        assert row.metrics["recall@100"] == pytest.approx(same.metrics["recall@100"], abs=0.01)
+        assert row.metrics["ndcg@10"] == pytest.approx(same.metrics["ndcg@10"], abs=0.01)
+        assert row.metrics["recall@100"] == pytest.approx(close.metrics["recall@100"], abs=0.1)
