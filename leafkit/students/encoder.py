@@ -48,4 +48,5 @@ class StudentEncoder:
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
         """Vectors of ``texts``, shape (rows, dim), float32, in the order given."""
         prompt = self.space.prompt(check_role(role))
-        return self.model.encode(list(texts), prompt=prompt or None, convert_to_numpy=True, show_progress_bar=False)
+        vectors = self.model.encode(list(texts), prompt=prompt or None, convert_to_numpy=True, show_progress_bar=False)
+        return vectors.reshape(len(texts), self.space.dim)

@@ -194,10 +194,10 @@ class Distillation:
         return {
             "student": self.student,
             "teacher": teacher.space.id,
+            **dataclasses.asdict(self.recipe),
             "texts": corpus.train.digest(),
             "validation texts": corpus.valid.digest(),
             "training texts": len(corpus.train),
-            **dataclasses.asdict(self.recipe),
         }
 
     def _train(self, store: VectorStore, count: int) -> tuple[SentenceTransformer, State]:

@@ -13,7 +13,7 @@ import torch
 from leafkit.kd.batch import Batch
 from leafkit.progress import progress
 from leafkit.training.alarm import check_loss, check_spread
-from leafkit.training.batches import batches_from, share_of
+from leafkit.training.batches import batches_from, share_of, steps_per_epoch
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.encode import encode_rows
 from leafkit.training.forward import StudentForward
@@ -111,8 +111,12 @@ class Loop:
     def _bar(self) -> Any:
         if not self._first:
             return progress("distil", total=0, unit="texts")
-        size = self.recipe.batch_size
-        return progress("distil", total=self.steps * size, unit="texts", done=self.state.step * size)
+        return progress("distil", total=self._texts(self.steps), unit="texts", done=self._texts(self.state.step))
+
+    def _texts(self, steps: int) -> int:
+        """How many texts the first ``steps`` see; a bar needs no more than nearly, within an epoch."""
+        epochs, rest = divmod(steps, steps_per_epoch(self.material.train, self.recipe.batch_size))
+        return epochs * self.material.train + min(rest * self.recipe.batch_size, self.material.train)
 
     def _step(self, rows: Int64) -> None:
         """One optimiser step on the global batch ``rows``, of which this process computes its share."""

@@ -54,7 +54,7 @@ class RunFolder:
         for name in dict.fromkeys([*description, *before]):
             if before.get(name) != description.get(name):
                 raise OutputError(
-                    f"an unfinished run with another {name} is in {self.path}: it has {before.get(name)!r}, this one "
+                    f"an unfinished run is in {self.path}, and its {name} differs: it has {before.get(name)!r}, this one "
                     f"{description.get(name)!r}. Repeat the first command to finish it, delete that folder to start "
                     "anew, or choose another out"
                 )

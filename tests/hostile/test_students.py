@@ -1,0 +1,116 @@
+"""Student folders and student arguments that are broken: each is refused with what is wrong and what to do."""
+
+import json
+import shutil
+
+import pytest
+
+from leafkit.errors import DamageError, InputError
+from leafkit.students.build import build_student
+from leafkit.students.folder import open_student, read_student, write_student
+from leafkit.students.spec import parse_student
+from leafkit.teachers.open import open_teacher
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_teacher, tmp_path_factory):
+    teacher = open_teacher(tiny_teacher, compute="float32")
+    model = build_student(parse_student("teacher:layers=1"), teacher, teacher_model=str(tiny_teacher))
+    return write_student(tmp_path_factory.mktemp("whole") / "student", model, teacher.space, {"recipe": {}}).path
+
+
+@pytest.fixture
+def student(whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "student")
+    return tmp_path / "student"
+
+
+def edit(student, change):
+    file = student / "leafkit.json"
+    facts = json.loads(file.read_text())
+    change(facts)
+    file.write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "2_Dense/model.safetensors"])
+def test_missing_truncated_and_changed_weights_are_named(name, student):
+    file = student / name
+    whole = file.read_bytes()
+    changed = whole[:-1] + bytes([whole[-1] ^ 1])
+    for content in (whole[:100], b"", changed):
+        file.write_bytes(content)
+        with pytest.raises(DamageError, match=f"{name} is truncated or changed"):
+            open_student(student)
+    file.unlink()
+    with pytest.raises(DamageError, match=f"{name} is missing"):
+        open_student(student)
+
+
+def test_an_edited_space_is_found_by_its_id(student):
+    edit(student, lambda facts: facts["space"].update(query_prompt="another: "))
+    with pytest.raises(DamageError, match="the space id is"):
+        read_student(student)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: facts.pop("space"),
+        lambda facts: facts.pop("weights"),
+        lambda facts: facts.update(weights=[1, 2]),
+        lambda facts: facts.update(space="none"),
+        lambda facts: facts.update(head_width="wide"),
+        lambda facts: facts.update(version=99),
+        lambda facts: facts.update(format="leafkit-index"),
+        lambda facts: facts.update(training=None),
+    ],
+)
+def test_a_leafkit_json_that_lacks_or_distorts_a_field_is_refused(change, student):
+    edit(student, change)
+    with pytest.raises(DamageError, match=r"leafkit\.json"):
+        read_student(student)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"format": 3}'])
+def test_a_leafkit_json_that_is_none_is_refused(content, student):
+    (student / "leafkit.json").write_bytes(content)
+    with pytest.raises(DamageError):
+        read_student(student)
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "modules.json"])
+def test_a_broken_or_missing_model_file_is_damage(name, student):
+    (student / name).write_text("{")
+    with pytest.raises(DamageError, match="cannot be loaded"):
+        open_student(student)
+
+
+def test_weight_names_that_climb_out_of_the_folder_are_refused(student):
+    edit(student, lambda facts: facts["weights"].update({"../../etc/passwd": "0"}))
+    with pytest.raises(DamageError):
+        open_student(student)
+
+
+def test_a_folder_without_a_student_is_the_users_mistake(tmp_path):
+    with pytest.raises(InputError, match="holds no student"):
+        read_student(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["fresh:MISSING", "MISSING", "MISSING:layers=2", "static:tokenizer=MISSING"])
+def test_a_student_made_of_missing_files_is_the_users_mistake(text, tiny_teacher, tmp_path):
+    student = parse_student(text.replace("MISSING", str(tmp_path / "missing.json")))
+    with pytest.raises(InputError, match=r"missing\.json"):
+        build_student(student, open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
+
+
+def test_pickled_weights_are_never_loaded(student):
+    import pickle
+
+    class Trap:
+        def __reduce__(self):
+            return (pytest.fail, ("a pickle was loaded",))
+
+    (student / "model.safetensors").rename(student / "pytorch_model.bin")
+    (student / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(DamageError, match="missing"):
+        open_student(student)

@@ -1,0 +1,62 @@
+import json
+
+import numpy
+import pytest
+from sentence_transformers import SentenceTransformer
+
+from leafkit.students.build import build_student
+from leafkit.students.card import _parameters
+from leafkit.students.folder import open_student, read_student, write_student
+from leafkit.students.spec import parse_student
+from leafkit.teachers.open import open_teacher
+from leafkit.types import Teacher
+
+TEXTS = ["a list of files", "the user of a server"]
+
+
+@pytest.fixture(params=["teacher:layers=2", "static:dim=8"])
+def student(request, tiny_teacher, tmp_path):
+    teacher = open_teacher(tiny_teacher, compute="float32")
+    model = build_student(parse_student(request.param), teacher, teacher_model=str(tiny_teacher))
+    facts = write_student(tmp_path / "student", model, teacher.space, {"recipe": {}})
+    return model, facts
+
+
+def test_what_is_written_is_what_is_opened(student):
+    model, facts = student
+    opened = open_student(facts.path)
+    for role, encode in (("query", model.encode_query), ("document", model.encode_document)):
+        assert opened.encode(TEXTS, role) == pytest.approx(encode(TEXTS), abs=1e-6)
+    assert opened.space == facts.space == read_student(facts.path).space
+
+
+def test_a_student_is_an_encoder_that_only_stands_in_for_its_teacher(student):
+    opened = open_student(student[1].path)
+    assert isinstance(opened, Teacher)
+    assert opened.stand_in
+    assert opened.encode([], "query").shape == (0, 32)
+    assert opened.encode(TEXTS[:1], "query").dtype == numpy.float32
+
+
+def test_open_teacher_opens_a_student(student):
+    assert open_teacher(student[1].path).space == student[1].space
+
+
+def test_parameters_counted_are_those_that_plain_loading_finds(student):
+    model, facts = student
+    plain = SentenceTransformer(str(facts.path), device="cpu")
+    counts = {sum(p.numel() for p in each.parameters()) for each in (model, plain)}
+    assert counts == {_parameters(facts)}
+
+
+def test_every_module_is_stock(student):
+    modules = json.loads((student[1].path / "modules.json").read_text())
+    assert all(module["type"].startswith("sentence_transformers.") for module in modules)
+
+
+def test_the_hashes_are_those_of_the_weight_files(student):
+    from leafkit.digest import sha256_file
+
+    facts = student[1]
+    assert set(facts.weights) == {f.relative_to(facts.path).as_posix() for f in facts.path.rglob("*.safetensors")}
+    assert all(sha256_file(facts.path / name) == digest for name, digest in facts.weights.items())

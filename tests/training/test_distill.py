@@ -1,0 +1,189 @@
+import dataclasses
+import json
+import logging
+
+import numpy
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from leafkit.errors import MissingExtraError, OptionError, OutputError, TextError, TrainingError
+from leafkit.students.folder import open_student, read_student
+from leafkit.teachers.open import open_teacher
+
+QUERY = ["list the files of a user", "the key of a server"]
+
+
+def weights(path):
+    from safetensors.torch import load_file
+
+    return {
+        f"{file.relative_to(path)}:{name}": tensor
+        for file in sorted(path.rglob("*.safetensors"))
+        for name, tensor in load_file(file).items()
+    }
+
+
+def same(one, other):
+    one, other = weights(one), weights(other)
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_student_comes_nearer_to_its_teacher_than_its_start(distil):
+    facts = distil(epochs=20, learning_rate=1e-3, head="random")
+    assert facts.training["best"]["cosine_mean"] > facts.training["start"]["cosine_mean"]
+    assert facts.training["best"]["distance"] < facts.training["start"]["distance"]
+
+
+def test_plain_sentence_transformers_gives_the_same_vectors(distil, tmp_path):
+    space = distil().space
+    plain, ours = SentenceTransformer(str(tmp_path / "student"), device="cpu"), open_student(tmp_path / "student")
+    assert plain.encode_query(QUERY) == pytest.approx(ours.encode(QUERY, "query"), abs=1e-6)
+    assert plain.encode_document(QUERY) == pytest.approx(ours.encode(QUERY, "document"), abs=1e-6)
+    assert not numpy.allclose(ours.encode(QUERY, "query"), ours.encode(QUERY, "document"))
+    assert ours.space == space
+
+
+def test_the_student_lives_in_the_teachers_space(distil, tiny_teacher):
+    assert distil().space == open_teacher(tiny_teacher).space
+
+
+def test_opened_plainly_a_student_has_no_parameters_that_were_not_trained(distil, tmp_path):
+    distil()
+    plain = SentenceTransformer(str(tmp_path / "student"), device="cpu")
+    assert sum(p.numel() for p in plain.parameters()) == sum(t.numel() for t in weights(tmp_path / "student").values())
+
+
+def test_the_student_kept_is_the_best_one_that_validation_saw(distil, tmp_path):
+    facts = distil(epochs=4, valid_every=5, learning_rate=3e-3)
+    history = facts.training["history"]
+    assert max(entry["cosine_mean"] for entry in history) == facts.training["best"]["cosine_mean"]
+    assert [entry["step"] for entry in history] == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 52]
+
+
+def test_no_epochs_keep_the_ridge_start(distil, tmp_path):
+    start = distil(epochs=0).training["start"]
+    random = distil(epochs=0, head="random", out=tmp_path / "random").training["start"]
+    assert start["cosine_mean"] > random["cosine_mean"] + 0.2
+    assert start["step"] == 0
+
+
+def test_the_same_seed_gives_the_same_student_and_another_seed_another(distil, tmp_path):
+    for name, seed in (("one", 1), ("same", 1), ("other", 2)):
+        distil(out=tmp_path / name, seed=seed)
+    assert same(tmp_path / "one", tmp_path / "same")
+    assert not same(tmp_path / "one", tmp_path / "other")
+
+
+@pytest.mark.parametrize("student", ["static:dim=16", "PATH:layers=1"])
+@pytest.mark.parametrize("objective", ["squared", "cosine"])
+def test_every_kind_of_student_learns_with_every_objective(student, objective, distil, tiny_teacher):
+    facts = distil(
+        student=student.replace("PATH", str(tiny_teacher)),
+        objective=objective,
+        epochs=6,
+        learning_rate=1e-3,
+        head="random",
+    )
+    assert facts.training["best"]["step"] > 0
+
+
+def test_bfloat16_comes_close_to_float32(distil, tmp_path):
+    wide = distil(epochs=3, learning_rate=1e-3).training["best"]["cosine_mean"]
+    narrow = distil(epochs=3, learning_rate=1e-3, precision="bfloat16", out=tmp_path / "narrow").training["best"]
+    assert narrow["cosine_mean"] == pytest.approx(wide, abs=0.01)
+
+
+def test_a_teacher_known_only_by_its_vectors_teaches_too(distil, tiny_teacher, texts_file, tmp_path):
+    teacher = open_teacher(tiny_teacher, compute="float32")
+    texts = [json.loads(line) for line in texts_file.read_text().splitlines()]
+
+    class Vectors:
+        signals = frozenset({"embeddings"})
+        space = dataclasses.replace(teacher.space, weights="name:elsewhere", normalised=False)
+
+        def encode(self, asked, role):
+            return 3 * teacher.encode(asked, role)
+
+    facts = distil(teacher=Vectors(), student=str(tiny_teacher) + ":layers=2", epochs=5)
+    vectors = open_student(tmp_path / "student").encode([row["text"] for row in texts[:20]], "document")
+    assert numpy.linalg.norm(vectors, axis=1).mean() == pytest.approx(3, abs=1)
+    assert facts.training["best"]["cosine_mean"] > 0.5
+
+
+def test_the_folder_says_how_it_came_to_be(distil, texts_file):
+    facts = distil(epochs=0.5)
+    training = facts.training
+    assert training["recipe"]["epochs"] == 0.5
+    assert training["data"]["training"] == 196
+    assert training["data"]["validation"] == 4
+    assert [row["texts"] for row in training["data"]["counts"]] == [100, 100]
+    card = (facts.path / "README.md").read_text()
+    for part in (facts.space.id, "tiny-teacher", "teacher:layers=2", "encode_query", "source-0", "5th percentile"):
+        assert part in card
+    assert "{" not in card
+
+
+def test_nothing_but_the_student_is_left_beside_it(distil, tmp_path):
+    distil()
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+def test_curves_are_written_for_tensorboard(distil, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    distil(tensorboard=tmp_path / "curves")
+    curves = EventAccumulator(str(tmp_path / "curves")).Reload()
+    assert {"train/loss", "train/rate", "valid/cosine_mean"} <= set(curves.Tags()["scalars"])
+    assert [entry.step for entry in curves.Scalars("train/loss")] == list(range(1, 14))
+
+
+def test_a_missing_tensorboard_names_its_command(distil, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"leafkit\[train\]"):
+        distil(tensorboard=tmp_path / "curves")
+
+
+def test_an_absurd_learning_rate_sounds_the_alarm_and_keeps_the_last_good_checkpoint(distil, tmp_path):
+    with pytest.raises(TrainingError, match="lower learning rate"):
+        distil(epochs=10, learning_rate=30.0, valid_every=10)
+    kept = tmp_path / ".student.run" / "checkpoints"
+    assert (kept / "step-000000000" / "student.safetensors").is_file()
+    assert not (tmp_path / "student").exists()
+
+
+def test_a_student_cannot_teach(distil, tmp_path):
+    distil()
+    with pytest.raises(OptionError, match="a student cannot teach"):
+        distil(teacher=str(tmp_path / "student"), out=tmp_path / "grandchild")
+
+
+def test_an_output_that_exists_is_refused_before_any_work(distil, tmp_path, caplog):
+    distil()
+    with pytest.raises(OutputError, match="--overwrite"), caplog.at_level(logging.INFO, logger="leafkit"):
+        distil()
+    assert not caplog.records
+    assert distil(overwrite=True, seed=5).training["recipe"]["seed"] == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"student": "teacher:depth=2"}, OptionError),
+        ({"objective": "manhattan"}, OptionError),
+        ({"checkpoint_every": 0}, OptionError),
+        ({"role": "passage"}, OptionError),
+        ({"store_dtype": "int8"}, OptionError),
+        ({"texts": "/nowhere.jsonl"}, TextError),
+    ],
+)
+def test_a_wrong_argument_leaves_no_folder_behind(settings, error, distil, tmp_path):
+    with pytest.raises(error):
+        distil(**settings)
+    assert not (tmp_path / "student").exists()
+
+
+def test_read_student_does_not_load_it(distil, tmp_path):
+    facts = distil()
+    again = read_student(tmp_path / "student")
+    assert (again.space, again.head_width, again.weights) == (facts.space, 32, facts.weights)

@@ -1,0 +1,86 @@
+"""Several processes share each batch: they take the steps that one would take."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from leafkit.training.distill import distill
+
+SCRIPT = """
+import sys, json, torch
+torch.set_num_threads(1)
+from leafkit.training.distill import distill
+facts = distill(**json.loads(sys.argv[1]))
+assert facts.path.is_dir()
+"""
+
+
+def settings(texts_file, tiny_teacher, out, **more):
+    return {
+        "texts": str(texts_file),
+        "teacher": str(tiny_teacher),
+        "student": "teacher:layers=2",
+        "out": str(out),
+        "precision": "float32",
+        "head": "random",
+        "epochs": 1.5,
+        "learning_rate": 1e-3,
+        # 196 texts leave a last batch of one: a process without a share takes part all the same.
+        "batch_size": 15,
+        "valid_every": 7,
+        "device": "cpu",
+        "export": False,
+        **more,
+    }
+
+
+def torchrun(tmp_path, arguments, processes):
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT)
+    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}", str(script)]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *command, json.dumps(arguments)], env=environment, capture_output=True, text=True, timeout=240
+    )
+
+
+def test_two_processes_end_where_one_does(texts_file, tiny_teacher, tmp_path):
+    one = distill(**settings(texts_file, tiny_teacher, tmp_path / "one"))
+    run = torchrun(tmp_path, settings(texts_file, tiny_teacher, tmp_path / "two"), processes=2)
+    assert run.returncode == 0, run.stderr
+    two = json.loads((tmp_path / "two" / "leafkit.json").read_text())["training"]
+    assert [entry["step"] for entry in two["history"]] == [entry["step"] for entry in one.training["history"]]
+    assert two["best"]["cosine_mean"] == pytest.approx(one.training["best"]["cosine_mean"], abs=1e-4)
+    for name in one.weights:
+        ours, theirs = load_file(tmp_path / "one" / name), load_file(tmp_path / "two" / name)
+        assert all(torch.allclose(ours[key], theirs[key], atol=2e-4) for key in ours)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "run.py", "two"]
+
+
+def test_a_run_of_one_process_goes_on_with_two(texts_file, tiny_teacher, tmp_path, monkeypatch):
+    from leafkit.training import loop
+
+    steps = 0
+    step = loop.Loop._step
+
+    def stop_at_ten(self, rows):
+        nonlocal steps
+        steps += 1
+        if steps > 10:
+            raise KeyboardInterrupt
+        step(self, rows)
+
+    one = distill(**settings(texts_file, tiny_teacher, tmp_path / "one"))
+    monkeypatch.setattr(loop.Loop, "_step", stop_at_ten)
+    arguments = settings(texts_file, tiny_teacher, tmp_path / "two", checkpoint_every=4)
+    with pytest.raises(KeyboardInterrupt):
+        distill(**arguments)
+    run = torchrun(tmp_path, arguments, processes=2)
+    assert run.returncode == 0, run.stderr
+    two = json.loads((tmp_path / "two" / "leafkit.json").read_text())["training"]
+    assert two["history"][-1]["cosine_mean"] == pytest.approx(one.training["history"][-1]["cosine_mean"], abs=1e-3)

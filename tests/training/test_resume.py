@@ -1,0 +1,211 @@
+"""Stopped at any moment and started again, a run ends with the weights of one that was never stopped."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from leafkit.errors import DamageError, OutputError
+from leafkit.training.checkpoint import Checkpoints, State
+from leafkit.training.distill import distill
+from leafkit.training.optimiser import adamw
+
+RUN = """
+import sys, json, torch
+torch.set_num_threads(1)
+from leafkit.training.distill import distill
+distill(**json.loads(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def settings(texts_file, tiny_teacher, tmp_path):
+    def of(name, **more):
+        return {
+            "texts": str(texts_file),
+            "teacher": str(tiny_teacher),
+            "student": "teacher:layers=2",
+            "out": str(tmp_path / name),
+            "precision": "float32",
+            "head": "random",
+            "epochs": 12,
+            "learning_rate": 1e-3,
+            "batch_size": 8,
+            "cycles": 2,
+            "checkpoint_every": 7,
+            "valid_every": 50,
+            "export": False,
+            **more,
+        }
+
+    return of
+
+
+def weights(path):
+    return {str(file.relative_to(path)): file.read_bytes() for file in sorted(path.rglob("*.safetensors"))}
+
+
+def start(settings):
+    return subprocess.Popen([sys.executable, "-c", RUN, json.dumps(settings)], stderr=subprocess.PIPE)
+
+
+def steps_done(folder):
+    return max(Checkpoints(folder / "checkpoints").steps(), default=-1)
+
+
+def test_killed_at_random_steps_it_ends_with_the_same_bits(settings, tmp_path):
+    distill(**settings("whole"))
+    draw, kills, folder = random.Random(0), 0, tmp_path / ".killed.run"
+    while True:
+        run, goal = start(settings("killed")), steps_done(folder) + draw.randint(1, 120)
+        while run.poll() is None and steps_done(folder) < goal:
+            time.sleep(0.002)
+        time.sleep(draw.random() * 0.02)
+        run.send_signal(signal.SIGKILL)
+        if run.wait() == 0:
+            break
+        assert run.returncode == -signal.SIGKILL, run.stderr.read().decode()
+        kills += 1
+    assert kills >= 2
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    histories = [
+        json.loads((tmp_path / name / "leafkit.json").read_text())["training"]["history"]
+        for name in ("killed", "whole")
+    ]
+    assert histories[0] == histories[1]
+    assert not folder.exists()
+
+
+def test_ctrl_c_saves_the_step_at_hand_and_ends_cleanly(settings, tmp_path):
+    distill(**settings("whole"))
+    run, folder = start(settings("stopped", checkpoint_every=10_000, valid_every=10_000)), tmp_path / ".stopped.run"
+    while steps_done(folder) < 0:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    run.send_signal(signal.SIGINT)
+    _, complaint = run.communicate(timeout=60)
+    assert "KeyboardInterrupt" in complaint.decode()
+    assert 0 < steps_done(folder) < 294
+    assert not (tmp_path / "stopped").exists()
+    distill(**settings("stopped", checkpoint_every=10_000, valid_every=10_000))
+    whole, stopped = (json.loads((tmp_path / name / "leafkit.json").read_text()) for name in ("whole", "stopped"))
+    assert whole["training"]["history"][-1] == stopped["training"]["history"][-1]
+
+
+@pytest.fixture
+def unfinished(settings, tmp_path, monkeypatch):
+    """A run that stopped after a checkpoint."""
+    from leafkit.training import distill as home
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(home.Distillation, "_finish", stop)
+    with pytest.raises(KeyboardInterrupt):
+        distill(**settings("student", epochs=1))
+    monkeypatch.undo()
+    monkeypatch.setenv("LEAFKIT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / ".student.run"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"epochs": 2}, "epochs"),
+        ({"seed": 3}, "seed"),
+        ({"student": "teacher:layers=1"}, "student"),
+        ({"role": "query", "texts": "OTHER"}, "texts"),
+        ({"objective": "cosine"}, "objective"),
+    ],
+)
+def test_another_recipe_is_refused_by_its_first_difference_and_both_ways_out(
+    change, field, unfinished, settings, tmp_path
+):
+    other = tmp_path / "other.txt"
+    other.write_text("a\nb\nc\n")
+    change = {name: str(other) if value == "OTHER" else value for name, value in change.items()}
+    with pytest.raises(OutputError, match=f"its {field} differs") as raised:
+        distill(**settings("student", epochs=1) | change)
+    assert "delete that folder" in str(raised.value)
+    assert "another out" in str(raised.value)
+
+
+def test_an_unfinished_run_goes_on_without_training_again(unfinished, settings, tmp_path, caplog):
+    before = steps_done(unfinished)
+    with caplog.at_level("INFO", logger="leafkit"):
+        distill(**settings("student", epochs=1))
+    assert f"going on from step {before}" in caplog.text
+    assert (tmp_path / "student").is_dir()
+
+
+def test_two_runs_do_not_write_to_one_folder(unfinished, settings):
+    import fcntl
+
+    with open(unfinished / "lock", "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(OutputError, match="another run is writing"):
+            distill(**settings("student", epochs=1))
+
+
+@pytest.mark.parametrize("name", ["student.safetensors", "optimiser.safetensors", "state.json"])
+def test_a_damaged_checkpoint_is_named(name, unfinished, settings):
+    newest = sorted((unfinished / "checkpoints").glob("step-*"))[-1]
+    (newest / name).write_bytes((newest / name).read_bytes()[:-20])
+    with pytest.raises(DamageError, match=newest.name):
+        distill(**settings("student", epochs=1))
+
+
+def test_checkpoints_keep_the_two_newest_and_the_best(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    checkpoints, optimiser = Checkpoints(tmp_path), adamw(model, learning_rate=0.1, weight_decay=0.0)
+    for step in range(6):
+        checkpoints.write(State(step=step, best=1 if step else 0), model, optimiser)
+    assert checkpoints.steps() == [1, 4, 5]
+    assert sorted(os.listdir(tmp_path)) == ["step-000000001", "step-000000004", "step-000000005"]
+
+
+def test_a_checkpoint_brings_back_model_optimiser_and_random_state(tmp_path):
+    def step(model, optimiser):
+        model(torch.randn(3, 2)).square().sum().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    model = torch.nn.Linear(2, 2)
+    optimiser = adamw(model, learning_rate=0.1, weight_decay=0.01)
+    step(model, optimiser)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.write(State(step=1, loss=0.25), model, optimiser)
+    step(model, optimiser)
+
+    again = torch.nn.Linear(2, 2)
+    resumed = adamw(again, learning_rate=0.1, weight_decay=0.01)
+    assert checkpoints.newest() == State(step=1, loss=0.25)
+    checkpoints.load(1, again, resumed)
+    step(again, resumed)
+    assert torch.equal(again.weight, model.weight)
+    assert torch.equal(again.bias, model.bias)
+
+
+def test_tied_weights_are_saved_and_brought_back(tmp_path):
+    one, other = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+    other.weight = one.weight
+    model = torch.nn.Sequential(one, other)
+    Checkpoints(tmp_path).write(State(), model, adamw(model, learning_rate=0.1, weight_decay=0.0))
+    before = one.weight.detach().clone()
+    torch.nn.init.zeros_(one.weight)
+    Checkpoints(tmp_path).load(0, model)
+    assert torch.equal(one.weight, before)
+
+
+def test_what_a_killed_writer_left_is_no_checkpoint_and_is_swept_up(tmp_path):
+    (tmp_path / ".partial-abc").mkdir()
+    assert Checkpoints(tmp_path).newest() is None
+    model = torch.nn.Linear(2, 2)
+    Checkpoints(tmp_path).write(State(), model, adamw(model, learning_rate=0.1, weight_decay=0.0))
+    assert os.listdir(tmp_path) == ["step-000000000"]
