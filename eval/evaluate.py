@@ -88,6 +88,8 @@ def evaluate(
     """
     folders, tasks = listed(data), [mteb] if isinstance(mteb, str) else list(mteb or ())
     _check_sources(folders, tasks, data_root, split)
+    _check_extras(bool(folders), bool(tasks), bm25=bm25, cross_check=cross_check)
+    chosen = check_modes(modes, teacher=teacher is not None, student=bool(listed(student)))
     options = TeacherOptions(
         compute=compute,
         batch_size=batch_size,
@@ -105,7 +107,6 @@ def evaluate(
     opened = None if teacher is None else _remembered(open_teacher(teacher, **dataclasses.asdict(options)), root)
     students = open_students(student, encoder, device)
     space = check_spaces(students, opened.space if opened else None)
-    chosen = check_modes(modes, teacher=opened is not None, student=bool(students))
     plan = Plan(
         systems=systems(chosen, opened, students),
         cells=grid(space, dims, precisions),
@@ -156,14 +157,19 @@ def _check_sources(
         raise InputError("nothing to measure on: give folders in BEIR's layout, MTEB tasks, or both (--data, --mteb)")
     for folder in folders:
         check_folder(folder, split)
-    if folders:
-        require("pytrec_eval")
     if tasks:
         require("mteb")
         from .mteb_tasks import find_task
 
         for name in tasks:
             find_task(name, data_root, split)
+
+
+def _check_extras(folders: bool, tasks: bool, *, bm25: bool, cross_check: bool) -> None:
+    """Find a package that is not installed before hours of encoding."""
+    needed = {"pytrec_eval": folders, "mteb": tasks, "bm25s": bm25, "beir": cross_check}
+    for package in (package for package, asked in needed.items() if asked):
+        require(package)
 
 
 def _measure_folders(folders: Sequence[Path], split: str, plan: Plan, skip_bad: bool) -> tuple[list[Row], Sources]:

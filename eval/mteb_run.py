@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import datasets
+import datasets  # type: ignore[import-untyped]
 import mteb
 import numpy
 from mteb.abstasks import AbsTask

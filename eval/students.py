@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy
+
 from leafkit.errors import InputError, OptionError
+from leafkit.progress import progress
 from leafkit.space import Space, require_same
-from leafkit.types import Encoder
+from leafkit.types import Encoder, Float32, Role
 
 from .names import Paths, distinct_names, listed
 from .provenance import student_digest
 
 ENCODERS = ("torch", "onnx", "onnx-int8")
 """torch: the trained student. onnx, onnx-int8: what a query host runs, in float32 and in int8."""
+
+
+_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -26,13 +32,33 @@ class Student:
     sha256: str
 
 
+class Shown:
+    """A student's ``encoder`` that shows its progress under ``name`` where there is much to encode."""
+
+    def __init__(self, encoder: Encoder, name: str) -> None:
+        self._encoder = encoder
+        self._name = name
+        self.space = encoder.space
+
+    def encode(self, texts: Sequence[str], role: Role) -> Float32:
+        """Vectors of ``texts``, shape (rows, dim)."""
+        if len(texts) <= _AT_ONCE:
+            return self._encoder.encode(texts, role)
+        parts = []
+        with progress(self._name, total=len(texts), unit="texts") as bar:
+            for start in range(0, len(texts), _AT_ONCE):
+                parts.append(self._encoder.encode(texts[start : start + _AT_ONCE], role))
+                bar.update(len(parts[-1]))
+        return numpy.concatenate(parts)
+
+
 def open_students(student: Paths, encoder: str, device: str | None) -> list[Student]:
     """Every student, under its folder's name; raises `OptionError` for an unknown ``encoder`` or one given twice."""
     if encoder not in ENCODERS:
         raise OptionError(f"unknown encoder {encoder!r}; wanted one of {', '.join(ENCODERS)}")
     folders = listed(student)
     return [
-        Student(name, _open(folder, encoder, device), student_digest(folder))
+        Student(name, Shown(_open(folder, encoder, device), name), student_digest(folder))
         for name, folder in zip(distinct_names(folders, what="student"), folders, strict=True)
     ]
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import pytest
 
 import leafkit
-from leafkit.errors import InputError, OptionError, SpaceError
+from leafkit.errors import InputError, MissingExtraError, OptionError, SpaceError
 from leafkit.eval.evaluate import evaluate
 from leafkit.teachers.open import open_teacher
 
@@ -134,6 +135,13 @@ def test_nothing_to_measure_is_refused(beir_folder, tiny_teacher):
 def test_what_is_missing_is_found_before_a_model_is_loaded(tmp_path):
     with pytest.raises(OptionError, match="not a folder in BEIR's layout"):
         evaluate(tmp_path, teacher="no-such-teacher")
+
+
+@pytest.mark.parametrize(("package", "options"), [("bm25s", {"bm25": True}), ("beir", {"cross_check": True})])
+def test_a_missing_package_is_found_before_a_model_is_loaded(beir_folder, monkeypatch, package, options):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=package):
+        evaluate(beir_folder, teacher="no-such-teacher", **options)
 
 
 def test_the_cross_check_adds_beirs_own_figure(beir_folder, tiny_teacher):

@@ -1,0 +1,143 @@
+"""``python -m leafkit.eval.bench``: measure leafkit beside sentence-transformers and print what came out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from leafkit.errors import LeafkitError, OptionError
+
+from . import encode, material, memory, query, start, train
+from .child import Side
+from .figure import Figure, table
+from .machine import describe_machine, load
+
+ALL = ("encode", "query", "start", "memory", "train")
+NEEDS_STUDENTS = {"query", "start", "memory"}
+BUSY = 0.8
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure what the command line asks for; an error of leafkit becomes one message and exit code 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        report = run(options)
+    except LeafkitError as error:
+        sys.exit(f"leafkit: {error}")
+    sys.stdout.write((json.dumps(report, indent=1) if options.json else report_text(report)) + "\n")
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """The machine, its load before and after, what was measured on, and the figures, as `json.dumps` takes them."""
+    chosen = options.only.split(",")
+    if unknown := set(chosen) - set(ALL):
+        raise OptionError(f"unknown measurement {', '.join(sorted(unknown))}; choose from {','.join(ALL)}")
+    with ExitStack() as stack:
+        work = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leafkit-bench-")))
+        found = material.collect(
+            Path(work),
+            options.teacher,
+            options.data,
+            options.queries or [f"query:{_queries_of(Path(options.data))}"],
+            documents=options.documents,
+            layers=[int(layers) for layers in options.layers.split(",")],
+        )
+        parameters = _prepare(found) if NEEDS_STUDENTS & {*chosen} else {}
+        machine, before = describe_machine(), load()
+        figures = [figure for name in chosen for figure in _measurements(found, parameters, options)[name]()]
+    return {
+        "machine": machine,
+        "load_before": before,
+        "load_after": load(),
+        "rounds": options.rounds,
+        "texts": {
+            "documents": found.documents,
+            "distinct documents": found.distinct,
+            "distinct queries": found.queries,
+            "teacher": options.teacher,
+            "data": options.data,
+            "queries": options.queries,
+        },
+        "figures": [figure.to_json() for figure in figures],
+        "table": table(figures),
+    }
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """The report for people."""
+    machine, texts = report["machine"], report["texts"]
+    versions = " ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    busy = " - busy, so read the ratios and not the times" if report["load_before"][0] > BUSY else ""
+    return "\n".join(
+        [
+            report["table"],
+            "",
+            f"machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}",
+            f"load average before {report['load_before']}, after {report['load_after']}{busy}",
+            f"texts: {texts['documents']} documents, {texts['distinct documents']} of them distinct; "
+            f"{texts['distinct queries']} distinct queries; teacher {texts['teacher']}",
+            f"medians (lowest to highest) of {report['rounds']} rounds, the sides in turns",
+            f"leafkit {machine['leafkit']} at {machine['commit']}, python {machine['python']}, {versions}",
+        ]
+    )
+
+
+def _measurements(
+    found: material.Material, parameters: dict[str, int], options: argparse.Namespace
+) -> dict[str, Callable[[], list[Figure]]]:
+    rounds, queries = options.rounds, options.query_count
+    return {
+        "encode": lambda: encode.measure(found, rounds=rounds, texts=min(options.texts, found.documents)),
+        "query": lambda: query.measure(found, rounds=rounds, queries=queries, parameters=parameters),
+        "start": lambda: start.measure(found, rounds=rounds),
+        "memory": lambda: memory.measure(found, rounds=rounds, queries=queries, parameters=parameters),
+        "train": lambda: train.measure(found, rounds=rounds, steps=options.steps),
+    }
+
+
+def _prepare(found: material.Material) -> dict[str, int]:
+    arguments = {
+        "work": str(found.work),
+        "teacher": found.teacher,
+        "layers": found.layers,
+        "documents": str(found.documents_file),
+        "queries": str(found.queries_file),
+    }
+    with Side("leafkit.eval.bench.material:prepare", arguments) as side:
+        return side.facts["parameters"]
+
+
+def _queries_of(data: Path) -> Path:
+    found = sorted(data.glob("queries.jsonl*")) if data.is_dir() else []
+    if not found:
+        raise OptionError(f"{data} brings no queries.jsonl; give real queries: --queries query:FILE")
+    return found[0]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m leafkit.eval.bench", description=__doc__)
+    parser.add_argument("--teacher", required=True, help="a sentence-transformers folder, hub id or package:NAME")
+    parser.add_argument("--data", required=True, help="documents: a BEIR folder, or what leafkit.read_texts takes")
+    parser.add_argument("--queries", nargs="+", help="real queries  [default: the BEIR folder's own]")
+    parser.add_argument("--only", default=",".join(ALL), help=f"some of {','.join(ALL)}")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
+    parser.add_argument("--documents", type=int, default=10_000, help="documents in the index")
+    parser.add_argument("--texts", type=int, default=512, help="documents to encode in each round")
+    parser.add_argument("--query-count", type=int, default=200, help="queries in each round")
+    parser.add_argument("--steps", type=int, default=60, help="training steps in each round")
+    parser.add_argument(
+        "--layers", default="6,3", help="students: so many layers of the teacher, the first is the main"
+    )
+    parser.add_argument("--work", help="keep students, indexes and vectors here  [default: a temporary folder]")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

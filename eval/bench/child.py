@@ -1,0 +1,95 @@
+"""A measured side in a process of its own, so that no threads, caches or memory of another side reach it.
+
+A side is a function that yields: first facts about itself, once it is ready, then one result for each round. Both
+are what JSON can carry. ``python -m leafkit.eval.bench.child MODULE:FUNCTION ARGUMENTS`` runs it, a round for each
+line on stdin.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from leafkit.errors import LeafkitError
+
+Result = dict[str, Any]
+
+
+class Side:
+    """The running side ``target`` (``module:function``); use with ``with``. ``facts`` is what it said when ready."""
+
+    def __init__(self, target: str, arguments: Mapping[str, Any], *, threads: int | None = None) -> None:
+        """Start it; ``threads`` bounds every library's threads. Raises `LeafkitError` with its stderr if it fails."""
+        self._target = target
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
+        command = [sys.executable, "-m", __name__, target, json.dumps(arguments)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, env=environment(threads)
+        )
+        self.facts = self._read()
+
+    def __enter__(self) -> Side:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.wait()
+        self._process.stdout.close()  # type: ignore[union-attr]
+        self._stderr.close()
+
+    def round(self) -> Result:
+        """The result of one more round."""
+        self._process.stdin.write(b"\n")  # type: ignore[union-attr]
+        self._process.stdin.flush()  # type: ignore[union-attr]
+        return self._read()
+
+    def _read(self) -> Result:
+        line = self._process.stdout.readline()  # type: ignore[union-attr]
+        if line:
+            return json.loads(line)
+        code = self._process.wait()
+        self._stderr.seek(0)
+        said = self._stderr.read().decode("utf-8", "replace").strip().splitlines()[-8:]
+        raise LeafkitError("\n".join([f"the measurement {self._target} stopped with exit code {code}:", *said]))
+
+
+def environment(threads: int | None = None) -> dict[str, str]:
+    """The environment of every measured process: no network, and no more than ``threads`` threads."""
+    limits = () if threads is None else ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    # Without these a rival would spend its start asking a hub for newer files.
+    offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+    return {**os.environ, **offline, **dict.fromkeys(limits, str(threads))}
+
+
+def take_turns(sides: Mapping[str, Side], rounds: int) -> dict[str, list[Result]]:
+    """``rounds`` results of each side, one side after the other in every round, so that all see the same load."""
+    results: dict[str, list[Result]] = {name: [] for name in sides}
+    for number in range(rounds):
+        names = list(sides)
+        for name in names if number % 2 == 0 else reversed(names):
+            results[name].append(sides[name].round())
+    return results
+
+
+def main() -> None:
+    """Run the side that the command line names until stdin ends."""
+    # Libraries print to stdout as they like; only results may go where the parent reads.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    module, _, function = sys.argv[1].partition(":")
+    results = getattr(importlib.import_module(module), function)(**json.loads(sys.argv[2]))
+    answers.write(json.dumps(next(results)) + "\n")
+    answers.flush()
+    for _ in sys.stdin:
+        answers.write(json.dumps(next(results)) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The machine figures were measured on, and what else it was doing."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from leafkit.eval.provenance import command, commit, packages
+from leafkit.version import __version__
+
+
+def describe_machine() -> dict[str, Any]:
+    """Processor, cores this process may use, memory in GB, and the versions of everything compared."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "leafkit": __version__,
+        "commit": commit(),
+        "command": command(),
+        "packages": packages(),
+    }
+
+
+def load() -> list[float]:
+    """How many processes wanted to run, on average over 1, 5 and 15 minutes."""
+    return [round(value, 2) for value in os.getloadavg()]
+
+
+def peak_memory() -> float:
+    """The most memory this process has had at once, files mapped into it included, in MB."""
+    # Not getrusage: its maximum is inherited from the process that started this one.
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
+    family = f"family {named.get('cpu family', '?').strip()} model {named.get('model', '?').strip()}"
+    wanted = ("avx2", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+    flags = [flag for flag in wanted if flag in named.get("flags", "").split()]
+    return f"{named.get('model name', platform.machine()).strip()} ({', '.join([family, *flags])})"

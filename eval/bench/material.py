@@ -1,0 +1,148 @@
+"""What both sides work on: the same documents and queries, students of the teacher, and indexes with them inside."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+from leafkit.atomic import write_file
+from leafkit.errors import OptionError
+from leafkit.texts.read import read_texts
+
+# Texts of each role that the students' heads are fitted on; how good they are is not measured here.
+FITTED = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Material:
+    """The folder of a run; ``documents`` counts those in it and ``distinct`` how many of them differ.
+
+    ``layers`` names the students made: so many layers of the teacher's own transformer.
+    """
+
+    work: Path
+    teacher: str
+    documents: int
+    distinct: int
+    queries: int
+    layers: tuple[int, ...]
+
+    @property
+    def model(self) -> str:
+        """What sentence-transformers opens as the teacher."""
+        return model_of(self.teacher)
+
+    @property
+    def documents_file(self) -> Path:
+        """JSON lines with ``_id``, ``title`` and ``text``."""
+        return self.work / "documents.jsonl"
+
+    @property
+    def queries_file(self) -> Path:
+        """A JSON list of texts."""
+        return self.work / "queries.json"
+
+    def student(self, layers: int) -> Path:
+        """The student of so many layers."""
+        return self.work / f"student-{layers}"
+
+    def index(self, layers: int) -> Path:
+        """The index package with that student inside."""
+        return self.work / f"index-{layers}"
+
+    @property
+    def vectors_file(self) -> Path:
+        """The unit vectors that every index holds, as one array."""
+        return self.work / "vectors.npy"
+
+
+def collect(
+    work: Path, teacher: str, data: str, queries: Sequence[str], *, documents: int, layers: Sequence[int]
+) -> Material:
+    """Write ``documents`` of ``data`` (drawn with seed 0) and the ``queries`` into ``work``.
+
+    Where the folder holds fewer documents they are repeated under other ids. Raises `TextError` for bad texts.
+    """
+    found = list(read_texts(data, role="document"))
+    chosen = found if len(found) <= documents else random.Random(0).sample(found, documents)
+    rows = islice(((text, turn) for turn in _count() for text in chosen), documents)
+    lines = (
+        {"_id": f"{text.id}~{turn}" if turn else text.id, "title": text.title, "text": text.text} for text, turn in rows
+    )
+    asked = list(dict.fromkeys(t.content for t in islice(_queries(queries), 50_000)))
+    if not asked:
+        raise OptionError(f"there is no query in {', '.join(queries)}; give a file of texts: --queries query:FILE")
+    material = Material(
+        work=work,
+        teacher=teacher,
+        documents=documents,
+        distinct=len({text.content for text in chosen}),
+        queries=len(asked),
+        layers=tuple(layers),
+    )
+    work.mkdir(parents=True, exist_ok=True)
+    write_file(material.documents_file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_file(material.queries_file, json.dumps(asked, ensure_ascii=False))
+    return material
+
+
+def read_documents(path: Path | str) -> list[dict[str, str]]:
+    """The documents that `collect` wrote."""
+    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+
+
+def read_queries(path: Path | str, count: int) -> list[str]:
+    """The first ``count`` queries that `collect` wrote, repeated where there are fewer."""
+    return list(islice(cycle(json.loads(Path(path).read_bytes())), count))
+
+
+def model_of(teacher: str) -> str:
+    """The folder or hub id that sentence-transformers opens for the teacher argument ``teacher``."""
+    from leafkit.teachers.open import package_folder
+
+    return str(package_folder(teacher.removeprefix("package:"))) if teacher.startswith("package:") else teacher
+
+
+def prepare(work: str, teacher: str, layers: Sequence[int], documents: str, queries: str) -> Iterator[dict[str, Any]]:
+    """A side that makes a student for each of ``layers``, its index, and the index's vectors as an array."""
+    import numpy
+
+    from leafkit.index.build import build_index
+    from leafkit.index.package import open_package
+    from leafkit.training.distill import distill
+
+    folder = Path(work)
+    rows = [{"text": f"{d['title']} {d['text']}".strip(), "role": "document"} for d in read_documents(documents)]
+    asked = [{"text": text, "role": "query"} for text in json.loads(Path(queries).read_bytes())]
+    texts = folder / "texts.jsonl"
+    write_file(texts, "".join(json.dumps(row) + "\n" for row in rows[:FITTED] + asked[:FITTED]))
+    cache = folder / "cache"
+    made = {}
+    for count in layers:
+        student, index = folder / f"student-{count}", folder / f"index-{count}"
+        source = f"teacher:layers={count}"
+        distill(str(texts), teacher, source, student, epochs=0, cache=cache, device="cpu", overwrite=True)
+        build_index(documents, teacher, index, student=student, cache=cache, device="cpu", overwrite=True)
+        made[count] = _parameters(student)
+    finder = open_package(folder / f"index-{layers[0]}", verify=False).finder()
+    numpy.save(folder / "vectors.npy", finder.vectors(finder.alive()))
+    yield {"parameters": made}
+
+
+def _parameters(student: Path) -> int:
+    from leafkit.students.folder import open_student
+
+    return sum(parameter.numel() for parameter in open_student(student, device="cpu").model.parameters())
+
+
+def _queries(sources: Sequence[str]) -> Iterator[Any]:
+    return (text for text in read_texts(list(sources)) if text.role in (None, "query"))
+
+
+def _count() -> Iterator[int]:
+    return iter(range(1 << 30))

@@ -1,0 +1,69 @@
+"""Resident memory of a search host: the most it had at once while it opened an index and answered queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .child import Result, Side
+from .figure import Figure, Promise, Spread
+from .machine import peak_memory
+from .material import Material, read_queries
+from .query import K
+from .query import theirs as rival
+
+MOST = 250.0
+
+
+def measure(material: Material, *, rounds: int, queries: int, parameters: dict[str, int]) -> list[Figure]:
+    """Megabytes of a new process each round, with the first student."""
+    layers = material.layers[0]
+    common = {"queries": str(material.queries_file), "count": queries}
+    ours = {**common, "index": str(material.index(layers))}
+    places = {"vectors": str(material.vectors_file), "documents": str(material.documents_file)}
+    theirs = {**common, **places, "model": str(material.student(layers))}
+    mine, other = [], []
+    for _ in range(rounds):
+        mine.append(_peak("ours", ours))
+        other.append(_peak("theirs", theirs))
+    spread = Spread(tuple(result["peak"] for result in mine))
+    return [
+        Figure(
+            name="memory of a search host",
+            unit="MB",
+            ours=spread,
+            theirs=Spread(tuple(result["peak"] for result in other)),
+            promises=(Promise("MB", max(spread.values), MOST, at_most=True),),
+            facts={
+                "parameters": parameters[str(layers)],
+                "documents": material.documents,
+                "queries": queries,
+                "ours in": mine[0]["precision"],
+                "after opening": mine[0]["opened"],
+            },
+        )
+    ]
+
+
+def ours(index: str, queries: str, count: int) -> Iterator[Result]:
+    """leafkit's side: open an index, then search it."""
+    from leafkit.search import Searcher
+
+    searcher = Searcher.open(index)
+    yield {"opened": peak_memory(), "precision": searcher.encoder.precision}  # type: ignore[attr-defined]
+    for text in read_queries(queries, count):
+        searcher.search(text, K)
+    yield {"peak": peak_memory()}
+
+
+def theirs(model: str, vectors: str, documents: str, queries: str, count: int) -> Iterator[Result]:
+    """The same on sentence-transformers and FAISS."""
+    asked = rival(model, vectors, documents, queries, count)
+    next(asked)
+    yield {"precision": "float32"}
+    yield {"peak": peak_memory()}
+
+
+def _peak(function: str, arguments: Mapping[str, Any]) -> Result:
+    with Side(f"{__name__}:{function}", arguments, threads=1) as side:
+        return {**side.facts, **side.round()}

@@ -1,0 +1,218 @@
+"""Training: texts a second of leafkit's loop and of the sentence-transformers trainer with EmbedDistillLoss."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from .child import Result, Side, take_turns
+from .figure import Figure, Spread
+from .material import Material, read_queries
+
+LEAST_RATIO = 1.5
+BATCH = 32
+# The first steps allocate and warm up; they do not count on either side.
+WARM = 10
+HELD_OUT = 32
+
+PAIRS = (
+    ("train, as each ships", "ours auto", "theirs float32", LEAST_RATIO),
+    ("train, both float32", "ours float32", "theirs float32", None),
+    ("train, both bfloat16", "ours bfloat16", "theirs bfloat16", None),
+)
+
+
+def measure(material: Material, *, rounds: int, steps: int) -> list[Figure]:
+    """The figures of ``steps`` steps on queries, after ten that do not count; the teacher's vectors are there."""
+    layers = material.layers[0]
+    folder = str(material.work / "train")
+    rows = {"folder": folder, "queries": str(material.queries_file), "texts": BATCH * (WARM + steps) + HELD_OUT}
+    with Side(f"{__name__}:prepare", {**rows, "teacher": material.teacher, "layers": layers}):
+        pass
+    with ExitStack() as stack:
+        sides = {
+            f"{who} {precision}": stack.enter_context(
+                Side(f"{__name__}:{who}", {"folder": folder, "precision": precision})
+            )
+            for who, precision in itertools.product(("ours", "theirs"), ("float32", "bfloat16"))
+        }
+        results = take_turns(sides, rounds)
+        facts = {name: side.facts for name, side in sides.items()}
+    chosen = facts["ours float32"]["ships with"]
+    results["ours auto"], facts["ours auto"] = results[f"ours {chosen}"], facts[f"ours {chosen}"]
+    about = {"student": f"{layers} layers", "batch": BATCH, "steps": steps, "distinct texts": material.queries}
+    return [
+        Figure(
+            name=name,
+            unit="texts/s",
+            ours=Spread(tuple(result["rate"] for result in results[mine])),
+            theirs=Spread(tuple(result["rate"] for result in results[other])),
+            more_is_better=True,
+            least_ratio=least,
+            facts={
+                **about,
+                "ours in": facts[mine]["precision"],
+                "theirs in": facts[other]["precision"],
+                "longest": f"{facts[other]['tokens']} tokens",
+                "mean tokens": facts[mine]["mean tokens"],
+                "threads": facts[mine]["threads"],
+            },
+        )
+        for name, mine, other, least in PAIRS
+    ]
+
+
+def prepare(folder: str, queries: str, texts: int, teacher: str, layers: int) -> Iterator[Result]:
+    """A side that fills a run folder: tokens, teacher vectors, and the student both sides start from."""
+    from leafkit.digest import text_key
+    from leafkit.students.spec import parse_student
+    from leafkit.teachers.open import open_teacher
+    from leafkit.training.corpus import Corpus, Texts
+    from leafkit.training.prepare import Job, open_material, open_start
+    from leafkit.training.prepare import prepare as fill
+    from leafkit.training.recipe import Recipe
+    from leafkit.training.run_folder import RunFolder
+    from leafkit.vectors.store import VectorStore
+
+    asked = read_queries(queries, texts)
+    kept = Texts(asked, ["query"] * texts, [text_key("query", text) for text in asked])
+    train = texts - HELD_OUT
+    opened = open_teacher(teacher, device="cpu")
+    store = VectorStore.open(Path(folder) / "cache", opened.space)
+    run = RunFolder(Path(folder))
+    fill(
+        Job(
+            corpus=Corpus(train=kept.choose(range(train)), valid=kept.choose(range(train, texts))),
+            teacher=opened,
+            student=parse_student(f"teacher:layers={layers}"),
+            recipe=Recipe(head="random"),
+            store=store,
+            folder=run,
+            device="cpu",
+        )
+    )
+    material = open_material(run, open_start(run), store, train)
+    numpy.save(run.path / "targets.npy", material.targets(material.train_rows))
+    (run.path / "texts.json").write_text(json.dumps(asked[:train]))
+    yield {}
+
+
+def ours(folder: str, precision: str) -> Iterator[Result]:
+    """leafkit's side: `Loop`, as `leafkit distill` runs it, validated and saved only before and after."""
+    import torch
+
+    from leafkit.training.prepare import open_material, open_start
+    from leafkit.training.recipe import Recipe
+    from leafkit.training.run_folder import RunFolder
+    from leafkit.vectors.store import VectorStore
+
+    run = RunFolder(Path(folder))
+    targets = numpy.load(run.path / "targets.npy", mmap_mode="r")
+    shipped = Recipe().on("cpu").precision
+    recipe = Recipe(precision=precision, valid_every=1 << 30)  # type: ignore[arg-type]
+    store = VectorStore.open(run.path / "cache", _space(run.path / "start"))
+    lengths = open_material(run, open_start(run), store, len(targets)).tokens.lengths
+    yield {
+        "ships with": shipped,
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "mean tokens": float(lengths.mean()),
+    }
+    for number in itertools.count():
+        model = open_start(run)
+        material = open_material(run, model, store, len(targets))
+        place = run.path / f"checkpoints-{precision}-{number}"
+        yield {"rate": _rate(_loop_times(model, material, dataclasses.replace(recipe), place), len(targets))}
+
+
+def theirs(folder: str, precision: str) -> Iterator[Result]:
+    """sentence-transformers' side: its trainer with its defaults, but no logs, no bars and no checkpoints."""
+    import torch
+    from datasets import Dataset
+    from sentence_transformers import SentenceTransformer
+
+    run = Path(folder)
+    targets = numpy.load(run / "targets.npy")
+    texts = json.loads((run / "texts.json").read_bytes())
+    rows = Dataset.from_dict({"text": texts, "label": targets.tolist()})
+    tokens = SentenceTransformer(str(run / "start"), device="cpu").max_seq_length
+    yield {"precision": precision, "threads": torch.get_num_threads(), "tokens": tokens}
+    while True:
+        times = _trainer_times(str(run / "start"), rows, run / f"trainer-{precision}", bfloat16=precision == "bfloat16")
+        yield {"rate": _rate(times, len(texts))}
+
+
+def _space(student: Path) -> Any:
+    from leafkit.students.folder import read_student
+
+    return read_student(student).space
+
+
+def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> list[float]:
+    from accelerate import Accelerator
+
+    from leafkit.kd.objectives.leaf import Leaf
+    from leafkit.training.checkpoint import Checkpoints
+    from leafkit.training.forward import StudentForward
+    from leafkit.training.loop import Loop
+
+    times: list[float] = []
+
+    def note(step: int, figures: dict[str, float]) -> None:
+        if "train/loss" in figures and step == len(times) + 1:
+            times.append(time.perf_counter())
+
+    Loop(
+        forward=StudentForward(model, recipe.precision),
+        material=material,
+        recipe=recipe,
+        objective=Leaf(distance=recipe.objective),
+        checkpoints=Checkpoints(checkpoints),
+        accelerator=Accelerator(mixed_precision="no", cpu=True),
+        report=note,
+    ).run()
+    return times
+
+
+def _trainer_times(student: str, rows: Any, out: Path, *, bfloat16: bool) -> list[float]:
+    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
+    from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss
+    from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
+    from transformers import TrainerCallback
+
+    times: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            times.append(time.perf_counter())
+
+    model = SentenceTransformer(student, device="cpu")
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=str(out),
+        per_device_train_batch_size=BATCH,
+        num_train_epochs=1,
+        learning_rate=1e-4,
+        bf16=bfloat16,
+        use_cpu=True,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+    loss = EmbedDistillLoss(model, distance_metric="l2")
+    SentenceTransformerTrainer(model=model, args=arguments, train_dataset=rows, loss=loss, callbacks=[Clock()]).train()
+    return times
+
+
+def _rate(times: Sequence[float], texts: int) -> float:
+    """Texts a second between the end of the last step that does not count and the end of the last one."""
+    return (texts - WARM * BATCH) / (times[-1] - times[WARM - 1])
