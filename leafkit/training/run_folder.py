@@ -52,10 +52,11 @@ class RunFolder:
             return
         before = _read(file)
         for name in dict.fromkeys([*description, *before]):
-            if before.get(name) != description.get(name):
+            its, ours = before.get(name), description.get(name)
+            if its != ours:
                 raise OutputError(
-                    f"an unfinished run is in {self.path}, and its {name} differs: it has {before.get(name)!r}, this one "
-                    f"{description.get(name)!r}. Repeat the first command to finish it, delete that folder to start "
+                    f"an unfinished run is in {self.path}, and its {name} differs: it has {its!r}, this one "
+                    f"{ours!r}. Repeat the first command to finish it, delete that folder to start "
                     "anew, or choose another out"
                 )
 

@@ -19,7 +19,7 @@ def test_a_student_that_tells_texts_apart_is_left_in_peace(spread, caplog):
 
 
 def test_vectors_that_fell_together_stop_the_run_with_advice():
-    with pytest.raises(TrainingError, match="lower learning rate.*folder"):
+    with pytest.raises(TrainingError, match=r"lower learning rate.*folder"):
         check_spread(figures(0.001), State(step=10, widest=0.5), "folder")
 
 

@@ -183,6 +183,14 @@ def test_a_wrong_argument_leaves_no_folder_behind(settings, error, distil, tmp_p
     assert not (tmp_path / "student").exists()
 
 
+def test_the_student_appears_with_files_for_a_host_without_torch(distil, tmp_path):
+    from leafkit.query import QueryEncoder
+
+    distil(export=True)
+    without_torch = QueryEncoder.open(tmp_path / "student", precision="float32").encode(QUERY, "query")
+    assert without_torch == pytest.approx(open_student(tmp_path / "student").encode(QUERY, "query"), abs=1e-4)
+
+
 def test_read_student_does_not_load_it(distil, tmp_path):
     facts = distil()
     again = read_student(tmp_path / "student")

@@ -1,7 +1,6 @@
 """Stopped at any moment and started again, a run ends with the weights of one that was never stopped."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -167,7 +166,7 @@ def test_checkpoints_keep_the_two_newest_and_the_best(tmp_path):
     for step in range(6):
         checkpoints.write(State(step=step, best=1 if step else 0), model, optimiser)
     assert checkpoints.steps() == [1, 4, 5]
-    assert sorted(os.listdir(tmp_path)) == ["step-000000001", "step-000000004", "step-000000005"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000001", "step-000000004", "step-000000005"]
 
 
 def test_a_checkpoint_brings_back_model_optimiser_and_random_state(tmp_path):
@@ -208,4 +207,4 @@ def test_what_a_killed_writer_left_is_no_checkpoint_and_is_swept_up(tmp_path):
     assert Checkpoints(tmp_path).newest() is None
     model = torch.nn.Linear(2, 2)
     Checkpoints(tmp_path).write(State(), model, adamw(model, learning_rate=0.1, weight_decay=0.0))
-    assert os.listdir(tmp_path) == ["step-000000000"]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000000"]
