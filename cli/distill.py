@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Cache, Overwrite, Teacher, TeacherOptions, TextOptions, option, spread_options
+from .options import Cache, Overwrite, Teacher, TeacherFlags, TextOptions, option, spread_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def distill(
     out: Annotated[Path, typer.Option(help="The student folder to write.", show_default=False)],
     training_options: TrainingOptions,
     text_options: TextOptions,
-    teacher_options: TeacherOptions,
+    teacher_flags: TeacherFlags,
     role: Annotated[str, typer.Option(help="Role of texts that say none: query or document.")] = "document",
     export: Annotated[bool, typer.Option(help="Write ONNX files for the query host as well.")] = True,
     cache: Cache = None,
@@ -90,7 +90,7 @@ def distill(
     training = {field.name: getattr(training_options, field.name) for field in dataclasses.fields(training_options)}
     run(
         texts,
-        teacher_options.open(teacher),
+        teacher_flags.open(teacher),
         student,
         out,
         role=role,

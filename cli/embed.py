@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Cache, Overwrite, TeacherOptions, TextOptions, spread_options
+from .options import Cache, Overwrite, TeacherFlags, TextOptions, spread_options
 
 
 @spread_options
@@ -17,7 +17,7 @@ def embed(
     encoder: Annotated[str, typer.Option(help="A teacher or a student.", show_default=False)],
     out: Annotated[Path, typer.Option(help="VECTORS.parquet, or VECTORS.npy with a .jsonl beside it.")],
     text_options: TextOptions,
-    teacher_options: TeacherOptions,
+    teacher_flags: TeacherFlags,
     role: Annotated[str, typer.Option(help="Role of texts that say none: query or document.")] = "document",
     precision: Annotated[str, typer.Option(help="float16, as in the cache, or float32.")] = "float16",
     cache: Cache = None,
@@ -33,6 +33,6 @@ def embed(
     """
     from leafkit.vectors.embed import embed as run
 
-    opened = teacher_options.open(encoder)
+    opened = teacher_flags.open(encoder)
     reading = dataclasses.asdict(text_options)
     typer.echo(run(texts, opened, out, role=role, precision=precision, cache=cache, overwrite=overwrite, **reading))

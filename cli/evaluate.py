@@ -11,12 +11,12 @@ import typer
 
 from leafkit.errors import OptionError
 
-from .options import Cache, Json, TeacherOptions, spread_options
+from .options import Cache, Json, TeacherFlags, spread_options
 
 
 @spread_options
 def evaluate(
-    teacher_options: TeacherOptions,
+    teacher_flags: TeacherFlags,
     data: Annotated[list[Path] | None, typer.Option(help="BEIR folders: corpus.jsonl, queries.jsonl, qrels/.")] = None,
     mteb: Annotated[list[str] | None, typer.Option(help="Names of MTEB tasks.")] = None,
     data_root: Annotated[
@@ -50,7 +50,7 @@ def evaluate(
 
     report = run(
         data,
-        teacher=teacher_options.open(teacher) if teacher else None,
+        teacher=teacher_flags.open(teacher) if teacher else None,
         student=student,
         mteb=mteb,
         data_root=data_root,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Cache, Overwrite, Teacher, TeacherOptions, TextOptions, spread_options
+from .options import Cache, Overwrite, Teacher, TeacherFlags, TextOptions, spread_options
 
 
 @spread_options
@@ -17,7 +17,7 @@ def index(
     teacher: Teacher,
     out: Annotated[Path, typer.Option(help="The index folder to write.", show_default=False)],
     text_options: TextOptions,
-    teacher_options: TeacherOptions,
+    teacher_flags: TeacherFlags,
     student: Annotated[
         Path | None, typer.Option(help="Student that encodes the queries; it is copied into the index.")
     ] = None,
@@ -54,7 +54,7 @@ def index(
     typer.echo(
         build_index(
             documents,
-            teacher_options.open(teacher),
+            teacher,
             out,
             student=student,
             factory=factory,
@@ -63,6 +63,7 @@ def index(
             rescore=rescore,
             cache=cache,
             overwrite=overwrite,
+            teacher_options=teacher_flags.chosen(),
             **dataclasses.asdict(text_options),
         )
     )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leafkit.teachers.options import TeacherOptions
+
 if TYPE_CHECKING:
     from leafkit.types import Teacher as OpenTeacher
 
@@ -48,8 +50,8 @@ class TextOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherOptions:
-    """How the teacher is opened; the fields are the options of `leafkit.open_teacher`."""
+class TeacherFlags:
+    """How the teacher is opened: the fields of `TeacherOptions`, which says what each accepts."""
 
     compute: Annotated[
         str,
@@ -85,12 +87,15 @@ class TeacherOptions:
     ] = False
     revision: Annotated[str | None, option("The teacher", "Commit or tag of a model on a hub.")] = None
 
+    def chosen(self) -> TeacherOptions:
+        """The options as the toolkit takes them."""
+        return TeacherOptions(**dataclasses.asdict(self))
+
     def open(self, teacher: str) -> OpenTeacher:
         """The teacher that ``teacher`` names, opened with these options."""
         from leafkit.teachers.open import open_teacher
 
-        options = dataclasses.asdict(self)
-        return open_teacher(teacher, batch_size=options.pop("teacher_batch_size"), **options)
+        return open_teacher(teacher, **dataclasses.asdict(self.chosen()))
 
 
 def spread_options(command: Callable[..., None]) -> Callable[..., None]:

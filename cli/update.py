@@ -8,19 +8,23 @@ from typing import Annotated
 
 import typer
 
-from .options import Cache, TeacherOptions, TextOptions, spread_options
+from .options import Cache, TeacherFlags, TextOptions, spread_options
 
 
 @spread_options
 def update(
     index: Annotated[Path, typer.Argument(help="The index folder.", show_default=False)],
     text_options: TextOptions,
-    teacher_options: TeacherOptions,
+    teacher_flags: TeacherFlags,
     add: Annotated[list[str] | None, typer.Option(help="Documents to add; may be given several times.")] = None,
     remove: Annotated[
         list[str] | None, typer.Option(help="Id to remove, or @FILE with an id a line; may be given several times.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Added documents replace those with their ids.")] = False,
+    compact: Annotated[
+        bool | None,
+        typer.Option(help="Rewrite the index without its removed documents, or not  [default: once it pays]"),
+    ] = None,
     teacher: Annotated[
         str | None, typer.Option(help="The teacher  [default: the one the index was built with]")
     ] = None,
@@ -34,14 +38,16 @@ def update(
     leafkit update docs.index --add new.jsonl
     leafkit update docs.index --remove doc-17 --remove @old-ids.txt
     """
-    from leafkit.index.update import update_index
+    from leafkit.index.update import read_ids, update_index
 
     counts = update_index(
         index,
         add=add,
-        remove=remove,
+        remove=list(read_ids(remove or [])),
+        compact=compact,
         replace=replace,
-        teacher=teacher_options.open(teacher) if teacher else None,
+        teacher=teacher,
+        teacher_options=teacher_flags.chosen(),
         cache=cache,
         **dataclasses.asdict(text_options),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +32,7 @@ from leafkit.index.manifest import (
 from leafkit.index.package import SPOOL
 from leafkit.index.plan import plan_index
 from leafkit.space import Space, require_same
+from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.read import read_texts
 from leafkit.types import Teacher
 
@@ -56,17 +58,7 @@ def build_index(
     id_column: str | None = None,
     seed: int = 0,
     threads: int | None = None,
-    compute: str = "auto",
-    batch_size: int | None = None,
-    max_length: int | None = None,
-    teacher_name: str | None = None,
-    query_prompt: str | None = None,
-    document_prompt: str | None = None,
-    pooling: str | None = None,
-    normalised: bool | None = None,
-    device: str | None = None,
-    trust_remote_code: bool = False,
-    revision: str | None = None,
+    teacher_options: TeacherOptions | None = None,
 ) -> Path:
     """Build an index package at ``out`` and return its path.
 
@@ -81,6 +73,7 @@ def build_index(
         float16 for other storage that loses more than 2e-4 of cosine, none for the rest.
     skip_bad: leave out rows that cannot be used, and documents whose id came before.
     threads: of FAISS while building; by default all cores.
+    teacher_options: how ``teacher`` is opened where it is not open yet.
 
     The documents are read before any is encoded, so a bad row or an id that occurs twice costs nothing. While it
     runs it needs room on disk for 4 x dim bytes a document more than the package.
@@ -92,20 +85,8 @@ def build_index(
 
     out = Path(out)
     _check_out(out, overwrite=overwrite)
-    given = {
-        "compute": compute,
-        "batch_size": batch_size,
-        "max_length": max_length,
-        "teacher_name": teacher_name,
-        "query_prompt": query_prompt,
-        "document_prompt": document_prompt,
-        "pooling": pooling,
-        "normalised": normalised,
-        "device": device,
-        "trust_remote_code": trust_remote_code,
-        "revision": revision,
-    }
-    opened = open_teacher(teacher, **given)  # type: ignore[arg-type]
+    teacher_options = teacher_options or TeacherOptions()
+    opened = open_teacher(teacher, **dataclasses.asdict(teacher_options))
     options = IndexOptions.checked(
         opened.space.dim, dim=dim, precision=precision, factory=factory, rescore=rescore, seed=seed, threads=threads
     )
@@ -117,7 +98,7 @@ def build_index(
         options=options,
         student=student,
         overwrite=overwrite,
-        facts={"teacher": _argument(teacher, given)},
+        facts={"teacher": _argument(teacher, teacher_options)},
     )
 
 
@@ -250,14 +231,13 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{out} holds something that is not an index; choose another output")
 
 
-def _argument(teacher: str | Path | Teacher, given: Mapping[str, Any]) -> dict[str, Any] | None:
+def _argument(teacher: str | Path | Teacher, options: TeacherOptions) -> dict[str, Any] | None:
     """What opens the same teacher again for an update; None for a teacher that was open already."""
     if not isinstance(teacher, str | Path):
         return None
     path = Path(teacher)
     name = str(path.resolve() if path.exists() else teacher)
-    options = {option: value for option, value in given.items() if value not in (None, False, "auto")}
-    return {"argument": name, "options": options}
+    return {"argument": name, "options": {option: getattr(options, option) for option in sorted(options.given())}}
 
 
 def _check_student(student: Path, space: Space) -> None:

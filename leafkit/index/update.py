@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from leafkit.index.kept import blocks_of
 from leafkit.index.manifest import read_manifest
 from leafkit.index.package import Package, only_writer, open_package
 from leafkit.space import Space, require_same
+from leafkit.teachers.options import TeacherOptions
 from leafkit.types import Teacher
 
 
@@ -34,13 +36,14 @@ def update_index(
     text_column: str | None = None,
     id_column: str | None = None,
     threads: int | None = None,
+    teacher_options: TeacherOptions | None = None,
 ) -> UpdateCounts:
     """Remove the ids ``remove`` from the index, then add the documents of ``add``; returns the counts.
 
     replace: a document whose id is in the index takes that one's place; else it is an error.
     compact: True rewrites the index without its removed documents, whose texts stay on disk until then; None
         does so when more than a fifth of the rows are removed, but for a graph of over 100,000 (it takes long).
-    teacher: encodes ``add``; by default opened with the argument and options that the index was built with.
+    teacher: encodes ``add``, opened with ``teacher_options``; by default as the index was built.
     skip_bad, text_column, id_column: as in `leafkit.build_index`.
 
     Added vectors go through the codes and lists that the first documents fitted; a warning says when they fit badly.
@@ -53,7 +56,7 @@ def update_index(
         package = open_package(folder, verify=True)
         if add is None:
             return apply_change(package, (), None, remove or (), compact=compact, thread_count=threads)
-        encoder = through_cache(_teacher(package, teacher), cache)
+        encoder = through_cache(_teacher(package, teacher, teacher_options), cache)
         return apply_change(
             package,
             read_documents(add, skip_bad=skip_bad, text_column=text_column, id_column=id_column),
@@ -111,10 +114,10 @@ def read_ids(names: Iterable[str]) -> Iterator[str]:
             raise InputError(f"{name[1:]} cannot be read as UTF-8 text, an id a line: {error}") from error
 
 
-def _teacher(package: Package, teacher: str | Path | Teacher | None) -> Teacher:
+def _teacher(package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions | None) -> Teacher:
     from leafkit.teachers.open import open_teacher
 
-    options: Mapping[str, Any] = {}
+    options: Mapping[str, Any] = dataclasses.asdict(given or TeacherOptions())
     if teacher is None:
         recorded = package.manifest.built.get("teacher")
         if recorded is None:

@@ -116,7 +116,7 @@ class OnnxTeacher:
             tokenizer=_tokenizer(folder, length),
             pad=_pad(folder),
             pooling=_pooling(folder, options, graph),
-            batch_rows=options.batch_size,
+            batch_rows=options.teacher_batch_size,
         )
         probes = reader.vectors(PROBES)
         # The weights of a large graph lie beside it: model.onnx.data, model.onnx_data.

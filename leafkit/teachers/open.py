@@ -23,7 +23,7 @@ def open_teacher(
     teacher: str | Path | Teacher,
     *,
     compute: Compute = "auto",
-    batch_size: int | None = None,
+    teacher_batch_size: int | None = None,
     max_length: int | None = None,
     teacher_name: str | None = None,
     query_prompt: str | None = None,
@@ -37,7 +37,7 @@ def open_teacher(
     """The teacher that the argument names: a model, an ONNX folder or a vectors file; an open one is given back.
 
     compute: precision of the computation; auto is bfloat16 where the hardware has it, else float32.
-    batch_size: the most texts in one forward pass; batches are bounded by tokens as well.
+    teacher_batch_size: the most texts in one forward pass; batches are bounded by tokens as well.
     max_length: truncate texts to this many tokens instead of the model's own limit.
     teacher_name: declare the identity of the vectors, in place of a hash of weights or file.
     query_prompt, document_prompt: put before every text of the role instead of the model's own prompt.
@@ -54,7 +54,7 @@ def open_teacher(
         raise InputError(f"got {type(teacher).__name__} as teacher; {ACCEPTED}")
     options = TeacherOptions(
         compute=compute,
-        batch_size=batch_size,
+        teacher_batch_size=teacher_batch_size,
         max_length=max_length,
         teacher_name=teacher_name,
         query_prompt=query_prompt,

@@ -20,7 +20,7 @@ class TeacherOptions:
     """The keyword arguments of `leafkit.open_teacher`; None, "auto" and False mean: as the teacher says."""
 
     compute: Compute = "auto"
-    batch_size: int | None = None
+    teacher_batch_size: int | None = None
     max_length: int | None = None
     teacher_name: str | None = None
     query_prompt: str | None = None
@@ -37,7 +37,7 @@ class TeacherOptions:
             raise OptionError(f"unknown compute {self.compute!r}: choose auto, float32, bfloat16 or float16")
         if self.pooling is not None and self.pooling not in POOLINGS:
             raise OptionError(f"unknown pooling {self.pooling!r}: choose mean or cls")
-        for name in ("batch_size", "max_length"):
+        for name in ("teacher_batch_size", "max_length"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} is {value}; wanted 1 or more")

@@ -65,7 +65,7 @@ class SentenceTransformerTeacher:
             max_length=_max_length(model),
         )
         _set_compute(model, options.compute)
-        return cls(model, space, batch_size=options.batch_size)
+        return cls(model, space, batch_size=options.teacher_batch_size)
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], role: Role) -> Float32:

@@ -43,7 +43,7 @@ class VectorsFileTeacher:
         Raises `VectorError` for vectors that cannot be used, and for texts that come twice with other vectors.
         """
         kind = "a vectors file, which computes nothing"
-        options.refuse(["compute", "batch_size", "device", "trust_remote_code"], kind=kind)
+        options.refuse(["compute", "teacher_batch_size", "device", "trust_remote_code"], kind=kind)
         file = read_pairs(path)
         keys, vectors = _read(file, path)
         index = KeyIndex.empty().extended(keys)

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import leafkit
 from leafkit.cli import app
-from leafkit.cli.options import TeacherOptions, TextOptions, spread_options
+from leafkit.cli.options import TeacherFlags, TextOptions, spread_options
 
 COMMANDS = {command.name: command.callback for command in app.registered_commands}
 FUNCTIONS = {
@@ -24,7 +24,7 @@ FUNCTIONS = {
 }
 # the form of the output is the command line's alone
 ONLY_TYPED = {"json"}
-TEACHER = {field.name for field in dataclasses.fields(TeacherOptions)}
+TEACHER = {field.name for field in dataclasses.fields(TeacherFlags)}
 
 
 def names(function):

@@ -103,7 +103,7 @@ def test_a_folder_or_file_that_holds_no_teacher_lists_what_it_may_be(tmp_path):
     [
         ({"compute": "int8"}, "unknown compute 'int8'"),
         ({"pooling": "max"}, "unknown pooling 'max'"),
-        ({"batch_size": 0}, "batch_size is 0"),
+        ({"teacher_batch_size": 0}, "teacher_batch_size is 0"),
         ({"max_length": -1}, "max_length is -1"),
         ({"revision": "main"}, "revision means nothing to a local teacher"),
     ],

@@ -67,7 +67,7 @@ def test_neither_order_nor_batches_change_a_vector(tiny_teacher, sentences, monk
     texts = texts_of(sentences)
     vectors = teacher.encode(texts, "document")
     assert abs(teacher.encode(texts[::-1], "document")[::-1] - vectors).max() < 1e-6
-    alone = open_teacher(tiny_teacher, compute="float32", batch_size=1).encode(texts, "document")
+    alone = open_teacher(tiny_teacher, compute="float32", teacher_batch_size=1).encode(texts, "document")
     assert abs(alone - vectors).max() < 1e-6
     monkeypatch.setattr(module, "POOL_TEXTS", 7)
     assert abs(teacher.encode(texts, "document") - vectors).max() < 1e-6
@@ -79,7 +79,7 @@ def test_padding_on_the_left_is_cut_off_on_the_left(copied, sentence_model, sent
     rival = sentence_model(copied)
     assert rival.preprocess(sentences)["attention_mask"][:, 0].min() == 0
     # Alone in its batch no text has padding, so its positions count from its first token.
-    vectors = open_teacher(copied, compute="float32", batch_size=1).encode(sentences, "document")
+    vectors = open_teacher(copied, compute="float32", teacher_batch_size=1).encode(sentences, "document")
     assert abs(vectors - rival.encode(sentences, batch_size=1)).max() < 1e-6
 
 
