@@ -8,7 +8,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import InputError, OptionError
 from leafkit.students.layers import keep_layers
@@ -16,14 +16,13 @@ from leafkit.students.spec import FORMS, Fresh, Pretrained
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-    from torch import nn
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PretrainedConfig
 
 # Modules that a student may hold; anything else needs trust_remote_code or more than text.
 STOCK = {"Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Normalize", "WeightedLayerPooling"}
 
 
-def pretrained_modules(student: Pretrained, teacher_model: str | None) -> list[nn.Module]:
+def pretrained_modules(student: Pretrained, teacher_model: str | None) -> list[Any]:
     """The modules of an existing model up to its last Normalize, with only the layers asked for.
 
     ``teacher_model`` is the folder or hub id that ``teacher`` stands for; None if the teacher has no such model.
@@ -36,7 +35,7 @@ def pretrained_modules(student: Pretrained, teacher_model: str | None) -> list[n
                 f"name a model to start from. A student is one of:\n{FORMS}"
             )
         source = teacher_model
-    modules = list(open_model(source))
+    modules: list[Any] = list(open_model(source))
     while type(modules[-1]).__name__ == "Normalize":
         modules.pop()
     _check_stock(source, modules)
@@ -47,7 +46,7 @@ def pretrained_modules(student: Pretrained, teacher_model: str | None) -> list[n
     return _plain(modules)
 
 
-def fresh_modules(student: Fresh, teacher_model: str | None, seed: int) -> list[nn.Module]:
+def fresh_modules(student: Fresh, teacher_model: str | None, seed: int) -> list[Any]:
     """A transformer with random weights drawn from ``seed``, and mean pooling.
 
     The tokenizer lies beside the config, or else is the one of ``teacher_model``.
@@ -85,7 +84,7 @@ def open_model(source: str) -> SentenceTransformer:
         raise InputError(f"{source} cannot be opened as a sentence-transformers model: {error}") from error
 
 
-def load_tokenizer(place: str) -> object:
+def load_tokenizer(place: str) -> Any:
     """The fast transformers tokenizer in a folder, hub id or tokenizer.json; raises `InputError` if there is none."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
@@ -97,7 +96,7 @@ def load_tokenizer(place: str) -> object:
         raise InputError(f"{place} holds no tokenizer that can be read: {error}") from error
 
 
-def spare_pooler(model: PreTrainedModel) -> bool:
+def spare_pooler(model: Any) -> bool:
     """Drop BERT's pooler, which no sentence vector passes through; True if the class can be built without one."""
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
@@ -120,7 +119,7 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _check_stock(source: str, modules: list[nn.Module]) -> None:
+def _check_stock(source: str, modules: list[Any]) -> None:
     names = [type(module).__name__ for module in modules]
     strange = [name for name in names if name not in STOCK]
     if strange or not modules:
@@ -130,7 +129,7 @@ def _check_stock(source: str, modules: list[nn.Module]) -> None:
         )
 
 
-def _plain(modules: list[nn.Module]) -> list[nn.Module]:
+def _plain(modules: list[Any]) -> list[Any]:
     """The same modules with what training and export do not need taken off."""
     if type(modules[0]).__name__ == "Transformer":
         spare_pooler(modules[0].model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leafkit.space import Space
 from leafkit.students.backbone import fresh_modules, pretrained_modules
@@ -12,8 +12,6 @@ from leafkit.types import ROLES, Teacher
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Transformer
-    from torch import nn
 
 
 def build_student(
@@ -48,7 +46,7 @@ def head_position(model: SentenceTransformer) -> int:
     return max(place for place, module in enumerate(model) if type(module).__name__ == "Dense")
 
 
-def longest_input(transformer: Transformer) -> int:
+def longest_input(transformer: Any) -> int:
     """How many tokens the transformer has positions for; its tokenizer's limit where positions are relative."""
     table = next(
         (module for name, module in transformer.model.named_modules() if name.endswith("position_embeddings")), None
@@ -57,13 +55,13 @@ def longest_input(transformer: Transformer) -> int:
     if size is None:
         size = getattr(transformer.config, "max_position_embeddings", None)
     if size is None or size < 0:
-        return transformer.tokenizer.model_max_length
+        return int(transformer.tokenizer.model_max_length)
     padding = getattr(table, "padding_idx", None)
     # RoBERTa counts positions from the one after its padding index.
-    return size if padding is None else size - padding - 1
+    return int(size if padding is None else size - padding - 1)
 
 
-def _backbone(student: StudentSpec, teacher: Teacher, teacher_model: str | None, seed: int) -> list[nn.Module]:
+def _backbone(student: StudentSpec, teacher: Teacher, teacher_model: str | None, seed: int) -> list[Any]:
     if isinstance(student, Pretrained):
         return pretrained_modules(student, teacher_model)
     if isinstance(student, Fresh):
@@ -71,7 +69,7 @@ def _backbone(student: StudentSpec, teacher: Teacher, teacher_model: str | None,
     return static_modules(student, teacher, teacher_model, seed)
 
 
-def _head(width: int, space: Space) -> list[nn.Module]:
+def _head(width: int, space: Space) -> list[Any]:
     import torch
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
@@ -80,7 +78,7 @@ def _head(width: int, space: Space) -> list[nn.Module]:
     return [dense, Normalize()] if space.normalised else [dense]
 
 
-def _width(modules: list[nn.Module]) -> int:
+def _width(modules: list[Any]) -> int:
     for module in reversed(modules):
         width = getattr(module, "get_embedding_dimension", lambda: None)()
         if width is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy
 from numpy.typing import NDArray
@@ -50,7 +50,7 @@ def set_head(model: SentenceTransformer, head: Linear) -> None:
     """Put the solution into the student's Dense."""
     import torch
 
-    linear = model[head_position(model)].linear
+    linear: Any = model[head_position(model)].linear
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(head.weight))
         linear.bias.copy_(torch.from_numpy(head.bias))

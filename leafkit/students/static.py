@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy
 
@@ -11,11 +11,8 @@ from leafkit.students.backbone import load_tokenizer
 from leafkit.students.spec import FORMS, Static
 from leafkit.types import Float32, Teacher
 
-if TYPE_CHECKING:
-    from torch import nn
 
-
-def static_modules(student: Static, teacher: Teacher, teacher_model: str | None, seed: int) -> list[nn.Module]:
+def static_modules(student: Static, teacher: Teacher, teacher_model: str | None, seed: int) -> list[Any]:
     """One StaticEmbedding whose rows start as the teacher's vector of each token, cut to ``student.dim`` by PCA.
 
     A teacher that cannot encode new texts gives no such start: the rows are then drawn from ``seed``.
@@ -40,7 +37,7 @@ def static_modules(student: Static, teacher: Teacher, teacher_model: str | None,
     return [StaticEmbedding(tokenizer, embedding_weights=table)]
 
 
-def token_texts(tokenizer: object) -> list[str]:
+def token_texts(tokenizer: Any) -> list[str]:
     """What each token id stands for as text; empty for special tokens and ids without a token."""
     special = set(tokenizer.all_special_ids)
     texts = [""] * len(tokenizer)

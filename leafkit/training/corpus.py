@@ -56,7 +56,11 @@ class Texts:
 
     def choose(self, rows: Sequence[int]) -> Texts:
         """The texts of ``rows`` alone, without their counts."""
-        return Texts(*([part[row] for row in rows] for part in (self.texts, self.roles, self.keys)))
+        return Texts(
+            texts=[self.texts[row] for row in rows],
+            roles=[self.roles[row] for row in rows],
+            keys=[self.keys[row] for row in rows],
+        )
 
     def digest(self) -> str:
         """A hash that differs when any text, role or their order does."""
@@ -120,5 +124,5 @@ def _distinct(sources: Sources, options: TextOptions, *, leave_out: set[bytes]) 
             found.add(text.content, its, key)
             found.counts[its, str(text.payload.get("source") or fspath(source))] += 1
     if not found.texts:
-        raise TextError(f"no texts in {', '.join(map(fspath, several)) or 'no sources'}")
+        raise TextError(f"no texts in {', '.join(fspath(source) for source in several) or 'no sources'}")
     return found

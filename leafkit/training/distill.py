@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from os import PathLike
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from leafkit.atomic import check_free, new_folder
 from leafkit.errors import OptionError
-from leafkit.kd.objectives.leaf import Leaf
+from leafkit.kd.objectives.leaf import Distance, Leaf
 from leafkit.students.card import write_card
 from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
 from leafkit.students.spec import parse_student
@@ -39,11 +40,11 @@ logger = logging.getLogger("leafkit")
 
 def distill(
     texts: Sources,
-    teacher: str | Path | Teacher,
+    teacher: str | Path | Teacher | Callable[[], Teacher],
     student: str,
     out: str | PathLike[str],
     *,
-    objective: str = Recipe.objective,
+    objective: Distance = Recipe.objective,
     epochs: float = Recipe.epochs,
     cycles: int = Recipe.cycles,
     learning_rate: float = Recipe.learning_rate,
@@ -72,7 +73,8 @@ def distill(
     """Train ``student`` to write the vectors of ``teacher``, and put it into the folder ``out``.
 
     texts: files or folders as `leafkit.read_texts` takes them; queries and documents each get their role's prompt.
-    teacher: what `leafkit.open_teacher` takes, or an open teacher where options are needed.
+    teacher: what `leafkit.open_teacher` takes, an open teacher where it needs options, or a function that opens one
+    (called in the main process alone, so that others do not load it, and let go before training).
     student: a model, some of its layers, a config or a token table (`leafkit.students.spec` lists the forms).
     objective: norm (the paper's distance), squared or cosine.
     epochs: passes over the texts, also parts of one; 0 keeps the start, which every trained student must beat.
@@ -158,7 +160,7 @@ class Distillation:
         Leaf(distance=self.recipe.objective)
         check_free(self.out, marker=MARKER, overwrite=self.overwrite)
         corpus = read_corpus(texts, valid, reading, seed=self.recipe.seed)
-        opened = open_teacher(teacher, device=self.device) if isinstance(teacher, str | Path) else open_teacher(teacher)
+        opened = _opened(teacher, self.device)
         require_own_vectors(opened)
         with self.folder.locked():
             self.folder.claim(self._description(corpus, opened))
@@ -228,6 +230,14 @@ class Distillation:
         self.accelerator.wait_for_everyone()
         logger.info("student written to %s", self.out)
         return read_student(self.out)
+
+
+def _opened(teacher: Any, device: str) -> Teacher:
+    if isinstance(teacher, str | Path):
+        return open_teacher(teacher, device=device)
+    if not isinstance(teacher, Teacher) and callable(teacher):
+        return open_teacher(teacher())
+    return open_teacher(teacher)
 
 
 def _accelerator() -> Accelerator:

@@ -31,7 +31,8 @@ class Gradients:
         for parameter in self._others:
             parameter.grad = None
         for table in self._tables:
-            table.weight.grad.index_fill_(0, ids.flatten(), 0.0)
+            if table.weight.grad is not None:
+                table.weight.grad.index_fill_(0, ids.flatten(), 0.0)
 
 
 def _tables(model: nn.Module) -> list[nn.Embedding | nn.EmbeddingBag]:

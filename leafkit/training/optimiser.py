@@ -13,7 +13,8 @@ def adamw(model: nn.Module, *, learning_rate: float, weight_decay: float) -> tor
     stays exactly what it was.
     """
     tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
-    decaying, still = [], []
+    decaying: list[nn.Parameter] = []
+    still: list[nn.Parameter] = []
     for parameter in model.parameters():
         (still if parameter.ndim < 2 or id(parameter) in tables else decaying).append(parameter)
     groups = [{"params": decaying, "weight_decay": weight_decay}, {"params": still, "weight_decay": 0.0}]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from leafkit.errors import OptionError
+from leafkit.kd.objectives.leaf import Distance
 
 Precision = Literal["auto", "bfloat16", "float32"]
 Head = Literal["ridge", "random"]
@@ -17,7 +18,7 @@ Head = Literal["ridge", "random"]
 class Recipe:
     """The fields are keyword arguments of `leafkit.distill`, which explains them; defaults and reasons are here."""
 
-    objective: str = "norm"
+    objective: Distance = "norm"
     # The ridge start takes the first steps away, so that a small set is worth several epochs and a large one less.
     epochs: float = 1.0
     # The paper restarts its decay twice in 30 epochs; within one epoch a restart only costs.

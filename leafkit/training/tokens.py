@@ -34,7 +34,7 @@ class Layout:
     @classmethod
     def of(cls, model: SentenceTransformer) -> Layout:
         """The layout that the model's own preprocessing would give."""
-        first = model[0]
+        first: Any = model[0]
         if type(first).__name__ == "StaticEmbedding":
             return cls(padded=False)
         tokenizer = first.tokenizer
@@ -121,10 +121,11 @@ def _open_tokens(path: Path) -> NDArray[numpy.int32]:
 
 
 def _tokenised(model: SentenceTransformer, texts: Sequence[str], roles: Sequence[Role]) -> Iterator[list[list[int]]]:
+    first: Any = model[0]
     for start in range(0, len(texts), CHUNK):
         chunk, kinds = texts[start : start + CHUNK], roles[start : start + CHUNK]
         prompted = [(model.prompts.get(role) or "") + text for text, role in zip(chunk, kinds, strict=True)]
-        yield _ids(model[0].preprocess(prompted))
+        yield _ids(first.preprocess(prompted))
 
 
 def _ids(features: dict[str, Any]) -> list[list[int]]:
