@@ -54,7 +54,7 @@ def evaluate(
     cache: str | PathLike[str] | None = None,
     seed: int = 0,
     compute: Compute = "auto",
-    batch_size: int | None = None,
+    teacher_batch_size: int | None = None,
     max_length: int | None = None,
     teacher_name: str | None = None,
     query_prompt: str | None = None,
@@ -92,7 +92,7 @@ def evaluate(
     chosen = check_modes(modes, teacher=teacher is not None, student=bool(listed(student)))
     options = TeacherOptions(
         compute=compute,
-        batch_size=batch_size,
+        teacher_batch_size=teacher_batch_size,
         max_length=max_length,
         teacher_name=teacher_name,
         query_prompt=query_prompt,
