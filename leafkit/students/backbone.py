@@ -23,8 +23,9 @@ STOCK = {"Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Nor
 
 
 def pretrained_modules(student: Pretrained, teacher_model: str | None) -> list[Any]:
-    """The modules of an existing model up to its last Normalize, with only the layers asked for.
+    """The modules of an existing model without its last Normalize and linear head, with only the layers asked for.
 
+    A linear map before the new head adds nothing: the head alone can be both. So a student goes on as it was.
     ``teacher_model`` is the folder or hub id that ``teacher`` stands for; None if the teacher has no such model.
     """
     source = student.source
@@ -36,7 +37,7 @@ def pretrained_modules(student: Pretrained, teacher_model: str | None) -> list[A
             )
         source = teacher_model
     modules: list[Any] = list(open_model(source))
-    while type(modules[-1]).__name__ == "Normalize":
+    while modules and _adds_nothing(modules[-1]):
         modules.pop()
     _check_stock(source, modules)
     if student.layers is not None:
@@ -117,6 +118,13 @@ def quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
+
+
+def _adds_nothing(module: Any) -> bool:
+    name = type(module).__name__
+    if name == "Dense":
+        return type(module.activation_function).__name__ == "Identity" and not module.use_residual
+    return name == "Normalize"
 
 
 def _check_stock(source: str, modules: list[Any]) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +46,7 @@ def write_student(folder: Path, model: SentenceTransformer, space: Space, traini
     from leafkit.students.backbone import quiet
     from leafkit.students.build import head_position
 
-    with quiet():
+    with quiet(), _full_disk_as_such(folder):
         model.save_pretrained(str(folder), create_model_card=False)
     _build_without_pooler(folder, model)
     weights = {file.relative_to(folder).as_posix(): sha256_file(file) for file in sorted(folder.rglob("*.safetensors"))}
@@ -102,6 +106,19 @@ def check_weights(facts: StudentFacts) -> None:
             raise DamageError(f"{file} is missing; copy the whole student folder again, or distil it again")
         if sha256_file(file) != digest:
             raise DamageError(f"{file} is truncated or changed (its SHA-256 differs); copy the folder again")
+
+
+@contextlib.contextmanager
+def _full_disk_as_such(folder: Path) -> Iterator[None]:
+    """Turn safetensors' own error about a full disk into the system's, which `leafkit.atomic` knows."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        if f"os error {errno.ENOSPC}" not in str(error):
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
 
 
 def _build_without_pooler(folder: Path, model: SentenceTransformer) -> None:

@@ -45,7 +45,7 @@ class Checkpoints:
 
     def write(self, state: State, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """Add the checkpoint of ``state``; it appears whole or not at all."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         if self._folder(state.step).is_dir():
             return
@@ -53,9 +53,10 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
             try:
-                save_file(_whole(model.state_dict()), partial / "student.safetensors")
-                save_file(_moments(model, optimiser), partial / "optimiser.safetensors")
-                save_file(_random_states(), partial / "random.safetensors")
+                # As bytes, since safetensors' own writing hides a full disk behind an error of its own.
+                (partial / "student.safetensors").write_bytes(save(_whole(model.state_dict())))
+                (partial / "optimiser.safetensors").write_bytes(save(_moments(model, optimiser)))
+                (partial / "random.safetensors").write_bytes(save(_random_states()))
                 write_json(partial / "state.json", dataclasses.asdict(state))
                 for file in partial.iterdir():
                     flush(file)

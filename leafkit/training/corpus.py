@@ -81,6 +81,11 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
     A text counts once in each role. Raises `TextError` if nothing is left to train on or to validate with.
     """
     everything = _distinct(texts, options, leave_out=set())
+    if "query" not in everything.roles:
+        logger.warning(
+            "all %d texts are documents: a student that is to encode queries learns them from queries (query:FILE)",
+            len(everything),
+        )
     if valid is None:
         return _cut(everything, seed)
     held_out = _distinct(valid, options, leave_out=set())

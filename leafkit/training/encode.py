@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy
 import torch
 
+from leafkit.progress import progress
 from leafkit.training.forward import StudentForward
 from leafkit.training.tokens import TokenFile
 from leafkit.types import Float32, Int64
@@ -14,11 +17,21 @@ BATCH_ROWS = 256
 
 
 @torch.inference_mode()
-def encode_rows(forward: StudentForward, tokens: TokenFile, rows: Int64, *, hidden: bool = False) -> Float32:
-    """Vectors of ``rows`` in that order, (rows, dim); with ``hidden`` what the head sees, (rows, width)."""
+def encode_rows(
+    forward: StudentForward, tokens: TokenFile, rows: Int64, *, hidden: bool = False, label: str | None = None
+) -> Float32:
+    """Vectors of ``rows`` in that order, (rows, dim); with ``hidden`` what the head sees, (rows, width).
+
+    With ``label`` a progress bar of that name is shown.
+    """
     step = forward.hidden if hidden else forward.forward
     order = numpy.argsort(tokens.lengths[rows], kind="stable")
-    found = [step(tokens.features(rows[part])).float().cpu().numpy() for part in _parts(tokens.lengths[rows], order)]
+    found = []
+    with progress(label or "", total=len(rows), unit="texts") if label else contextlib.nullcontext() as bar:
+        for part in _parts(tokens.lengths[rows], order):
+            found.append(step(tokens.features(rows[part])).float().cpu().numpy())
+            if bar is not None:
+                bar.update(len(part))
     vectors = numpy.empty((len(rows), found[0].shape[1]), dtype=numpy.float32)
     vectors[order] = numpy.concatenate(found)
     return vectors

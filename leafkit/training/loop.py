@@ -160,7 +160,7 @@ class Loop:
     def _after_step(self, rows: Int64, bar: Any, *, stop: bool) -> None:
         state = self.state
         validating = state.step % self.valid_every == 0 or state.step == self.steps
-        saving = validating or stop or self._due()
+        saving = validating or stop or (self._first and self._due())
         # Reading a loss makes a GPU wait for it, so it is done now and then.
         if saving or self._device.type == "cpu" or state.step % 50 == 0:
             self._read_losses()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy
 
@@ -35,8 +34,3 @@ class Material:
     def targets(self, rows: Int64) -> Float32:
         """The teacher's vectors of ``rows``, (rows, dim) float32."""
         return self.store.gather(self.places[rows])
-
-
-def save_places(folder: Path, places: Int64) -> None:
-    """Keep where the texts' vectors are, for the other processes of the run."""
-    numpy.save(folder / "places.npy", places)

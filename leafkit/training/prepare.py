@@ -15,6 +15,7 @@ from leafkit.students.build import build_student
 from leafkit.students.folder import MARKER, open_student, write_student
 from leafkit.students.head import MOST_TEXTS, fit_head, set_head
 from leafkit.students.spec import StudentSpec
+from leafkit.training.arrays import save_array
 from leafkit.training.corpus import Corpus
 from leafkit.training.encode import encode_rows
 from leafkit.training.forward import StudentForward
@@ -54,10 +55,12 @@ def prepare(job: Job) -> None:
     places = job.store.fill(job.teacher, train.texts + valid.texts, train.roles + valid.roles)
     start = job.folder.path / "start"
     if not (start / MARKER).is_file():
-        model = build_student(job.student, job.teacher, teacher_model=teacher_model(job.teacher), seed=job.recipe.seed)
+        # Through the store: a token table asks the teacher about every token, which is long work as well.
+        teacher = CachedEncoder(job.teacher, job.store)
+        model = build_student(job.student, teacher, teacher_model=teacher_model(job.teacher), seed=job.recipe.seed)
         with new_folder(start, marker=MARKER) as folder:
             _write_start(job, model, places, folder)
-    numpy.save(start / "places.npy", places)
+    save_array(start / "places.npy", places)
 
 
 def open_material(folder: RunFolder, model: SentenceTransformer, store: VectorStore, train: int) -> Material:
@@ -105,13 +108,14 @@ def _write_start(job: Job, model: SentenceTransformer, places: Int64, folder: Pa
         max_length=job.recipe.max_length,
     )
     roles = numpy.array([ROLES.index(role) for role in train.roles + valid.roles], dtype=numpy.int64)
-    numpy.save(folder / "roles.npy", roles)
+    save_array(folder / "roles.npy", roles)
     facts: dict[str, Any] = {}
     if job.recipe.head == "ridge":
         tokens = TokenFile(folder / "tokens", Layout.of(model))
         rows = balanced_sample(roles[: len(train)], MOST_TEXTS, job.recipe.seed)
         model.to(job.device)
-        features = encode_rows(StudentForward(model, "float32"), tokens, rows, hidden=True)
+        forward = StudentForward(model, job.recipe.precision).eval()
+        features = encode_rows(forward, tokens, rows, hidden=True, label="features for the head")
         head = fit_head(features, job.store.gather(places[rows]), seed=job.recipe.seed)
         set_head(model.to("cpu"), head)
         facts = {"ridge": {"texts": len(rows), "penalty": head.penalty}}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from leafkit.errors import DamageError
 from leafkit.progress import progress
+from leafkit.training.arrays import save_array
 from leafkit.types import Int64, Role
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def write_tokens(
             lengths.extend(len(row) for row in ids)
             file.write(numpy.fromiter(itertools.chain.from_iterable(ids), dtype=numpy.int32).tobytes())
             bar.update(len(ids))
-    numpy.save(folder / "ends.npy", numpy.cumsum(lengths, dtype=numpy.int64))
+    save_array(folder / "ends.npy", numpy.cumsum(lengths, dtype=numpy.int64))
 
 
 def _open_tokens(path: Path) -> NDArray[numpy.int32]:

@@ -67,6 +67,15 @@ def space_of(teacher, **changes):
     return dataclasses.replace(teacher.space, **changes)
 
 
+def test_a_student_made_a_student_again_keeps_one_head(teacher, tiny_teacher, tmp_path):
+    first = build("teacher:layers=2", teacher, str(tiny_teacher))
+    first.save_pretrained(str(tmp_path / "first"))
+    again = build(str(tmp_path / "first"), teacher)
+    assert [type(module).__name__ for module in again] == [type(module).__name__ for module in first]
+    features = again.preprocess(["a list"])
+    assert torch.equal(again[0](dict(features))["token_embeddings"], first[0](dict(features))["token_embeddings"])
+
+
 def test_kept_layers_carry_the_teachers_weights(teacher, tiny_teacher):
     student = build("teacher:layers=2", teacher, str(tiny_teacher))
     original = SentenceTransformer(str(tiny_teacher), device="cpu")[0].model.encoder.layer

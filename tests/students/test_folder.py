@@ -4,6 +4,8 @@ import numpy
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from leafkit.atomic import new_folder
+from leafkit.errors import OutputError
 from leafkit.students.build import build_student
 from leafkit.students.card import _parameters
 from leafkit.students.folder import open_student, read_student, write_student
@@ -60,3 +62,20 @@ def test_the_hashes_are_those_of_the_weight_files(student):
     facts = student[1]
     assert set(facts.weights) == {f.relative_to(facts.path).as_posix() for f in facts.path.rglob("*.safetensors")}
     assert all(sha256_file(facts.path / name) == digest for name, digest in facts.weights.items())
+
+
+def test_a_full_disk_is_said_in_words(student, tmp_path, monkeypatch):
+    from safetensors import SafetensorError
+
+    model, facts = student
+
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(SentenceTransformer, "save_pretrained", full)
+    with (
+        pytest.raises(OutputError, match="disk is full"),
+        new_folder(tmp_path / "new", marker="leafkit.json") as folder,
+    ):
+        write_student(folder, model, facts.space, {})
+    assert not (tmp_path / "new").exists()

@@ -59,6 +59,13 @@ def test_a_single_text_is_refused_since_none_would_be_left_to_validate_with(tmp_
         corpus(lines(tmp_path / "a.txt", ["one", "one"]))
 
 
+def test_a_set_without_queries_is_warned_of(tmp_path, caplog):
+    corpus(lines(tmp_path / "a.txt", "abc"), role="query")
+    assert not caplog.records
+    corpus(lines(tmp_path / "a.txt", "abc"))
+    assert "query:FILE" in caplog.text
+
+
 def test_nothing_left_to_train_on_is_an_error(tmp_path):
     file = lines(tmp_path / "a.txt", "ab")
     with pytest.raises(TextError, match="nothing is left"):

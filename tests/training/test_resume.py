@@ -1,6 +1,8 @@
 """Stopped at any moment and started again, a run ends with the weights of one that was never stopped."""
 
+import errno
 import json
+import os
 import random
 import signal
 import subprocess
@@ -158,6 +160,26 @@ def test_a_damaged_checkpoint_is_named(name, unfinished, settings):
     (newest / name).write_bytes((newest / name).read_bytes()[:-20])
     with pytest.raises(DamageError, match=newest.name):
         distill(**settings("student", epochs=1))
+
+
+def test_on_a_full_disk_the_checkpoint_before_survives_and_the_run_goes_on(settings, tmp_path, monkeypatch):
+    flushes, flush = [], os.fsync
+
+    def full(descriptor):
+        flushes.append(descriptor)
+        if len(flushes) > 60:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(descriptor)
+
+    with monkeypatch.context() as patched, pytest.raises(OutputError, match="disk is full"):
+        patched.setattr(os, "fsync", full)
+        distill(**settings("student"))
+    folder = tmp_path / ".student.run"
+    assert steps_done(folder) > 0
+    assert not list((folder / "checkpoints").glob(".partial-*"))
+    distill(**settings("whole"))
+    distill(**settings("student"))
+    assert weights(tmp_path / "student") == weights(tmp_path / "whole")
 
 
 def test_checkpoints_keep_the_two_newest_and_the_best(tmp_path):
