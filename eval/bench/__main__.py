@@ -30,12 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report = run(options)
     except LeafkitError as error:
         sys.exit(f"leafkit: {error}")
-    sys.stdout.write((json.dumps(report, indent=1) if options.json else report_text(report)) + "\n")
+    sys.stdout.write(
+        (json.dumps(report, indent=1, default=Figure.to_json) if options.json else report_text(report)) + "\n"
+    )
 
 
 def run(options: argparse.Namespace) -> dict[str, Any]:
-    """The machine, its load before and after, what was measured on, and the figures, as `json.dumps` takes them."""
-    chosen = options.only.split(",")
+    """The machine, its load before and after, what was measured on, and the figures."""
+    machine, before, chosen = describe_machine(), load(), options.only.split(",")
     if unknown := set(chosen) - set(ALL):
         raise OptionError(f"unknown measurement {', '.join(sorted(unknown))}; choose from {','.join(ALL)}")
     with ExitStack() as stack:
@@ -46,10 +48,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             options.data,
             options.queries or [f"query:{_queries_of(Path(options.data))}"],
             documents=options.documents,
-            layers=[int(layers) for layers in options.layers.split(",")],
+            layers=options.layers,
         )
         parameters = _prepare(found) if NEEDS_STUDENTS & {*chosen} else {}
-        machine, before = describe_machine(), load()
         figures = [figure for name in chosen for figure in _measurements(found, parameters, options)[name]()]
     return {
         "machine": machine,
@@ -64,8 +65,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             "data": options.data,
             "queries": options.queries,
         },
-        "figures": [figure.to_json() for figure in figures],
-        "table": table(figures),
+        "figures": figures,
     }
 
 
@@ -76,9 +76,10 @@ def report_text(report: dict[str, Any]) -> str:
     busy = " - busy, so read the ratios and not the times" if report["load_before"][0] > BUSY else ""
     return "\n".join(
         [
-            report["table"],
+            table(report["figures"]),
             "",
-            f"machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, {machine['system']}",
+            f"machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gb']} GB, "
+            f"{machine['system']}",
             f"load average before {report['load_before']}, after {report['load_after']}{busy}",
             f"texts: {texts['documents']} documents, {texts['distinct documents']} of them distinct; "
             f"{texts['distinct queries']} distinct queries; teacher {texts['teacher']}",
@@ -120,20 +121,25 @@ def _queries_of(data: Path) -> Path:
     return found[0]
 
 
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"got {text!r}, wanted a whole number of 1 or more")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m leafkit.eval.bench", description=__doc__)
     parser.add_argument("--teacher", required=True, help="a sentence-transformers folder, hub id or package:NAME")
     parser.add_argument("--data", required=True, help="documents: a BEIR folder, or what leafkit.read_texts takes")
     parser.add_argument("--queries", nargs="+", help="real queries  [default: the BEIR folder's own]")
     parser.add_argument("--only", default=",".join(ALL), help=f"some of {','.join(ALL)}")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each side")
-    parser.add_argument("--documents", type=int, default=10_000, help="documents in the index")
-    parser.add_argument("--texts", type=int, default=512, help="documents to encode in each round")
-    parser.add_argument("--query-count", type=int, default=200, help="queries in each round")
-    parser.add_argument("--steps", type=int, default=60, help="training steps in each round")
-    parser.add_argument(
-        "--layers", default="6,3", help="students: so many layers of the teacher, the first is the main"
-    )
+    parser.add_argument("--rounds", type=_positive, default=3, help="turns of each side")
+    parser.add_argument("--documents", type=_positive, default=10_000, help="documents in the index")
+    parser.add_argument("--texts", type=_positive, default=512, help="documents to encode in each round")
+    parser.add_argument("--query-count", type=_positive, default=200, help="queries in each round")
+    parser.add_argument("--steps", type=_positive, default=60, help="training steps in each round")
+    layers = "students: layers of the teacher in each; the first is the main one"
+    parser.add_argument("--layers", nargs="+", type=_positive, default=[6, 3], help=layers)
     parser.add_argument("--work", help="keep students, indexes and vectors here  [default: a temporary folder]")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

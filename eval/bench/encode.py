@@ -48,7 +48,7 @@ def least_cosine(ours: numpy.ndarray, theirs: numpy.ndarray) -> float:
 
 
 def ours(documents: str, texts: int, teacher: str, compute: str, out: str) -> Iterator[Result]:
-    """leafkit's side: `open_teacher`, as `leafkit index` and `leafkit embed` use it."""
+    """What leafkit does: `open_teacher`, as `leafkit index` and `leafkit embed` use it."""
     import torch
 
     from leafkit.teachers.open import open_teacher

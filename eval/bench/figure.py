@@ -45,7 +45,7 @@ class Promise:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One row of the report. ``more_is_better`` says how to read the unit; ``ours`` or ``theirs`` may be alone.
+    """One row of the report. ``more_is_better`` says how to read the unit.
 
     ``facts`` are what a reader needs to judge it: counts, threads, precisions, agreement of the results.
     """

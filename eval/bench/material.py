@@ -114,6 +114,7 @@ def prepare(work: str, teacher: str, layers: Sequence[int], documents: str, quer
 
     from leafkit.index.build import build_index
     from leafkit.index.package import open_package
+    from leafkit.teachers.open import open_teacher
     from leafkit.training.distill import distill
 
     folder = Path(work)
@@ -121,13 +122,13 @@ def prepare(work: str, teacher: str, layers: Sequence[int], documents: str, quer
     asked = [{"text": text, "role": "query"} for text in json.loads(Path(queries).read_bytes())]
     texts = folder / "texts.jsonl"
     write_file(texts, "".join(json.dumps(row) + "\n" for row in rows[:FITTED] + asked[:FITTED]))
-    cache = folder / "cache"
+    cache, opened = folder / "cache", open_teacher(teacher, device="cpu")
     made = {}
     for count in layers:
         student, index = folder / f"student-{count}", folder / f"index-{count}"
         source = f"teacher:layers={count}"
-        distill(str(texts), teacher, source, student, epochs=0, cache=cache, device="cpu", overwrite=True)
-        build_index(documents, teacher, index, student=student, cache=cache, device="cpu", overwrite=True)
+        distill(str(texts), opened, source, student, epochs=0, cache=cache, device="cpu", overwrite=True)
+        build_index(documents, opened, index, student=student, cache=cache, overwrite=True)
         made[count] = _parameters(student)
     finder = open_package(folder / f"index-{layers[0]}", verify=False).finder()
     numpy.save(folder / "vectors.npy", finder.vectors(finder.alive()))

@@ -46,7 +46,7 @@ def measure(material: Material, *, rounds: int, queries: int, parameters: dict[s
 
 
 def ours(index: str, queries: str, count: int) -> Iterator[Result]:
-    """leafkit's side: open an index, then search it."""
+    """What leafkit does: open an index, then search it."""
     from leafkit.search import Searcher
 
     searcher = Searcher.open(index)

@@ -55,7 +55,7 @@ def shared(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) -> fl
 
 
 def ours(index: str, queries: str, count: int) -> Iterator[Result]:
-    """leafkit's side: an open `Searcher`."""
+    """What leafkit does: an open `Searcher`."""
     from leafkit.search import Searcher
 
     searcher = Searcher.open(index, threads=1)
@@ -90,7 +90,7 @@ def theirs(model: str, vectors: str, documents: str, queries: str, count: int) -
 
 
 def _rounds(ask: Callable[[str], list[tuple[str, float, Any]]], texts: list[str], facts: Result) -> Iterator[Result]:
-    """Facts with the hits of every text, then the milliseconds of one text in each round: median and 95th percentile."""
+    """Facts with the hits of every text, then in each round the milliseconds of a text: median, 95th percentile."""
     for text in texts[:WARM]:
         ask(text)
     yield {**facts, "hits": [[name for name, *_ in ask(text)] for text in texts]}

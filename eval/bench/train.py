@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import json
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -34,18 +34,12 @@ def measure(material: Material, *, rounds: int, steps: int) -> list[Figure]:
     """The figures of ``steps`` steps on queries, after ten that do not count; the teacher's vectors are there."""
     layers = material.layers[0]
     folder = str(material.work / "train")
-    rows = {"folder": folder, "queries": str(material.queries_file), "texts": BATCH * (WARM + steps) + HELD_OUT}
-    with Side(f"{__name__}:prepare", {**rows, "teacher": material.teacher, "layers": layers}):
+    # Checkpoints of an earlier run would be gone on from.
+    shutil.rmtree(folder, ignore_errors=True)
+    rows = {"queries": str(material.queries_file), "texts": BATCH * (WARM + steps) + HELD_OUT}
+    with Side(f"{__name__}:prepare", {"folder": folder, **rows, "teacher": material.teacher, "layers": layers}):
         pass
-    with ExitStack() as stack:
-        sides = {
-            f"{who} {precision}": stack.enter_context(
-                Side(f"{__name__}:{who}", {"folder": folder, "precision": precision})
-            )
-            for who, precision in itertools.product(("ours", "theirs"), ("float32", "bfloat16"))
-        }
-        results = take_turns(sides, rounds)
-        facts = {name: side.facts for name, side in sides.items()}
+    results, facts = _turns(folder, rounds)
     chosen = facts["ours float32"]["ships with"]
     results["ours auto"], facts["ours auto"] = results[f"ours {chosen}"], facts[f"ours {chosen}"]
     about = {"student": f"{layers} layers", "batch": BATCH, "steps": steps, "distinct texts": material.queries}
@@ -57,17 +51,30 @@ def measure(material: Material, *, rounds: int, steps: int) -> list[Figure]:
             theirs=Spread(tuple(result["rate"] for result in results[other])),
             more_is_better=True,
             least_ratio=least,
-            facts={
-                **about,
-                "ours in": facts[mine]["precision"],
-                "theirs in": facts[other]["precision"],
-                "longest": f"{facts[other]['tokens']} tokens",
-                "mean tokens": facts[mine]["mean tokens"],
-                "threads": facts[mine]["threads"],
-            },
+            facts={**about, **_facts(facts[mine], facts[other])},
         )
         for name, mine, other, least in PAIRS
     ]
+
+
+def _turns(folder: str, rounds: int) -> tuple[dict[str, list[Result]], dict[str, Result]]:
+    """Results and facts of both sides in both precisions."""
+    with ExitStack() as stack:
+        sides = {}
+        for who, precision in itertools.product(("ours", "theirs"), ("float32", "bfloat16")):
+            side = Side(f"{__name__}:{who}", {"folder": folder, "precision": precision})
+            sides[f"{who} {precision}"] = stack.enter_context(side)
+        return take_turns(sides, rounds), {name: side.facts for name, side in sides.items()}
+
+
+def _facts(ours: Result, theirs: Result) -> dict[str, Any]:
+    return {
+        "ours in": ours["precision"],
+        "theirs in": theirs["precision"],
+        "longest": f"{theirs['tokens']} tokens",
+        "mean tokens": ours["mean tokens"],
+        "threads": ours["threads"],
+    }
 
 
 def prepare(folder: str, queries: str, texts: int, teacher: str, layers: int) -> Iterator[Result]:
@@ -86,7 +93,7 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, layers: int) ->
     kept = Texts(asked, ["query"] * texts, [text_key("query", text) for text in asked])
     train = texts - HELD_OUT
     opened = open_teacher(teacher, device="cpu")
-    store = VectorStore.open(Path(folder) / "cache", opened.space)
+    store = VectorStore.open(_cache(folder), opened.space)
     run = RunFolder(Path(folder))
     fill(
         Job(
@@ -106,7 +113,7 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, layers: int) ->
 
 
 def ours(folder: str, precision: str) -> Iterator[Result]:
-    """leafkit's side: `Loop`, as `leafkit distill` runs it, validated and saved only before and after."""
+    """What leafkit does: `Loop`, as `leafkit distill` runs it, validated and saved only before and after."""
     import torch
 
     from leafkit.training.prepare import open_material, open_start
@@ -118,7 +125,7 @@ def ours(folder: str, precision: str) -> Iterator[Result]:
     targets = numpy.load(run.path / "targets.npy", mmap_mode="r")
     shipped = Recipe().on("cpu").precision
     recipe = Recipe(precision=precision, valid_every=1 << 30)  # type: ignore[arg-type]
-    store = VectorStore.open(run.path / "cache", _space(run.path / "start"))
+    store = VectorStore.open(_cache(folder), _space(run.path / "start"))
     lengths = open_material(run, open_start(run), store, len(targets)).tokens.lengths
     yield {
         "ships with": shipped,
@@ -130,7 +137,7 @@ def ours(folder: str, precision: str) -> Iterator[Result]:
         model = open_start(run)
         material = open_material(run, model, store, len(targets))
         place = run.path / f"checkpoints-{precision}-{number}"
-        yield {"rate": _rate(_loop_times(model, material, dataclasses.replace(recipe), place), len(targets))}
+        yield {"rate": _rate(_loop_times(model, material, recipe, place), len(targets))}
 
 
 def theirs(folder: str, precision: str) -> Iterator[Result]:
@@ -148,6 +155,11 @@ def theirs(folder: str, precision: str) -> Iterator[Result]:
     while True:
         times = _trainer_times(str(run / "start"), rows, run / f"trainer-{precision}", bfloat16=precision == "bfloat16")
         yield {"rate": _rate(times, len(texts))}
+
+
+def _cache(folder: str) -> Path:
+    # Beside the run folder, which every run makes anew.
+    return Path(folder).parent / "cache"
 
 
 def _space(student: Path) -> Any:
@@ -176,7 +188,7 @@ def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> li
         recipe=recipe,
         objective=Leaf(distance=recipe.objective),
         checkpoints=Checkpoints(checkpoints),
-        accelerator=Accelerator(mixed_precision="no", cpu=True),
+        accelerator=Accelerator(mixed_precision="no"),
         report=note,
     ).run()
     return times

@@ -1,0 +1,266 @@
+"""The measuring code measures what it says: equal work on both sides, and fields that are true. No times are judged."""
+
+import json
+import statistics
+import sys
+
+import numpy
+import pytest
+
+from leafkit.errors import LeafkitError, OptionError
+from leafkit.eval.bench import __main__ as bench
+from leafkit.eval.bench import encode, material, memory, query, rival_search, start, train
+from leafkit.eval.bench.child import Side, environment, take_turns
+from leafkit.eval.bench.figure import Figure, Promise, Spread, table
+
+DOCUMENTS, DISTINCT = 240, 200
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, tiny_teacher, beir_folder):
+    """Documents, queries, a two-layer and a one-layer student of the tiny teacher, and their indexes."""
+    work = tmp_path_factory.mktemp("bench")
+    queries = [f"query:{beir_folder / 'queries.jsonl'}"]
+    found = material.collect(work, str(tiny_teacher), str(beir_folder), queries, documents=DOCUMENTS, layers=(2, 1))
+    next(material.prepare(str(work), str(tiny_teacher), (2, 1), str(found.documents_file), str(found.queries_file)))
+    return found
+
+
+def search_places(made):
+    return {
+        "model": str(made.student(2)),
+        "vectors": str(made.vectors_file),
+        "documents": str(made.documents_file),
+    }
+
+
+def test_a_ratio_is_the_same_in_seconds_and_in_rates():
+    seconds = Figure(name="x", unit="s", ours=Spread((1.0, 2.0, 4.0)), theirs=Spread((6.0,)))
+    rates = Figure(name="x", unit="1/s", ours=Spread((1.0, 0.5, 0.25)), theirs=Spread((1 / 6,)), more_is_better=True)
+    assert seconds.ratio == pytest.approx(rates.ratio) == pytest.approx(3.0)
+
+
+def test_a_missed_promise_is_said_with_what_was_got():
+    figure = Figure(
+        name="x", unit="s", ours=Spread((2.0,)), theirs=Spread((6.0,)), least_ratio=4.0, promises=(Promise("MB", 9, 9),)
+    )
+    assert figure.verdict() == "MISSED: ratio >= 4 (got 3)"
+    assert "MISSED" in table([figure])
+    assert [promise["kept"] for promise in figure.to_json()["promises"]] == [False, True]
+
+
+def test_a_figure_without_a_promise_has_no_verdict_and_one_without_a_rival_no_ratio():
+    figure = Figure(name="x", unit="MB", ours=Spread((2.0,)))
+    assert figure.verdict() == ""
+    assert figure.ratio is None
+    assert figure.to_json()["theirs"] is None
+
+
+def test_an_upper_bound_is_kept_from_below():
+    assert Promise("MB", 249.0, 250.0, at_most=True).kept
+    assert not Promise("MB", 251.0, 250.0, at_most=True).kept
+
+
+def test_the_least_cosine_ignores_length_and_finds_the_worst_row():
+    vectors = numpy.random.default_rng(0).normal(size=(5, 8)).astype(numpy.float32)
+    assert encode.least_cosine(3 * vectors, vectors) == pytest.approx(1.0)
+    turned = vectors.copy()
+    turned[3] = -turned[3]
+    assert encode.least_cosine(turned, vectors) == pytest.approx(-1.0)
+
+
+def test_shared_hits_count_whatever_their_order():
+    assert query.shared([["a", "b"], ["c", "d"]], [["b", "a"], ["c", "x"]]) == 0.75
+
+
+SIDES = """
+import sys
+def counting(start):
+    print("a library that talks")
+    yield {"ready": True}
+    for number in range(start, start + 9):
+        print("more talk")
+        yield {"number": number}
+def failing():
+    raise ValueError("no such luck")
+    yield
+"""
+
+
+@pytest.fixture
+def sides(tmp_path, monkeypatch):
+    (tmp_path / "talking_sides.py").write_text(SIDES)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def test_sides_take_turns_and_what_they_print_does_not_disturb(sides):
+    with (
+        Side("talking_sides:counting", {"start": 10}) as one,
+        Side("talking_sides:counting", {"start": 20}, threads=1) as two,
+    ):
+        assert one.facts == {"ready": True}
+        results = take_turns({"one": one, "two": two}, rounds=3)
+    assert [result["number"] for result in results["one"]] == [10, 11, 12]
+    assert [result["number"] for result in results["two"]] == [20, 21, 22]
+
+
+def test_a_side_that_fails_says_why(sides):
+    with pytest.raises(LeafkitError, match=r"talking_sides:failing stopped with exit code 1(.|\n)*no such luck"):
+        Side("talking_sides:failing", {})
+
+
+def test_a_measured_process_asks_no_hub_and_keeps_to_its_threads():
+    assert environment(1)["OMP_NUM_THREADS"] == "1"
+    assert environment()["HF_HUB_OFFLINE"] == "1"
+
+
+def test_documents_are_repeated_under_other_ids_and_the_report_knows(made):
+    rows = material.read_documents(made.documents_file)
+    assert len(rows) == len({row["_id"] for row in rows}) == made.documents == DOCUMENTS
+    assert len({(row["title"], row["text"]) for row in rows}) == made.distinct == DISTINCT
+
+
+def test_the_same_documents_are_drawn_every_time(tmp_path, beir_folder, tiny_teacher):
+    drawn = []
+    for folder in ("one", "two"):
+        found = material.collect(
+            tmp_path / folder,
+            str(tiny_teacher),
+            str(beir_folder),
+            [f"query:{beir_folder / 'queries.jsonl'}"],
+            documents=50,
+            layers=(1,),
+        )
+        drawn.append(material.read_documents(found.documents_file))
+    assert drawn[0] == drawn[1]
+    assert len(drawn[0]) == 50
+
+
+def test_texts_that_are_documents_are_no_queries(tmp_path, beir_folder, tiny_teacher):
+    with pytest.raises(OptionError, match="no query in"):
+        material.collect(
+            tmp_path,
+            str(tiny_teacher),
+            str(beir_folder),
+            [f"document:{beir_folder / 'queries.jsonl'}"],
+            documents=9,
+            layers=(1,),
+        )
+
+
+def test_both_sides_encode_the_same_documents_to_the_same_vectors(made, tmp_path):
+    common = {"documents": str(made.documents_file), "texts": 30}
+    ours, theirs = str(tmp_path / "ours.npy"), str(tmp_path / "theirs.npy")
+    rounds = encode.ours(**common, teacher=made.teacher, compute="float32", out=ours)
+    assert next(rounds)["computes in"] == "float32"
+    assert next(rounds)["rate"] > 0
+    rounds = encode.theirs(**common, model=made.model, out=theirs)
+    assert next(rounds)["tokens"] == 64
+    assert next(rounds)["rate"] > 0
+    vectors = numpy.load(ours)
+    assert vectors.shape == (30, 32)
+    assert encode.least_cosine(vectors, numpy.load(theirs)) > 1 - 1e-6
+
+
+def test_both_sides_answer_the_same_queries_from_the_same_vectors(made):
+    common = {"queries": str(made.queries_file), "count": 12}
+    mine = query.ours(index=str(made.index(2)), **common)
+    other = query.theirs(**search_places(made), **common)
+    ours, theirs = next(mine), next(other)
+    assert (ours["precision"], theirs["precision"]) == ("int8", "float32")
+    assert all(len(hits) == query.K for hits in ours["hits"] + theirs["hits"])
+    assert query.shared(ours["hits"], theirs["hits"]) > 0.5
+    for result in (next(mine), next(other)):
+        assert 0 < result["median"] <= result["slow"]
+
+
+def test_the_vectors_of_the_rival_are_those_of_the_index(made):
+    from leafkit.search import Searcher
+
+    held = numpy.load(made.vectors_file)
+    assert held.shape == (DOCUMENTS, 32)
+    hits = Searcher.open(made.index(1)).search(held[7], k=3)
+    assert hits.scores[0] == pytest.approx(1.0, abs=1e-5)
+    assert material.read_documents(made.documents_file)[7]["_id"] in hits.ids
+
+
+def test_a_search_host_is_measured_in_a_process_of_its_own(made):
+    common = {"queries": str(made.queries_file), "count": 5}
+    with Side("leafkit.eval.bench.memory:ours", {**common, "index": str(made.index(2))}, threads=1) as side:
+        peak = side.round()["peak"]
+    assert 20 < side.facts["opened"] <= peak < 2000
+    rounds = memory.theirs(**search_places(made), **common)
+    next(rounds)
+    # This process holds torch.
+    assert next(rounds)["peak"] > peak
+
+
+def test_the_script_that_the_start_is_compared_with_prints_ten_hits(made, monkeypatch, capsys):
+    text = material.read_queries(made.queries_file, 1)[0]
+    monkeypatch.setattr(sys, "argv", ["rival_search.py", *search_places(made).values(), text])
+    rival_search.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(line.split()[0]) for line in lines] == list(range(1, 11))
+    scores = [float(line.split()[1]) for line in lines]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_whole_process_is_timed_and_a_failing_one_is_not(made):
+    command = [*start.leafkit(), "search", str(made.index(2))]
+    assert start.seconds([*command, "copy a file"]) > 0
+    with pytest.raises(LeafkitError, match="exit code 1"):
+        start.seconds(command)
+
+
+def test_both_trainers_start_from_one_student_and_see_the_same_texts(made, tmp_path):
+    folder, texts = str(tmp_path / "train"), train.BATCH * (train.WARM + 2) + train.HELD_OUT
+    common = {"queries": str(made.queries_file), "teacher": made.teacher}
+    next(train.prepare(folder, texts=texts, layers=2, **common))
+    ours, theirs = train.ours(folder, "float32"), train.theirs(folder, "float32")
+    assert next(ours)["precision"] == next(theirs)["precision"] == "float32"
+    for _ in range(2):
+        assert next(ours)["rate"] > 0
+    assert next(theirs)["rate"] > 0
+    assert len(json.loads((tmp_path / "train" / "texts.json").read_bytes())) == texts - train.HELD_OUT
+
+
+def test_the_first_steps_do_not_count():
+    times = [100.0 * step for step in range(train.WARM)]
+    times += [times[-1] + step for step in (1, 2, 3)]
+    assert train._rate(times, train.BATCH * (train.WARM + 3)) == train.BATCH
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--only", "encode,sleep"], "unknown measurement sleep; choose from encode,query"),
+        (["--data", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_message(arguments, problem, beir_folder, tiny_teacher, capsys):
+    with pytest.raises(SystemExit, match=problem):
+        bench.main(["--teacher", str(tiny_teacher), "--data", str(beir_folder), *arguments])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "x"])
+def test_counts_are_whole_and_positive(value, capsys):
+    with pytest.raises(SystemExit):
+        bench.main(["--teacher", "t", "--data", "d", "--rounds", value])
+    assert "wanted a whole number of 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_whole_run_reports_every_measurement_and_the_machine(tiny_teacher, beir_folder, tmp_path, capsys):
+    small = "--documents 240 --texts 20 --query-count 5 --steps 2 --rounds 2 --layers 2 1 --json".split()
+    bench.main(["--teacher", str(tiny_teacher), "--data", str(beir_folder), "--work", str(tmp_path / "w"), *small])
+    report = json.loads(capsys.readouterr().out)
+    names = [figure["name"] for figure in report["figures"]]
+    for part in ("encode documents", "query, 2 layers", "query, 1 layers", "process start", "memory", "train"):
+        assert any(part in name for name in names), part
+    for figure in report["figures"]:
+        assert len(figure["theirs"]["values"]) == 2
+        assert figure["ours"]["median"] == statistics.median(figure["ours"]["values"])
+    assert report["machine"]["packages"]["sentence-transformers"]
+    assert len(report["load_before"]) == 3
+    assert report["texts"]["distinct documents"] == DISTINCT
