@@ -78,7 +78,8 @@ def distill(
     student: a model, some of its layers, a config or a token table (`leafkit.students.spec` lists the forms).
     objective: norm (the paper's distance), squared or cosine.
     epochs: passes over the texts, also parts of one; 0 keeps the start, which every trained student must beat.
-    cycles, learning_rate, final_learning_rate: linear decays from the one rate to the other.
+    cycles, learning_rate, final_learning_rate: linear decays from the one rate to the other. The default suits
+    millions of texts; try 3e-4 for thousands, and 1e-3 for a token table.
     warmup: share of the first cycle in which the rate rises. weight_decay: AdamW's, on matrices alone.
     batch_size: texts per step, over all processes together.
     max_length: train on this many tokens of a text  [default: the teacher's length, as in use].

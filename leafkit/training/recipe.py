@@ -21,8 +21,11 @@ class Recipe:
     objective: Distance = "norm"
     # The ridge start takes the first steps away, so that a small set is worth several epochs and a large one less.
     epochs: float = 1.0
-    # The paper restarts its decay twice in 30 epochs; within one epoch a restart only costs.
+    # The paper restarts its decay twice in 30 epochs; within one epoch a restart brings nothing (cosine 0.7834
+    # with three cycles, 0.7840 with one: 3 layers of MiniLM, 4,000 texts, seed 0).
     cycles: int = 1
+    # The paper's rates, for millions of texts. A few thousand want 3e-4 (0.799 in place of 0.784 there), and a
+    # token table 1e-3 (0.651 in place of 0.634; 1e-2 is worse than no training).
     learning_rate: float = 1e-4
     final_learning_rate: float = 1e-5
     # Adam's first steps know no variance yet and would throw away a head that starts from the ridge solution.
