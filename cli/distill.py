@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -90,7 +91,7 @@ def distill(
     training = {field.name: getattr(training_options, field.name) for field in dataclasses.fields(training_options)}
     run(
         texts,
-        teacher_flags.open(teacher),
+        partial(teacher_flags.open, teacher),
         student,
         out,
         role=role,

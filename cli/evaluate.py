@@ -29,10 +29,17 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Judgements to use: test or dev.")] = "test",
     dims: Annotated[str | None, typer.Option(help="Dimensions of the grid, e.g. 384,256,64.")] = None,
     precisions: Annotated[str | None, typer.Option(help="Precisions of the grid, e.g. float32,int8,binary.")] = None,
+    modes: Annotated[
+        str | None, typer.Option(help="Some of teacher, standard and asymmetric  [default: all that are possible]")
+    ] = None,
     encoder: Annotated[
         str, typer.Option(help="What runs the student: torch, onnx or onnx-int8 (what ships in an index).")
     ] = "torch",
     bm25: Annotated[bool, typer.Option("--bm25", help="Add a row for BM25, a reference without vectors.")] = False,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="Have BEIR search and score the same vectors as well.")
+    ] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out documents that cannot be read.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap intervals.")] = 0,
     cache: Cache = None,
     as_json: Json = False,
@@ -50,17 +57,21 @@ def evaluate(
 
     report = run(
         data,
-        teacher=teacher_flags.open(teacher) if teacher else None,
+        teacher=teacher,
         student=student,
         mteb=mteb,
         data_root=data_root,
         split=split,
         dims=None if dims is None else [_whole(part) for part in dims.split(",")],
         precisions=None if precisions is None else precisions.split(","),
+        modes=None if modes is None else modes.split(","),
         encoder=encoder,
         bm25=bm25,
+        cross_check=cross_check,
+        skip_bad=skip_bad,
         seed=seed,
         cache=cache,
+        teacher_options=teacher_flags.chosen(),
     )
     typer.echo(json.dumps(report.to_json(), indent=1) if as_json else report.table())
 

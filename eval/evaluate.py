@@ -10,7 +10,7 @@ from pathlib import Path
 
 from leafkit.errors import InputError, OptionError
 from leafkit.teachers.open import open_teacher
-from leafkit.teachers.options import Compute, TeacherOptions
+from leafkit.teachers.options import TeacherOptions
 from leafkit.types import Teacher
 from leafkit.vectors.cached import cached, keeps_its_space
 from leafkit.vectors.store import default_cache
@@ -53,17 +53,7 @@ def evaluate(
     skip_bad: bool = False,
     cache: str | PathLike[str] | None = None,
     seed: int = 0,
-    compute: Compute = "auto",
-    teacher_batch_size: int | None = None,
-    max_length: int | None = None,
-    teacher_name: str | None = None,
-    query_prompt: str | None = None,
-    document_prompt: str | None = None,
-    pooling: str | None = None,
-    normalised: bool | None = None,
-    device: str | None = None,
-    trust_remote_code: bool = False,
-    revision: str | None = None,
+    teacher_options: TeacherOptions | None = None,
 ) -> Report:
     """The teacher, the student, and the student's queries on the teacher's documents, side by side.
 
@@ -81,7 +71,7 @@ def evaluate(
     skip_bad: leave documents out that cannot be used.
     cache: where teacher vectors and mteb's results are kept.
     seed: of the bootstrap.
-    The rest is `leafkit.open_teacher`'s.
+    teacher_options: how the teacher is opened where it is not open yet; the students share its device.
 
     Raises `InputError` where there is nothing to measure or data cannot be used, `OptionError` for an unknown
     value, `SpaceError` for a student of another space.
@@ -90,22 +80,10 @@ def evaluate(
     _check_sources(folders, tasks, data_root, split)
     _check_extras(bool(folders), bool(tasks), bm25=bm25, cross_check=cross_check)
     chosen = check_modes(modes, teacher=teacher is not None, student=bool(listed(student)))
-    options = TeacherOptions(
-        compute=compute,
-        teacher_batch_size=teacher_batch_size,
-        max_length=max_length,
-        teacher_name=teacher_name,
-        query_prompt=query_prompt,
-        document_prompt=document_prompt,
-        pooling=pooling,
-        normalised=normalised,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        revision=revision,
-    )
+    options = teacher_options or TeacherOptions()
     root = default_cache() if cache is None else Path(cache)
     opened = None if teacher is None else _remembered(open_teacher(teacher, **dataclasses.asdict(options)), root)
-    students = open_students(student, encoder, device)
+    students = open_students(student, encoder, options.device)
     space = check_spaces(students, opened.space if opened else None)
     plan = Plan(
         systems=systems(chosen, opened, students),

@@ -117,7 +117,6 @@ def test_the_report_says_where_its_figures_come_from(beir_folder, tiny_teacher, 
         ({"modes": ["asymmetric"]}, "needs a student"),
         ({"split": "dev"}, "it has: test"),
         ({"encoder": "tflite", "student": "x"}, "wanted one of torch, onnx, onnx-int8"),
-        ({"pooling": "max"}, "unknown pooling"),
     ],
 )
 def test_unknown_values_are_refused(beir_folder, tiny_teacher, options, problem):

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from leafkit.eval.evaluate import evaluate
+from leafkit.teachers.options import TeacherOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -28,6 +29,11 @@ def test_similarity_is_that_of_sentence_transformers(shared_data, model):
         rows = [json.loads(line) for line in file]
     columns = ([row[name] for row in rows] for name in ("sentence1", "sentence2", "score"))
     theirs = EmbeddingSimilarityEvaluator(*columns)(SentenceTransformer(str(model), device="cpu").float())
-    (row,) = evaluate(mteb="stsb-en", data_root=shared_data / "bench", teacher=model, compute="float32").rows
+    (row,) = evaluate(
+        mteb="stsb-en",
+        data_root=shared_data / "bench",
+        teacher=model,
+        teacher_options=TeacherOptions(compute="float32"),
+    ).rows
     assert row.metrics["cosine_spearman"] == pytest.approx(theirs["spearman_cosine"], abs=1e-4)
     assert row.queries == len(rows) == 1379
