@@ -15,46 +15,69 @@ import numpy
 from leafkit.digest import sha256_file
 from leafkit.errors import DamageError, InputError, OptionError
 from leafkit.space import Space
-from leafkit.types import Float32, Role, check_role
+from leafkit.types import Float32, Int64, Role, check_role
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
 
 Precision = Literal["auto", "int8", "float32"]
-FILES = {"float32": "model.onnx", "int8": "model_quantized.onnx"}
-RECORD = "export.json"
+# Where other runtimes look, the quicker first.
+FILES = {"int8": "onnx/model_quantized.onnx", "float32": "onnx/model.onnx"}
+MARKER, TOKENIZER = "leafkit.json", "tokenizer.json"
+RECORD = "onnx/export.json"
+FORMAT, VERSION = "leafkit-export", 1
 # Golden texts encoded at load: enough to see a processor that computes int8 differently, cheap enough for a start.
 CHECKED = 3
-# The cosine to the vector that the exporting machine got. int8 products are exact integers where the processor
-# has the instructions for them; where it has not they saturate, and cosines drop to 0.9 and below.
-AGREEMENT = {"float32": 0.9999, "int8": 0.99}
+# The cosine to the vector that the exporting machine got. Products of int8 are whole numbers, alike everywhere; a
+# processor or runtime that lets them overflow gives 0.998 and less.
+AGREEMENT = 0.9999
 
 log = logging.getLogger("leafkit")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRecord:
-    """What onnx/export.json says: token limit (None: no limit), hash of each ONNX file, and golden texts with their vectors.
+    """What onnx/export.json says.
 
-    ``golden`` holds ``text``, ``role`` and, for each precision, the vector that the exporting machine got.
+    ``max_length`` is the limit in tokens (None: none); ``space`` the id of the student's space; ``files`` the SHA-256
+    of each file, named from the student's folder. ``golden`` holds ``text``, ``role`` and, for each precision, the
+    vector that the exporting machine got.
     """
 
     max_length: int | None
+    space: str
     files: dict[str, str]
     golden: list[dict[str, Any]]
 
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:
         """The record in ``folder``/onnx; raises `InputError` where there is none, `DamageError` for a broken one."""
-        file = folder / "onnx" / RECORD
+        file = folder / RECORD
         if not file.is_file():
-            raise InputError(f"{folder} holds no exported student (no onnx/{RECORD}); run: leafkit export {folder}")
+            raise InputError(f"{folder} holds no exported student (no {RECORD}); run: leafkit export {folder}")
         try:
             raw = json.loads(file.read_bytes())
-            return cls(max_length=raw["max_length"], files=dict(raw["files"]), golden=list(raw["golden"]))
-        except (ValueError, KeyError, TypeError) as error:
+            if (raw["format"], raw["version"]) != (FORMAT, VERSION):
+                raise DamageError(f"{file} is of {raw['format']} version {raw['version']}, wanted {FORMAT} {VERSION}")
+            fields = {name: raw[name] for name in ("max_length", "space", "files", "golden")}
+            return cls(**fields)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamageError(f"{file} is not an export record ({error!r}); export the student again") from error
+
+    @property
+    def precisions(self) -> list[str]:
+        """What was exported, the quicker first."""
+        return [precision for precision, file in FILES.items() if file in self.files]
+
+    def check(self, folder: Path, name: str) -> Path:
+        """The file ``name`` of ``folder``; raises `DamageError` unless it is the one that was exported."""
+        file = folder / name
+        if not file.is_file():
+            raise DamageError(f"{file} is missing; copy or export the student again")
+        if sha256_file(file) != self.files.get(name):
+            raise DamageError(f"{file} is truncated or changed (its SHA-256 differs); copy or export the student again")
+        return file
 
 
 class QueryEncoder:
@@ -86,90 +109,123 @@ class QueryEncoder:
         """
         if precision not in ("auto", *FILES):
             raise OptionError(f"unknown precision {precision!r} of a query encoder: choose auto, int8 or float32")
+        if threads < 1:
+            raise OptionError(f"got threads={threads}, wanted 1 or more")
         root = Path(folder)
         record = ExportRecord.read(root)
-        there = [name for name in ("int8", "float32") if FILES[name] in record.files]
-        there = [name for name in there if (root / "onnx" / FILES[name]).is_file()]
+        space = _space(root, record)
+        tokenizer = _tokenizer(root, record)
+        there = [name for name in record.precisions if (root / FILES[name]).is_file()]
         wanted = there if precision == "auto" else [name for name in there if name == precision]
-        for name in wanted:
-            encoder = cls._load(root, record, name, threads)
-            if encoder._agrees(record):
-                return encoder
-            log.warning("%s does not give its golden vectors in %s on this processor", root, name)
         if not wanted:
             raise DamageError(f"{root / 'onnx'} lacks the {precision} file it should have; export the student again")
+        for name in wanted:
+            encoder = cls(_session(record.check(root, FILES[name]), threads), tokenizer, space, name)
+            if encoder._agrees(root, record):
+                return encoder
+            log.warning("%s does not give its golden vectors in %s on this processor", root, name)
         raise DamageError(
             f"{root} gives other vectors on this machine than where it was exported, in {' and in '.join(wanted)}; "
             "export it again here, or copy its float32 file (onnx/model.onnx) along"
         )
 
-    @classmethod
-    def _load(cls, root: Path, record: ExportRecord, precision: str, threads: int) -> QueryEncoder:
-        import onnxruntime
-        from tokenizers import Tokenizer
-
-        file = root / "onnx" / FILES[precision]
-        if sha256_file(file) != record.files[FILES[precision]]:
-            raise DamageError(f"{file} is truncated or changed (its SHA-256 differs); copy or export it again")
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Freed blocks go back to the system: a query host serves many short texts and few long ones.
-        options.enable_cpu_mem_arena = False
-        options.log_severity_level = 3
-        try:
-            space = Space.from_json(json.loads((root / "leafkit.json").read_bytes())["space"], where=str(root))
-            tokenizer = Tokenizer.from_file(str(root / "tokenizer.json"))
-            session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        except DamageError:
-            raise
-        except Exception as error:  # onnxruntime and tokenizers raise classes of their own, and bare Exception
-            raise DamageError(f"{root} cannot be opened as a query encoder: {error}") from error
-        tokenizer.no_padding()
-        if record.max_length is None:
-            tokenizer.no_truncation()
-        else:
-            tokenizer.enable_truncation(record.max_length)
-        return cls(session, tokenizer, space, precision)
-
     def encode(self, texts: Sequence[str], role: Role = "query") -> Float32:
         """Vectors of ``texts``, shape (rows, dim), float32, in the order given; longer texts are cut at the limit."""
-        prompt = self.space.prompt(check_role(role))
+        if isinstance(texts, str):
+            raise OptionError("got one string, wanted a list of texts")
         vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
         for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise OptionError(f"text {row + 1} of {len(texts)} is a {type(text).__name__}, wanted a string")
-            vectors[row] = self._encode(prompt + text)
+            try:
+                vectors[row] = self._session.run(None, self.tokens(text, role))[0][0]
+            except OptionError as error:
+                raise OptionError(f"text {row + 1} of {len(texts)}: {error}") from error
         return vectors
 
-    def _encode(self, text: str) -> Float32:
-        encoding = self._tokenizer.encode(text)
+    def tokens(self, text: str, role: Role) -> dict[str, Int64]:
+        """What the graph is fed for ``text``: token ids, and the mask and types it asks for, each (1, tokens)."""
+        prompt = self.space.prompt(check_role(role))
+        if not isinstance(text, str):
+            raise OptionError(f"got a {type(text).__name__}, wanted a string")
+        try:
+            encoding = self._tokenizer.encode(prompt + text)
+        except TypeError as error:  # half of a surrogate pair
+            raise OptionError(f"{text!r} is not valid Unicode; replace what is not") from error
         # A tokenizer without special tokens makes nothing of an empty text; the graph needs one masked token.
-        tokens = {
+        columns = {
             "input_ids": encoding.ids or [0],
             "attention_mask": encoding.attention_mask or [0],
             "token_type_ids": encoding.type_ids or [0],
         }
-        feed = {name: numpy.array([tokens[name]], dtype=numpy.int64) for name in self._inputs}
-        return self._session.run(None, feed)[0][0]
+        return {name: numpy.array([columns[name]], dtype=numpy.int64) for name in self._inputs}
 
-    def _agrees(self, record: ExportRecord) -> bool:
-        for golden in record.golden[:CHECKED]:
-            wanted = numpy.array(golden[self.precision], dtype=numpy.float32)
-            got = self.encode([golden["text"]], golden["role"])[0]
-            lengths = float(numpy.linalg.norm(wanted) * numpy.linalg.norm(got))
-            if not float(wanted @ got) >= AGREEMENT[self.precision] * lengths:
-                return False
+    def _agrees(self, root: Path, record: ExportRecord) -> bool:
+        try:
+            for golden in record.golden[:CHECKED]:
+                wanted = numpy.array(golden[self.precision], dtype=numpy.float32)
+                got = self.encode([golden["text"]], golden["role"])[0]
+                lengths = float(numpy.linalg.norm(wanted) * numpy.linalg.norm(got))
+                if not float(wanted @ got) >= AGREEMENT * lengths:
+                    return False
+        except (ValueError, KeyError, TypeError, OptionError) as error:
+            raise DamageError(f"{root / RECORD} has a broken golden text ({error!r}); export it again") from error
         return True
 
 
-def copy_runtime(student: Path, to: Path, *, precision: str = "int8") -> None:
-    """Copy into the new folder ``to`` what a query host needs of an exported student, and no more."""
+def copy_runtime(student: Path, to: Path, *, precision: Precision = "auto") -> None:
+    """Copy into the new folder ``to`` what a query host needs of an exported student, and no more.
+
+    precision: int8, float32, or auto: int8 where it was exported.
+    """
     record = ExportRecord.read(student)
-    if FILES[precision] not in record.files:
+    wanted = record.precisions[:1] if precision == "auto" else [precision]
+    if not set(wanted) & set(record.precisions):
         raise InputError(f"{student} was exported without {precision}; run: leafkit export {student} --overwrite")
     (to / "onnx").mkdir(parents=True)
-    for name in ("leafkit.json", "tokenizer.json", f"onnx/{RECORD}", f"onnx/{FILES[precision]}"):
-        if not (student / name).is_file():
-            raise DamageError(f"{student / name} is missing; export the student again")
+    for name in (TOKENIZER, *(FILES[precision] for precision in wanted)):
+        shutil.copyfile(record.check(student, name), to / name)
+    for name in (MARKER, RECORD):
         shutil.copyfile(student / name, to / name)
+
+
+def _space(root: Path, record: ExportRecord) -> Space:
+    file = root / MARKER
+    try:
+        space = Space.from_json(json.loads(file.read_bytes())["space"], where=str(file))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamageError(f"{file} does not describe a student ({error!r}); copy or export it again") from error
+    if space.id != record.space:
+        raise DamageError(f"{file} is of space {space.id}, but the ONNX files of {record.space}: export them again")
+    return space
+
+
+def _tokenizer(root: Path, record: ExportRecord) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    file = record.check(root, TOKENIZER)
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+        # The file's own settings are those of another use: some pad every text to 128 tokens.
+        tokenizer.no_padding()
+        if record.max_length is None:
+            tokenizer.no_truncation()
+        else:
+            side = (tokenizer.truncation or {}).get("direction", "right")
+            tokenizer.enable_truncation(record.max_length, direction=side)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise DamageError(f"{file} cannot be opened as a tokenizer: {error}; export the student again") from error
+    return tokenizer
+
+
+def _session(file: Path, threads: int) -> InferenceSession:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Freed blocks go back to the system: a query host serves many short texts and few long ones.
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's errors share no class of their own
+        raise DamageError(f"{file} cannot be opened with onnxruntime: {error}") from error

@@ -80,7 +80,7 @@ def write_float(model: SentenceTransformer, path: Path) -> None:
     free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=_positions(model))}
     shapes = tuple(dict(free) for _ in names)
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), torch.no_grad():
             program = torch.onnx.export(
                 graph,
                 examples,
@@ -93,21 +93,6 @@ def write_float(model: SentenceTransformer, path: Path) -> None:
             program.save(str(path), external_data=False)
     except Exception as error:  # the exporter has no error class of its own
         raise ExportError(f"torch cannot write this student as ONNX: {error}") from error
-
-
-def write_int8(source: Path, path: Path) -> None:
-    """Write the graph at ``source`` to ``path`` with int8 weights and activations quantised as they come."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    model = onnx.load(str(source))
-    # The exporter's inferred shapes contradict those of the quantiser, which then refuses the file.
-    del model.graph.value_info[:]
-    bare = path.with_suffix(".bare")
-    onnx.save(model, str(bare))
-    with _quiet():
-        quantize_dynamic(str(bare), str(path), weight_type=QuantType.QInt8, per_channel=True)
-    bare.unlink()
 
 
 def _input_names(model: SentenceTransformer) -> tuple[str, ...]:
@@ -125,7 +110,7 @@ def _positions(model: SentenceTransformer) -> int:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the exporter's own chatter, which no user can act on, off stdout and stderr."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)

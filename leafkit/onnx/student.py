@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+import tempfile
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,14 @@ from leafkit.atomic import new_folder, write_json
 from leafkit.digest import sha256_file
 from leafkit.errors import MissingExtraError
 from leafkit.onnx.golden import GOLDEN, judge
-from leafkit.query import FILES, RECORD, QueryEncoder
-from leafkit.students.folder import open_student, read_student
+from leafkit.query import FILES, FORMAT, RECORD, TOKENIZER, VERSION, QueryEncoder
+from leafkit.students.folder import MARKER, open_student, read_student
 from leafkit.types import Encoder, Float32
 
 log = logging.getLogger("leafkit")
+
+# What fastembed and transformers.js read beside the ONNX files; text-embeddings-inference wants the student folder.
+BESIDE = (MARKER, TOKENIZER, "tokenizer_config.json", "config.json")
 
 
 def export(
@@ -41,13 +47,13 @@ def export(
     folder = Path(student)
     read_student(folder)
     if out is None:
-        with new_folder(folder / "onnx", marker=RECORD, overwrite=overwrite) as made:
+        with new_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
             _fill(folder, made, int8=int8)
         return folder / "onnx"
-    with new_folder(Path(out), marker="leafkit.json", overwrite=overwrite) as made:
+    with new_folder(Path(out), marker=MARKER, overwrite=overwrite) as made:
         (made / "onnx").mkdir()
         _fill(folder, made / "onnx", int8=int8)
-        for name in ("leafkit.json", "tokenizer.json", "config.json"):
+        for name in BESIDE:
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, made / name)
     return Path(out)
@@ -56,45 +62,55 @@ def export(
 def _fill(student: Path, folder: Path, *, int8: bool) -> None:
     """Write export and record to ``folder``; raises `ExportError` for files that do not agree."""
     try:
-        from leafkit.onnx.graph import is_static, write_float, write_int8
+        from leafkit.onnx.graph import is_static, write_float
+        from leafkit.onnx.int8 import write_int8
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
     encoder = open_student(student, device="cpu")
     wanted = golden_vectors(encoder)
-    precisions = ["float32", "int8"] if int8 else ["float32"]
-    write_float(encoder.model, folder / FILES["float32"])
-    if int8:
-        write_int8(folder / FILES["float32"], folder / FILES["int8"])
     record: dict[str, Any] = {
-        "format": "leafkit-export",
-        "version": 1,
+        "format": FORMAT,
+        "version": VERSION,
+        "space": encoder.space.id,
         # A table has no positions and reads texts whole.
         "max_length": None if is_static(encoder.model) else int(encoder.model.max_seq_length),
-        "files": {FILES[name]: sha256_file(folder / FILES[name]) for name in precisions},
+        "files": {TOKENIZER: sha256_file(student / TOKENIZER)},
         "agreement": {},
         "golden": [{"text": text, "role": role} for text, role in GOLDEN],
     }
-    write_json(folder / RECORD, {**record, "golden": []})
-    for name in precisions:
-        got = golden_vectors(_opened(student, folder, name))
-        record["agreement"][name] = judge(name, wanted, got)
-        for golden, vector in zip(record["golden"], got, strict=True):
-            golden[name] = [round(float(x), 6) for x in vector]
-        log.info("%s agrees with the student: mean cosine %.4f", FILES[name], record["agreement"][name]["mean_cosine"])
-    write_json(folder / RECORD, record)
+    with _in_place(student, folder) as view:
+        write_float(encoder.model, view / FILES["float32"])
+        exported = _prove(view, record, "float32", wanted)
+        if int8:
+            feeds = [exported.tokens(text, role) for text, role in GOLDEN]
+            write_int8(view / FILES["float32"], view / FILES["int8"], feeds)
+            _prove(view, record, "int8", wanted)
+        write_json(view / RECORD, record)
 
 
-def _opened(student: Path, folder: Path, precision: str) -> QueryEncoder:
-    """A query encoder over files that are not in their place yet."""
-    view = folder / "view"
-    view.mkdir()
-    try:
-        for name in ("leafkit.json", "tokenizer.json"):
-            (view / name).symlink_to((student / name).resolve())
-        (view / "onnx").symlink_to(folder.resolve())
-        return QueryEncoder.open(view, precision=precision)  # type: ignore[arg-type]
-    finally:
-        shutil.rmtree(view)
+def _prove(view: Path, record: dict[str, Any], precision: str, wanted: Float32) -> QueryEncoder:
+    """Open the new file as a query host would, judge its vectors, and add file and vectors to ``record``."""
+    file = FILES[precision]
+    record["files"][file] = sha256_file(view / file)
+    write_json(view / RECORD, {**record, "golden": []})
+    exported = QueryEncoder.open(view, precision=precision)  # type: ignore[arg-type]
+    got = golden_vectors(exported)
+    figures = judge(precision, wanted, got)
+    record["agreement"][precision] = figures
+    for golden, vector in zip(record["golden"], got, strict=True):
+        golden[precision] = [round(float(x), 6) for x in vector]
+    log.info("%s agrees with the student: mean cosine %.4f", file, figures["mean_cosine"])
+    return exported
+
+
+@contextlib.contextmanager
+def _in_place(student: Path, folder: Path) -> Iterator[Path]:
+    """The student's folder as it will be once ``folder`` is its ``onnx``."""
+    with tempfile.TemporaryDirectory() as view:
+        for name in (MARKER, TOKENIZER):
+            (Path(view) / name).symlink_to((student / name).resolve())
+        (Path(view) / "onnx").symlink_to(folder.resolve())
+        yield Path(view)
 
 
 def golden_vectors(encoder: Encoder) -> Float32:

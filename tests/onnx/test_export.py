@@ -59,7 +59,7 @@ def test_padding_changes_nothing(exported):
 
 def test_int8_stays_near_float32(exported, sentences):
     encoders = [QueryEncoder.open(exported, precision=precision) for precision in ("float32", "int8")]
-    assert cosines(*(encoder.encode(sentences[:50]) for encoder in encoders)).min() > 0.95
+    assert cosines(*(encoder.encode(sentences[:50]) for encoder in encoders)).min() > 0.98
 
 
 def test_a_second_export_needs_overwrite(copied):
@@ -116,4 +116,4 @@ def test_the_judge_passes_equal_vectors_and_refuses_shuffled_ones():
 def test_the_record_keeps_the_agreement(exported):
     record = json.loads((exported / "onnx" / "export.json").read_bytes())
     assert record["agreement"]["float32"]["least_cosine"] > 0.9999
-    assert record["agreement"]["int8"]["mean_cosine"] > 0.97
+    assert record["agreement"]["int8"]["mean_cosine"] > 0.99
