@@ -88,7 +88,6 @@ def distill(
     """
     from leafkit.training.distill import distill as run
 
-    training = {field.name: getattr(training_options, field.name) for field in dataclasses.fields(training_options)}
     run(
         texts,
         partial(teacher_flags.open, teacher),
@@ -98,8 +97,7 @@ def distill(
         export=export,
         cache=cache,
         overwrite=overwrite,
-        max_length=training.pop("training_length"),
-        **training,
+        **dataclasses.asdict(training_options),
         **dataclasses.asdict(text_options),
     )
     typer.echo(out)

@@ -52,7 +52,7 @@ def distill(
     warmup: float = Recipe.warmup,
     weight_decay: float = Recipe.weight_decay,
     batch_size: int = Recipe.batch_size,
-    max_length: int | None = Recipe.max_length,
+    training_length: int | None = Recipe.training_length,
     head: Head = Recipe.head,
     precision: Precision = Recipe.precision,
     valid: Sources | None = None,
@@ -82,7 +82,7 @@ def distill(
     millions of texts; try 3e-4 for thousands, and 1e-3 for a token table.
     warmup: share of the first cycle in which the rate rises. weight_decay: AdamW's, on matrices alone.
     batch_size: texts per step, over all processes together.
-    max_length: train on this many tokens of a text  [default: the teacher's length, as in use].
+    training_length: train on this many tokens of a text  [default: the teacher's length, as in use].
     head: ridge starts it from the closed-form solution, random does not.
     precision: auto trains in bfloat16 where the hardware has it (the head, the loss and the weights in float32).
     valid: texts to validate with  [default: a cut of 2 % of the texts, at most 2,000, drawn from seed].
@@ -106,7 +106,7 @@ def distill(
         warmup=warmup,
         weight_decay=weight_decay,
         batch_size=batch_size,
-        max_length=max_length,
+        training_length=training_length,
         head=head,
         precision=precision,
         valid_every=valid_every,

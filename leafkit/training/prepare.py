@@ -105,7 +105,7 @@ def _write_start(job: Job, model: SentenceTransformer, places: Int64, folder: Pa
         model,
         train.texts + valid.texts,
         train.roles + valid.roles,
-        max_length=job.recipe.max_length,
+        max_length=job.recipe.training_length,
     )
     roles = numpy.array([ROLES.index(role) for role in train.roles + valid.roles], dtype=numpy.int64)
     save_array(folder / "roles.npy", roles)

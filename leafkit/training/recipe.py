@@ -33,7 +33,7 @@ class Recipe:
     # Never on biases, norms and tables of tokens: a token that the texts lack keeps its vector exactly.
     weight_decay: float = 0.01
     batch_size: int = 32
-    max_length: int | None = None
+    training_length: int | None = None
     head: Head = "ridge"
     precision: Precision = "auto"
     valid_every: int | None = None
@@ -42,7 +42,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Raise `OptionError` naming the first field that is outside its range."""
-        for name in ("cycles", "batch_size", "max_length", "valid_every"):
+        for name in ("cycles", "batch_size", "training_length", "valid_every"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, value, "1 or more")
         for name in ("epochs", "weight_decay", "seed", "final_learning_rate"):

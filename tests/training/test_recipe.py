@@ -31,7 +31,7 @@ def test_every_argument_is_explained():
         ("warmup", 1.5),
         ("weight_decay", -1),
         ("batch_size", 0),
-        ("max_length", 0),
+        ("training_length", 0),
         ("head", "zero"),
         ("precision", "float16"),
         ("valid_every", 0),
