@@ -60,8 +60,12 @@ class ExportRecord:
             raw = json.loads(file.read_bytes())
             if (raw["format"], raw["version"]) != (FORMAT, VERSION):
                 raise DamageError(f"{file} is of {raw['format']} version {raw['version']}, wanted {FORMAT} {VERSION}")
-            fields = {name: raw[name] for name in ("max_length", "space", "files", "golden")}
-            return cls(**fields)
+            return cls(
+                max_length=raw["max_length"],
+                space=raw["space"],
+                files=dict(raw["files"]),
+                golden=list(raw["golden"]),
+            )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamageError(f"{file} is not an export record ({error!r}); export the student again") from error
 

@@ -98,3 +98,31 @@ def sentences() -> list[str]:
 
     draw = random.Random(0)
     return [" ".join(draw.choices(WORDS, k=draw.randint(3, 12))) + f" {i}" for i in range(200)]
+
+
+@pytest.fixture(scope="session")
+def tiny_texts(tmp_path_factory: pytest.TempPathFactory, sentences: list[str]) -> Path:
+    """The sentences as a file, query and document in turn."""
+    file = tmp_path_factory.mktemp("texts") / "texts.jsonl"
+    roles = ("query", "document")
+    file.write_text("".join(f'{{"text": "{text}", "role": "{roles[i % 2]}"}}\n' for i, text in enumerate(sentences)))
+    return file
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, tiny_teacher: Path, tiny_texts: Path) -> Path:
+    """A two-layer student of the tiny teacher at its ridge start, exported; shared, so never changed."""
+    import leafkit
+
+    folder = tmp_path_factory.mktemp("student")
+    cache = folder / "cache"
+    leafkit.distill(tiny_texts, tiny_teacher, "teacher:layers=2", folder / "student", epochs=0, cache=cache)
+    return folder / "student"
+
+
+@pytest.fixture
+def copied(exported: Path, tmp_path: Path) -> Path:
+    """A copy of the exported student, to be broken."""
+    import shutil
+
+    return shutil.copytree(exported, tmp_path / "copied")

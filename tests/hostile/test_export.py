@@ -1,0 +1,155 @@
+import json
+import random
+import shutil
+
+import pytest
+
+import leafkit
+from leafkit.errors import DamageError, InputError, LeafkitError
+from leafkit.query import QueryEncoder, copy_runtime
+from leafkit.space import Space
+
+FILES = ["leafkit.json", "tokenizer.json", "onnx/export.json", "onnx/model_quantized.onnx"]
+
+
+def change(folder, name, **fields):
+    content = json.loads((folder / name).read_bytes())
+    (folder / name).write_text(json.dumps(content | fields))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_cut_short_is_found(copied, name):
+    content = (copied / name).read_bytes()
+    for length in (0, 1, len(content) // 2, len(content) - 20):
+        (copied / name).write_bytes(content[:length])
+        with pytest.raises(DamageError):
+            QueryEncoder.open(copied, precision="int8")
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "onnx/model_quantized.onnx"])
+def test_one_changed_byte_anywhere_is_found(copied, name):
+    content = bytearray((copied / name).read_bytes())
+    draw = random.Random(0)
+    for _ in range(20):
+        place = draw.randrange(len(content))
+        content[place] ^= 1 << draw.randrange(8)
+        (copied / name).write_bytes(content)
+        with pytest.raises(DamageError, match=f"{name}.*SHA-256"):
+            QueryEncoder.open(copied, precision="int8")
+
+
+@pytest.mark.parametrize("name", ["leafkit.json", "onnx/export.json"])
+def test_changed_bytes_of_a_description_are_refused_or_change_nothing(copied, name, sentences):
+    wanted = QueryEncoder.open(copied).encode(sentences[:3])
+    content = (copied / name).read_bytes()
+    draw = random.Random(1)
+    for _ in range(150):
+        broken = bytearray(content)
+        broken[draw.randrange(min(len(content), 3000))] = draw.randrange(256)
+        (copied / name).write_bytes(broken)
+        try:
+            got = QueryEncoder.open(copied).encode(sentences[:3])
+        except LeafkitError:
+            continue
+        assert (got == wanted).all()
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(copied, name):
+    (copied / name).unlink()
+    with pytest.raises(LeafkitError, match=name.rpartition("/")[2] if "quantized" not in name else "int8"):
+        QueryEncoder.open(copied, precision="int8")
+
+
+def test_damage_is_never_mended_by_falling_back(copied):
+    (copied / "onnx" / "model_quantized.onnx").write_bytes(b"not a model")
+    with pytest.raises(DamageError, match="truncated or changed"):
+        QueryEncoder.open(copied)
+
+
+def test_a_description_of_another_space_is_not_taken_for_this_one(copied):
+    space = json.loads((copied / "leafkit.json").read_bytes())["space"]
+    other = Space.from_json(space).to_json() | {"weights": "sha256:00"}
+    del other["id"]
+    change(copied, "leafkit.json", space=Space(**other).to_json())
+    with pytest.raises(DamageError, match="export them again"):
+        QueryEncoder.open(copied)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"format": "other"},
+        {"version": 99},
+        {"files": None},
+        {"files": ["model.onnx"]},
+        {"files": {}},
+        {"golden": None},
+        {"golden": [1]},
+        {"golden": [{}]},
+        {"golden": [{"text": 1, "role": "query", "int8": [1.0]}]},
+        {"golden": [{"text": "a", "role": "passage", "int8": [1.0]}]},
+        {"golden": [{"text": "a", "role": "query", "int8": "x"}]},
+        {"golden": [{"text": "a", "role": "query", "int8": [1.0]}]},
+        {"golden": [{"text": "a", "role": "query", "int8": [None] * 32}]},
+        {"max_length": "many"},
+        {"max_length": -1},
+        {"max_length": 10**30},
+        {"space": None},
+    ],
+)
+def test_a_record_that_makes_no_sense_is_refused(copied, fields):
+    change(copied, "onnx/export.json", **fields)
+    with pytest.raises(DamageError):
+        QueryEncoder.open(copied, precision="int8")
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b'{"format": 1'])
+@pytest.mark.parametrize("name", ["leafkit.json", "onnx/export.json"])
+def test_a_description_that_is_none_is_refused(copied, name, content):
+    (copied / name).write_bytes(content)
+    with pytest.raises(DamageError, match=name):
+        QueryEncoder.open(copied)
+
+
+@pytest.mark.parametrize("name", FILES[1:])
+def test_damage_is_not_copied_into_an_index(copied, tmp_path, name):
+    (copied / name).write_bytes((copied / name).read_bytes()[:-9])
+    with pytest.raises(DamageError):
+        copy_runtime(copied, tmp_path / "host")
+
+
+def test_a_student_with_changed_weights_is_not_exported(copied, tmp_path):
+    weights = copied / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-7] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(DamageError, match="safetensors"):
+        leafkit.export(copied, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_student_without_its_tokenizer_is_not_exported(copied, tmp_path):
+    (copied / "tokenizer.json").unlink()
+    with pytest.raises(DamageError, match="tokenizer"):
+        leafkit.export(copied, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("make", ["nothing", "file", "empty"])
+def test_what_is_no_student_is_named(tmp_path, make):
+    path = tmp_path / "thing"
+    if make == "file":
+        path.write_text("no student")
+    if make == "empty":
+        path.mkdir()
+    for call in (QueryEncoder.open, leafkit.export):
+        with pytest.raises(InputError, match="thing"):
+            call(path)
+
+
+def test_files_of_two_exports_are_not_mixed(exported, copied, tmp_path):
+    leafkit.export(copied, out=tmp_path / "other", int8=False)
+    shutil.copyfile(tmp_path / "other" / "onnx" / "model.onnx", copied / "onnx" / "model_quantized.onnx")
+    with pytest.raises(DamageError, match="changed"):
+        QueryEncoder.open(copied)
