@@ -251,12 +251,13 @@ def test_counts_are_whole_and_positive(value, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a score of processes that import torch, on a machine that may be busy
 def test_a_whole_run_reports_every_measurement_and_the_machine(tiny_teacher, beir_folder, tmp_path, capsys):
-    small = "--documents 240 --texts 20 --query-count 5 --steps 2 --rounds 2 --layers 2 1 --json".split()
+    small = "--documents 240 --texts 20 --query-count 5 --steps 2 --rounds 2 --layers 2 --json".split()
     bench.main(["--teacher", str(tiny_teacher), "--data", str(beir_folder), "--work", str(tmp_path / "w"), *small])
     report = json.loads(capsys.readouterr().out)
     names = [figure["name"] for figure in report["figures"]]
-    for part in ("encode documents", "query, 2 layers", "query, 1 layers", "process start", "memory", "train"):
+    for part in ("encode documents", "query, 2 layers", "process start", "memory", "train"):
         assert any(part in name for name in names), part
     for figure in report["figures"]:
         assert len(figure["theirs"]["values"]) == 2
