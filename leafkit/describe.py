@@ -36,9 +36,10 @@ def info(anything: str | Path) -> Facts:
 
 def _student(path: Path) -> Facts:
     from leafkit.query import QueryEncoder
-    from leafkit.students.folder import read_student
+    from leafkit.students.folder import check_weights, read_student
 
     facts = read_student(path)
+    check_weights(facts)
     health = "whole: the weights match their checksum"
     if (path / "onnx").is_dir():
         QueryEncoder.open(path)

@@ -1,20 +1,39 @@
 from __future__ import annotations
 
-import subprocess
+import json
 import sys
 
 import pytest
 
+import leafkit
+from leafkit.cli import main
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory, tiny_teacher, sentences):
+    """Documents, an exported student of the tiny teacher and an index with it inside; shared, so never changed."""
+    folder = tmp_path_factory.mktemp("made")
+    rows = [{"_id": f"doc-{i}", "text": text} for i, text in enumerate(sentences[:100])]
+    (folder / "docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "questions.txt").write_text("\n".join(sentences[100:150]))
+    texts = [folder / "docs.jsonl", f"query:{folder / 'questions.txt'}"]
+    cache = folder / "cache"
+    leafkit.distill(texts, tiny_teacher, "teacher:layers=2", folder / "student", epochs=0, cache=cache)
+    options = {"student": folder / "student", "cache": cache}
+    leafkit.build_index(folder / "docs.jsonl", tiny_teacher, folder / "docs.index", **options)
+    return folder
+
 
 @pytest.fixture
-def leafkit(tmp_path):
-    """Run the command line in a child process in an empty folder, as a user does."""
+def run(capsys, monkeypatch, tmp_path):
+    """Run the command line in this process, in an empty folder; gives exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments, stdin=None, check=True):
-        command = [sys.executable, "-m", "leafkit.cli", *map(str, arguments)]
-        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, input=stdin, timeout=250)
-        if check and result.returncode:
-            pytest.fail(f"{' '.join(map(str, arguments))}\n{result.stdout}\n{result.stderr}")
-        return result
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["leafkit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        out, err = capsys.readouterr()
+        return stopped.value.code or 0, out, err
 
-    return run
+    return call

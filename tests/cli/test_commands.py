@@ -1,0 +1,161 @@
+"""What people see: results on stdout, one clear message and a non-zero exit for bad input, nothing half-written."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import leafkit
+
+
+def test_search_prints_a_table_of_hits(run, made, sentences):
+    code, out, _ = run("search", made / "docs.index", sentences[7], "-k", "3")
+    assert code == 0
+    assert len(out.splitlines()) == 3
+    assert "doc-7" in out
+
+
+def test_search_as_json_has_scores_and_columns(run, made, sentences):
+    _, out, _ = run("search", made / "docs.index", "--json", sentences[7], sentences[8])
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["query"] for line in lines] == [sentences[7], sentences[8]]
+    for line in lines:
+        assert len(line["hits"]) == 10
+        assert all(-1 <= hit["score"] <= 1 and hit["text"] for hit in line["hits"])
+
+
+def test_queries_come_from_a_file_or_stdin(run, made, monkeypatch, tmp_path):
+    from_file = run("search", made / "docs.index", "--json", "--queries", made / "questions.txt")[1]
+    monkeypatch.setattr(sys, "stdin", io.StringIO((made / "questions.txt").read_text()))
+    assert run("search", made / "docs.index", "--json", "--queries", "-")[1] == from_file
+    assert len(from_file.splitlines()) == 50
+
+
+def test_only_allowed_ids_are_found(run, made, tmp_path):
+    (tmp_path / "ids.txt").write_text("doc-3\ndoc-5\n")
+    _, out, _ = run("search", made / "docs.index", "--json", "a file", "--allow", tmp_path / "ids.txt")
+    assert {hit["id"] for hit in json.loads(out)["hits"]} == {"doc-3", "doc-5"}
+
+
+def test_update_removes_and_says_so(run, made, tmp_path):
+    index = shutil.copytree(made / "docs.index", tmp_path / "copy.index")
+    (tmp_path / "old.txt").write_text("doc-1\ndoc-2\n")
+    code, out, _ = run("update", index, "--remove", "doc-0", "--remove", "@old.txt")
+    assert code == 0
+    assert "97" in out
+
+
+@pytest.mark.parametrize("thing", ["student", "docs.index", "docs.jsonl", "cache"])
+def test_info_says_what_something_is(run, made, thing):
+    code, out, err = run("info", made / thing)
+    if thing == "docs.jsonl":
+        assert (code, out) == (1, "")
+        assert "leafkit" in err
+    else:
+        assert code == 0
+        assert out.startswith("kind")
+
+
+def test_info_finds_a_changed_byte(run, made, tmp_path):
+    index = shutil.copytree(made / "docs.index", tmp_path / "copy.index")
+    file = next(index.glob("documents*.jsonl"))
+    content = bytearray(file.read_bytes())
+    content[10] ^= 1
+    file.write_bytes(content)
+    code, _, err = run("info", index)
+    assert code == 1
+    assert file.name in err
+
+
+def bad_calls(made, other_teacher, tiny_teacher):
+    docs, index, student = made / "docs.jsonl", made / "docs.index", made / "student"
+    return {
+        "a student of another teacher": (
+            ["index", docs, "--teacher", other_teacher, "--student", student, "--out", "x"],
+            "weights",
+        ),
+        "a teacher of another prompt": (
+            ["index", docs, "--teacher", tiny_teacher, "--query-prompt", "", "--student", student, "--out", "x"],
+            "query_prompt",
+        ),
+        "an output that is somebody's": (["index", docs, "--teacher", tiny_teacher, "--out", "."], "already holds"),
+        "an output that exists": (["export", student], "--overwrite"),
+        "no such file": (
+            ["distill", "nope.jsonl", "--teacher", tiny_teacher, "--student", "static", "--out", "x"],
+            "nope",
+        ),
+        "an unknown student": (
+            ["distill", docs, "--teacher", tiny_teacher, "--student", "teacher:layers=x", "--out", "x"],
+            "A student is one of",
+        ),
+        "a dim too large": (["index", docs, "--teacher", tiny_teacher, "--out", "x", "--dim", "64"], "64"),
+        "an unknown precision": (
+            ["index", docs, "--teacher", tiny_teacher, "--out", "x", "--precision", "int3"],
+            "int3",
+        ),
+        "an unknown role": (
+            ["embed", docs, "--encoder", tiny_teacher, "--out", "x.npy", "--role", "passage"],
+            "passage",
+        ),
+        "no query": (["search", index], "no query"),
+        "a k of nothing": (["search", index, "x", "-k", "0"], "k is 0"),
+        "no index": (["search", made, "x"], "index"),
+        "nothing to evaluate": (["evaluate", "--student", student], "nothing to measure"),
+        "dims that are no numbers": (
+            ["evaluate", "--data", made, "--student", student, "--dims", "a"],
+            "whole numbers",
+        ),
+        "an id that is not there twice": (["update", index, "--add", docs], "doc-0"),
+    }
+
+
+@pytest.mark.parametrize("case", bad_calls(*[__import__("pathlib").Path()] * 3))
+def test_bad_input_is_one_message_and_a_non_zero_exit(run, made, other_teacher, tiny_teacher, case, tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file() and path.name != "lock"}
+    arguments, message = bad_calls(made, other_teacher, tiny_teacher)[case]
+    code, out, err = run(*arguments)
+    assert code == 1
+    assert out == ""
+    assert message in err
+    assert "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_usage_error_exits_with_two(run):
+    assert run("search")[0] == 2
+    assert run("no-such-command")[0] == 2
+
+
+def test_a_search_host_needs_neither_torch_nor_transformers(made):
+    heavy = ["torch", "transformers", "sentence_transformers", "pyarrow", "mteb", "datasets", "onnx"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({heavy!r}))\n"  # importing any of them fails
+        f"sys.argv = ['leafkit', 'search', {str(made / 'docs.index')!r}, 'list files']\n"
+        "from leafkit.cli import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "doc-" in result.stdout
+
+
+def test_missing_extras_name_their_install_command(made, tiny_teacher):
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['sentence_transformers', 'torch']))\n"
+        f"docs, teacher = {str(made / 'docs.jsonl')!r}, {str(tiny_teacher)!r}\n"
+        "sys.argv = ['leafkit', 'embed', docs, '--encoder', teacher, '--out', 'x.npy']\n"
+        "from leafkit.cli import main; main()"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "pip install 'leafkit[train]'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_the_python_api_refuses_the_same(made, other_teacher, tmp_path):
+    with pytest.raises(leafkit.LeafkitError, match="weights"):
+        leafkit.build_index(made / "docs.jsonl", other_teacher, tmp_path / "x", student=made / "student")
