@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Precision = Literal["auto", "int8", "float32"]
 # Where other runtimes look, the quicker first.
 FILES = {"int8": "onnx/model_quantized.onnx", "float32": "onnx/model.onnx"}
+OUTPUT = "sentence_embedding"
 MARKER, TOKENIZER = "leafkit.json", "tokenizer.json"
 RECORD = "onnx/export.json"
 FORMAT, VERSION = "leafkit-export", 1
@@ -140,7 +141,7 @@ class QueryEncoder:
         vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
         for row, text in enumerate(texts):
             try:
-                vectors[row] = self._session.run(None, self.tokens(text, role))[0][0]
+                vectors[row] = self._session.run([OUTPUT], self.tokens(text, role))[0][0]
             except OptionError as error:
                 raise OptionError(f"text {row + 1} of {len(texts)}: {error}") from error
         return vectors

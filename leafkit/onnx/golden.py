@@ -26,7 +26,8 @@ GOLDEN: tuple[tuple[str, Role], ...] = (
     ("In 1843 Ada Lovelace published an algorithm for the Analytical Engine.", "document"),
     ("does coffee raise blood pressure?", "query"),
     ("Caffeine can cause a short, dramatic rise in blood pressure, even in people without hypertension.", "document"),
-    ("word " * 1000, "document"),
+    # Longer than most limits, and different all along, so that a cut at another place shows.
+    (" ".join(f"{number} words" for number in range(2000, 1000, -1)), "document"),
 )
 
 

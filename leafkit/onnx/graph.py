@@ -1,9 +1,12 @@
 """A student as one ONNX graph: tokens in, sentence vectors out, with pooling, head and normalisation inside.
 
-The one output is ``sentence_embedding`` (batch, dim). text-embeddings-inference prefers an output of that name and
-does no pooling of its own then; a second output of hidden states would let older versions and other readers pool
-those, leave out the head, and be silently wrong. fastembed takes the first output (``PoolingType.DISABLED``), and
-transformers.js gives it as ``model(inputs).sentence_embedding``.
+The first output, ``sentence_embedding`` (batch, dim), is what text-embeddings-inference takes before all others, to
+pool no more; what fastembed takes with ``PoolingType.DISABLED``; and what transformers.js gives as
+``(await model(inputs)).sentence_embedding``.
+
+The pipeline of transformers.js knows ``last_hidden_state``, ``logits`` and ``token_embeddings`` alone, and pools what
+it finds. So the vector is there once more for each token, as ``logits`` (batch, length, dim), which any pooling turns
+back into the vector. The other two names would be pooled elsewhere, with the head put on a second time.
 """
 
 from __future__ import annotations
@@ -21,12 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from leafkit.errors import ExportError
+from leafkit.query import OUTPUT
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-OUTPUT = "sentence_embedding"
-FLOAT, INT8 = "model.onnx", "model_quantized.onnx"
+REPEATED = "logits"
 
 
 class TransformerGraph(nn.Module):
@@ -37,14 +40,16 @@ class TransformerGraph(nn.Module):
         super().__init__()
         self.modules_in_order = nn.ModuleList(model)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
-        """Vectors (batch, dim) of token ids, mask and types, each (batch, length)."""
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Vectors (batch, dim) of token ids, mask and types, each (batch, length); and again, for each token."""
         features = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
             features["token_type_ids"] = token_type_ids
         for module in self.modules_in_order:
             features = module(features)
-        return features[OUTPUT]
+        return _repeated(features[OUTPUT], input_ids)
 
 
 class StaticGraph(nn.Module):
@@ -56,19 +61,30 @@ class StaticGraph(nn.Module):
         self.table = nn.Embedding.from_pretrained(model[0].embedding.weight.detach().clone())
         self.rest = nn.ModuleList(list(model)[1:])
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Vectors (batch, dim) of token ids and mask, each (batch, length)."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors (batch, dim) of token ids and mask, each (batch, length); and again, for each token."""
         mask = attention_mask.to(torch.float32).unsqueeze(-1)
         total = (self.table(input_ids) * mask).sum(dim=1)
         features = {OUTPUT: total / mask.sum(dim=1).clamp(min=1.0)}
         for module in self.rest:
             features = module(features)
-        return features[OUTPUT]
+        return _repeated(features[OUTPUT], input_ids)
+
+
+def _repeated(vectors: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor]:
+    return vectors, vectors.unsqueeze(1).expand(-1, input_ids.shape[1], -1)
 
 
 def is_static(model: SentenceTransformer) -> bool:
     """Whether the student is a token table."""
     return type(model[0]).__name__ == "StaticEmbedding"
+
+
+def token_limit(model: SentenceTransformer) -> int | None:
+    """How many tokens the student reads of a text; None: all of them. A table goes by its tokenizer's own limit."""
+    if is_static(model):
+        return (model[0].tokenizer.truncation or {}).get("max_length")
+    return model.max_seq_length
 
 
 def write_float(model: SentenceTransformer, path: Path) -> None:
@@ -85,7 +101,7 @@ def write_float(model: SentenceTransformer, path: Path) -> None:
                 graph,
                 examples,
                 input_names=list(names),
-                output_names=[OUTPUT],
+                output_names=[OUTPUT, REPEATED],
                 dynamic_shapes=shapes,
                 dynamo=True,
                 verbose=False,

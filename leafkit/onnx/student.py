@@ -62,7 +62,7 @@ def export(
 def _fill(student: Path, folder: Path, *, int8: bool) -> None:
     """Write export and record to ``folder``; raises `ExportError` for files that do not agree."""
     try:
-        from leafkit.onnx.graph import is_static, write_float
+        from leafkit.onnx.graph import token_limit, write_float
         from leafkit.onnx.int8 import write_int8
     except ImportError as error:
         raise MissingExtraError(error.name or "torch", "train") from error
@@ -72,8 +72,7 @@ def _fill(student: Path, folder: Path, *, int8: bool) -> None:
         "format": FORMAT,
         "version": VERSION,
         "space": encoder.space.id,
-        # A table has no positions and reads texts whole.
-        "max_length": None if is_static(encoder.model) else int(encoder.model.max_seq_length),
+        "max_length": token_limit(encoder.model),
         "files": {TOKENIZER: sha256_file(student / TOKENIZER)},
         "agreement": {},
         "golden": [{"text": text, "role": role} for text, role in GOLDEN],

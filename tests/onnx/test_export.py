@@ -4,6 +4,7 @@ import shutil
 import numpy
 import onnxruntime
 import pytest
+from tokenizers import Tokenizer
 
 import leafkit
 from leafkit.errors import ExportError, InputError, OutputError
@@ -31,10 +32,21 @@ def test_both_files_and_the_record_are_where_other_runtimes_look(exported):
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model_quantized.onnx"])
-def test_the_graph_takes_what_the_tokenizer_gives_and_has_one_output_of_vectors(exported, name):
+def test_the_graph_takes_what_the_tokenizer_gives_and_has_vectors_first(exported, name):
     opened = session(exported, name)
     assert {given.name for given in opened.get_inputs()} <= {"input_ids", "attention_mask", "token_type_ids"}
-    assert [(out.name, out.shape[-1]) for out in opened.get_outputs()] == [("sentence_embedding", 32)]
+    outputs = [(out.name, len(out.shape), out.shape[-1]) for out in opened.get_outputs()]
+    assert outputs == [("sentence_embedding", 2, 32), ("logits", 3, 32)]
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model_quantized.onnx"])
+def test_any_pooling_of_the_second_output_gives_the_vector(exported, name):
+    ids = numpy.array([[2, 7, 9, 3, 0], [2, 8, 9, 10, 3]])
+    feed = {"input_ids": ids, "attention_mask": (ids > 0).astype(int), "token_type_ids": ids * 0}
+    opened = session(exported, name)
+    vectors, repeated = opened.run(None, {given.name: feed[given.name] for given in opened.get_inputs()})
+    assert repeated.shape == (2, 5, 32)
+    assert (repeated == vectors[:, None]).all()
 
 
 def test_float32_gives_the_students_vectors_in_both_roles(exported, sentences):
@@ -92,10 +104,17 @@ def test_an_export_elsewhere_holds_all_that_a_query_host_needs(exported, tmp_pat
 
 
 def test_a_static_student_is_exported_too(tmp_path, tiny_teacher, tiny_texts, sentences):
-    leafkit.distill(tiny_texts, tiny_teacher, "static:dim=16", tmp_path / "static", epochs=0)
-    torch, onnx = open_student(tmp_path / "static"), QueryEncoder.open(tmp_path / "static", precision="float32")
-    assert numpy.abs(torch.encode(sentences[:40], "query") - onnx.encode(sentences[:40], "query")).max() < 1e-5
-    assert numpy.isfinite(onnx.encode(["", "数据"])).all()
+    leafkit.distill(tiny_texts, tiny_teacher, "static:dim=16", tmp_path / "static", epochs=0, export=False)
+    tokenizer = Tokenizer.from_file(str(tmp_path / "static" / "tokenizer.json"))
+    for limit in (None, 30):
+        if limit:
+            tokenizer.enable_truncation(limit)
+            tokenizer.save(str(tmp_path / "static" / "tokenizer.json"))
+        leafkit.export(tmp_path / "static", overwrite=True)
+        torch, onnx = open_student(tmp_path / "static"), QueryEncoder.open(tmp_path / "static", precision="float32")
+        texts = [*sentences[:40], " ".join(sentences)]
+        assert numpy.abs(torch.encode(texts, "query") - onnx.encode(texts, "query")).max() < 1e-5
+        assert numpy.isfinite(onnx.encode(["", "数据"])).all()
 
 
 def test_a_folder_that_is_no_student_is_named(tmp_path, tiny_teacher):
