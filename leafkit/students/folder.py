@@ -45,10 +45,12 @@ def write_student(folder: Path, model: SentenceTransformer, space: Space, traini
     """Fill ``folder`` with the student, so that plain SentenceTransformer(folder) gives the same vectors."""
     from leafkit.students.backbone import quiet
     from leafkit.students.build import head_position
+    from leafkit.students.readers import write_for_readers
 
     with quiet(), _full_disk_as_such(folder):
         model.save_pretrained(str(folder), create_model_card=False)
     _build_without_pooler(folder, model)
+    write_for_readers(folder, model)
     weights = {file.relative_to(folder).as_posix(): sha256_file(file) for file in sorted(folder.rglob("*.safetensors"))}
     write_json(
         folder / MARKER,
