@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 import leafkit
 from leafkit.errors import ExportError, InputError, OutputError
 from leafkit.onnx import student as exporter
-from leafkit.onnx.golden import GOLDEN, judge
+from leafkit.onnx.golden import GOLDEN, judge, nearest_kept
 from leafkit.query import QueryEncoder
 from leafkit.students.folder import open_student
 
@@ -122,14 +122,26 @@ def test_a_folder_that_is_no_student_is_named(tmp_path, tiny_teacher):
         leafkit.export(tiny_teacher, out=tmp_path / "x")
 
 
-def test_the_judge_passes_equal_vectors_and_refuses_shuffled_ones():
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_the_judge_passes_equal_vectors_and_refuses_others(precision):
     vectors = numpy.random.default_rng(0).standard_normal((len(GOLDEN), 8)).astype(numpy.float32)
-    assert judge("float32", vectors, vectors * 3)["nearest"] == 1.0
-    for precision in ("float32", "int8"):
+    assert judge(precision, vectors, vectors.copy())["nearest"] == 1.0
+    for wrong in (vectors[::-1], vectors * numpy.nan, vectors * 1.1, vectors * 0, -vectors):
         with pytest.raises(ExportError, match="wanted"):
-            judge(precision, vectors, vectors[::-1])
-        with pytest.raises(ExportError, match="wanted"):
-            judge(precision, vectors, vectors * numpy.nan)
+            judge(precision, vectors, wrong)
+
+
+def test_nearest_texts_may_change_places_with_those_as_near_and_no_others():
+    angles = numpy.array([0.0, 10.0, 10.1, 50.0, 90.0])
+    turned = numpy.array([0.0, 10.1, 10.0, 50.0, 90.0])
+    other = numpy.array([0.0, 60.0, 10.0, 50.0, 90.0])
+
+    def vectors(degrees):
+        return numpy.stack([numpy.cos(numpy.radians(degrees)), numpy.sin(numpy.radians(degrees))], axis=1)
+
+    assert nearest_kept(vectors(angles), vectors(angles)) == 1
+    assert nearest_kept(vectors(angles), vectors(turned)) == 1
+    assert nearest_kept(vectors(angles), vectors(other)) < 1
 
 
 def test_the_record_keeps_the_agreement(exported):
