@@ -44,8 +44,22 @@ def _student(path: Path) -> Facts:
     if (path / "onnx").is_dir():
         QueryEncoder.open(path)
         health += ", and the ONNX file gives the golden vectors on this machine"
-    training = {key.replace("_", " "): value for key, value in facts.raw.get("training", {}).items()}
-    return {"kind": "student", "space": describe(facts.space), **training, "health": health}
+    return {"kind": "student", "space": describe(facts.space), **_training(facts.training), "health": health}
+
+
+def _training(training: Facts) -> Facts:
+    """How a student came to be, in a few lines; nothing for one that was not distilled here."""
+    if not training:
+        return {}
+    start, best = training["start"], training["best"]
+    return {
+        "student": training["student"],
+        "texts": training["data"]["training"],
+        "steps": training["steps"],
+        "held-out cosine": f"{start['cosine_mean']:.4f} at the start, {best['cosine_mean']:.4f} at step {best['step']}",
+        "held-out overlap@10": f"{start['overlap_at_10']:.3f} at the start, {best['overlap_at_10']:.3f}",
+        "command": training["command"],
+    }
 
 
 def _manifest(path: Path) -> Facts:
