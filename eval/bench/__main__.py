@@ -51,7 +51,11 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             layers=options.layers,
         )
         parameters = _prepare(found) if NEEDS_STUDENTS & {*chosen} else {}
-        figures = [figure for name in chosen for figure in _measurements(found, parameters, options)[name]()]
+        figures = []
+        for name in chosen:
+            figures += _measurements(found, parameters, options)[name]()
+            # A run takes many minutes: what is known is shown, should the rest be stopped.
+            sys.stderr.write(f"so far:\n{table(figures)}\n\n")
     return {
         "machine": machine,
         "load_before": before,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
-from leafkit.eval.provenance import command, commit, packages
+from leafkit.eval.provenance import commit, packages
 from leafkit.version import __version__
 
 
@@ -21,7 +23,7 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "leafkit": __version__,
         "commit": commit(),
-        "command": command(),
+        "command": shlex.join(["python", "-m", __package__, *sys.argv[1:]]),
         "packages": packages(),
     }
 
