@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -42,8 +43,8 @@ class ExportRecord:
     """What onnx/export.json says.
 
     ``max_length`` is the limit in tokens (None: none); ``space`` the id of the student's space; ``files`` the SHA-256
-    of each file, named from the student's folder. ``golden`` holds ``text``, ``role`` and, for each precision, the
-    vector that the exporting machine got.
+    of each file, named from the student's folder: the three are sealed by a hash of their own. ``golden`` holds
+    ``text``, ``role`` and, for each precision, the vector that the exporting machine got.
     """
 
     max_length: int | None
@@ -61,6 +62,8 @@ class ExportRecord:
             raw = json.loads(file.read_bytes())
             if (raw["format"], raw["version"]) != (FORMAT, VERSION):
                 raise DamageError(f"{file} is of {raw['format']} version {raw['version']}, wanted {FORMAT} {VERSION}")
+            if raw["sha256"] != digest(raw):
+                raise DamageError(f"{file} was changed (its SHA-256 differs); copy or export the student again")
             return cls(
                 max_length=raw["max_length"],
                 space=raw["space"],
@@ -174,6 +177,12 @@ class QueryEncoder:
         except (ValueError, KeyError, TypeError, OptionError) as error:
             raise DamageError(f"{root / RECORD} has a broken golden text ({error!r}); export it again") from error
         return True
+
+
+def digest(record: dict[str, Any]) -> str:
+    """The SHA-256 of what decides vectors in an export record; golden vectors are checked by being met."""
+    deciding = {name: record[name] for name in ("max_length", "space", "files")}
+    return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
 def copy_runtime(student: Path, to: Path, *, precision: Precision = "auto") -> None:

@@ -17,7 +17,7 @@ from leafkit.atomic import new_folder, write_json
 from leafkit.digest import sha256_file
 from leafkit.errors import MissingExtraError
 from leafkit.onnx.golden import GOLDEN, judge
-from leafkit.query import FILES, FORMAT, RECORD, TOKENIZER, VERSION, QueryEncoder
+from leafkit.query import FILES, FORMAT, RECORD, TOKENIZER, VERSION, QueryEncoder, digest
 from leafkit.students.folder import MARKER, open_student, read_student
 from leafkit.types import Encoder, Float32
 
@@ -91,6 +91,7 @@ def _prove(view: Path, record: dict[str, Any], precision: str, wanted: Float32) 
     """Open the new file as a query host would, judge its vectors, and add file and vectors to ``record``."""
     file = FILES[precision]
     record["files"][file] = sha256_file(view / file)
+    record["sha256"] = digest(record)
     write_json(view / RECORD, {**record, "golden": []})
     exported = QueryEncoder.open(view, precision=precision)  # type: ignore[arg-type]
     got = golden_vectors(exported)

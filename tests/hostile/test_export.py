@@ -6,7 +6,7 @@ import pytest
 
 import leafkit
 from leafkit.errors import DamageError, InputError, LeafkitError
-from leafkit.query import QueryEncoder, copy_runtime
+from leafkit.query import QueryEncoder, copy_runtime, digest
 from leafkit.space import Space
 
 FILES = ["leafkit.json", "tokenizer.json", "onnx/export.json", "onnx/model_quantized.onnx"]
@@ -14,7 +14,10 @@ FILES = ["leafkit.json", "tokenizer.json", "onnx/export.json", "onnx/model_quant
 
 def change(folder, name, **fields):
     content = json.loads((folder / name).read_bytes())
-    (folder / name).write_text(json.dumps(content | fields))
+    content |= fields
+    if name == "onnx/export.json":
+        content["sha256"] = digest(content)
+    (folder / name).write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -40,15 +43,16 @@ def test_one_changed_byte_anywhere_is_found(copied, name):
 
 @pytest.mark.parametrize("name", ["leafkit.json", "onnx/export.json"])
 def test_changed_bytes_of_a_description_are_refused_or_change_nothing(copied, name, sentences):
-    wanted = QueryEncoder.open(copied).encode(sentences[:3])
+    texts = [*sentences[:3], " ".join(sentences)]
+    wanted = QueryEncoder.open(copied, precision="int8").encode(texts)
     content = (copied / name).read_bytes()
     draw = random.Random(1)
-    for _ in range(150):
+    for _ in range(300):
         broken = bytearray(content)
         broken[draw.randrange(min(len(content), 3000))] = draw.randrange(256)
         (copied / name).write_bytes(broken)
         try:
-            got = QueryEncoder.open(copied).encode(sentences[:3])
+            got = QueryEncoder.open(copied, precision="int8").encode(texts)
         except LeafkitError:
             continue
         assert (got == wanted).all()
@@ -102,6 +106,13 @@ def test_a_record_that_makes_no_sense_is_refused(copied, fields):
     change(copied, "onnx/export.json", **fields)
     with pytest.raises(DamageError):
         QueryEncoder.open(copied, precision="int8")
+
+
+def test_another_token_limit_is_found_by_the_seal(copied):
+    content = (copied / "onnx" / "export.json").read_text()
+    (copied / "onnx" / "export.json").write_text(content.replace('"max_length": 64', '"max_length": 24'))
+    with pytest.raises(DamageError, match="changed"):
+        QueryEncoder.open(copied)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b'{"format": 1'])
