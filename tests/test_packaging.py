@@ -41,7 +41,7 @@ def test_every_package_on_disk_is_in_the_wheel():
     assert declared == found
 
 
-@pytest.mark.parametrize(("package", "path"), modules(), ids=lambda value: str(value).removeprefix(str(ROOT)))
+@pytest.mark.parametrize(("package", "path"), list(modules()), ids=lambda value: str(value).removeprefix(str(ROOT)))
 def test_imports_go_one_way(package, path):
     outer = {"leafkit.cli", "leafkit.eval", "leafkit.models"} - MAY_IMPORT[package] - {package}
     names = set(imported(path))

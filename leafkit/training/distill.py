@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.atomic import check_free, new_folder
-from leafkit.errors import OptionError
+from leafkit.errors import ExportError, OptionError
 from leafkit.kd.objectives.leaf import Distance, Leaf
 from leafkit.students.card import write_card
 from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
@@ -180,9 +180,7 @@ class Distillation:
             del opened, teacher
             self.accelerator.wait_for_everyone()
             model, state = self._train(store, len(corpus.train))
-            facts = self._finish(model, training_facts(self.folder, self.recipe, self.student, corpus, state))
-            self.folder.remove()
-        return facts
+            return self._finish(model, training_facts(self.folder, self.recipe, self.student, corpus, state))
 
     def follow(self) -> StudentFacts:
         """Train along with the main process, and wait until it has written the student."""
@@ -220,17 +218,31 @@ class Distillation:
         return model, state
 
     def _finish(self, model: SentenceTransformer, training: dict[str, Any]) -> StudentFacts:
-        """Write the student, its card and its ONNX files; the folder appears with all of them or not at all."""
+        """Write the student, its card and its ONNX files, and remove the run folder.
+
+        Raises `ExportError` for ONNX files that do not agree with the student, which itself is kept.
+        """
         space = read_student(self.folder.path / "start").space
         with new_folder(self.out, marker=MARKER, overwrite=self.overwrite) as folder:
             write_card(write_student(folder, model.to("cpu"), space, training), name=self.out.name)
-            if self.export:
-                from leafkit.onnx.student import export
-
-                export(folder)
+            refused = _refused_export(folder) if self.export else None
         self.accelerator.wait_for_everyone()
+        self.folder.remove()
+        if refused is not None:
+            raise ExportError(f"the student is finished in {self.out}, but without ONNX files: {refused}")
         logger.info("student written to %s", self.out)
         return read_student(self.out)
+
+
+def _refused_export(folder: Path) -> ExportError | None:
+    """Export the student in ``folder``; why that was refused, or None. Hours of training are not thrown away for it."""
+    from leafkit.onnx.student import export
+
+    try:
+        export(folder)
+    except ExportError as error:
+        return error
+    return None
 
 
 def _opened(teacher: Any, device: str) -> Teacher:

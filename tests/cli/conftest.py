@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 
 import pytest
@@ -28,6 +29,8 @@ def made(tmp_path_factory, tiny_teacher, sentences):
 def run(capsys, monkeypatch, tmp_path):
     """Run the command line in this process, in an empty folder; gives exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
+    logger = logging.getLogger("leafkit")
+    level = logger.level
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["leafkit", *map(str, arguments)])
@@ -36,4 +39,6 @@ def run(capsys, monkeypatch, tmp_path):
         out, err = capsys.readouterr()
         return stopped.value.code or 0, out, err
 
-    return call
+    yield call
+    # the command line sets how much is said; other tests read what is said without it
+    logger.setLevel(level)

@@ -54,7 +54,9 @@ def test_cls_takes_the_first_token(onnx_folder, tiny_teacher, sentence_model, se
 def test_neither_order_nor_batches_change_a_vector(onnx_folder, sentences):
     texts = texts_of(sentences)
     vectors = open_teacher(onnx_folder).encode(texts, "query")
-    assert abs(open_teacher(onnx_folder, teacher_batch_size=1).encode(texts[::-1], "query")[::-1] - vectors).max() < 1e-5
+    assert (
+        abs(open_teacher(onnx_folder, teacher_batch_size=1).encode(texts[::-1], "query")[::-1] - vectors).max() < 1e-5
+    )
     assert open_teacher(onnx_folder).encode([], "query").shape == (0, 32)
 
 

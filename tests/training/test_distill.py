@@ -7,7 +7,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from leafkit.errors import MissingExtraError, OptionError, OutputError, TextError, TrainingError
+from leafkit.errors import ExportError, MissingExtraError, OptionError, OutputError, TextError, TrainingError
 from leafkit.students.folder import open_student, read_student
 from leafkit.teachers.open import open_teacher
 
@@ -199,3 +199,14 @@ def test_read_student_does_not_load_it(distil, tmp_path):
     facts = distil()
     again = read_student(tmp_path / "student")
     assert (again.space, again.head_width, again.weights) == (facts.space, 32, facts.weights)
+
+
+def test_a_refused_export_keeps_the_student(distil, tmp_path, monkeypatch):
+    def refuse(folder):
+        raise ExportError("int8 does not agree")
+
+    monkeypatch.setattr("leafkit.onnx.student.export", refuse)
+    with pytest.raises(ExportError, match=r"finished in .* without ONNX files: int8 does not agree"):
+        distil(epochs=0, export=True)
+    assert open_student(tmp_path / "student").encode(["a file"], "query").shape == (1, 32)
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.endswith(".run")] == []
