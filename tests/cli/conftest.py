@@ -25,12 +25,19 @@ def made(tmp_path_factory, tiny_teacher, sentences):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _own_log_level():
+    """The command line sets how much is said; other tests read what is said without it."""
+    logger = logging.getLogger("leafkit")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
 @pytest.fixture
 def run(capsys, monkeypatch, tmp_path):
     """Run the command line in this process, in an empty folder; gives exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger("leafkit")
-    level = logger.level
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["leafkit", *map(str, arguments)])
@@ -39,6 +46,4 @@ def run(capsys, monkeypatch, tmp_path):
         out, err = capsys.readouterr()
         return stopped.value.code or 0, out, err
 
-    yield call
-    # the command line sets how much is said; other tests read what is said without it
-    logger.setLevel(level)
+    return call
