@@ -38,8 +38,7 @@ def write_for_readers(folder: Path, model: SentenceTransformer) -> None:
         if type(module).__name__ == "Pooling":
             used = {module.pooling_mode} if isinstance(module.pooling_mode, str) else {*module.pooling_mode}
             modes = {name: mode in used for mode, name in POOLINGS.items()}
-            width = {"word_embedding_dimension": module.embedding_dimension}
-            _add(folder / f"{number}_Pooling" / "config.json", width | modes)
+            _add(folder / f"{number}_Pooling" / "config.json", modes)
 
 
 def _describe_table(folder: Path, tokenizer: Any) -> None:
