@@ -1,1 +1,1 @@
-"""Data that ships with leafkit: the quickstart's collection and the recipes of published results."""
+"""Data that ships with leafkit: the quickstart's collection."""
