@@ -21,16 +21,22 @@ class TrainingOptions:
         float, option("Training", "Passes over the texts; 0 keeps the closed-form start, the undistilled baseline.")
     ] = 1.0
     objective: Annotated[str, option("Training", "Distance to the teacher's vector: norm, squared or cosine.")] = "norm"
+    optimiser: Annotated[
+        str, option("Training", "adamw, or muon for the transformer's matrices with AdamW for the rest.")
+    ] = "adamw"
     batch_size: Annotated[int, option("Training", "Texts a step, shared by all processes.")] = 32
     learning_rate: Annotated[float, option("Training", "Rate at the start of each cycle.")] = 1e-4
     final_learning_rate: Annotated[float, option("Training", "Rate at the end of each cycle.")] = 1e-5
     cycles: Annotated[int, option("Training", "Linear decays from the one rate to the other.")] = 1
     warmup: Annotated[float, option("Training", "Share of the first cycle in which the rate rises.")] = 0.02
-    weight_decay: Annotated[float, option("Training", "AdamW's, on weight matrices alone.")] = 0.01
+    weight_decay: Annotated[float, option("Training", "On weight matrices alone.")] = 0.01
     training_length: Annotated[
         int | None, option("Training", "Tokens of a text to train on  [default: all that the student reads]")
     ] = None
     head: Annotated[str, option("Training", "Start of the linear head: ridge (closed form) or random.")] = "ridge"
+    head_bias: Annotated[
+        bool, option("Training", "Whether the head has a bias.", "--head-bias/--no-head-bias")
+    ] = True
     precision: Annotated[str, option("Training", "auto (bfloat16 where the hardware has it), bfloat16 or float32.")] = (
         "auto"
     )
@@ -45,6 +51,13 @@ class TrainingOptions:
     ] = None
     seed: Annotated[int, option("Training", "Seed of the order of texts and of random starts.")] = 0
     store_dtype: Annotated[str, option("Training", "Cached teacher vectors: float16 or float32.")] = "float16"
+    rotate: Annotated[
+        str | None,
+        option(
+            "Training",
+            "Learn the space in other coordinates: pca (prefixes say most), itq (signs do) or random  [default: none]",
+        ),
+    ] = None
     tensorboard: Annotated[Path | None, option("Training", "Folder for TensorBoard curves.")] = None
 
 

@@ -12,6 +12,7 @@ back into the vector. The other two names would be pooled elsewhere, with the he
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import io
 import logging
@@ -38,7 +39,7 @@ class TransformerGraph(nn.Module):
     def __init__(self, model: SentenceTransformer) -> None:
         """Share the student's modules."""
         super().__init__()
-        self.modules_in_order = nn.ModuleList(model)
+        self.modules_in_order = nn.ModuleList(_with_bias(module) for module in model)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
@@ -59,7 +60,7 @@ class StaticGraph(nn.Module):
         """Copy the table of the student's StaticEmbedding."""
         super().__init__()
         self.table = nn.Embedding.from_pretrained(model[0].embedding.weight.detach().clone())
-        self.rest = nn.ModuleList(list(model)[1:])
+        self.rest = nn.ModuleList(_with_bias(module) for module in list(model)[1:])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (batch, dim) of token ids and mask, each (batch, length); and again, for each token."""
@@ -69,6 +70,16 @@ class StaticGraph(nn.Module):
         for module in self.rest:
             features = module(features)
         return _repeated(features[OUTPUT], input_ids)
+
+
+def _with_bias(module: nn.Module) -> nn.Module:
+    """``module``, a head without bias as one whose bias is 0: the graph then shows every head as one Gemm."""
+    linear = getattr(module, "linear", None)
+    if not isinstance(linear, nn.Linear) or linear.bias is not None:
+        return module
+    module = copy.deepcopy(module)
+    module.linear.bias = nn.Parameter(torch.zeros(linear.out_features))
+    return module
 
 
 def _repeated(vectors: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,6 @@ def write_int8(source: Path, path: Path, feeds: Sequence[dict[str, Int64]]) -> N
 def prepare(model: ModelProto, feeds: Sequence[dict[str, Int64]]) -> ModelProto:
     """The same float32 function as ``model``, its activations evened out for quantisation."""
     editor = ONNXModel(model)
-    editor.replace_gemm_with_matmul()
     # The exporter's inferred shapes contradict those of the quantiser, which then refuses the graph.
     del editor.model.graph.value_info[:]
     _smooth(editor.model, feeds)

@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 
 
 def build_student(
-    student: StudentSpec, teacher: Teacher, *, teacher_model: str | None = None, seed: int = 0
+    student: StudentSpec,
+    teacher: Teacher,
+    *,
+    teacher_model: str | None = None,
+    head_bias: bool = True,
+    seed: int = 0,
 ) -> SentenceTransformer:
     """The untrained student of ``teacher``: backbone, Dense into the teacher's width, Normalize if it is unit-norm.
 
     ``teacher_model`` is the sentence-transformers folder or hub id behind the teacher, if there is one; it lends
-    layers and tokenizer. The head is drawn from ``seed``: `leafkit.students.head.ridge_start` sets it better.
+    layers and tokenizer. The head, with or without a bias, is drawn from ``seed``: the ridge solution sets it better.
     """
     import torch
     from sentence_transformers import SentenceTransformer
@@ -29,7 +34,7 @@ def build_student(
     modules = _backbone(student, teacher, teacher_model, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        modules += _head(_width(modules), space)
+        modules += _head(_width(modules), space, bias=head_bias)
     model = SentenceTransformer(
         modules=modules,
         device="cpu",
@@ -69,12 +74,12 @@ def _backbone(student: StudentSpec, teacher: Teacher, teacher_model: str | None,
     return static_modules(student, teacher, teacher_model, seed)
 
 
-def _head(width: int, space: Space) -> list[Any]:
+def _head(width: int, space: Space, *, bias: bool) -> list[Any]:
     import torch
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize
 
     # Dense applies Tanh unless told otherwise, and then no student could match its teacher.
-    dense = Dense(width, space.dim, bias=True, activation_function=torch.nn.Identity())
+    dense = Dense(width, space.dim, bias=bias, activation_function=torch.nn.Identity())
     return [dense, Normalize()] if space.normalised else [dense]
 
 

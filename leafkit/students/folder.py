@@ -19,6 +19,7 @@ from leafkit.space import Space
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+    from leafkit.mapping.mapping import Mapping
     from leafkit.students.encoder import StudentEncoder
 
 MARKER = "leafkit.json"
@@ -41,8 +42,17 @@ class StudentFacts:
     raw: dict[str, Any]
 
 
-def write_student(folder: Path, model: SentenceTransformer, space: Space, training: dict[str, Any]) -> StudentFacts:
-    """Fill ``folder`` with the student, so that plain SentenceTransformer(folder) gives the same vectors."""
+def write_student(
+    folder: Path,
+    model: SentenceTransformer,
+    space: Space,
+    training: dict[str, Any],
+    mapping: Mapping | None = None,
+) -> StudentFacts:
+    """Fill ``folder`` with the student, so that plain SentenceTransformer(folder) gives the same vectors.
+
+    ``mapping`` is what makes the coordinates of ``space``, where they are not the teacher's own.
+    """
     from leafkit.students.backbone import quiet
     from leafkit.students.build import head_position
     from leafkit.students.readers import write_for_readers
@@ -51,6 +61,8 @@ def write_student(folder: Path, model: SentenceTransformer, space: Space, traini
         model.save_pretrained(str(folder), create_model_card=False)
     _build_without_pooler(folder, model)
     write_for_readers(folder, model)
+    if mapping is not None:
+        mapping.save(folder)
     weights = {file.relative_to(folder).as_posix(): sha256_file(file) for file in sorted(folder.rglob("*.safetensors"))}
     write_json(
         folder / MARKER,

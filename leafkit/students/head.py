@@ -30,20 +30,20 @@ class Linear:
     penalty: float
 
 
-def fit_head(features: Float32, targets: Float32, *, seed: int = 0) -> Linear:
-    """The ridge solution with bias from (rows, width) ``features`` to (rows, dim) ``targets``.
+def fit_head(features: Float32, targets: Float32, *, bias: bool = True, seed: int = 0) -> Linear:
+    """The ridge solution from (rows, width) ``features`` to (rows, dim) ``targets``.
 
     The penalty is the one of the grid with the highest cosine on a held-out tenth; the solution is then fitted
-    on all rows. Normal equations in float64.
+    on all rows. Normal equations in float64. Without ``bias`` it is zero, and nothing is centred.
     """
     rows = numpy.random.default_rng(seed).permutation(len(features))
     tenth = len(rows) // 10
     held_out, kept = rows[:tenth], rows[tenth:]
     penalty = PENALTIES[len(PENALTIES) // 2]
     if tenth:
-        trial = _Normal(features[kept], targets[kept])
+        trial = _Normal(features[kept], targets[kept], centred=bias)
         penalty = max(PENALTIES, key=lambda p: _cosine(trial.solve(p), features[held_out], targets[held_out]))
-    return _Normal(features, targets).solve(penalty)
+    return _Normal(features, targets, centred=bias).solve(penalty)
 
 
 def set_head(model: SentenceTransformer, head: Linear) -> None:
@@ -53,15 +53,16 @@ def set_head(model: SentenceTransformer, head: Linear) -> None:
     linear: Any = model[head_position(model)].linear
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(head.weight))
-        linear.bias.copy_(torch.from_numpy(head.bias))
+        if linear.bias is not None:
+            linear.bias.copy_(torch.from_numpy(head.bias))
 
 
 class _Normal:
-    """The normal equations of centred data, decomposed once so that every penalty is cheap."""
+    """The normal equations of data, ``centred`` or as they are, decomposed once so that every penalty is cheap."""
 
-    def __init__(self, features: Float32, targets: Float32) -> None:
+    def __init__(self, features: Float32, targets: Float32, *, centred: bool) -> None:
         x, y = features.astype(numpy.float64), targets.astype(numpy.float64)
-        self._x_mean, self._y_mean = x.mean(axis=0), y.mean(axis=0)
+        self._x_mean, self._y_mean = (side.mean(axis=0) * centred for side in (x, y))
         x -= self._x_mean
         self._values, self._vectors = numpy.linalg.eigh(x.T @ x)
         self._right = self._vectors.T @ (x.T @ (y - self._y_mean))

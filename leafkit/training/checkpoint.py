@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from leafkit.training.optimiser import Together
+
+    Optimiser = torch.optim.Optimizer | Together
+
 KEPT = 2
 
 
@@ -25,7 +29,8 @@ KEPT = 2
 class State:
     """Where a run is: ``step`` optimiser steps are done; ``best`` is the step of the best validation so far.
 
-    ``history`` holds one entry per validation: step, loss and figures. ``loss`` is the running mean shown.
+    ``history`` holds one entry per validation: step, seconds, loss and figures. ``seconds`` counts training alone,
+    without validation and what was lost by being stopped. ``loss`` is the running mean shown.
     """
 
     step: int = 0
@@ -33,6 +38,7 @@ class State:
     best_cosine: float = -2.0
     widest: float = 0.0
     loss: float | None = None
+    seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -43,7 +49,7 @@ class Checkpoints:
         """Keep them below ``folder``."""
         self.folder = folder
 
-    def write(self, state: State, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    def write(self, state: State, model: nn.Module, optimiser: Optimiser) -> None:
         """Add the checkpoint of ``state``; it appears whole or not at all."""
         from safetensors.torch import save
 
@@ -72,7 +78,7 @@ class Checkpoints:
         steps = self.steps()
         return self._state(steps[-1]) if steps else None
 
-    def load(self, step: int, model: nn.Module, optimiser: torch.optim.Optimizer | None = None) -> None:
+    def load(self, step: int, model: nn.Module, optimiser: Optimiser | None = None) -> None:
         """Put the checkpoint of ``step`` into ``model``, and into ``optimiser`` with the random states if given."""
         from safetensors.torch import load_file
 
@@ -117,7 +123,7 @@ def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
-def _moments(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _moments(model: nn.Module, optimiser: Optimiser) -> dict[str, Tensor]:
     """The optimiser's tensors by parameter name: ``exp_avg.0.model.…``."""
     return _whole(
         {
@@ -128,7 +134,7 @@ def _moments(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Te
     )
 
 
-def _set_moments(model: nn.Module, optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+def _set_moments(model: nn.Module, optimiser: Optimiser, tensors: dict[str, Tensor]) -> None:
     parameters = dict(model.named_parameters())
     optimiser.state.clear()
     for key, tensor in tensors.items():

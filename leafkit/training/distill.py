@@ -12,23 +12,28 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy
+
 from leafkit.atomic import check_free, new_folder
 from leafkit.errors import ExportError, OptionError
 from leafkit.kd.objectives.leaf import Distance, Leaf
+from leafkit.mapping.mapping import read_mapping
 from leafkit.students.card import write_card
 from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
+from leafkit.students.moment import MOST_QUERIES, write_moment
 from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.corpus import Corpus, Sources, TextOptions, read_corpus
+from leafkit.training.encode import encode_rows
 from leafkit.training.facts import training_facts
 from leafkit.training.forward import StudentForward
 from leafkit.training.loop import Loop
-from leafkit.training.prepare import Job, open_material, open_start, prepare, require_own_vectors
-from leafkit.training.recipe import Head, Precision, Recipe
+from leafkit.training.prepare import Job, draw, open_material, open_start, prepare, require_own_vectors
+from leafkit.training.recipe import Head, Optimiser, Precision, Recipe
 from leafkit.training.run_folder import RunFolder
 from leafkit.training.tensorboard import tensorboard_report
-from leafkit.types import Teacher
+from leafkit.types import ROLES, Float32, Teacher
 from leafkit.vectors.store import VectorStore
 
 if TYPE_CHECKING:
@@ -45,6 +50,7 @@ def distill(
     out: str | PathLike[str],
     *,
     objective: Distance = Recipe.objective,
+    optimiser: Optimiser = Recipe.optimiser,
     epochs: float = Recipe.epochs,
     cycles: int = Recipe.cycles,
     learning_rate: float = Recipe.learning_rate,
@@ -54,6 +60,7 @@ def distill(
     batch_size: int = Recipe.batch_size,
     training_length: int | None = Recipe.training_length,
     head: Head = Recipe.head,
+    head_bias: bool = Recipe.head_bias,
     precision: Precision = Recipe.precision,
     valid: Sources | None = None,
     valid_every: int | None = Recipe.valid_every,
@@ -61,6 +68,7 @@ def distill(
     seed: int = Recipe.seed,
     cache: Path | None = None,
     store_dtype: str = Recipe.store_dtype,
+    rotate: str | None = Recipe.rotate,
     role: str = "document",
     skip_bad: bool = False,
     text_column: str | None = None,
@@ -77,18 +85,20 @@ def distill(
     (called in the main process alone, so that others do not load it, and let go before training).
     student: a model, some of its layers, a config or a token table (`leafkit.students.spec` lists the forms).
     objective: norm (the paper's distance), squared or cosine.
+    optimiser: adamw, or muon for the matrices of the transformer and AdamW for the rest, at one learning rate.
     epochs: passes over the texts, also parts of one; 0 keeps the start, which every trained student must beat.
     cycles, learning_rate, final_learning_rate: linear decays from the one rate to the other. The default suits
     millions of texts; try 3e-4 for thousands, and 1e-3 for a token table.
-    warmup: share of the first cycle in which the rate rises. weight_decay: AdamW's, on matrices alone.
+    warmup: share of the first cycle in which the rate rises. weight_decay: on matrices alone.
     batch_size: texts per step, over all processes together.
     training_length: train on this many tokens of a text  [default: the teacher's length, as in use].
-    head: ridge starts it from the closed-form solution, random does not.
+    head: ridge starts it from the closed-form solution, random does not. head_bias: whether it has a bias.
     precision: auto trains in bfloat16 where the hardware has it (the head, the loss and the weights in float32).
     valid: texts to validate with  [default: a cut of 2 % of the texts, at most 2,000, drawn from seed].
     valid_every, checkpoint_every: steps between two  [default: a tenth of the run, five minutes].
     seed: of the held-out cut, the order of the texts, and whatever starts at random.
     cache, store_dtype: where teacher vectors are kept, and whether as float16 or float32.
+    rotate: pca, itq or random; the student learns the teacher's space in these coordinates (`leafkit.mapping`).
     role, skip_bad, text_column, id_column: how `leafkit.read_texts` reads; role is for texts that have none.
     device: cpu, cuda  [default: the best there is].
     tensorboard: a folder for curves. export: write ONNX files for the query host as well.
@@ -99,6 +109,7 @@ def distill(
     """
     recipe = Recipe(
         objective=objective,
+        optimiser=optimiser,
         epochs=epochs,
         cycles=cycles,
         learning_rate=learning_rate,
@@ -108,9 +119,11 @@ def distill(
         batch_size=batch_size,
         training_length=training_length,
         head=head,
+        head_bias=head_bias,
         precision=precision,
         valid_every=valid_every,
         store_dtype=store_dtype,
+        rotate=rotate,
         seed=seed,
     )
     if checkpoint_every is not None and checkpoint_every < 1:
@@ -180,12 +193,16 @@ class Distillation:
             del opened, teacher
             self.accelerator.wait_for_everyone()
             model, state = self._train(store, len(corpus.train))
-            return self._finish(model, training_facts(self.folder, self.recipe, self.student, corpus, state))
+            facts = training_facts(self.folder, self.recipe, self.student, corpus, state)
+            return self._finish(model, facts, self._query_vectors(model, store, len(corpus.train)))
 
     def follow(self) -> StudentFacts:
         """Train along with the main process, and wait until it has written the student."""
         self.accelerator.wait_for_everyone()
-        space = read_student(self.folder.path / "start").space
+        start = self.folder.path / "start"
+        space = read_student(start).space
+        mapping = read_mapping(start, space)
+        space = mapping.base if mapping else space
         count = json.loads((self.folder.path / "run.json").read_bytes())["training texts"]
         self._train(VectorStore.open(self.cache, space, dtype=self.recipe.store_dtype), count)
         self.accelerator.wait_for_everyone()
@@ -217,14 +234,24 @@ class Distillation:
             ).run()
         return model, state
 
-    def _finish(self, model: SentenceTransformer, training: dict[str, Any]) -> StudentFacts:
+    def _query_vectors(self, model: SentenceTransformer, store: VectorStore, count: int) -> Float32:
+        """The student's vectors of training queries (of any texts where there is none), for folding."""
+        material = open_material(self.folder, model, store, count)
+        queries = numpy.flatnonzero(material.roles[:count] == ROLES.index("query"))
+        rows = draw(queries if len(queries) else material.train_rows, MOST_QUERIES, self.recipe.seed)
+        return encode_rows(StudentForward(model.to(self.device), self.recipe.precision).eval(), material.tokens, rows)
+
+    def _finish(self, model: SentenceTransformer, training: dict[str, Any], queries: Float32) -> StudentFacts:
         """Write the student, its card and its ONNX files, and remove the run folder.
 
         Raises `ExportError` for ONNX files that do not agree with the student, which itself is kept.
         """
-        space = read_student(self.folder.path / "start").space
+        start = self.folder.path / "start"
+        space = read_student(start).space
         with new_folder(self.out, marker=MARKER, overwrite=self.overwrite) as folder:
-            write_card(write_student(folder, model.to("cpu"), space, training), name=self.out.name)
+            facts = write_student(folder, model.to("cpu"), space, training, read_mapping(start, space))
+            write_moment(folder, queries)
+            write_card(facts, name=self.out.name)
             refused = _refused_export(folder) if self.export else None
         self.accelerator.wait_for_everyone()
         self.folder.remove()

@@ -20,7 +20,7 @@ from leafkit.training.forward import StudentForward
 from leafkit.training.gradients import Gradients
 from leafkit.training.interrupt import interruption
 from leafkit.training.material import Material
-from leafkit.training.optimiser import adamw
+from leafkit.training.optimiser import optimiser_of
 from leafkit.training.recipe import Recipe
 from leafkit.training.schedule import learning_rate_at
 from leafkit.training.validation import Figures, measure
@@ -73,7 +73,7 @@ class Loop:
         self._prepare()
         if self.state.step == 0 and not self.state.history:
             self._validate()
-        self._saved = time.monotonic()
+        self._saved = self._since = time.monotonic()
         batches = batches_from(
             self.material.tokens.lengths[: self.material.train],
             batch_size=self.recipe.batch_size,
@@ -96,7 +96,7 @@ class Loop:
         self._first = self.accelerator.is_main_process
         self._device = next(self.forward.parameters()).device
         self.forward.train()
-        self.optimiser = adamw(self.forward.model, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        self.optimiser = optimiser_of(self.forward.model, recipe)
         self.state = self.checkpoints.newest() or State()
         if self.state.history:
             self.checkpoints.load(self.state.step, self.forward.model, self.optimiser)
@@ -164,6 +164,7 @@ class Loop:
         # Reading a loss makes a GPU wait for it, so it is done now and then.
         if saving or self._device.type == "cpu" or state.step % 50 == 0:
             self._read_losses()
+            self._count_seconds()
             bar.set_postfix(loss=f"{state.loss:.4f}", refresh=False)
         if self._first:
             bar.update(len(rows))
@@ -171,6 +172,9 @@ class Loop:
                 self._validate()
             elif saving:
                 self._save()
+        if saving:
+            # What validation and saving took is no training.
+            self._since = time.monotonic()
         if stop:
             raise KeyboardInterrupt(
                 f"stopped at step {state.step} of {self.steps}; the same command goes on from there"
@@ -191,6 +195,12 @@ class Loop:
         if self.report and self.state.loss is not None:
             self.report(self.state.step, {"train/loss": self.state.loss, "train/rate": self._rate_done()})
 
+    def _count_seconds(self) -> None:
+        """Add the time since last time to the seconds of training."""
+        now = time.monotonic()
+        self.state.seconds += now - self._since
+        self._since = now
+
     def _rate_done(self) -> float:
         return float(self.optimiser.param_groups[0]["lr"])
 
@@ -207,7 +217,7 @@ class Loop:
     def _remember(self, figures: Figures) -> None:
         state = self.state
         state.widest = max(state.widest, figures.spread)
-        state.history.append({"step": state.step, "loss": state.loss, **asdict(figures)})
+        state.history.append({"step": state.step, "seconds": state.seconds, "loss": state.loss, **asdict(figures)})
         if figures.cosine_mean > state.best_cosine:
             state.best, state.best_cosine = state.step, figures.cosine_mean
         logger.info(

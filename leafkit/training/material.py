@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy
 
+from leafkit.mapping.store import Targets
 from leafkit.training.tokens import TokenFile
 from leafkit.types import Float32, Int64
-from leafkit.vectors.store import VectorStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Material:
     roles: Int64
     places: Int64
     train: int
-    store: VectorStore
+    store: Targets
 
     @property
     def train_rows(self) -> Int64:

@@ -11,8 +11,11 @@ import numpy
 
 from leafkit.atomic import new_folder
 from leafkit.errors import OptionError
+from leafkit.mapping.mapping import Mapping, mapped, read_mapping
+from leafkit.mapping.rotation import SAMPLE, fit_rotation
+from leafkit.mapping.store import Targets
 from leafkit.students.build import build_student
-from leafkit.students.folder import MARKER, open_student, write_student
+from leafkit.students.folder import MARKER, open_student, read_student, write_student
 from leafkit.students.head import MOST_TEXTS, fit_head, set_head
 from leafkit.students.spec import StudentSpec
 from leafkit.training.arrays import save_array
@@ -49,17 +52,26 @@ class Job:
 def prepare(job: Job) -> None:
     """Fill the run folder: what is there already stays, and what is missing is made.
 
+    A rotation is fitted to the teacher's vectors of the training documents (of all texts where there is none).
+
     Afterwards `open_material` and `open_start` find all that the loop needs, in this process or another.
     """
     train, valid = job.corpus.train, job.corpus.valid
     places = job.store.fill(job.teacher, train.texts + valid.texts, train.roles + valid.roles)
     start = job.folder.path / "start"
     if not (start / MARKER).is_file():
+        mapping = _rotation(job, places)
         # Through the store: a token table asks the teacher about every token, which is long work as well.
-        teacher = CachedEncoder(job.teacher, job.store)
-        model = build_student(job.student, teacher, teacher_model=teacher_model(job.teacher), seed=job.recipe.seed)
+        teacher = mapped(CachedEncoder(job.teacher, job.store), mapping)
+        model = build_student(
+            job.student,
+            teacher,
+            teacher_model=teacher_model(job.teacher),
+            head_bias=job.recipe.head_bias,
+            seed=job.recipe.seed,
+        )
         with new_folder(start, marker=MARKER) as folder:
-            _write_start(job, model, places, folder)
+            _write_start(job, model, Targets(job.store, mapping), places, folder)
     save_array(start / "places.npy", places)
 
 
@@ -71,13 +83,22 @@ def open_material(folder: RunFolder, model: SentenceTransformer, store: VectorSt
         roles=numpy.load(start / "roles.npy", allow_pickle=False),
         places=numpy.load(start / "places.npy", allow_pickle=False),
         train=train,
-        store=store,
+        store=Targets(store, read_mapping(start, read_student(start).space)),
     )
 
 
 def open_start(folder: RunFolder) -> SentenceTransformer:
     """The student before its first step, on the CPU."""
     return open_student(folder.path / "start", device="cpu").model
+
+
+def _rotation(job: Job, places: Int64) -> Mapping | None:
+    if job.recipe.rotate is None:
+        return None
+    rows = places[: len(job.corpus.train)]
+    documents = [row for row, role in zip(rows, job.corpus.train.roles, strict=True) if role == "document"]
+    sample = draw(numpy.array(documents or rows, dtype=numpy.int64), SAMPLE, job.recipe.seed)
+    return fit_rotation(job.recipe.rotate, job.store.gather(sample), job.teacher.space, seed=job.recipe.seed)
 
 
 def teacher_model(teacher: Any) -> str | None:
@@ -98,7 +119,7 @@ def require_own_vectors(teacher: Teacher) -> None:
         )
 
 
-def _write_start(job: Job, model: SentenceTransformer, places: Int64, folder: Path) -> None:
+def _write_start(job: Job, model: SentenceTransformer, targets: Targets, places: Int64, folder: Path) -> None:
     train, valid = job.corpus.train, job.corpus.valid
     write_tokens(
         folder / "tokens",
@@ -116,17 +137,23 @@ def _write_start(job: Job, model: SentenceTransformer, places: Int64, folder: Pa
         model.to(job.device)
         forward = StudentForward(model, job.recipe.precision).eval()
         features = encode_rows(forward, tokens, rows, hidden=True, label="features for the head")
-        head = fit_head(features, job.store.gather(places[rows]), seed=job.recipe.seed)
+        head = fit_head(features, targets.gather(places[rows]), bias=job.recipe.head_bias, seed=job.recipe.seed)
         set_head(model.to("cpu"), head)
         facts = {"ridge": {"texts": len(rows), "penalty": head.penalty}}
         logger.info("head: ridge solution on %d texts, relative penalty %g", len(rows), head.penalty)
-    write_student(folder, model, job.teacher.space, facts)
+    mapping = targets.mapping
+    write_student(folder, model, mapping.space if mapping else job.teacher.space, facts, mapping)
+
+
+def draw(rows: Int64, most: int, seed: int) -> Int64:
+    """At most ``most`` of ``rows``, in ascending order."""
+    return numpy.sort(numpy.random.default_rng(seed).permutation(rows)[:most])
 
 
 def balanced_sample(roles: Int64, most: int, seed: int) -> Int64:
     """At most ``most`` rows, half of each role as far as there are so many, in ascending order."""
-    draw = numpy.random.default_rng(seed)
-    of_role = [draw.permutation(numpy.flatnonzero(roles == role)) for role in range(len(ROLES))]
+    random = numpy.random.default_rng(seed)
+    of_role = [random.permutation(numpy.flatnonzero(roles == role)) for role in range(len(ROLES))]
     fewest = min(map(len, of_role))
     taken = [rows[: max(most // 2, most - fewest)] for rows in of_role]
     return numpy.sort(numpy.concatenate(taken))

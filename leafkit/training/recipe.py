@@ -9,9 +9,11 @@ from typing import Literal
 
 from leafkit.errors import OptionError
 from leafkit.kd.objectives.leaf import Distance
+from leafkit.mapping.rotation import check_kind
 
 Precision = Literal["auto", "bfloat16", "float32"]
 Head = Literal["ridge", "random"]
+Optimiser = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,7 @@ class Recipe:
     """The fields are keyword arguments of `leafkit.distill`, which explains them; defaults and reasons are here."""
 
     objective: Distance = "norm"
+    optimiser: Optimiser = "adamw"
     # The ridge start takes the first steps away, so that a small set is worth several epochs and a large one less.
     epochs: float = 1.0
     # The paper restarts its decay twice in 30 epochs; within one epoch a restart brings nothing (cosine 0.7834
@@ -35,9 +38,11 @@ class Recipe:
     batch_size: int = 32
     training_length: int | None = None
     head: Head = "ridge"
+    head_bias: bool = True
     precision: Precision = "auto"
     valid_every: int | None = None
     store_dtype: str = "float16"
+    rotate: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -56,6 +61,9 @@ class Recipe:
         )
         _require(0 <= self.warmup <= 1, "warmup", self.warmup, "a share of the first cycle, 0 to 1")
         _require(self.head in ("ridge", "random"), "head", self.head, "ridge or random")
+        if self.rotate is not None:
+            check_kind(self.rotate)
+        _require(self.optimiser in ("adamw", "muon"), "optimiser", self.optimiser, "adamw or muon")
         wanted = ("auto", "bfloat16", "float32")
         _require(self.precision in wanted, "precision", self.precision, "auto, bfloat16 or float32")
 

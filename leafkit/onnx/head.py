@@ -1,0 +1,86 @@
+"""The head of an exported student, read from its graph and changed in it: W h + b becomes M (W h + b).
+
+That takes no torch and moves nothing but the head, so that it also works on students whose weights are not at hand.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy
+import onnx
+from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
+
+from leafkit.atomic import write_json
+from leafkit.digest import sha256_file
+from leafkit.errors import InputError
+from leafkit.mapping.mapping import Mapping
+from leafkit.query import FILES, MARKER, RECORD, ExportRecord, digest
+from leafkit.types import Float32
+
+
+def read_head(folder: Path) -> tuple[Float32, Float32]:
+    """Weight (dim, width) and bias (dim,) of the exported student in ``folder``; raises as `change_head` does."""
+    record = ExportRecord.read(folder)
+    file = record.check(folder, FILES[record.precisions[0]])
+    return _Head(onnx.load(str(file)), folder).values()
+
+
+def change_head(folder: Path, mapping: Mapping) -> None:
+    """Have the export in ``folder`` write the coordinates of ``mapping``, in every file that is there.
+
+    Its golden vectors and its space change with it. Raises `InputError` for a student whose graph has its head
+    quantised, which leafkit 0.1 wrote.
+    """
+    record = ExportRecord.read(folder)
+    raw = json.loads((folder / RECORD).read_bytes())
+    there = [name for name in record.precisions if (folder / FILES[name]).is_file()]
+    for name in there:
+        file = record.check(folder, FILES[name])
+        model = onnx.load(str(file))
+        head = _Head(model, folder)
+        weight, bias = head.values()
+        head.set(mapping.query_map @ weight, mapping.query_map @ bias)
+        onnx.save(model, str(file))
+        raw["files"][FILES[name]] = sha256_file(file)
+        for golden in raw["golden"]:
+            vector = mapping.query_map @ numpy.array(golden[name], dtype=numpy.float32)
+            if mapping.base.normalised:
+                vector /= numpy.linalg.norm(vector)
+            golden[name] = [round(float(x), 6) for x in vector]
+    raw["space"] = mapping.space.id
+    raw["sha256"] = digest(raw)
+    write_json(folder / RECORD, raw)
+    facts = json.loads((folder / MARKER).read_bytes())
+    write_json(folder / MARKER, {**facts, "space": mapping.space.to_json()})
+
+
+class _Head:
+    """The only Gemm of a student's graph: everything before it multiplies tokens, not texts."""
+
+    def __init__(self, model: ModelProto, folder: Path) -> None:
+        self._graph: GraphProto = model.graph
+        nodes = [node for node in model.graph.node if node.op_type == "Gemm"]
+        if len(nodes) != 1:
+            raise InputError(
+                f"the graph of {folder} does not show its head; run: leafkit export {folder} --overwrite, and try again"
+            )
+        self._tensors: list[TensorProto] = [
+            next(tensor for tensor in model.graph.initializer if tensor.name == name) for name in nodes[0].input[1:3]
+        ]
+
+    def values(self) -> tuple[Float32, Float32]:
+        weight, bias = map(numpy_helper.to_array, self._tensors)
+        return weight, bias
+
+    def set(self, weight: Float32, bias: Float32) -> None:
+        before = len(self.values()[1])
+        for tensor, values in zip(self._tensors, (weight, bias), strict=True):
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(numpy.float32), tensor.name))
+        # Shapes inside the graph are the exporter's notes, which would now be wrong; runtimes infer them.
+        del self._graph.value_info[:]
+        for output in self._graph.output:
+            last = output.type.tensor_type.shape.dim[-1]
+            if last.dim_value == before:
+                last.dim_value = len(bias)
