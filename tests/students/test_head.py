@@ -32,6 +32,15 @@ def test_the_solution_is_that_of_scikit_learn():
     assert head.bias == pytest.approx(rival.intercept_, abs=1e-4)
 
 
+def test_without_a_bias_the_solution_is_that_of_scikit_learn_through_the_origin():
+    features, targets = data(noise=2.0)
+    head = fit_head(features, targets, bias=False)
+    alpha = head.penalty * (features.astype(float) ** 2).sum() / features.shape[1]
+    rival = Ridge(alpha=alpha, fit_intercept=False).fit(features.astype(float), targets)
+    assert head.weight == pytest.approx(rival.coef_, abs=1e-5)
+    assert not head.bias.any()
+
+
 def test_noise_that_drowns_the_signal_gets_a_large_penalty():
     features, targets = data(rows=40, width=30, noise=50.0)
     assert fit_head(features, targets).penalty > fit_head(*data(rows=40, width=30)).penalty

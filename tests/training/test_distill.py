@@ -68,6 +68,22 @@ def test_no_epochs_keep_the_ridge_start(distil, tmp_path):
     assert start["step"] == 0
 
 
+def test_a_head_without_bias_stays_without_one(distil, tmp_path):
+    facts = distil(head_bias=False)
+    assert not [name for name in weights(tmp_path / "student") if "Dense" in name and name.endswith("bias")]
+    assert (
+        facts.training["best"]["cosine_mean"]
+        > distil(head="random", out=tmp_path / "r").training["start"]["cosine_mean"]
+    )
+
+
+def test_seconds_are_counted_and_grow(distil):
+    seconds = [entry["seconds"] for entry in distil(epochs=2).training["history"]]
+    assert seconds[0] == 0
+    assert seconds == sorted(seconds)
+    assert seconds[-1] > 0
+
+
 def test_the_same_seed_gives_the_same_student_and_another_seed_another(distil, tmp_path):
     for name, seed in (("one", 1), ("same", 1), ("other", 2)):
         distil(out=tmp_path / name, seed=seed)
