@@ -35,15 +35,18 @@ def info(anything: str | Path) -> Facts:
 
 
 def _student(path: Path) -> Facts:
-    from leafkit.query import QueryEncoder
+    from leafkit.query import ExportRecord, QueryEncoder
     from leafkit.students.folder import check_weights, read_student
 
     facts = read_student(path)
     check_weights(facts)
     health = "whole: the weights match their checksum"
     if (path / "onnx").is_dir():
+        record = ExportRecord.read(path)
+        for name in record.files:
+            record.check(path, name)
         QueryEncoder.open(path)
-        health += ", and the ONNX file gives the golden vectors on this machine"
+        health += ", so do the exported files, and the ONNX file gives the golden vectors on this machine"
     return {"kind": "student", "space": describe(facts.space), **_training(facts.training), "health": health}
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from leafkit.errors import InputError, OptionError
 from leafkit.students.layers import keep_layers
 from leafkit.students.spec import FORMS, Fresh, Pretrained
+from leafkit.teachers.open import package_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -44,6 +45,8 @@ def pretrained_modules(student: Pretrained, teacher_model: str | None) -> list[A
         if type(modules[0]).__name__ != "Transformer":
             raise OptionError(f"{source} has no transformer layers to choose from; leave out layers=")
         keep_layers(modules[0].model, student.layers)
+    if student.pooling is not None:
+        modules = _pooled(source, modules, student.pooling)
     return _plain(modules)
 
 
@@ -78,9 +81,11 @@ def open_model(source: str) -> SentenceTransformer:
     import torch
     from sentence_transformers import SentenceTransformer
 
+    name = source.removeprefix("package:")
+    place = source if name == source else str(package_folder(name))
     try:
         with quiet():
-            return SentenceTransformer(source, device="cpu").to(torch.float32)
+            return SentenceTransformer(place, device="cpu").to(torch.float32)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{source} cannot be opened as a sentence-transformers model: {error}") from error
 
@@ -125,6 +130,20 @@ def _adds_nothing(module: Any) -> bool:
     if name == "Dense":
         return type(module.activation_function).__name__ == "Identity" and not module.use_residual
     return name == "Normalize"
+
+
+def _pooled(source: str, modules: list[Any], mode: str) -> list[Any]:
+    """``modules`` with the same tokens pooled by ``mode``."""
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    places = [place for place, module in enumerate(modules) if type(module).__name__ == "Pooling"]
+    if not places:
+        raise OptionError(f"{source} pools no tokens of a transformer; leave out pooling=")
+    place = places[-1]
+    width = modules[place].embedding_dimension
+    if modules[place].pooling_output_dimension != width and place + 1 < len(modules):
+        raise OptionError(f"{source} builds on a pooling of several kinds at once; leave out pooling=")
+    return [*modules[:place], Pooling(width, mode), *modules[place + 1 :]]
 
 
 def _check_stock(source: str, modules: list[Any]) -> None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from leafkit.errors import OptionError
 
-FORMS = """  PATH_OR_HUB_ID               any sentence-transformers or transformers model
+FORMS = """  PATH_OR_HUB_ID               any sentence-transformers or transformers model, also package:NAME
   PATH_OR_HUB_ID:layers=3      three evenly spaced layers of it, the first and the last among them
   PATH_OR_HUB_ID:layers=0,2,5  exactly these layers of it, counted from 0
   teacher:layers=3             the same of the teacher's own model
+  PATH_OR_HUB_ID:pooling=cls   with the vector of the first token (cls) or the mean of all, whatever the model takes;
+                               both: teacher:layers=3,pooling=mean
   fresh:CONFIG.json            a new transformer from a config (or from a folder that holds config.json)
   static, static:dim=256       a table of token vectors; add tokenizer=PATH where the teacher has no tokenizer"""
 
@@ -20,10 +22,12 @@ class Pretrained:
     """A model that exists: ``source`` is a folder, a hub id or ``teacher``.
 
     ``layers`` keeps that many evenly spaced layers (a number), exactly these (a tuple), or all (None).
+    ``pooling`` is ``mean``, ``cls`` or None: as the model itself does.
     """
 
     source: str
     layers: int | tuple[int, ...] | None = None
+    pooling: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +57,14 @@ def parse_student(text: str) -> StudentSpec:
         if not head.removeprefix("fresh:"):
             raise _refusal(text, "fresh: needs a config.json or a folder after the colon")
         return Fresh(config=head.removeprefix("fresh:"))
-    if not head or set(settings) - {"layers"} or head.startswith("fresh:"):
-        unknown = ", ".join(sorted(set(settings) - {"layers"})) or "nothing that names a model"
-        raise _refusal(text, f"got {unknown}")
+    unknown = set(settings) - {"layers", "pooling"}
+    if not head or unknown or head.startswith("fresh:"):
+        raise _refusal(text, f"got {', '.join(sorted(unknown)) or 'nothing that names a model'}")
     layers = _layers(text, settings["layers"]) if "layers" in settings else None
-    return Pretrained(source=head, layers=layers)
+    pooling = settings.get("pooling")
+    if pooling not in (None, "mean", "cls"):
+        raise _refusal(text, f"pooling={pooling} is neither mean nor cls")
+    return Pretrained(source=head, layers=layers, pooling=pooling)
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:

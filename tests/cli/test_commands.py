@@ -70,6 +70,17 @@ def test_info_finds_a_changed_byte(run, made, tmp_path):
     assert file.name in err
 
 
+@pytest.mark.parametrize("name", ["onnx/model.onnx", "onnx/model_quantized.onnx", "tokenizer.json"])
+def test_info_finds_a_changed_byte_in_every_exported_file(name, run, made, tmp_path):
+    student = shutil.copytree(made / "student", tmp_path / "copy")
+    content = bytearray((student / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (student / name).write_bytes(content)
+    code, _, err = run("info", student)
+    assert code == 1
+    assert f"{name} is truncated or changed" in err
+
+
 def bad_calls(made, other_teacher, tiny_teacher):
     docs, index, student = made / "docs.jsonl", made / "docs.index", made / "student"
     return {

@@ -76,6 +76,24 @@ def test_a_student_made_a_student_again_keeps_one_head(teacher, tiny_teacher, tm
     assert torch.equal(again[0](dict(features))["token_embeddings"], first[0](dict(features))["token_embeddings"])
 
 
+def test_pooling_is_the_models_own_unless_another_is_asked_for(teacher, tiny_teacher):
+    tokens = {}
+    for form in ("teacher", "teacher:pooling=mean", "teacher:layers=4,pooling=cls"):
+        student = build(form, teacher, str(tiny_teacher))
+        features = student[0](student.preprocess(["list a file", "the"]))
+        tokens[form] = features["token_embeddings"], student[1](dict(features))["sentence_embedding"]
+    assert torch.equal(tokens["teacher"][1], tokens["teacher:pooling=mean"][1])
+    each, pooled = tokens["teacher:layers=4,pooling=cls"]
+    assert torch.equal(pooled, each[:, 0])
+    assert not torch.allclose(pooled, tokens["teacher"][1], atol=1e-2)
+
+
+def test_a_student_may_start_from_a_model_in_a_package(teacher, tiny_teacher, monkeypatch):
+    monkeypatch.setattr("leafkit.students.backbone.package_folder", {"tiny": tiny_teacher}.__getitem__)
+    one, other = build("package:tiny:layers=2", teacher), build(f"{tiny_teacher}:layers=2", teacher)
+    assert numpy.array_equal(one.encode(["a list"]), other.encode(["a list"]))
+
+
 def test_kept_layers_carry_the_teachers_weights(teacher, tiny_teacher):
     student = build("teacher:layers=2", teacher, str(tiny_teacher))
     original = SentenceTransformer(str(tiny_teacher), device="cpu")[0].model.encoder.layer
@@ -174,6 +192,9 @@ def test_what_cannot_be_built_is_refused_with_what_to_do(teacher, tiny_teacher, 
         build_student(Fresh(config=str(config(tmp_path))), black_box)
     with pytest.raises(OptionError, match="vocab_size"):
         build(f"fresh:{config(tmp_path, vocabulary=20)}", teacher, str(tiny_teacher))
+    build("static:dim=8", teacher, str(tiny_teacher)).save_pretrained(str(tmp_path / "table"))
+    with pytest.raises(OptionError, match="pools no tokens"):
+        build(f"{tmp_path / 'table'}:pooling=cls", teacher)
     with pytest.raises(OptionError, match="dim=64"):
         build("static:dim=64", teacher, str(tiny_teacher))
     with pytest.raises(InputError, match="cannot be opened"):
