@@ -34,9 +34,7 @@ class TrainingOptions:
         int | None, option("Training", "Tokens of a text to train on  [default: all that the student reads]")
     ] = None
     head: Annotated[str, option("Training", "Start of the linear head: ridge (closed form) or random.")] = "ridge"
-    head_bias: Annotated[
-        bool, option("Training", "Whether the head has a bias.", "--head-bias/--no-head-bias")
-    ] = True
+    head_bias: Annotated[bool, option("Training", "Whether the head has a bias.", "--head-bias/--no-head-bias")] = True
     precision: Annotated[str, option("Training", "auto (bfloat16 where the hardware has it), bfloat16 or float32.")] = (
         "auto"
     )
@@ -75,7 +73,8 @@ def distill(
     student: Annotated[
         str,
         typer.Option(
-            help="A folder or hub id; teacher:layers=3 or MODEL:layers=3, evenly spaced layers of a model; "
+            help="A folder, hub id or package:NAME; teacher:layers=3 or MODEL:layers=3, evenly spaced layers of a model "
+            "(pooling=cls or mean pools them so); "
             "fresh:CONFIG.json; static or static:dim=256, a token table.",
             show_default=False,
         ),
