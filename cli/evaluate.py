@@ -40,6 +40,10 @@ def evaluate(
         bool, typer.Option("--cross-check", help="Have BEIR search and score the same vectors as well.")
     ] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out documents that cannot be read.")] = False,
+    documents: Annotated[
+        int | None,
+        typer.Option(help="Measure on so many documents of each folder: all judged ones and a fixed choice of others."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap intervals.")] = 0,
     cache: Cache = None,
     as_json: Json = False,
@@ -69,6 +73,7 @@ def evaluate(
         bm25=bm25,
         cross_check=cross_check,
         skip_bad=skip_bad,
+        documents=documents,
         seed=seed,
         cache=cache,
         teacher_options=teacher_flags.chosen(),

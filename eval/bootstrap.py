@@ -5,6 +5,7 @@ Systems are compared on the same resampled queries (paired): Sakai, SIGIR 2006, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
@@ -23,7 +24,7 @@ class Interval:
     high: float
 
 
-def resampled_means(values: Float64, *, seed: int, resamples: int = RESAMPLES) -> Float64:
+def resampled_means(values: Float64, *, seed: int | Sequence[int], resamples: int = RESAMPLES) -> Float64:
     """Means of ``values``, shape (systems, queries), over resampled queries; shape (resamples, systems).
 
     All systems see the same resamples, so differences and ratios between columns are paired.
@@ -49,5 +50,10 @@ def interval(sample: Float64) -> Interval | None:
 
 def ratio_interval(upper: Float64, lower: Float64) -> Interval | None:
     """The interval of ``upper / lower`` where both are resampled means of the same resamples."""
+    return interval(ratios(upper, lower))
+
+
+def ratios(upper: Float64, lower: Float64) -> Float64:
+    """``upper / lower``, not finite where ``lower`` is zero."""
     with numpy.errstate(divide="ignore", invalid="ignore"):
-        return interval(upper / lower)
+        return upper / lower

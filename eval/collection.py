@@ -10,6 +10,7 @@ from pathlib import Path
 from leafkit.errors import OptionError, TextError
 from leafkit.texts.beir import is_beir, read_corpus, read_qrels, read_queries
 
+from .cut import Cut, cut_corpus, judged_documents, splits
 from .metrics import judged_queries
 from .provenance import files_digest
 
@@ -20,8 +21,9 @@ _log = logging.getLogger("leafkit")
 class Collection:
     """Documents, the queries that have a relevant document, and which those are.
 
-    ``titles`` and ``bodies`` are BEIR's two columns; ``documents`` is what is encoded. ``sha256`` covers the
-    corpus, the queries and the judgements of the split.
+    ``titles`` and ``bodies`` are BEIR's two columns; ``documents`` is what is encoded. ``total`` counts the corpus
+    before it was cut. ``sha256`` covers the corpus, the queries and the judgements that decide what is measured:
+    those of the split, or of all splits where the corpus was cut.
     """
 
     name: str
@@ -33,16 +35,23 @@ class Collection:
     query_ids: list[str]
     queries: list[str] = field(repr=False)
     judgements: dict[str, dict[str, int]] = field(repr=False)
+    total: int
     sha256: str
 
 
 def read_collection(
-    folder: str | PathLike[str], split: str = "test", *, name: str | None = None, skip_bad: bool = False
+    folder: str | PathLike[str],
+    split: str = "test",
+    *,
+    name: str | None = None,
+    skip_bad: bool = False,
+    documents: int | None = None,
 ) -> Collection:
     """The collection in ``folder``; raises `OptionError` naming the splits it has where ``split`` is not one.
 
     Judged queries without a relevant document do not count (no ranking could score on them). With ``skip_bad``
-    documents that cannot be used are left out of the corpus and counted in the log.
+    documents that cannot be used are left out of the corpus and counted in the log. A corpus of more than
+    ``documents`` is cut as `cut_corpus` says.
     """
     path = Path(folder)
     check_folder(path, split)
@@ -56,9 +65,11 @@ def read_collection(
         )
     if missing:
         _log.warning("%s: %d judged queries have no text and do not count, e.g. %r", path, len(missing), missing[0])
-    corpus = list(read_corpus(path, skip_bad=skip_bad))
+    name = name or path.resolve().name
+    cut = _cut(path, name, documents, skip_bad)
+    corpus = cut.documents
     collection = Collection(
-        name=name or path.resolve().name,
+        name=name,
         split=split,
         document_ids=[text.id for text in corpus],
         titles=[text.title for text in corpus],
@@ -67,10 +78,19 @@ def read_collection(
         query_ids=list(judgements),
         queries=[texts[query] for query in judgements],
         judgements=judgements,
-        sha256=collection_digest(path, split),
+        total=cut.total,
+        sha256=collection_digest(path, split if documents is None else "*"),
     )
     _check_ids(path, collection)
     return collection
+
+
+def _cut(folder: Path, name: str, documents: int | None, skip_bad: bool) -> Cut:
+    corpus = read_corpus(folder, skip_bad=skip_bad)
+    if documents is None:
+        whole = list(corpus)
+        return Cut(whole, len(whole))
+    return cut_corpus(corpus, judged_documents(folder), documents, name=name)
 
 
 def check_folder(folder: Path, split: str) -> None:
@@ -79,7 +99,7 @@ def check_folder(folder: Path, split: str) -> None:
         raise OptionError(
             f"{folder} is not a folder in BEIR's layout; wanted corpus.jsonl, queries.jsonl and qrels/{split}.tsv in it"
         )
-    found = sorted({path.name.partition(".tsv")[0] for path in (folder / "qrels").glob("*.tsv*")})
+    found = splits(folder)
     if split not in found:
         raise OptionError(
             f"{folder} has no judgements for the split {split!r}; it has: {', '.join(found) or 'none'} (--split)"
@@ -87,7 +107,7 @@ def check_folder(folder: Path, split: str) -> None:
 
 
 def collection_digest(folder: Path, split: str) -> str:
-    """One SHA-256 over the corpus, the queries and the judgements of ``split``."""
+    """One SHA-256 over the corpus, the queries and the judgements of ``split``, or of every split where it is ``*``."""
     patterns = ("corpus.jsonl*", "queries.jsonl*", f"qrels/{split}.tsv*")
     files = (path for pattern in patterns for path in folder.glob(pattern))
     return files_digest((path.relative_to(folder).as_posix(), path) for path in files)

@@ -17,14 +17,16 @@ from leafkit.vectors.store import default_cache
 from leafkit.version import __version__
 
 from .bootstrap import RESAMPLES
-from .collection import check_folder, read_collection
+from .collection import Collection, check_folder, read_collection
+from .cut import check_documents
 from .extras import require
 from .grid import full_cell, grid
+from .means import means_over
 from .modes import check_modes, systems
 from .names import Paths, distinct_names, listed
 from .provenance import command, commit, packages
 from .report import Provenance, Report, Row
-from .retrieval import Plan, measure_collection
+from .retrieval import Measured, Plan, measure_collection
 from .students import check_spaces, open_students
 
 LIBRARIES = {
@@ -51,6 +53,7 @@ def evaluate(
     bm25: bool = False,
     cross_check: bool = False,
     skip_bad: bool = False,
+    documents: int | None = None,
     cache: str | PathLike[str] | None = None,
     seed: int = 0,
     teacher_options: TeacherOptions | None = None,
@@ -69,6 +72,8 @@ def evaluate(
     bm25: add a row for BM25 to each folder.
     cross_check: have BEIR search and score the same vectors as well (float32 cells).
     skip_bad: leave documents out that cannot be used.
+    documents: measure each folder on a fixed cut of its corpus: every document that a split judges, and up to this
+        many with those whose id has the lowest SHA-256.
     cache: where teacher vectors and mteb's results are kept.
     seed: of the bootstrap.
     teacher_options: how the teacher is opened where it is not open yet; the students share its device.
@@ -77,6 +82,7 @@ def evaluate(
     value, `SpaceError` for a student of another space.
     """
     folders, tasks = listed(data), [mteb] if isinstance(mteb, str) else list(mteb or ())
+    check_documents(documents, folders=bool(folders))
     _check_sources(folders, tasks, data_root, split)
     _check_extras(bool(folders), bool(tasks), bm25=bm25, cross_check=cross_check)
     chosen = check_modes(modes, teacher=teacher is not None, student=bool(listed(student)))
@@ -94,7 +100,8 @@ def evaluate(
         cross_check=cross_check,
         seed=seed,
     )
-    rows, read = _measure_folders(folders, split, plan, skip_bad)
+    measured, read = _measure_folders(folders, split, plan, skip_bad, documents)
+    rows = [row for one in measured for row in one.rows]
     if tasks:
         more, also = _measure_tasks(tasks, data_root, split, plan, encoder, root / "mteb")
         rows, read = rows + more, read + also
@@ -111,7 +118,7 @@ def evaluate(
         packages=packages(),
         libraries=LIBRARIES,
     )
-    return Report(rows=tuple(rows), provenance=provenance)
+    return Report(rows=tuple(rows), means=means_over(measured, seed=seed), provenance=provenance)
 
 
 Sources = list[dict[str, str]]
@@ -150,14 +157,21 @@ def _check_extras(folders: bool, tasks: bool, *, bm25: bool, cross_check: bool) 
         require(package)
 
 
-def _measure_folders(folders: Sequence[Path], split: str, plan: Plan, skip_bad: bool) -> tuple[list[Row], Sources]:
-    rows: list[Row] = []
+def _measure_folders(
+    folders: Sequence[Path], split: str, plan: Plan, skip_bad: bool, documents: int | None
+) -> tuple[list[Measured], Sources]:
+    measured: list[Measured] = []
     read: Sources = []
     for folder, name in zip(folders, distinct_names(folders, what="data folder"), strict=True):
-        collection = read_collection(folder, split, name=name, skip_bad=skip_bad)
-        rows += measure_collection(collection, plan)
-        read.append({"name": name, "source": str(folder), "split": split, "sha256": collection.sha256})
-    return rows, read
+        collection = read_collection(folder, split, name=name, skip_bad=skip_bad, documents=documents)
+        measured.append(measure_collection(collection, plan))
+        source = {"name": name, "source": str(folder), "split": split, "sha256": collection.sha256}
+        read.append(source | ({} if documents is None else {"documents": _share(collection)}))
+    return measured, read
+
+
+def _share(collection: Collection) -> str:
+    return f"{len(collection.document_ids)} of {collection.total}"
 
 
 def _measure_tasks(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
+from leafkit.errors import InputError
+
 from .bootstrap import Interval
-from .metrics import METRICS
+from .columns import tables_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +41,17 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Means:
+    """Rows that are means over ``collections``; a retention is the mean of the collections' retentions.
+
+    Intervals come from resampling the queries of every collection.
+    """
+
+    collections: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """What is needed to get the same figures again."""
 
@@ -58,10 +70,25 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The rows of an evaluation and their provenance."""
+    """The rows of an evaluation, their means over several collections, and where they come from."""
 
     rows: tuple[Row, ...]
     provenance: Provenance
+    means: tuple[Means, ...] = ()
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Report:
+        """The report that `to_json` wrote, also before there were means; raises `InputError` for anything else."""
+        try:
+            means = [
+                Means(collections=tuple(found["collections"]), rows=_rows(found["rows"]))
+                for found in content.get("means", ())
+            ]
+            return cls(rows=_rows(content["rows"]), provenance=Provenance(**content["provenance"]), means=tuple(means))
+        except (AttributeError, KeyError, TypeError) as error:
+            raise InputError(
+                f"got JSON that is no report ({error!r}), wanted what leafkit evaluate --json prints; measure again"
+            ) from error
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as what `json.dumps` takes; metrics and retentions are fractions, not per cent.
@@ -74,10 +101,18 @@ class Report:
     def table(self) -> str:
         """Aligned plain text: one line per row, one column per metric, retentions in per cent.
 
-        Rows with other metrics (a classification after a retrieval) start a new block with its own header.
+        Rows with other metrics (a classification after a retrieval) start a new block with its own header, and
+        so do the means over collections.
         """
-        blocks = [_block(list(rows)) for _, rows in groupby(self.rows, key=lambda row: (row.main, *row.metrics))]
+        parts = [self.rows, *(means.rows for means in self.means)]
+        blocks = [_aligned(lines) for rows in parts for lines in tables_of(rows)]
         return "\n\n".join(blocks) + "\n\n" + self._footer()
+
+    def html(self) -> str:
+        """One page of tables and plots that needs nothing outside itself; needs matplotlib."""
+        from .page import page
+
+        return page([self])
 
     def _footer(self) -> str:
         source = self.provenance
@@ -96,59 +131,22 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-_TITLES = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map": "MAP"}
-
-Column = tuple[str, Callable[[Row], str]]
-
-
-def _metric_column(name: str, main: str) -> Column:
-    def show(row: Row) -> str:
-        value = f"{row.metrics[name]:.4f}"
-        return f"{value} {_span(row.interval, 1, 4)}" if name == main and row.interval else value
-
-    return _TITLES.get(name, name), show
-
-
-def _span(interval: Interval | None, factor: float, digits: int) -> str:
-    if interval is None:
-        return ""
-    return f"[{interval.low * factor:.{digits}f}, {interval.high * factor:.{digits}f}]"
-
-
-def _percent(value: float | None, interval: Interval | None) -> str:
-    return "-" if value is None else f"{value:.1%} {_span(interval, 100, 1)}".strip()
-
-
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)
-
-
-def _columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns that say something: those that are the same dash in every row are left out."""
-    main = rows[0].main
-    names = [name for name in METRICS if name in rows[0].metrics]
-    names += [name for name in rows[0].metrics if name not in names]
-    columns: list[Column] = [
-        ("data", lambda row: row.data),
-        ("mode", lambda row: row.mode),
-        ("student", lambda row: _or_dash(row.student)),
-        ("dim", lambda row: _or_dash(row.dim)),
-        ("precision", lambda row: _or_dash(row.precision)),
-        *(_metric_column(name, main) for name in names),
-        ("BEIR nDCG@10", lambda row: "-" if row.beir_ndcg is None else f"{row.beir_ndcg:.5f}"),
-        ("retention", lambda row: _percent(row.retention, row.retention_interval)),
-    ]
-    if len({(row.dim, row.precision) for row in rows if row.dim}) > 1:
-        columns.append(("of full teacher", lambda row: _percent(row.of_full, row.of_full_interval)))
-    columns += [
-        ("queries", lambda row: _or_dash(row.queries)),
-        ("documents", lambda row: _or_dash(row.documents)),
-    ]
-    return [column for column in columns if any(column[1](row) != "-" for row in rows)]
-
-
-def _block(rows: Sequence[Row]) -> str:
-    columns = _columns(rows)
-    lines = [[title for title, _ in columns], *([show(row) for _, show in columns] for row in rows)]
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _rows(found: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
+    return tuple(Row(**{name: _value(name, value) for name, value in row.items()}) for row in found)
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "metrics":
+        return {metric: math.nan if score is None else score for metric, score in value.items()}
+    return Interval(**value) if name.endswith("interval") and value is not None else value
+
+
+def average(values: Sequence[float | None]) -> float | None:
+    """The mean; None where a value is missing, or all are."""
+    found = [value for value in values if value is not None]
+    return sum(found) / len(found) if found and len(found) == len(values) else None

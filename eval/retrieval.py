@@ -45,14 +45,22 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class _Measured:
+class Measured:
+    """The rows of a collection, and what they are means of: nDCG@10 of every query, shape (rows, queries)."""
+
+    rows: list[Row]
+    values: Float64
+
+
+@dataclass(frozen=True)
+class _Scored:
     system: System | None
     cell: Cell | None
     scores: QueryScores
     beir: float | None = None
 
 
-def measure_collection(collection: Collection, plan: Plan) -> list[Row]:
+def measure_collection(collection: Collection, plan: Plan) -> Measured:
     """A row for each cell and system, cells first, then BM25's where asked for."""
     encoders = {id(e): e for system in plan.systems for e in (system.queries, system.documents)}
     encoded = {key: Encoded(encoder, collection) for key, encoder in encoders.items()}
@@ -70,7 +78,7 @@ def measure_collection(collection: Collection, plan: Plan) -> list[Row]:
                 measured.append(found)
                 bar.update(cell in plan.cells)
     if plan.bm25:
-        measured.append(_Measured(None, None, score_run(collection.judgements, without_own_id(bm25_run(collection)))))
+        measured.append(_Scored(None, None, score_run(collection.judgements, without_own_id(bm25_run(collection)))))
     return _rows(collection, measured, plan)
 
 
@@ -88,7 +96,7 @@ def _covers(system: System, encoded: dict[int, Encoded], plan: Plan) -> bool:
 
 def _measure_cell(
     collection: Collection, cell: Cell, systems: Sequence[System], encoded: dict[int, Encoded], cross_check: bool
-) -> Iterator[_Measured]:
+) -> Iterator[_Scored]:
     finders: dict[int, CellFinder] = {}
     for system in systems:
         queries, documents = encoded[id(system.queries)].queries, encoded[id(system.documents)].documents
@@ -100,7 +108,7 @@ def _measure_cell(
         if cross_check and cell.precision == FULL_PRECISION:
             beir = _beir(collection, queries, documents, cell.dim)
             _compare(scores, beir, f"{collection.name}, {system.mode}, dim {cell.dim}")
-        yield _Measured(system, cell, scores, beir)
+        yield _Scored(system, cell, scores, beir)
 
 
 def _search(collection: Collection, queries: Float32, finder: CellFinder) -> QueryScores:
@@ -135,15 +143,15 @@ def _compare(scores: QueryScores, beir: float, where: str) -> None:
         _log.warning("%s: nDCG@10 is %.5f here and %.5f by BEIR", where, ours, beir)
 
 
-def _rows(collection: Collection, measured: Sequence[_Measured], plan: Plan) -> list[Row]:
+def _rows(collection: Collection, measured: Sequence[_Scored], plan: Plan) -> Measured:
     """Rows of what was asked for, with intervals and retentions from the same resampled queries."""
     values = numpy.stack([one.scores.values[MAIN_METRIC] for one in measured])
     means, resampled = values.mean(axis=1), resampled_means(values, seed=plan.seed)
     teacher = {one.cell: at for at, one in enumerate(measured) if one.system and one.system.mode == "teacher"}
+    asked = [at for at, one in enumerate(measured) if one.cell is None or one.cell in plan.cells]
     rows = []
-    for at, one in enumerate(measured):
-        if one.cell is not None and one.cell not in plan.cells:
-            continue
+    for at in asked:
+        one = measured[at]
         same, full = (None if one.cell is None else teacher.get(one.cell)), teacher.get(plan.full)
         rows.append(
             Row(
@@ -164,7 +172,7 @@ def _rows(collection: Collection, measured: Sequence[_Measured], plan: Plan) -> 
                 documents=len(collection.document_ids),
             )
         )
-    return rows
+    return Measured(rows, values[asked])
 
 
 def _ratio(means: Float64, at: int, base: int | None) -> float | None:

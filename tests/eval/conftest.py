@@ -64,6 +64,12 @@ def beir_folder(tmp_path_factory: pytest.TempPathFactory, sentences: list[str]) 
 
 
 @pytest.fixture(scope="session")
+def other_beir_folder(tmp_path_factory: pytest.TempPathFactory, sentences: list[str]) -> Path:
+    """Forty of the documents and nine other queries."""
+    return write_beir(tmp_path_factory.mktemp("beir") / "other", sentences[:40], queries=9, seed=1)
+
+
+@pytest.fixture(scope="session")
 def exact_student(tmp_path_factory: pytest.TempPathFactory, tiny_teacher: Path) -> Path:
     """A student whose vectors are the teacher's."""
     return make_student(tmp_path_factory.mktemp("students") / "exact", tiny_teacher, noise=0.0)

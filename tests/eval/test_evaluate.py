@@ -91,6 +91,28 @@ def test_several_folders_are_told_apart_by_name(beir_folder, tiny_teacher, tmp_p
     assert [source["name"] for source in report.provenance.data] == [row.data for row in report.rows]
 
 
+def test_means_over_folders_are_means_of_their_rows(beir_folder, other_beir_folder, tiny_teacher, noisy_student):
+    folders, precisions = [beir_folder, other_beir_folder], ["float32", "int8"]
+    report = evaluate(folders, teacher=tiny_teacher, student=noisy_student, precisions=precisions)
+    (means,) = report.means
+    assert means.collections == ("tiny", "other")
+    assert len(means.rows) == 6
+    for mean, first, second in zip(means.rows, report.rows[:6], report.rows[6:], strict=True):
+        assert (mean.mode, mean.precision) == (first.mode, first.precision)
+        assert mean.retention == pytest.approx((first.retention + second.retention) / 2)
+        assert mean.retention_interval.low <= mean.retention <= mean.retention_interval.high
+    assert "mean over 2 collections" in report.table().split("\n\n")[-2]
+    assert evaluate(beir_folder, teacher=tiny_teacher).means == ()
+
+
+def test_a_cut_is_told_in_the_rows_and_where_they_come_from(beir_folder, tiny_teacher):
+    report = evaluate(beir_folder, teacher=tiny_teacher, documents=100)
+    assert report.rows[0].documents == 100
+    assert report.provenance.data[0]["documents"] == "100 of 200"
+    assert evaluate(beir_folder, teacher=tiny_teacher, documents=500).provenance.data[0]["documents"] == "200 of 200"
+    assert "documents" not in evaluate(beir_folder, teacher=tiny_teacher).provenance.data[0]
+
+
 def test_the_same_command_gives_the_same_report(beir_folder, tiny_teacher, noisy_student):
     first, second = (evaluate(beir_folder, teacher=tiny_teacher, student=noisy_student, seed=3) for _ in range(2))
     assert first == second

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 
 import pytest
 
+from leafkit.errors import InputError
 from leafkit.eval.bootstrap import Interval
-from leafkit.eval.report import Provenance, Report, Row
+from leafkit.eval.report import Means, Provenance, Report, Row
+
+ROOT = Path(__file__).resolve().parents[2]
 
 PROVENANCE = Provenance(
     command="leafkit evaluate",
@@ -102,6 +107,50 @@ def test_a_figure_that_has_no_value_is_null_in_json():
         rows=(row(metrics={"cosine_spearman": float("nan")}, main="cosine_spearman"),), provenance=PROVENANCE
     )
     assert json.loads(json.dumps(report.to_json(), allow_nan=False))["rows"][0]["metrics"] == {"cosine_spearman": None}
+
+
+@pytest.mark.parametrize("means", [(), (Means(collections=("a", "b"), rows=(row(data="mean"),)),)])
+def test_a_report_comes_back_from_its_json(means):
+    other = row(metrics={"accuracy": 0.5}, main="accuracy", interval=None, retention=None, queries=None)
+    report = Report(rows=(row(retention_interval=Interval(0.5, 1.5)), other), means=means, provenance=PROVENANCE)
+    assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
+
+
+def test_a_figure_without_value_comes_back_as_one():
+    report = Report(rows=(row(metrics={"cosine_spearman": float("nan")}, main="x"),), provenance=PROVENANCE)
+    (back,) = Report.from_json(report.to_json()).rows
+    assert math.isnan(back.metrics["cosine_spearman"])
+    assert "nan" in Report.from_json(report.to_json()).table()
+
+
+def test_reports_from_before_there_were_means_are_read():
+    content = Report(rows=(row(),), provenance=PROVENANCE).to_json()
+    del content["means"]
+    assert Report.from_json(content).means == ()
+
+
+def test_the_committed_results_are_reports():
+    paths = sorted((ROOT / "eval" / "results").glob("*.json"))
+    assert paths
+    for path in paths:
+        report = Report.from_json(json.loads(path.read_text()))
+        assert report.rows
+        assert report.table()
+
+
+@pytest.mark.parametrize("content", [{}, [], "x", {"rows": []}, {"rows": [{"x": 1}], "provenance": {}}, {"rows": 3}])
+def test_other_json_is_refused(content):
+    with pytest.raises(InputError, match="wanted what leafkit evaluate --json prints"):
+        Report.from_json(content)
+
+
+def test_the_table_ends_with_the_means():
+    means = Means(collections=("a", "b"), rows=(row(data="mean over 2 collections", retention=0.75),))
+    table = Report(rows=(row(),), means=(means,), provenance=PROVENANCE).table()
+    first, last, _ = table.split("\n\n")
+    assert first.startswith("data  mode")
+    assert last.splitlines()[1].startswith("mean over 2 collections  teacher")
+    assert "75.0%" in last
 
 
 def test_a_report_cannot_be_changed():

@@ -42,7 +42,9 @@ def plan(found, **fields):
 
 
 def test_a_student_equal_to_its_teacher_loses_nothing_in_any_mode(collection, teacher, exact_student):
-    rows = measure_collection(collection, plan(systems(MODES, teacher, open_students(exact_student, "torch", "cpu"))))
+    rows = measure_collection(
+        collection, plan(systems(MODES, teacher, open_students(exact_student, "torch", "cpu")))
+    ).rows
     assert [row.mode for row in rows] == list(MODES)
     for row in rows:
         # One part in a million of the vectors differs, which may swap neighbours of nearly equal score.
@@ -51,7 +53,9 @@ def test_a_student_equal_to_its_teacher_loses_nothing_in_any_mode(collection, te
 
 
 def test_a_noisy_student_loses_and_the_interval_holds_its_retention(collection, teacher, noisy_student):
-    rows = measure_collection(collection, plan(systems(MODES, teacher, open_students(noisy_student, "torch", "cpu"))))
+    rows = measure_collection(
+        collection, plan(systems(MODES, teacher, open_students(noisy_student, "torch", "cpu")))
+    ).rows
     for row in rows[1:]:
         assert row.retention < 0.9
         assert row.retention_interval.low <= row.retention <= row.retention_interval.high
@@ -62,7 +66,7 @@ def test_beir_finds_the_same_ndcg_on_the_same_vectors(collection, teacher, noisy
     pytest.importorskip("beir")
     found = systems(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
     cells = [Cell(dim=dim, precision="float32") for dim in (32, 8)]
-    rows = measure_collection(collection, plan(found, cells=cells, cross_check=True))
+    rows = measure_collection(collection, plan(found, cells=cells, cross_check=True)).rows
     assert len(rows) == 6
     for row in rows:
         # BEIR rounds to five digits.
@@ -71,16 +75,16 @@ def test_beir_finds_the_same_ndcg_on_the_same_vectors(collection, teacher, noisy
 
 def test_searching_in_blocks_changes_nothing(collection, teacher, monkeypatch):
     found = plan(systems(["teacher"], teacher, []), cells=[Cell(dim=32, precision="binary")])
-    whole = measure_collection(collection, found)
+    whole = measure_collection(collection, found).rows
     monkeypatch.setattr(retrieval, "_BLOCK", 7)
-    assert measure_collection(collection, found) == whole
+    assert measure_collection(collection, found).rows == whole
 
 
 def test_cells_are_compared_with_the_teacher_in_them_and_with_the_full_teacher(collection, teacher, noisy_student):
     found = systems(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
     small = Cell(dim=8, precision="int8")
-    alone = measure_collection(collection, plan(found, cells=[small]))
-    both = measure_collection(collection, plan(found, cells=[full_cell(teacher.space), small]))
+    alone = measure_collection(collection, plan(found, cells=[small])).rows
+    both = measure_collection(collection, plan(found, cells=[full_cell(teacher.space), small])).rows
     full = both[0].metrics["ndcg@10"]
     assert [(row.dim, row.precision) for row in alone] == [(8, "int8")] * 3
     for row, same in zip(alone, both[3:], strict=True):
@@ -107,7 +111,7 @@ class Documents:
 def test_document_vectors_alone_still_measure_the_asymmetric_mode(collection, teacher, exact_student, caplog):
     found = systems(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
     with caplog.at_level(logging.WARNING, "leafkit"):
-        rows = measure_collection(collection, plan(found))
+        rows = measure_collection(collection, plan(found)).rows
     assert [(row.mode, row.retention) for row in rows] == [("standard", None), ("asymmetric", None)]
     assert "the teacher mode is left out" in caplog.text
     assert "lacks 30 texts" in caplog.text
@@ -137,7 +141,7 @@ def test_each_side_is_encoded_once_for_all_modes_and_cells(collection, teacher, 
     ours, theirs = Counting(student.encoder), Counting(teacher)
     found = systems(MODES, theirs, [Student("s", ours, "")])
     cells = [Cell(dim=dim, precision=precision) for dim in (32, 8) for precision in ("float32", "int8", "binary")]
-    assert len(measure_collection(collection, plan(found, cells=cells))) == 18
+    assert len(measure_collection(collection, plan(found, cells=cells)).rows) == 18
     assert sorted(ours.asked) == sorted(theirs.asked) == ["document", "query"]
 
 
@@ -164,12 +168,12 @@ def test_a_query_that_is_itself_a_document_does_not_find_itself(tmp_path, teache
     letters = Letters(teacher.space, ["x", "y"])
     (row,) = measure_collection(
         read_collection(tmp_path), plan([System("teacher", None, letters, letters, "")], cross_check=True)
-    )
+    ).rows
     assert (row.metrics["mrr@10"], row.metrics["ndcg@10"], row.beir_ndcg) == (1.0, 1.0, 1.0)
 
 
 def test_bm25_finds_documents_by_their_words_and_nothing_without_one(collection, teacher):
-    rows = measure_collection(collection, plan(systems(["teacher"], teacher, []), bm25=True))
+    rows = measure_collection(collection, plan(systems(["teacher"], teacher, []), bm25=True)).rows
     assert (rows[-1].mode, rows[-1].dim, rows[-1].retention) == ("bm25", None, None)
     assert rows[-1].metrics["ndcg@10"] > rows[0].metrics["ndcg@10"]
     run = bm25_run(collection)
@@ -181,7 +185,7 @@ def test_bm25_finds_documents_by_their_words_and_nothing_without_one(collection,
 
 
 def test_rows_carry_their_counts(collection, teacher):
-    (row,) = measure_collection(collection, plan(systems(["teacher"], teacher, [])))
+    (row,) = measure_collection(collection, plan(systems(["teacher"], teacher, []))).rows
     assert (row.queries, row.documents) == (30, 200)
     assert tuple(row.metrics) == METRICS
     assert row.interval.low < row.metrics["ndcg@10"] < row.interval.high
