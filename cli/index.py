@@ -38,6 +38,17 @@ def index(
             "[default: none, but int8 for binary and float16 for other lossy factories]"
         ),
     ] = None,
+    fold: Annotated[
+        Path | None,
+        typer.Option(
+            help="Student that alone will search the index: its width + 1 numbers are kept of each document, with the "
+            "same cosines; with --dim, the most telling of them."
+        ),
+    ] = None,
+    rotate: Annotated[
+        str | None,
+        typer.Option(help="Turn the space first: pca (for --dim), itq (for --precision binary) or random."),
+    ] = None,
     cache: Cache = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -48,6 +59,7 @@ def index(
     \b
     leafkit index docs.jsonl --teacher BAAI/bge-small-en-v1.5 --student my-student --out docs.index
     leafkit index docs.parquet --teacher docs.parquet --student my-student --out docs.index --dim 256 --precision int8
+    leafkit index docs.jsonl --teacher BAAI/bge-small-en-v1.5 --fold my-student --dim 192 --out docs.index
     """
     from leafkit.index.build import build_index
 
@@ -61,6 +73,8 @@ def index(
             dim=dim,
             precision=precision,
             rescore=rescore,
+            fold=fold,
+            rotate=rotate,
             cache=cache,
             overwrite=overwrite,
             teacher_options=teacher_flags.chosen(),

@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 
 from leafkit.errors import InputError, OptionError
+from leafkit.mapping.mapping import mapped
 from leafkit.teachers.open import open_teacher
 from leafkit.teachers.options import TeacherOptions
 from leafkit.types import Teacher
@@ -90,6 +91,9 @@ def evaluate(
     root = default_cache() if cache is None else Path(cache)
     opened = None if teacher is None else _remembered(open_teacher(teacher, **dataclasses.asdict(options)), root)
     students = open_students(student, encoder, options.device)
+    if opened and students:
+        # A student of rotated coordinates is measured there: a prefix of them is not one of the teacher's.
+        opened = mapped(opened, students[0].mapping)
     space = check_spaces(students, opened.space if opened else None)
     plan = Plan(
         systems=systems(chosen, opened, students),

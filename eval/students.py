@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy
 
 from leafkit.errors import InputError, OptionError
+from leafkit.mapping.mapping import Mapping, read_mapping
 from leafkit.progress import progress
 from leafkit.space import Space, require_same
 from leafkit.types import Encoder, Float32, Role
@@ -25,11 +26,15 @@ _AT_ONCE = 1024
 
 @dataclass(frozen=True)
 class Student:
-    """An open student: what the rows call it, its vectors, and the hash of its files."""
+    """An open student: what the rows call it, its vectors, the hash of its files, and its coordinates.
+
+    ``mapping`` leads there from the teacher's own; None where they are the same.
+    """
 
     name: str
     encoder: Encoder
     sha256: str
+    mapping: Mapping | None = None
 
 
 class Shown:
@@ -58,9 +63,15 @@ def open_students(student: Paths, encoder: str, device: str | None) -> list[Stud
         raise OptionError(f"unknown encoder {encoder!r}; wanted one of {', '.join(ENCODERS)}")
     folders = listed(student)
     return [
-        Student(name, Shown(_open(folder, encoder, device), name), student_digest(folder))
+        _student(name, folder, encoder, device)
         for name, folder in zip(distinct_names(folders, what="student"), folders, strict=True)
     ]
+
+
+def _student(name: str, folder: Path, encoder: str, device: str | None) -> Student:
+    opened = _open(folder, encoder, device)
+    mapping = read_mapping(folder, opened.space)
+    return Student(name, Shown(opened, name), student_digest(folder), mapping)
 
 
 def check_spaces(students: Sequence[Student], space: Space | None) -> Space:

@@ -15,8 +15,9 @@ from leafkit.errors import OptionError, VectorError
 from leafkit.index.documents import Documents
 from leafkit.index.faiss_index import Depth
 from leafkit.index.finder import Finder
-from leafkit.index.manifest import ENCODER, Manifest
-from leafkit.index.package import open_package, steadily
+from leafkit.index.manifest import ENCODER
+from leafkit.index.package import Package, open_package, steadily
+from leafkit.mapping.mapping import FOLD, Mapped
 from leafkit.space import Space, require_same
 from leafkit.types import Encoder, Float32, Int64
 
@@ -42,9 +43,10 @@ class Searcher:
     of the true one for float32, 1e-3 for float16, 5e-3 for int8, whatever the index type found it with.
     """
 
-    def __init__(self, finder: Finder, documents: Documents, manifest: Manifest, encoder: Encoder | None) -> None:
+    def __init__(self, package: Package, finder: Finder, documents: Documents, encoder: Encoder | None) -> None:
         """Use `Searcher.open`."""
-        self.manifest = manifest
+        self.manifest = package.manifest
+        self._package = package
         self._finder = finder
         self._documents = documents
         self._encoder = encoder
@@ -80,10 +82,10 @@ class Searcher:
         def opened() -> Searcher:
             package = open_package(folder, verify=verify)
             return cls(
+                package,
                 package.finder(memory_map=memory_map, threads=threads, oversample=oversample, depth=depth),
                 package.documents(memory_map=memory_map),
-                package.manifest,
-                _open_encoder(folder, package.manifest, encoder, threads),
+                _open_encoder(package, encoder, threads),
             )
 
         return steadily(folder, opened)
@@ -93,8 +95,8 @@ class Searcher:
 
     @property
     def space(self) -> Space:
-        """The space of documents and queries."""
-        return self.manifest.space
+        """The space of the teacher's vectors, and of those to search with."""
+        return self._package.teacher_space
 
     @property
     def encoder(self) -> Encoder:
@@ -121,7 +123,8 @@ class Searcher:
     ) -> Hits | list[Hits]:
         """The ``k`` documents nearest to each query: `Hits` for one (a text, or a vector of one axis), else a list.
 
-        A vector may have the width of the space or of the index. Texts longer than the encoder's limit are cut
+        A vector is one of the teacher's space, of its width or cut to that of the index; a folded index takes its
+        student's alone. Texts longer than the encoder's limit are cut
         there. Fewer than ``k`` hits come where fewer documents are there, or allowed. ``allow``: only documents
         with these ids; ids that no document has are ignored and counted in the log.
 
@@ -146,13 +149,15 @@ class Searcher:
                 return numpy.empty((0, self.space.dim), dtype=numpy.float32)
             return self.encoder.encode(list(query), "query")
         vectors = query[None] if query.ndim == 1 else query
-        widths = (self.space.dim, self.manifest.dim)
+        mapping = self._package.mapping
+        # Other coordinates could have the same width as the teacher's, so these alone are taken.
+        widths = (self.space.dim, self.space.dim if mapping else self.manifest.dim)
         if vectors.ndim != 2 or vectors.shape[1] not in widths or not numpy.issubdtype(vectors.dtype, numpy.number):
             raise VectorError(
                 f"got {query.dtype} vectors of shape {query.shape}, wanted {' or '.join(map(str, sorted({*widths})))} "
                 "numbers a row"
             )
-        return vectors
+        return vectors if mapping is None else mapping.apply(vectors, "query")
 
     def _allowed(self, allow: Collection[str]) -> Int64:
         if isinstance(allow, str):
@@ -168,15 +173,20 @@ class Searcher:
         return Hits([d.id for d in documents], scores, [dict(d.payload) for d in documents])
 
 
-def _open_encoder(
-    folder: Path, manifest: Manifest, encoder: str | Path | Encoder | None, threads: int
-) -> Encoder | None:
+def _open_encoder(package: Package, encoder: str | Path | Encoder | None, threads: int) -> Encoder | None:
+    """The encoder, in the index's coordinates; only a fold takes none but the student it was made for."""
     if encoder is None:
-        if manifest.encoder is None:
+        if package.manifest.encoder is None:
             return None
-        encoder = folder / ENCODER
+        encoder = package.folder / ENCODER
     opened = _open_folder(Path(encoder), threads) if isinstance(encoder, str | Path) else encoder
-    require_same(manifest.space, opened.space, wanted_by=f"the index {folder}", got_from="the query encoder")
+    mapping = package.mapping
+    if mapping is not None and mapping.kind != FOLD and opened.space.id == mapping.base.id:
+        return Mapped(opened, mapping)
+    wanted_by = f"the index {package.folder}"
+    if mapping is not None and mapping.kind == FOLD:
+        wanted_by += " (folded for the student inside it, which alone can search it)"
+    require_same(package.manifest.space, opened.space, wanted_by=wanted_by, got_from="the query encoder")
     return opened
 
 

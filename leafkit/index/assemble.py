@@ -19,6 +19,7 @@ from leafkit.index.finder import Built
 from leafkit.index.kept import blocks_of, encode, write_kept
 from leafkit.index.manifest import part_name
 from leafkit.index.plan import check_precision, check_rescore, plan_index
+from leafkit.mapping.mapping import Mapping as LinearMap
 from leafkit.progress import progress
 from leafkit.texts.record import Text
 from leafkit.types import Encoder, Float32
@@ -82,6 +83,18 @@ def spool(path: Path, blocks: Iterable[Float32], *, rows: int, dim: int) -> Floa
     if not rows:
         return numpy.empty((0, dim), dtype=numpy.float32)
     return numpy.memmap(path, dtype=numpy.float32, mode="r", shape=(rows, dim))
+
+
+def mapped_blocks(blocks: Iterable[Float32], mapping: LinearMap | None) -> Iterable[Float32]:
+    """``blocks`` of documents' vectors in the coordinates of ``mapping``, if there is one."""
+    return blocks if mapping is None else (mapping.apply(block, "document") for block in blocks)
+
+
+def some_rows(vectors: Float32, most: int, seed: int) -> Float32:
+    """At most ``most`` rows of ``vectors``, drawn with ``seed``, in memory."""
+    if len(vectors) <= most:
+        return numpy.array(vectors)
+    return vectors[numpy.sort(numpy.random.default_rng(seed).choice(len(vectors), most, replace=False))]
 
 
 def store_vectors(

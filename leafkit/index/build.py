@@ -10,11 +10,22 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy
 from numpy.typing import NDArray
 
 from leafkit.atomic import check_free, new_folder
-from leafkit.errors import OutputError
-from leafkit.index.assemble import IndexOptions, VectorsOf, check_given, spool, store_vectors, teacher_vectors
+from leafkit.errors import OptionError, OutputError
+from leafkit.index.assemble import (
+    IndexOptions,
+    VectorsOf,
+    check_given,
+    mapped_blocks,
+    some_rows,
+    spool,
+    store_vectors,
+    teacher_vectors,
+)
+from leafkit.index.coordinates import Coordinates
 from leafkit.index.documents import Document, Documents, write_documents
 from leafkit.index.kept import blocks_of
 from leafkit.index.manifest import (
@@ -31,7 +42,9 @@ from leafkit.index.manifest import (
 )
 from leafkit.index.package import SPOOL
 from leafkit.index.plan import plan_index
-from leafkit.space import Space, require_same
+from leafkit.mapping.mapping import FILE as MAPPING
+from leafkit.mapping.rotation import SAMPLE
+from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.read import read_texts
 from leafkit.types import Teacher
@@ -51,6 +64,8 @@ def build_index(
     dim: int | None = None,
     precision: str = "float32",
     rescore: str | None = None,
+    fold: str | Path | None = None,
+    rotate: str | None = None,
     cache: Path | None = None,
     overwrite: bool = False,
     skip_bad: bool = False,
@@ -71,6 +86,10 @@ def build_index(
     precision: what the index holds: float32, float16, int8 (ranges fitted to the documents) or binary (sign bits).
     rescore: vectors kept on disk to score hits with: none, int8, float16 or float32; by default int8 for binary,
         float16 for other storage that loses more than 2e-4 of cosine, none for the rest.
+    fold: a student in place of ``student``; the index keeps of each document only what this student's queries can tell
+        apart, its width + 1 numbers, with the same cosines, and serves no other. With ``dim``, the most telling of
+        them (`leafkit.mapping.fold`).
+    rotate: pca, itq or random, before a prefix or sign bits are taken (`leafkit.mapping.rotation`).
     skip_bad: leave out rows that cannot be used, and documents whose id came before.
     threads: of FAISS while building; by default all cores.
     teacher_options: how ``teacher`` is opened where it is not open yet.
@@ -87,14 +106,22 @@ def build_index(
     _check_out(out, overwrite=overwrite)
     teacher_options = teacher_options or TeacherOptions()
     opened = open_teacher(teacher, **dataclasses.asdict(teacher_options))
+    student, coordinates = _coordinates(opened.space, student, fold=fold, dim=dim, rotate=rotate, seed=seed)
     options = IndexOptions.checked(
-        opened.space.dim, dim=dim, precision=precision, factory=factory, rescore=rescore, seed=seed, threads=threads
+        coordinates.width,
+        dim=None if fold else dim,
+        precision=precision,
+        factory=factory,
+        rescore=rescore,
+        seed=seed,
+        threads=threads,
     )
     return _build(
         read_documents(documents, skip_bad=skip_bad, text_column=text_column, id_column=id_column),
         teacher_vectors(through_cache(opened, cache)),
         opened.space,
         out,
+        coordinates=coordinates,
         options=options,
         student=student,
         overwrite=overwrite,
@@ -114,6 +141,8 @@ def index_vectors(
     dim: int | None = None,
     precision: str = "float32",
     rescore: str | None = None,
+    fold: str | Path | None = None,
+    rotate: str | None = None,
     overwrite: bool = False,
     seed: int = 0,
     threads: int | None = None,
@@ -123,8 +152,15 @@ def index_vectors(
     Raises `VectorError` unless ids, payload and vectors have as many rows, `TextError` for an id that occurs twice.
     """
     check_given(vectors, ids, payload, dim=space.dim)
+    student, coordinates = _coordinates(space, student, fold=fold, dim=dim, rotate=rotate, seed=seed)
     options = IndexOptions.checked(
-        space.dim, dim=dim, precision=precision, factory=factory, rescore=rescore, seed=seed, threads=threads
+        coordinates.width,
+        dim=None if fold else dim,
+        precision=precision,
+        factory=factory,
+        rescore=rescore,
+        seed=seed,
+        threads=threads,
     )
     documents = (Document(name, {} if payload is None else payload[row]) for row, name in enumerate(ids))
     return _build(
@@ -132,6 +168,7 @@ def index_vectors(
         lambda _: blocks_of(vectors),
         space,
         Path(out),
+        coordinates=coordinates,
         options=options,
         student=student,
         overwrite=overwrite,
@@ -177,38 +214,56 @@ def _build(
     space: Space,
     out: Path,
     *,
+    coordinates: Coordinates,
     options: IndexOptions,
     student: str | Path | None,
     overwrite: bool,
     facts: Mapping[str, Any],
 ) -> Path:
     _check_out(out, overwrite=overwrite)
-    if student is not None:
-        _check_student(Path(student), space)
     with new_folder(out, marker=MANIFEST, overwrite=overwrite) as folder:
-        encoder = _copy_encoder(student, folder)
+        _copy_encoder(student, folder)
         about = None if student is None else {"student": Path(student).resolve().name}
-        manifest = _fill(folder, documents, vectors_of, space, options)
-        files = {**manifest.files, **describe_files(folder, encoder)}
+        manifest = _fill(folder, documents, vectors_of, space, coordinates, options)
+        files = {**manifest.files, **describe_files(folder, _encoder_files(folder))}
         write_manifest(folder, replace(manifest, files=files, encoder=about, built={**how(), **facts}))
     return out
 
 
 def _fill(
-    folder: Path, documents: Iterable[Document], vectors_of: VectorsOf, space: Space, options: IndexOptions
+    folder: Path,
+    documents: Iterable[Document],
+    vectors_of: VectorsOf,
+    space: Space,
+    coordinates: Coordinates,
+    options: IndexOptions,
 ) -> Manifest:
-    """Write documents and vectors into ``folder``, and describe them."""
+    """Write documents and vectors into ``folder``, have the encoder there write their coordinates, and describe all."""
     parts = {part: part_name(part, 1) for part in DOCUMENT_PARTS}
     files = document_files(folder, parts)
     rows = write_documents(files, documents)
     spooled = folder / f"{SPOOL}-1.raw"
-    vectors = spool(spooled, vectors_of(Documents(files)), rows=rows, dim=options.dim)
+    blocks = vectors_of(Documents(files))
+    sample = numpy.empty((0, space.dim), dtype=numpy.float32)
+    if coordinates.fits_documents:
+        whole = spool(folder / f"{SPOOL}-0.raw", blocks, rows=rows, dim=space.dim)
+        sample, blocks = some_rows(whole, SAMPLE, options.seed), blocks_of(whole)
+    fitted = coordinates.fitted(sample)
+    mapping = fitted.documents
+    vectors = spool(spooled, mapped_blocks(blocks, mapping), rows=rows, dim=options.dim)
+    (folder / f"{SPOOL}-0.raw").unlink(missing_ok=True)
+    if mapping is not None:
+        mapping.save(folder)
+        if fitted.student is not None and (folder / ENCODER).is_dir():
+            from leafkit.onnx.head import change_head
+
+            change_head(folder / ENCODER, fitted.student, mapping.space)
     built, vector_parts = store_vectors(folder, 1, vectors, options)
     del vectors
     spooled.unlink()
     parts |= vector_parts
     return Manifest(
-        space=space,
+        space=mapping.space if mapping else space,
         dim=options.dim,
         precision=options.precision,
         factory=plan_index(rows, options.precision, options.factory).factory,
@@ -218,7 +273,7 @@ def _fill(
         loss=built.loss,
         generation=1,
         parts=parts,
-        files=describe_files(folder, parts.values()),
+        files=describe_files(folder, [*parts.values(), *([MAPPING] if mapping else [])]),
         encoder=None,
         built={},
     )
@@ -240,17 +295,31 @@ def _argument(teacher: str | Path | Teacher, options: TeacherOptions) -> dict[st
     return {"argument": name, "options": {option: getattr(options, option) for option in sorted(options.given())}}
 
 
-def _check_student(student: Path, space: Space) -> None:
-    from leafkit.students.folder import read_student
+def _coordinates(
+    space: Space,
+    student: str | Path | None,
+    *,
+    fold: str | Path | None,
+    dim: int | None,
+    rotate: str | None,
+    seed: int,
+) -> tuple[str | Path | None, Coordinates]:
+    """The student of the index, and the coordinates it asks for."""
+    if fold is not None and student is not None and Path(fold).resolve() != Path(student).resolve():
+        raise OptionError(
+            f"the index is folded for the student {fold}, so {student} cannot search it; give one of them"
+        )
+    student = student if fold is None else fold
+    path = None if student is None else Path(student)
+    return student, Coordinates(space, path, folding=fold is not None, dim=dim, rotate=rotate, seed=seed)
 
-    facts = read_student(student)
-    require_same(space, facts.space, wanted_by="the documents' teacher", got_from=f"the student {student}")
+
+def _copy_encoder(student: str | Path | None, folder: Path) -> None:
+    if student is not None:
+        from leafkit.query import copy_runtime
+
+        copy_runtime(Path(student), folder / ENCODER)
 
 
-def _copy_encoder(student: str | Path | None, folder: Path) -> list[str]:
-    if student is None:
-        return []
-    from leafkit.query import copy_runtime
-
-    copy_runtime(Path(student), folder / ENCODER)
+def _encoder_files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in (folder / ENCODER).rglob("*") if path.is_file())

@@ -24,6 +24,8 @@ from leafkit.index.faiss_index import Bits, Depth, FaissIndex
 from leafkit.index.finder import Finder
 from leafkit.index.kept import read_array, read_kept
 from leafkit.index.manifest import PARTS, Manifest, check_files, read_manifest
+from leafkit.mapping.mapping import Mapping, read_mapping
+from leafkit.space import Space
 
 Opened = TypeVar("Opened")
 
@@ -34,10 +36,19 @@ _GENERATED = re.compile(rf"({ADDED})?({'|'.join([*PARTS, SPOOL])})-\d+\.({'|'.jo
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """An index folder whose files were checked against ``manifest``."""
+    """An index folder whose files were checked against ``manifest``.
+
+    ``mapping`` leads from the teacher's vectors to those of the index, where they differ.
+    """
 
     folder: Path
     manifest: Manifest
+    mapping: Mapping | None = None
+
+    @property
+    def teacher_space(self) -> Space:
+        """The space of the teacher's own vectors."""
+        return self.mapping.base if self.mapping else self.manifest.space
 
     def documents(self, *, memory_map: bool = True) -> Documents:
         """Ids and payload by row."""
@@ -111,7 +122,7 @@ def open_package(folder: str | Path, *, verify: bool) -> Package:
     folder = Path(folder)
     manifest = read_manifest(folder)
     check_files(folder, manifest, verify=verify)
-    return Package(folder, manifest)
+    return Package(folder, manifest, read_mapping(folder, manifest.space))
 
 
 def steadily(folder: Path, opener: Callable[[], Opened]) -> Opened:

@@ -11,7 +11,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import InputError, OptionError
-from leafkit.index.assemble import check_given, teacher_vectors
+from leafkit.index.assemble import VectorsOf, check_given, mapped_blocks, teacher_vectors
 from leafkit.index.build import Sources, read_documents, through_cache
 from leafkit.index.change import UpdateCounts, apply_change
 from leafkit.index.documents import Document
@@ -60,7 +60,7 @@ def update_index(
         return apply_change(
             package,
             read_documents(add, skip_bad=skip_bad, text_column=text_column, id_column=id_column),
-            teacher_vectors(encoder),
+            _mapped_as(package, teacher_vectors(encoder)),
             remove or (),
             replace=replace,
             compact=compact,
@@ -85,15 +85,16 @@ def update_vectors(
     read_manifest(folder)
     with only_writer(folder):
         package = open_package(folder, verify=True)
-        given = numpy.empty((0, package.manifest.space.dim)) if vectors is None else vectors
+        wanted = package.teacher_space
+        given = numpy.empty((0, wanted.dim)) if vectors is None else vectors
         if space is not None:
-            require_same(package.manifest.space, space, wanted_by=f"the index {folder}", got_from="the vectors")
-        check_given(given, ids, payload, dim=package.manifest.space.dim)
+            require_same(wanted, space, wanted_by=f"the index {folder}", got_from="the vectors")
+        check_given(given, ids, payload, dim=wanted.dim)
         added = (Document(name, {} if payload is None else payload[row]) for row, name in enumerate(ids))
         return apply_change(
             package,
             added,
-            lambda _: blocks_of(given),
+            _mapped_as(package, lambda _: blocks_of(given)),
             remove or (),
             replace=replace,
             compact=compact,
@@ -124,6 +125,11 @@ def _teacher(package: Package, teacher: str | Path | Teacher | None, given: Teac
             raise OptionError(f"{package.folder} does not record which teacher to open; give it with --teacher")
         teacher, options = recorded["argument"], recorded["options"]
     opened = open_teacher(teacher, **options)
-    space = package.manifest.space
-    require_same(space, opened.space, wanted_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
+    wanted = package.teacher_space
+    require_same(wanted, opened.space, wanted_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
     return opened
+
+
+def _mapped_as(package: Package, vectors_of: VectorsOf) -> VectorsOf:
+    """``vectors_of`` in the coordinates of the index."""
+    return lambda documents: mapped_blocks(vectors_of(documents), package.mapping)

@@ -24,7 +24,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import OptionError
-from leafkit.mapping.mapping import Mapping
+from leafkit.mapping.mapping import FOLD, Mapping
 from leafkit.space import Space
 from leafkit.types import Float32
 
@@ -49,11 +49,11 @@ def fold(weight: Float32, bias: Float32, moment: Float64, space: Space) -> Mappi
     spread, turn = numpy.linalg.eigh(reach.T @ moment @ reach)
     used = reach @ turn[:, spread > ROUNDING**2 * spread[-1]][:, ::-1]
     basis = numpy.ascontiguousarray(used.T, dtype=numpy.float32)
-    return Mapping(base=space, kind="fold", documents=basis, queries=basis, length=len(basis) < space.dim)
+    return Mapping(base=space, kind=FOLD, documents=basis, queries=basis, length=len(basis) < space.dim)
 
 
 def fold_to(dim: int, whole: Mapping, moment: Float64, documents: Float32) -> Mapping:
-    """The fold ``whole`` with the ``dim`` - 1 directions that carry most of scores, and the length.
+    """The fold ``whole`` cut to the ``dim`` - 1 directions that carry most of scores, and the length.
 
     Let A = E[q q'] over the student's queries (``moment``, in the coordinates of the space) and C the covariance of
     ``documents`` (rows, space.dim), both within ``whole``. A mean score, <q, E d>, moves all documents of a query
@@ -66,8 +66,6 @@ def fold_to(dim: int, whole: Mapping, moment: Float64, documents: Float32) -> Ma
     (Eckart and Young 1936). X = U'A^(1/2) and Y = U'A^(-1/2) do: the principal components of documents, as
     queries see them. Queries decide what a direction is worth: a PCA of the documents alone is the case A = I.
     """
-    if not 2 <= dim < whole.dim:
-        raise OptionError(f"dim is {dim}, wanted 2 to {whole.dim - 1}: unreduced, this fold has {whole.dim}")
     basis = whole.documents.astype(numpy.float64)
     values, vectors = numpy.linalg.eigh(basis @ moment @ basis.T)
     values = values.clip(min=LEAST * values.mean())

@@ -22,6 +22,7 @@ from leafkit.space import Space
 from leafkit.types import Encoder, Float32, Role, Teacher
 
 FILE = "mapping.npz"
+FOLD = "fold"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

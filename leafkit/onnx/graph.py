@@ -21,10 +21,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import onnx
 import torch
 from torch import Tensor, nn
 
 from leafkit.errors import ExportError
+from leafkit.onnx.head import HEAD
 from leafkit.query import OUTPUT
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class TransformerGraph(nn.Module):
     def __init__(self, model: SentenceTransformer) -> None:
         """Share the student's modules."""
         super().__init__()
-        self.modules_in_order = nn.ModuleList(_with_bias(module) for module in model)
+        self.modules_in_order = nn.ModuleList(_any_width(module) for module in model)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
@@ -60,7 +62,7 @@ class StaticGraph(nn.Module):
         """Copy the table of the student's StaticEmbedding."""
         super().__init__()
         self.table = nn.Embedding.from_pretrained(model[0].embedding.weight.detach().clone())
-        self.rest = nn.ModuleList(_with_bias(module) for module in list(model)[1:])
+        self.rest = nn.ModuleList(_any_width(module) for module in list(model)[1:])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (batch, dim) of token ids and mask, each (batch, length); and again, for each token."""
@@ -72,8 +74,22 @@ class StaticGraph(nn.Module):
         return _repeated(features[OUTPUT], input_ids)
 
 
-def _with_bias(module: nn.Module) -> nn.Module:
-    """``module``, a head without bias as one whose bias is 0: the graph then shows every head as one Gemm."""
+class Unit(nn.Module):
+    """Normalize without the width written into the graph."""
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Scale the vectors to length 1."""
+        vectors = features[OUTPUT]
+        return {**features, OUTPUT: vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)}
+
+
+def _any_width(module: nn.Module) -> nn.Module:
+    """``module`` in a form that lets `leafkit.onnx.head` put another head of another width into its graph.
+
+    A head without bias gets one of 0, so that every head is one Gemm.
+    """
+    if type(module).__name__ == "Normalize":
+        return Unit()
     linear = getattr(module, "linear", None)
     if not isinstance(linear, nn.Linear) or linear.bias is not None:
         return module
@@ -118,8 +134,17 @@ def write_float(model: SentenceTransformer, path: Path) -> None:
                 verbose=False,
             )
             program.save(str(path), external_data=False)
+        _name_head(path)
     except Exception as error:  # the exporter has no error class of its own
         raise ExportError(f"torch cannot write this student as ONNX: {error}") from error
+
+
+def _name_head(path: Path) -> None:
+    """Give the only Gemm of the graph its name: all other products are of tokens, not of texts."""
+    model = onnx.load(str(path))
+    (head,) = (node for node in model.graph.node if node.op_type == "Gemm")
+    head.name = HEAD
+    onnx.save(model, str(path))
 
 
 def _input_names(model: SentenceTransformer) -> tuple[str, ...]:

@@ -17,7 +17,10 @@ from leafkit.digest import sha256_file
 from leafkit.errors import InputError
 from leafkit.mapping.mapping import Mapping
 from leafkit.query import FILES, MARKER, RECORD, ExportRecord, digest
+from leafkit.space import Space
 from leafkit.types import Float32
+
+HEAD = "head"  # its node's name in a float32 graph
 
 
 def read_head(folder: Path) -> tuple[Float32, Float32]:
@@ -27,8 +30,8 @@ def read_head(folder: Path) -> tuple[Float32, Float32]:
     return _Head(onnx.load(str(file)), folder).values()
 
 
-def change_head(folder: Path, mapping: Mapping) -> None:
-    """Have the export in ``folder`` write the coordinates of ``mapping``, in every file that is there.
+def change_head(folder: Path, mapping: Mapping, space: Space) -> None:
+    """Have the export in ``folder`` write the coordinates of ``mapping``, which are those of ``space``, in all files.
 
     Its golden vectors and its space change with it. Raises `InputError` for a student whose graph has its head
     quantised, which leafkit 0.1 wrote.
@@ -49,35 +52,42 @@ def change_head(folder: Path, mapping: Mapping) -> None:
             if mapping.base.normalised:
                 vector /= numpy.linalg.norm(vector)
             golden[name] = [round(float(x), 6) for x in vector]
-    raw["space"] = mapping.space.id
+    raw["space"] = space.id
     raw["sha256"] = digest(raw)
     write_json(folder / RECORD, raw)
     facts = json.loads((folder / MARKER).read_bytes())
-    write_json(folder / MARKER, {**facts, "space": mapping.space.to_json()})
+    write_json(folder / MARKER, {**facts, "space": space.to_json()})
 
 
 class _Head:
-    """The only Gemm of a student's graph: everything before it multiplies tokens, not texts."""
+    """The head in a student's graph: one Gemm, or the product and the sum that the int8 quantiser makes of it."""
 
     def __init__(self, model: ModelProto, folder: Path) -> None:
         self._graph: GraphProto = model.graph
-        nodes = [node for node in model.graph.node if node.op_type == "Gemm"]
-        if len(nodes) != 1:
+        nodes = {node.name: node for node in model.graph.node}
+        self._whole = HEAD in nodes
+        names = (
+            [*nodes[HEAD].input[1:3]]
+            if self._whole
+            else [name for part in ("MatMul", "Add") for name in getattr(nodes.get(f"{HEAD}_{part}"), "input", ())]
+        )
+        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._tensors: list[TensorProto] = [tensors[name] for name in names if name in tensors]
+        if len(self._tensors) != 2:
             raise InputError(
                 f"the graph of {folder} does not show its head; run: leafkit export {folder} --overwrite, and try again"
             )
-        self._tensors: list[TensorProto] = [
-            next(tensor for tensor in model.graph.initializer if tensor.name == name) for name in nodes[0].input[1:3]
-        ]
 
     def values(self) -> tuple[Float32, Float32]:
         weight, bias = map(numpy_helper.to_array, self._tensors)
-        return weight, bias
+        return weight if self._whole else weight.T, bias
 
     def set(self, weight: Float32, bias: Float32) -> None:
         before = len(self.values()[1])
+        weight = weight if self._whole else weight.T
         for tensor, values in zip(self._tensors, (weight, bias), strict=True):
-            tensor.CopyFrom(numpy_helper.from_array(values.astype(numpy.float32), tensor.name))
+            exact = numpy.ascontiguousarray(values, dtype=numpy.float32)
+            tensor.CopyFrom(numpy_helper.from_array(exact, tensor.name))
         # Shapes inside the graph are the exporter's notes, which would now be wrong; runtimes infer them.
         del self._graph.value_info[:]
         for output in self._graph.output:

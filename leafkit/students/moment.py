@@ -1,4 +1,4 @@
-"""Which directions a student's queries use: the mean of q q' over vectors q of real queries, in the student's folder."""
+"""Which directions a student's queries use: the mean of q q' over its vectors q of real queries."""
 
 from __future__ import annotations
 
