@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Cache, Overwrite, Teacher, TeacherFlags, TextOptions, option, spread_options
+from .options import Cache, Overwrite, Recipe, Teacher, TeacherFlags, TextOptions, option, spread_options
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +87,21 @@ def distill(
     export: Annotated[bool, typer.Option(help="Write ONNX files for the query host as well.")] = True,
     cache: Cache = None,
     overwrite: Overwrite = False,
+    recipe: Recipe = None,
 ) -> None:
     """Train a small student to write the teacher's own vectors: no labels, no negatives, no API at query time.
 
     The teacher encodes each text once, ever; its vectors are cached. Stopped at any moment, the same command goes
     on where it was. The student opens with plain sentence-transformers, and its ONNX files need no torch.
 
+    A recipe is a TOML file with any of these options under their names, and with texts = ["..."]; options that are
+    given beside it go before it.
+
     \b
     leafkit distill docs.jsonl query:questions.txt --teacher BAAI/bge-small-en-v1.5 \\
         --student teacher:layers=3 --out my-student
     leafkit distill vectors.parquet --teacher vectors.parquet --student MODEL --out my-student
+    leafkit distill --recipe my-student.toml --epochs 3
     """
     from leafkit.training.distill import distill as run
 
@@ -107,6 +112,7 @@ def distill(
         out,
         role=role,
         export=export,
+        device=teacher_flags.device,
         cache=cache,
         overwrite=overwrite,
         **dataclasses.asdict(training_options),

@@ -33,6 +33,25 @@ Cache = Annotated[
 ]
 
 
+def _take_recipe(context: typer.Context, path: Path | None) -> Path | None:
+    """Have the recipe's values stand for the options that are not given, required ones among them."""
+    if path is not None:
+        from leafkit.training.recipe_file import read_options
+
+        context.default_map = {**(context.default_map or {}), **read_options(path)}
+    return path
+
+
+Recipe = Annotated[
+    Path | None,
+    typer.Option(
+        help="A TOML file with options of this command, e.g. learning_rate = 3e-4, that hold where none is given here.",
+        callback=_take_recipe,
+        is_eager=True,
+    ),
+]
+
+
 def option(panel: str, meaning: str, *names: str) -> Any:
     """An option that `leafkit COMMAND --help` shows under the heading ``panel``."""
     return typer.Option(*names, help=meaning, rich_help_panel=panel)

@@ -22,6 +22,7 @@ _HOMES = {
     "export": "leafkit.onnx.student",
     "info": "leafkit.describe",
     "open_teacher": "leafkit.teachers.open",
+    "read_recipe": "leafkit.training.recipe_file",
     "read_texts": "leafkit.texts.read",
     "update_index": "leafkit.index.update",
 }

@@ -59,3 +59,8 @@ def test_the_quickstart_collection_is_inside(installed, tmp_path):
         f"print(len(write_help_pages(Path({str(tmp_path)!r})).queries))"
     )
     assert run(installed, program).strip() == "507"
+
+
+def test_the_recipes_are_inside(installed):
+    theirs = {path.name: path.read_bytes() for path in (installed / "leafkit" / "models" / "recipes").iterdir()}
+    assert theirs == {path.name: path.read_bytes() for path in (ROOT / "models" / "recipes").iterdir()}

@@ -22,8 +22,8 @@ FUNCTIONS = {
     "info": leafkit.info,
     "update": leafkit.update_index,
 }
-# the form of the output is the command line's alone
-ONLY_TYPED = {"json"}
+# the form of the output and the way options come in are the command line's alone
+ONLY_TYPED = {"json", "recipe"}
 TEACHER = {field.name for field in dataclasses.fields(TeacherFlags)}
 
 
