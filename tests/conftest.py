@@ -92,6 +92,12 @@ def other_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def narrow_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A 1-layer, 16-wide model: half as wide as the teachers."""
+    return make_model(tmp_path_factory.mktemp("model") / "narrow", width=16, layers=1, seed=5)
+
+
+@pytest.fixture(scope="session")
 def sentences() -> list[str]:
     """Two hundred different short texts made of the tiny models' own words."""
     import random

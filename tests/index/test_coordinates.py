@@ -1,0 +1,168 @@
+"""Indexes in other coordinates: the same hits and cosines, fewer numbers, and one student each where folded."""
+
+import json
+import shutil
+
+import numpy
+import pytest
+
+import leafkit
+from leafkit.errors import InputError, OptionError, SpaceError, VectorError
+from leafkit.index.build import build_index, index_vectors
+from leafkit.index.manifest import read_manifest
+from leafkit.index.update import update_index, update_vectors
+from leafkit.search import Searcher
+from leafkit.teachers.open import open_teacher
+
+QUERIES = ["show files list", "git commit branch 3", "audio video convert", "kill process 12"]
+
+
+@pytest.fixture(scope="session")
+def narrow(tmp_path_factory, tiny_teacher, tiny_texts, narrow_model):
+    """A student whose head sees 16 numbers and writes 32, as trained in the teacher's coordinates and in pca's."""
+    folder = tmp_path_factory.mktemp("narrow")
+    for rotate in (None, "pca"):
+        how = {"epochs": 0, "rotate": rotate, "cache": folder / "cache"}
+        leafkit.distill(tiny_texts, tiny_teacher, str(narrow_model), folder / str(rotate), **how)
+    return folder
+
+
+@pytest.fixture
+def documents(tmp_path, sentences):
+    path = tmp_path / "docs.jsonl"
+    path.write_text("".join(json.dumps({"_id": f"d{i}", "text": text}) + "\n" for i, text in enumerate(sentences)))
+    return path
+
+
+@pytest.fixture
+def build(documents, tiny_teacher, narrow, tmp_path):
+    """A function that builds an index of the documents and opens it."""
+
+    def run(name="index", **options):
+        return Searcher.open(build_index(documents, tiny_teacher, tmp_path / name, cache=narrow / "cache", **options))
+
+    return run
+
+
+def same(one, other):
+    for a, b in zip(one.search(QUERIES, 50), other.search(QUERIES, 50)):
+        assert a.ids == b.ids
+        numpy.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
+
+
+def test_a_fold_keeps_one_number_more_than_the_student_is_wide_and_every_hit(build, narrow):
+    folded = build("folded", fold=narrow / "None")
+    assert folded.manifest.dim == 17
+    assert folded.encoder.encode(["git"], "query").shape == (1, 17)
+    same(build("whole", student=narrow / "None"), folded)
+
+
+@pytest.mark.parametrize("rotate", ["pca", "itq", "random"])
+@pytest.mark.parametrize("how", ["student", "fold"])
+def test_a_rotated_index_gives_the_same_hits(build, narrow, how, rotate):
+    same(build("whole", student=narrow / "None"), build("turned", rotate=rotate, **{how: narrow / "None"}))
+
+
+@pytest.mark.parametrize("how", ["student", "fold"])
+@pytest.mark.parametrize("rotate", [None, "random"])
+def test_a_student_of_rotated_coordinates_is_indexed_in_them(build, narrow, how, rotate):
+    turned = build("turned", rotate=rotate, **{how: narrow / "pca"})
+    same(build("whole", student=narrow / "None"), turned)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"precision": "int8", "rescore": "float32"},
+        {"precision": "binary", "rescore": "float32"},
+        {"factory": "HNSW16", "rescore": "float32"},
+        {"factory": "IVF4,Flat"},
+        {"factory": "PQ4x4", "rescore": "float32", "dim": 16},
+    ],
+    ids=str,
+)
+def test_a_fold_goes_with_every_precision_and_type(build, narrow, options):
+    plain = build("plain", fold=narrow / "None", **({"dim": options["dim"]} if "dim" in options else {}))
+    other = build("other", fold=narrow / "None", **options)
+    for a, b in zip(plain.search(QUERIES, 5), other.search(QUERIES, 5)):
+        numpy.testing.assert_allclose(a.scores[:1], b.scores[:1], atol=1e-5)
+        assert a.ids[0] == b.ids[0]
+
+
+def test_a_cut_fold_ranks_nearly_alike(build, narrow):
+    whole, cut = build("whole", student=narrow / "None"), build("cut", fold=narrow / "None", dim=12)
+    assert cut.manifest.dim == 12
+    shared = [len({*a.ids} & {*b.ids}) for a, b in zip(whole.search(QUERIES, 10), cut.search(QUERIES, 10))]
+    assert numpy.mean(shared) >= 8
+
+
+def test_a_folded_index_serves_its_student_alone(build, narrow, tiny_teacher, exported, tmp_path):
+    build("folded", fold=narrow / "None")
+    for other in (exported, narrow / "None", open_teacher(tiny_teacher)):
+        with pytest.raises(SpaceError, match="folded for the student inside it"):
+            Searcher.open(tmp_path / "folded", encoder=other)
+
+
+def test_a_rotated_index_takes_any_encoder_of_the_teachers_space(build, narrow, tiny_teacher, exported):
+    whole, turned = build("whole", student=exported), build("turned", student=narrow / "None", rotate="itq")
+    for encoder in (exported, open_teacher(tiny_teacher)):
+        same(*(Searcher.open(index._package.folder, encoder=encoder) for index in (whole, turned)))
+
+
+def test_vectors_to_search_with_are_the_teachers_own(build, narrow, tiny_teacher):
+    queries = open_teacher(tiny_teacher).encode(QUERIES, "query")
+    turned = build("turned", student=narrow / "None", rotate="pca", dim=20)
+    assert turned.space == open_teacher(tiny_teacher).space
+    for a, b in zip(turned.search(queries, 5), Searcher.open(turned._package.folder).search(queries, 5)):
+        assert a.ids == b.ids
+    with pytest.raises(VectorError, match="wanted 32"):
+        turned.search(queries[:, :20])
+
+
+def test_documents_are_added_to_a_folded_index(build, narrow, documents, tmp_path, sentences):
+    folded = build("folded", fold=narrow / "None", dim=14, precision="int8")
+    before = folded.search(QUERIES, 3)
+    update_index(tmp_path / "folded", remove=["d5", "d6"], compact=True)
+    more = tmp_path / "more.jsonl"
+    more.write_text("".join(json.dumps({"_id": f"d{i}", "text": sentences[i]}) + "\n" for i in (5, 6)))
+    update_index(tmp_path / "folded", add=more, cache=narrow / "cache")
+    again = Searcher.open(tmp_path / "folded")
+    assert read_manifest(tmp_path / "folded").space == folded.manifest.space
+    for a, b in zip(before, again.search(QUERIES, 3)):
+        numpy.testing.assert_allclose(a.scores, b.scores, atol=2e-3)
+
+
+def test_given_vectors_are_folded_and_added(narrow, tiny_teacher, tmp_path, sentences):
+    teacher = open_teacher(tiny_teacher)
+    vectors = teacher.encode(sentences, "document")
+    ids = [f"d{i}" for i in range(200)]
+    index = index_vectors(ids[:150], vectors[:150], teacher.space, tmp_path / "index", fold=narrow / "None")
+    update_vectors(index, ids=ids[150:], vectors=vectors[150:], space=teacher.space)
+    whole = index_vectors(ids, vectors, teacher.space, tmp_path / "whole", student=narrow / "None")
+    same(Searcher.open(whole), Searcher.open(index))
+
+
+def test_the_ridge_start_of_rotated_coordinates_is_the_rotated_ridge_start(narrow):
+    """W minimises |W h - t|, so R W minimises |R W h - R t|."""
+    from leafkit.mapping.mapping import read_mapping
+    from leafkit.students.folder import open_student
+
+    plain, turned = (open_student(narrow / name) for name in ("None", "pca"))
+    mapping = read_mapping(narrow / "pca", turned.space)
+    assert mapping.base == plain.space
+    wanted = mapping.apply(plain.encode(QUERIES, "query"), "query")
+    numpy.testing.assert_allclose(turned.encode(QUERIES, "query"), wanted, atol=1e-3)
+
+
+def test_what_cannot_be_folded_says_why(build, narrow, exported, tmp_path):
+    with pytest.raises(OptionError, match="dim is 17, wanted 2 to 16: the whole fold of this student has 17"):
+        build(fold=narrow / "None", dim=17)
+    with pytest.raises(OptionError, match="give one of them"):
+        build(fold=narrow / "None", student=exported)
+    with pytest.raises(OptionError, match="unknown rotation 'pcs'"):
+        build(student=narrow / "None", rotate="pcs")
+    old = shutil.copytree(narrow / "None", tmp_path / "old")
+    (old / "query_moment.npy").unlink()
+    with pytest.raises(InputError, match="distil it again"):
+        build(fold=old)
+    assert not (tmp_path / "index").exists()
