@@ -19,7 +19,8 @@ def index(
     text_options: TextOptions,
     teacher_flags: TeacherFlags,
     student: Annotated[
-        Path | None, typer.Option(help="Student that encodes the queries; it is copied into the index.")
+        Path | None,
+        typer.Option(help="Student that encodes the queries, a folder or the name of one that ships; it is copied in."),
     ] = None,
     factory: Annotated[
         str | None,
@@ -59,6 +60,8 @@ def index(
     \b
     leafkit index docs.jsonl --teacher BAAI/bge-small-en-v1.5 --student my-student --out docs.index
     leafkit index docs.parquet --teacher docs.parquet --student my-student --out docs.index --dim 256 --precision int8
+    leafkit index from-an-api.parquet --teacher from-an-api.parquet --teacher-space my-student \\
+        --student my-student --out docs.index
     leafkit index docs.jsonl --teacher BAAI/bge-small-en-v1.5 --fold my-student --dim 192 --out docs.index
     """
     from leafkit.index.build import build_index

@@ -90,6 +90,14 @@ class TeacherFlags:
             "one model, e.g. openai/text-embedding-3-small.",
         ),
     ] = None
+    teacher_space: Annotated[
+        str | None,
+        option(
+            "The teacher",
+            "A student, by folder or name, in whose space the vectors are by your word: those of an API or another "
+            "tool, or of another copy of the model. Checked on some texts.",
+        ),
+    ] = None
     max_length: Annotated[int | None, option("The teacher", "Tokens it reads of a text  [default: its own]")] = None
     query_prompt: Annotated[str | None, option("The teacher", "Text put before every query  [default: its own]")] = None
     document_prompt: Annotated[

@@ -24,7 +24,12 @@ def search(
     queries: Annotated[str | None, typer.Option(help="File with a query a line; - is stdin.")] = None,
     k: Annotated[int, typer.Option("-k", help="Hits a query.")] = 10,
     allow: Annotated[Path | None, typer.Option(help="File with an id a line: only these may be found.")] = None,
-    encoder: Annotated[Path | None, typer.Option(help="Another student of the same space than the one inside.")] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another student of the same space than the one inside: a folder, or the name of one that ships."
+        ),
+    ] = None,
     verify: Annotated[bool, typer.Option(help="Check every file of the index against its hash first.")] = True,
     json_lines: Json = False,
 ) -> None:

@@ -11,6 +11,7 @@ import numpy
 from leafkit.errors import InputError, OptionError
 from leafkit.mapping.mapping import Mapping, read_mapping
 from leafkit.progress import progress
+from leafkit.shipped import resolve
 from leafkit.space import Space, require_same
 from leafkit.types import Encoder, Float32, Role
 
@@ -61,7 +62,7 @@ def open_students(student: Paths, encoder: str, device: str | None) -> list[Stud
     """Every student, under its folder's name; raises `OptionError` for an unknown ``encoder`` or one given twice."""
     if encoder not in ENCODERS:
         raise OptionError(f"unknown encoder {encoder!r}; wanted one of {', '.join(ENCODERS)}")
-    folders = listed(student)
+    folders = [resolve(folder) for folder in listed(student)]
     return [
         _student(name, folder, encoder, device)
         for name, folder in zip(distinct_names(folders, what="student"), folders, strict=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import DamageError, InputError
+from leafkit.shipped import named, resolve
 from leafkit.space import Space, describe
 
 Facts = dict[str, Any]
@@ -18,9 +19,9 @@ def info(anything: str | Path) -> Facts:
     Every checksum that leafkit wrote is read again. Raises `DamageError` for a damaged file and `InputError`
     for something that leafkit does not know.
     """
-    path = Path(anything)
+    path = resolve(anything)
     if not path.exists():
-        raise InputError(f"{path} does not exist")
+        raise InputError(f"{path} does not exist{named(path)}")
     for test, look in (
         (path / "leafkit.json", _student),
         (path / "manifest.json", _manifest),
@@ -39,14 +40,19 @@ def _student(path: Path) -> Facts:
     from leafkit.students.folder import check_weights, read_student
 
     facts = read_student(path)
-    check_weights(facts)
-    health = "whole: the weights match their checksum"
+    checked = []
+    if not facts.runtime_only:
+        check_weights(facts)
+        checked.append("the weights match their checksum")
     if (path / "onnx").is_dir():
         record = ExportRecord.read(path)
         for name in record.files:
-            record.check(path, name)
+            if not facts.runtime_only or (path / name).is_file():
+                record.check(path, name)
         QueryEncoder.open(path)
-        health += ", so do the exported files, and the ONNX file gives the golden vectors on this machine"
+        checked.append("the exported files match theirs")
+        checked.append("the ONNX file gives the golden vectors on this machine")
+    health = f"whole: {', '.join(checked)}"
     return {"kind": "student", "space": describe(facts.space), **_training(facts.training), "health": health}
 
 

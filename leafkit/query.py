@@ -15,6 +15,7 @@ import numpy
 
 from leafkit.digest import sha256_file
 from leafkit.errors import DamageError, InputError, OptionError
+from leafkit.shipped import named, resolve
 from leafkit.space import Space
 from leafkit.types import Float32, Int64, Role, check_role
 
@@ -57,7 +58,9 @@ class ExportRecord:
         """The record in ``folder``/onnx; raises `InputError` where there is none, `DamageError` for a broken one."""
         file = folder / RECORD
         if not file.is_file():
-            raise InputError(f"{folder} holds no exported student (no {RECORD}); run: leafkit export {folder}")
+            raise InputError(
+                f"{folder} holds no exported student (no {RECORD}); run: leafkit export {folder}{named(folder)}"
+            )
         try:
             raw = json.loads(file.read_bytes())
             if (raw["format"], raw["version"]) != (FORMAT, VERSION):
@@ -108,7 +111,7 @@ class QueryEncoder:
 
     @classmethod
     def open(cls, folder: str | Path, *, precision: Precision = "auto", threads: int = 1) -> QueryEncoder:
-        """The exported student in ``folder``: a student folder, or the ``encoder`` folder of an index.
+        """The exported student in ``folder``: a student folder, its name if it ships, or the ``encoder`` of an index.
 
         precision: int8, float32, or auto: int8 if it gives the golden vectors on this machine, else float32.
         threads: of onnxruntime, for one text.
@@ -119,7 +122,7 @@ class QueryEncoder:
             raise OptionError(f"unknown precision {precision!r} of a query encoder: choose auto, int8 or float32")
         if threads < 1:
             raise OptionError(f"got threads={threads}, wanted 1 or more")
-        root = Path(folder)
+        root = resolve(folder)
         record = ExportRecord.read(root)
         space = _space(root, record)
         tokenizer = _tokenizer(root, record)

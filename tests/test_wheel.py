@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+STUDENT = ("leafkit.json", "tokenizer.json", "README.md", "onnx/export.json", "onnx/model_quantized.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +25,10 @@ def installed(tmp_path_factory):
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_file():
             target.write_bytes((ROOT / name).read_bytes())
+    # A student that ships, as far as packaging is concerned.
+    for name in STUDENT:
+        (source / "models" / "stand-in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / "models" / "stand-in" / name).write_text(name)
     build = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", build, str(folder)], cwd=source, check=True, capture_output=True)
     (wheel,) = folder.glob("leafkit-*.whl")
@@ -64,3 +69,9 @@ def test_the_quickstart_collection_is_inside(installed, tmp_path):
 def test_the_recipes_are_inside(installed):
     theirs = {path.name: path.read_bytes() for path in (installed / "leafkit" / "models" / "recipes").iterdir()}
     assert theirs == {path.name: path.read_bytes() for path in (ROOT / "models" / "recipes").iterdir()}
+
+
+def test_a_student_that_ships_is_inside_whole_and_found_by_its_name(installed):
+    folder = installed / "leafkit" / "models" / "stand-in"
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {*STUDENT}
+    assert run(installed, "from leafkit.shipped import resolve; print(resolve('stand-in'))").strip() == str(folder)

@@ -44,6 +44,7 @@ from leafkit.index.package import SPOOL
 from leafkit.index.plan import plan_index
 from leafkit.mapping.mapping import FILE as MAPPING
 from leafkit.mapping.rotation import SAMPLE
+from leafkit.shipped import resolve
 from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.read import read_texts
@@ -79,7 +80,8 @@ def build_index(
 
     documents: files or folders of texts (see `leafkit.read_texts`), or a vectors file that is the teacher as well.
     teacher: what wrote or writes the documents' vectors (see `leafkit.open_teacher`); cached, so each is made once.
-    student: a distilled student of that teacher's space; its query encoder is copied into the package.
+    student: a distilled student of that teacher's space, or the name of one that ships; its query encoder is copied
+        into the package.
     factory: a FAISS factory string; by default exact up to 50,000 documents (a million if binary), HNSW32 up to a
         million, inverted lists above.
     dim: keep this many leading components, scaled to length 1 again.
@@ -310,8 +312,8 @@ def _coordinates(
             f"the index is folded for the student {fold}, so {student} cannot search it; give one of them"
         )
     student = student if fold is None else fold
-    path = None if student is None else Path(student)
-    return student, Coordinates(space, path, folding=fold is not None, dim=dim, rotate=rotate, seed=seed)
+    path = None if student is None else resolve(student)
+    return path, Coordinates(space, path, folding=fold is not None, dim=dim, rotate=rotate, seed=seed)
 
 
 def _copy_encoder(student: str | Path | None, folder: Path) -> None:

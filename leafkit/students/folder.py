@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from leafkit.atomic import write_json
 from leafkit.digest import sha256_file
 from leafkit.errors import DamageError, InputError
+from leafkit.shipped import named, resolve
 from leafkit.space import Space
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class StudentFacts:
     weights: dict[str, str]
     training: dict[str, Any]
     raw: dict[str, Any]
+
+    @property
+    def runtime_only(self) -> bool:
+        """Whether the folder was left with ONNX files alone, as a student that ships is."""
+        return (self.path / "onnx" / "export.json").is_file() and not (self.path / "modules.json").is_file()
 
 
 def write_student(
@@ -79,14 +85,14 @@ def write_student(
 
 
 def read_student(path: str | Path) -> StudentFacts:
-    """The facts of the student in folder ``path``, without loading it.
+    """The facts of the student in folder ``path`` (or of that name, for one that ships), without loading it.
 
     Raises `InputError` if there is no student, `DamageError` if leafkit.json does not describe one.
     """
-    folder = Path(path)
+    folder = resolve(path)
     file = folder / MARKER
     if not file.is_file():
-        raise InputError(f"{folder} holds no student (no {MARKER} in it); leafkit distill makes one")
+        raise InputError(f"{folder} holds no student (no {MARKER} in it); leafkit distill makes one{named(folder)}")
     try:
         raw = json.loads(file.read_bytes())
         if (raw["format"], raw["version"]) != (FORMAT, VERSION):
@@ -108,6 +114,11 @@ def open_student(path: str | Path, device: str | None = None) -> StudentEncoder:
     from leafkit.students.encoder import StudentEncoder
 
     facts = read_student(path)
+    if facts.runtime_only:
+        raise InputError(
+            f"{facts.path} holds what a query host needs and no torch weights; it can search (--encoder), go into an "
+            "index (--student), be evaluated with --encoder onnx-int8 and be opened as leafkit.QueryEncoder"
+        )
     check_weights(facts)
     return StudentEncoder.open(facts, device)
 

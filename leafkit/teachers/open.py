@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from leafkit.errors import InputError, MissingExtraError
+from leafkit.shipped import resolve
 from leafkit.teachers.options import GRAPHS, Compute, TeacherOptions
 from leafkit.teachers.weights import torch_weights
 from leafkit.types import Teacher
@@ -26,6 +27,7 @@ def open_teacher(
     teacher_batch_size: int | None = None,
     max_length: int | None = None,
     teacher_name: str | None = None,
+    teacher_space: str | None = None,
     query_prompt: str | None = None,
     document_prompt: str | None = None,
     pooling: str | None = None,
@@ -40,6 +42,8 @@ def open_teacher(
     teacher_batch_size: the most texts in one forward pass; batches are bounded by tokens as well.
     max_length: truncate texts to this many tokens instead of the model's own limit.
     teacher_name: declare the identity of the vectors, in place of a hash of weights or file.
+    teacher_space: a student (folder or name) to whose space the vectors belong by your word: vectors of an API or
+        another tool, or another copy of the model. Refused unless the student comes near them on some texts.
     query_prompt, document_prompt: put before every text of the role instead of the model's own prompt.
     pooling: mean or cls, for an ONNX folder that does not say.
     normalised: scale vectors to length one (or declare that they are not).
@@ -57,6 +61,7 @@ def open_teacher(
         teacher_batch_size=teacher_batch_size,
         max_length=max_length,
         teacher_name=teacher_name,
+        teacher_space=teacher_space,
         query_prompt=query_prompt,
         document_prompt=document_prompt,
         pooling=pooling,
@@ -65,6 +70,10 @@ def open_teacher(
         trust_remote_code=trust_remote_code,
         revision=revision,
     )
+    if teacher_space is not None:
+        from leafkit.teachers.declared import open_declared
+
+        return open_declared(str(teacher), options, _open)
     return _open(str(teacher), options)
 
 
@@ -88,7 +97,7 @@ def _open(teacher: str, options: TeacherOptions) -> Teacher:
         options.refuse(["revision"], kind="an installed package")
         distribution = teacher.removeprefix("package:")
         return _open_model(package_folder(distribution), options, name=distribution)
-    path = Path(teacher)
+    path = resolve(teacher)
     if path.exists():
         options.refuse(["revision"], kind="a local teacher")
         return _open_file(path, options) if path.is_file() else _open_folder(path, options)

@@ -23,6 +23,7 @@ class TeacherOptions:
     teacher_batch_size: int | None = None
     max_length: int | None = None
     teacher_name: str | None = None
+    teacher_space: str | None = None
     query_prompt: str | None = None
     document_prompt: str | None = None
     pooling: str | None = None

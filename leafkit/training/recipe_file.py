@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from leafkit.errors import InputError, OptionError
+from leafkit.shipped import resolve_recipe
 from leafkit.teachers.options import POOLINGS, TeacherOptions
 from leafkit.training.recipe import Recipe
 from leafkit.types import ROLES
@@ -26,6 +27,7 @@ _WORDS = {str: "a string", bool: "true or false", int: "a whole number", float: 
 def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
     """The arguments of `leafkit.distill` in the recipe at ``path``: ``leafkit.distill(**leafkit.read_recipe(path))``.
 
+    ``path`` is a file, or the name of a recipe that ships, e.g. ``bge-small-leaf``.
     Where the recipe has options for the teacher, ``teacher`` is a function that opens it with them. Relative paths
     are meant from the current folder. Raises `OptionError` naming file and line for a field or value that
     `leafkit distill` does not take, `InputError` for a file that is no TOML.
@@ -41,8 +43,9 @@ def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
 
 def read_options(path: str | PathLike[str]) -> dict[str, Any]:
     """The options of ``leafkit distill`` as the recipe at ``path`` gives them, each checked; see `read_recipe`."""
+    path = resolve_recipe(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
         options = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"line (\d+)", str(error))

@@ -1,0 +1,106 @@
+"""A teacher that is declared to write a student's space: vectors of an API, another tool or another copy of the model.
+
+Such vectors carry no space of leafkit's, or that of other weight files. Whoever has them knows which model made
+them; the student of that model tells whether this can be so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy
+
+from leafkit.errors import SpaceError
+from leafkit.mapping.mapping import mapped, read_mapping
+from leafkit.onnx.golden import GOLDEN
+from leafkit.query import RECORD, QueryEncoder
+from leafkit.space import Space, describe
+from leafkit.students.folder import open_student, read_student
+from leafkit.teachers.options import TeacherOptions
+from leafkit.types import Encoder, Float32, Role, Teacher
+from leafkit.vectors.pairs import SUFFIXES, PairsFile, read_pairs
+
+# Students reach 0.8 and more with their own teacher and 0 with another; vectors of one model that belong to other
+# texts can reach 0.7, but not be nearest.
+LEAST_COSINE, LEAST_NEAREST = 0.5, 0.5
+CHECKED = 64
+
+
+@dataclass(frozen=True)
+class Declared:
+    """``teacher``, whose vectors live in ``space`` by the user's word and a student's."""
+
+    teacher: Teacher
+    space: Space
+    stand_in: bool = False
+
+    @property
+    def signals(self) -> frozenset[str]:
+        """What the teacher can give."""
+        return self.teacher.signals
+
+    @property
+    def model(self) -> object:
+        """The sentence-transformers model behind it, from which a student can be cut; None if there is none."""
+        return getattr(self.teacher, "model", None)
+
+    def encode(self, texts: Sequence[str], role: Role) -> Float32:
+        """Vectors of ``texts``, shape (rows, dim), float32, in the order given."""
+        return self.teacher.encode(texts, role)
+
+
+def open_declared(teacher: str, options: TeacherOptions, opener: Callable[[str, TeacherOptions], Teacher]) -> Declared:
+    """The ``teacher`` in the space of the student ``options.teacher_space``, whose prompts and length it gets.
+
+    Some texts are encoded by both: those of a vectors file, else a few that leafkit brings. Raises `SpaceError`
+    unless the mean cosine is above 0.5 and half of the texts are nearest to themselves.
+    """
+    told = ("teacher_name", "max_length", "query_prompt", "document_prompt", "normalised")
+    options.refuse(told, kind="a teacher in the space of a student, which records it")
+    facts = read_student(options.teacher_space or "")
+    mapping = read_mapping(facts.path, facts.space)
+    space = mapping.base if mapping else facts.space
+    given = {name: getattr(space, name) for name in told if name != "teacher_name"}
+    opened = opener(teacher, replace(options, teacher_space=None, teacher_name=space.teacher, **given))
+    if opened.space.dim != space.dim:
+        raise SpaceError(
+            f"{teacher} has vectors of {opened.space.dim} numbers, the space of {facts.path} has {space.dim}: "
+            f"{describe(space)}"
+        )
+    file = read_pairs(Path(teacher)) if teacher.endswith(SUFFIXES) else None
+    declared = Declared(opened, space, stand_in=bool(file and file.label and file.label.stand_in))
+    runtime = (facts.path / RECORD).is_file()
+    student = QueryEncoder.open(facts.path) if runtime else open_student(facts.path, device=options.device)
+    _check(teacher, mapped(declared, mapping), student, _texts(file))
+    return declared
+
+
+def _texts(file: PairsFile | None) -> list[tuple[str, Role]]:
+    if file is None:
+        return list(GOLDEN)
+    rows = ((text, role or "document") for batch in file.batches for text, role in zip(batch.texts, batch.roles))
+    return list(dict.fromkeys(islice(rows, CHECKED)))
+
+
+def _check(name: str, teacher: Encoder, student: Encoder, texts: Sequence[tuple[str, Role]]) -> None:
+    """Raise `SpaceError` unless ``student`` comes near the vectors of ``teacher``, each text nearest to its own."""
+    left, right = (_units(encoder, texts) for encoder in (student, teacher))
+    cosines = left @ right.T
+    own = cosines.diagonal()
+    # Equal vectors are as near as it gets, whichever row they are in.
+    nearest = float((own >= cosines.max(axis=1) - 1e-3).mean())
+    if own.mean() <= LEAST_COSINE or nearest < LEAST_NEAREST:
+        raise SpaceError(
+            f"{name} was declared to have vectors of the space {describe(student.space)}, but its student does not "
+            f"know them: over {len(texts)} texts the mean cosine is {own.mean():.3f} (wanted more than {LEAST_COSINE}) "
+            f"and {nearest:.0%} are nearest to their own (wanted {LEAST_NEAREST:.0%}). Are these the vectors of that "
+            "model, and of these texts?"
+        )
+
+
+def _units(encoder: Encoder, texts: Sequence[tuple[str, Role]]) -> Float32:
+    vectors = numpy.concatenate([encoder.encode([text], role) for text, role in texts])
+    return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

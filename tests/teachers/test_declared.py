@@ -1,0 +1,126 @@
+"""Vectors from elsewhere are declared to be those of a student's teacher, and the student says whether that can be."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy
+import pytest
+
+import leafkit
+from leafkit.errors import InputError, OptionError, SpaceError
+from leafkit.students.folder import read_student
+from leafkit.teachers.open import open_teacher
+from leafkit.vectors.cached import keeps_its_space
+
+
+@pytest.fixture(scope="session")
+def documents(sentences, tiny_teacher):
+    """Texts and the tiny teacher's vectors of them."""
+    return sentences[:80], open_teacher(tiny_teacher, compute="float32").encode(sentences[:80], "document")
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes texts and vectors as another tool would: without a space."""
+
+    def write(texts, vectors, role=None):
+        rows = [{"text": text, **({"role": role} if role else {})} for text in texts]
+        (tmp_path / "v.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        numpy.save(tmp_path / "v.npy", vectors)
+        return tmp_path / "v.npy"
+
+    return write
+
+
+def test_vectors_without_a_space_get_the_students(exported, documents, write):
+    file = write(*documents)
+    space = read_student(exported).space
+    assert open_teacher(file).space.id != space.id
+    declared = open_teacher(file, teacher_space=str(exported))
+    assert declared.space == space
+    assert keeps_its_space(declared)
+    assert numpy.array_equal(declared.encode(documents[0], "document"), documents[1])
+
+
+def test_an_index_of_them_is_searched_by_the_student_and_updated(exported, documents, write, tmp_path):
+    file, out = write(*documents), tmp_path / "docs.index"
+    options = leafkit.teachers.options.TeacherOptions(teacher_space=str(exported))
+    with pytest.raises(SpaceError, match="weights is"):
+        leafkit.build_index(file, file, out, student=exported)
+    leafkit.build_index(file, file, out, student=exported, teacher_options=options)
+    encoder = leafkit.QueryEncoder.open(exported)
+    wanted = numpy.argsort(-(encoder.encode(documents[0][:3]) @ documents[1].T), axis=1)[:, 0]
+    searcher = leafkit.Searcher.open(out)
+    assert [searcher.search(text, k=1).payload[0]["text"] for text in documents[0][:3]] == [
+        documents[0][row] for row in wanted
+    ]
+    removed = searcher.search(documents[0][0], k=1).ids
+    again = tmp_path / "again.jsonl"
+    again.write_text(json.dumps({"_id": "again", "text": documents[0][5]}) + "\n")
+    assert leafkit.update_index(out, add=again, remove=removed).added == 1
+
+
+def wrong(documents, case):
+    texts, vectors = documents
+    random = numpy.random.default_rng(0)
+    turn = numpy.linalg.qr(random.normal(size=(vectors.shape[1], vectors.shape[1])))[0]
+    return texts, {
+        "another model's": (vectors @ turn).astype(numpy.float32),
+        "negated": -vectors,
+        "noise": random.normal(size=vectors.shape).astype(numpy.float32),
+        "of other texts": numpy.roll(vectors, 1, axis=0),
+    }[case]
+
+
+@pytest.mark.parametrize("case", ["another model's", "negated", "noise", "of other texts"])
+def test_wrong_vectors_are_refused(exported, documents, write, case):
+    with pytest.raises(SpaceError, match=r"does not know them: over 64 texts the mean cosine is .* nearest"):
+        open_teacher(write(*wrong(documents, case)), teacher_space=str(exported))
+
+
+def test_another_width_is_refused(exported, documents, write):
+    with pytest.raises(SpaceError, match=r"vectors of 16 numbers, the space of .* has 32"):
+        open_teacher(write(documents[0], documents[1][:, :16]), teacher_space=str(exported))
+
+
+def test_a_copy_of_the_model_with_other_bytes_and_no_prompt_is_one_teacher(exported, tiny_teacher, tmp_path):
+    copy = shutil.copytree(tiny_teacher, tmp_path / "copy")
+    config = json.loads((copy / "config_sentence_transformers.json").read_bytes())
+    (copy / "config_sentence_transformers.json").write_text(json.dumps({**config, "prompts": {}}))
+    weights = (copy / "model.safetensors").read_bytes()
+    header = int.from_bytes(weights[:8], "little")
+    longer = (header + 8).to_bytes(8, "little") + weights[8 : 8 + header] + b" " * 8 + weights[8 + header :]
+    (copy / "model.safetensors").write_bytes(longer)
+    plain = open_teacher(copy, compute="float32")
+    space = read_student(exported).space
+    assert {f.name for f in dataclasses.fields(space) if getattr(space, f.name) != getattr(plain.space, f.name)} == {
+        "teacher",
+        "weights",
+        "query_prompt",
+    }
+    declared = open_teacher(copy, compute="float32", teacher_space=str(exported))
+    assert declared.space == space
+    original = open_teacher(tiny_teacher, compute="float32")
+    for role in ("query", "document"):
+        assert numpy.array_equal(declared.encode(["a file"], role), original.encode(["a file"], role))
+
+
+def test_another_model_is_refused(exported, other_teacher):
+    with pytest.raises(SpaceError, match="over 16 texts the mean cosine"):
+        open_teacher(other_teacher, compute="float32", teacher_space=str(exported))
+
+
+def test_a_students_vectors_do_not_become_the_teachers_by_it(exported, tiny_texts, tmp_path):
+    file = leafkit.embed(tiny_texts, exported, tmp_path / "by-student.npy")
+    assert not keeps_its_space(open_teacher(file, teacher_space=str(exported)))
+
+
+def test_what_the_student_records_cannot_be_said_otherwise(exported, documents, write):
+    with pytest.raises(OptionError, match="query_prompt means nothing to a teacher in the space of a student"):
+        open_teacher(write(*documents), teacher_space=str(exported), query_prompt="ask: ")
+
+
+def test_a_space_of_no_student_is_refused(documents, write):
+    with pytest.raises(InputError, match="nowhere holds no student"):
+        open_teacher(write(*documents), teacher_space="nowhere")

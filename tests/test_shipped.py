@@ -1,0 +1,91 @@
+"""A student that ships is opened by its name wherever a student is; the tiny one stands for it."""
+
+import json
+import shutil
+
+import numpy
+import pytest
+
+import leafkit
+from leafkit.errors import InputError
+from leafkit.query import copy_runtime
+from leafkit.shipped import resolve, resolve_recipe, students
+from leafkit.students.folder import open_student, read_student
+
+
+@pytest.fixture
+def shipped(exported, tmp_path, monkeypatch):
+    """The package data with a student called tiny-leaf: what a query host needs, and a card."""
+    from leafkit import models
+
+    folder = tmp_path / "package" / "models"
+    copy_runtime(exported, folder / "tiny-leaf", precision="int8")
+    (folder / "tiny-leaf" / "README.md").write_text("# tiny-leaf\n")
+    own = list(models.__spec__.submodule_search_locations)
+    monkeypatch.setattr(models.__spec__, "submodule_search_locations", [*own, str(folder)])
+    monkeypatch.chdir(tmp_path)
+    return folder / "tiny-leaf"
+
+
+@pytest.fixture
+def index(shipped, tiny_teacher, sentences, tmp_path):
+    rows = [{"_id": f"doc-{i}", "text": text} for i, text in enumerate(sentences[:60])]
+    (tmp_path / "docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return leafkit.build_index("docs.jsonl", tiny_teacher, "docs.index", student="tiny-leaf")
+
+
+def test_a_name_is_a_student_wherever_a_student_is(shipped, index, exported, sentences):
+    wanted = leafkit.QueryEncoder.open(exported).encode(sentences[:5])
+    assert numpy.array_equal(leafkit.QueryEncoder.open("tiny-leaf").encode(sentences[:5]), wanted)
+    inside = leafkit.Searcher.open(index)
+    assert inside.manifest.encoder == {"student": "tiny-leaf"}
+    named = leafkit.Searcher.open(index, encoder="tiny-leaf")
+    for text in sentences[:5]:
+        assert named.search(text).ids == inside.search(text).ids
+    assert read_student("tiny-leaf").space == read_student(exported).space
+    assert "golden vectors" in leafkit.info("tiny-leaf")["health"]
+
+
+def test_a_path_that_exists_goes_before_the_name(shipped, copied, tmp_path):
+    assert resolve("tiny-leaf") == shipped
+    shutil.move(copied, tmp_path / "tiny-leaf")
+    assert read_student("tiny-leaf").path.resolve() == tmp_path / "tiny-leaf"
+    assert not read_student("tiny-leaf").runtime_only
+
+
+@pytest.mark.parametrize("name", ["tiny", "quickstart", "recipes", "x/tiny-leaf", "../tiny-leaf", "."])
+def test_nothing_else_is_taken_for_a_name(shipped, name):
+    assert resolve(name).as_posix() == name
+
+
+@pytest.mark.parametrize("opener", [read_student, leafkit.QueryEncoder.open, leafkit.info])
+def test_a_name_that_is_none_is_refused_with_those_there_are(shipped, opener):
+    assert "tiny-leaf" in students()
+    with pytest.raises(InputError, match=r"tiny-laef .*by name there is .*tiny-leaf"):
+        opener("tiny-laef")
+
+
+@pytest.mark.parametrize("opener", [open_student, leafkit.open_teacher])
+def test_without_torch_weights_it_says_what_it_can_do(shipped, opener):
+    with pytest.raises(InputError, match=r"no torch weights; it can search .* --encoder onnx-int8"):
+        opener("tiny-leaf")
+
+
+def test_it_is_evaluated_by_name_as_it_ships(shipped, index, exported, tiny_teacher, sentences, tmp_path):
+    data = tmp_path / "judged"
+    (data / "qrels").mkdir(parents=True)
+    shutil.copy("docs.jsonl", data / "corpus.jsonl")
+    queries = [{"_id": f"q{i}", "text": sentences[i][:-3]} for i in range(5)]
+    (data / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    lines = "".join(f"q{i}\tdoc-{i}\t1\n" for i in range(5))
+    (data / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{lines}")
+    options = {"teacher": tiny_teacher, "encoder": "onnx-int8", "modes": ["asymmetric"]}
+    by_name, by_path = (leafkit.evaluate(data, student=student, **options) for student in ("tiny-leaf", exported))
+    assert by_name.rows[0].student == "tiny-leaf"
+    assert by_name.rows[0].metrics == by_path.rows[0].metrics
+
+
+def test_a_recipe_that_ships_is_found_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert leafkit.read_recipe("bge-small-leaf")["out"] == "bge-small-leaf"
+    assert resolve_recipe("./bge-small-leaf.toml").as_posix() == "bge-small-leaf.toml"
