@@ -103,7 +103,7 @@ def _measure_cell(
         key = id(system.documents)
         if key not in finders:
             finders[key] = CellFinder(documents, cell)
-        scores = _search(collection, queries, finders[key])
+        scores = search_scores(collection, queries, finders[key])
         beir = None
         if cross_check and cell.precision == FULL_PRECISION:
             beir = _beir(collection, queries, documents, cell.dim)
@@ -111,8 +111,8 @@ def _measure_cell(
         yield _Scored(system, cell, scores, beir)
 
 
-def _search(collection: Collection, queries: Float32, finder: CellFinder) -> QueryScores:
-    """The scores of every query, searched a block at a time: a thousand hits are some hundred kilobytes a query."""
+def search_scores(collection: Collection, queries: Float32, finder: CellFinder) -> QueryScores:
+    """The scores of every query's vector (queries, dim), searched a block at a time: a thousand hits are some hundred kilobytes a query."""
     parts = []
     for start in range(0, len(queries), _BLOCK):
         names = collection.query_ids[start : start + _BLOCK]
