@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from leafkit.atomic import write_file
 from leafkit.errors import OptionError
 
 from .options import Cache, Json, TeacherFlags, spread_options
@@ -45,6 +46,9 @@ def evaluate(
         typer.Option(help="Measure on so many documents of each folder: all judged ones and a fixed choice of others."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap intervals.")] = 0,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write tables, plots and provenance to this .html file.")
+    ] = None,
     cache: Cache = None,
     as_json: Json = False,
 ) -> None:
@@ -55,11 +59,15 @@ def evaluate(
     \b
     leafkit evaluate --data beir/scifact beir/nfcorpus --teacher BAAI/bge-small-en-v1.5 --student my-student
     leafkit evaluate --data beir/scifact --teacher T --student S --dims 384,128 --precisions float32,int8,binary
+    leafkit evaluate --data beir/* --documents 10000 --teacher T --student S --report report.html
     leafkit evaluate --mteb stsb-en banking77 --data-root bench --student my-student
     """
     from leafkit.eval.evaluate import evaluate as run
+    from leafkit.eval.page.build import check_page
 
-    report = run(
+    if report:
+        check_page(report)
+    found = run(
         data,
         teacher=teacher,
         student=student,
@@ -78,7 +86,9 @@ def evaluate(
         cache=cache,
         teacher_options=teacher_flags.chosen(),
     )
-    typer.echo(json.dumps(report.to_json(), indent=1) if as_json else report.table())
+    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else found.table())
+    if report:
+        write_file(report, found.html())
 
 
 def spread(arguments: Sequence[str]) -> list[str]:

@@ -22,7 +22,12 @@ def _metric_column(name: str, main: str) -> Column:
         value = f"{row.metrics[name]:.4f}"
         return f"{value} {_span(row.interval, 1, 4)}" if name == main and row.interval else value
 
-    return _TITLES.get(name, name), show
+    return metric_title(name), show
+
+
+def metric_title(name: str) -> str:
+    """A metric's name as people write it."""
+    return _TITLES.get(name, name)
 
 
 def _span(interval: Interval | None, factor: float, digits: int) -> str:

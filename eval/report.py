@@ -110,7 +110,7 @@ class Report:
 
     def html(self) -> str:
         """One page of tables and plots that needs nothing outside itself; needs matplotlib."""
-        from .page import page
+        from .page.build import page
 
         return page([self])
 

@@ -23,7 +23,7 @@ FUNCTIONS = {
     "update": leafkit.update_index,
 }
 # the form of the output and the way options come in are the command line's alone
-ONLY_TYPED = {"json", "recipe"}
+ONLY_TYPED = {"json", "recipe", "report"}
 TEACHER = {field.name for field in dataclasses.fields(TeacherFlags)}
 
 
