@@ -65,7 +65,8 @@ class Searcher:
     ) -> Searcher:
         """Open the index folder ``index``.
 
-        encoder: a student folder or an encoder of the index's space, in place of the one inside the index.
+        encoder: a student folder, the name of one that ships, or an encoder of the index's space, in place of the one
+            inside the index.
         verify: read every file and compare its hash (1 to 2 s a gigabyte); else only sizes are compared.
         memory_map: leave vectors in their files, to be read as they are needed; else read them all now.
         threads: of the encoder and of FAISS, for each search.
