@@ -66,6 +66,10 @@ def test_the_quickstart_collection_is_inside(installed, tmp_path):
     assert run(installed, program).strip() == "507"
 
 
+def test_the_style_of_a_report_is_inside(installed):
+    assert (installed / "leafkit" / "eval" / "page" / "page.css").is_file()
+
+
 def test_the_recipes_are_inside(installed):
     theirs = {path.name: path.read_bytes() for path in (installed / "leafkit" / "models" / "recipes").iterdir()}
     assert theirs == {path.name: path.read_bytes() for path in (ROOT / "models" / "recipes").iterdir()}

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from leafkit.eval.report import average
 
 from .markup import Html, element
-from .plots import bars, glyph, grid_plot, hue
+from .plots import bars, glyph, grid_plot, hues_of
 from .section import Kept, Section, System, system_of
 
 
 def figures(section: Section, name: str) -> list[Html]:
     """All that can be drawn of ``section``; ``name`` sets the ids of its plots apart from those of other sections."""
-    hues = {system: hue(system, section.systems) for system in section.systems if system.mode != "bm25"}
+    hues = hues_of(section.systems)
     return [*_bars(section, hues, name), *_grid_plots(section, hues, name), *_heats(section, hues)]
 
 

@@ -213,6 +213,14 @@ def test_a_page_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
         check_page(tmp_path / "report.html")
 
 
+def test_the_settings_of_the_users_matplotlib_change_nothing(report):
+    import matplotlib
+
+    before = report.html()
+    with matplotlib.rc_context({"axes.titlesize": 40, "font.size": 3, "lines.linewidth": 9, "svg.fonttype": "path"}):
+        assert report.html() == before
+
+
 def test_matplotlib_is_loaded_for_a_page_alone():
     program = "import leafkit.eval.evaluate, leafkit.eval.page.build, sys; print('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout.strip() == "False"
