@@ -23,8 +23,8 @@ from leafkit.teachers.options import TeacherOptions
 from leafkit.types import Encoder, Float32, Role, Teacher
 from leafkit.vectors.pairs import SUFFIXES, PairsFile, read_pairs
 
-# Students reach 0.8 and more with their own teacher and 0 with another; vectors of one model that belong to other
-# texts can reach 0.7, but not be nearest.
+# Six layers of bge-small-en-v1.5 before any training have 0.84 with it and 0.21 with all-MiniLM-L6-v2, which also has
+# 384 numbers. Vectors of the right model for other texts have 0.49, but are not nearest.
 LEAST_COSINE, LEAST_NEAREST = 0.5, 0.5
 CHECKED = 64
 
