@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy
 
+from leafkit.eval.embed_distill import train_rival
+
 from .child import Result, Side, take_turns
 from .figure import Figure, Spread
 from .material import Material, read_queries
@@ -195,34 +197,11 @@ def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> li
 
 
 def _trainer_times(student: str, rows: Any, out: Path, *, bfloat16: bool) -> list[float]:
-    from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
-    from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss
-    from sentence_transformers.sentence_transformer.training_args import SentenceTransformerTrainingArguments
-    from transformers import TrainerCallback
-
-    times: list[float] = []
-
-    class Clock(TrainerCallback):
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            times.append(time.perf_counter())
+    from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(student, device="cpu")
-    arguments = SentenceTransformerTrainingArguments(
-        output_dir=str(out),
-        per_device_train_batch_size=BATCH,
-        num_train_epochs=1,
-        learning_rate=1e-4,
-        bf16=bfloat16,
-        use_cpu=True,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
-    loss = EmbedDistillLoss(model, distance_metric="l2")
-    SentenceTransformerTrainer(model=model, args=arguments, train_dataset=rows, loss=loss, callbacks=[Clock()]).train()
-    return times
+    steps = -(-len(rows) // BATCH)
+    return train_rival(model, rows, out, steps=steps, batch_size=BATCH, learning_rate=1e-4, bfloat16=bfloat16)
 
 
 def _rate(times: Sequence[float], texts: int) -> float:

@@ -1,0 +1,79 @@
+"""What is measured of a student: its cosine to the teacher on held-out texts, and nDCG@10 on BEIR folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy
+
+from leafkit.eval.collection import Collection
+from leafkit.eval.grid import full_cell
+from leafkit.eval.metrics import MAIN_METRIC
+from leafkit.eval.modes import systems
+from leafkit.eval.retrieval import Plan, measure_collection
+from leafkit.eval.students import Student
+from leafkit.texts.read import read_texts
+from leafkit.training.validation import cosines
+from leafkit.types import ROLES, Encoder, Role
+
+MEAN = "mean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench:
+    """The collections and modes of a table."""
+
+    collections: Sequence[Collection]
+    modes: Sequence[str]
+
+    @property
+    def identity(self) -> list[str]:
+        """What changes when a figure could."""
+        return [*self.modes, *(collection.sha256 for collection in self.collections)]
+
+
+def figures(encoder: Encoder, teacher: Encoder, valid: Path, bench: Bench) -> dict[str, float]:
+    """Every figure of one student by name: ``cosine``, ``cosine query``, ``nDCG@10 asymmetric scifact``, ….
+
+    A student of a space of its own has no cosine, and is measured in the standard mode alone.
+    """
+    at_home = encoder.space.id == teacher.space.id
+    found = _cosines(encoder, teacher, valid) if at_home else {}
+    for mode in bench.modes if at_home else ["standard"]:
+        scores = {collection.name: _ndcg(encoder, teacher, collection, mode) for collection in bench.collections}
+        if scores:
+            scores[MEAN] = sum(scores.values()) / len(scores)
+        found |= {figure(mode, name): score for name, score in scores.items()}
+    return found
+
+
+def figure(mode: str, collection: str = MEAN) -> str:
+    """The name of the figure of ``mode`` on ``collection``, or on all."""
+    return f"nDCG@10 {mode} {collection}"
+
+
+def _cosines(encoder: Encoder, teacher: Encoder, valid: Path) -> dict[str, float]:
+    texts: dict[Role, list[str]] = {role: [] for role in ROLES}
+    for text in read_texts(valid):
+        texts[text.role or "document"].append(text.content)
+    asked = [role for role in ROLES if texts[role]]
+    each = {role: cosines(encoder.encode(texts[role], role), teacher.encode(texts[role], role)) for role in asked}
+    every = numpy.concatenate(list(each.values()))
+    return {"cosine": float(every.mean())} | {f"cosine {role}": float(of_role.mean()) for role, of_role in each.items()}
+
+
+def _ndcg(encoder: Encoder, teacher: Encoder, collection: Collection, mode: str) -> float:
+    cell = full_cell(encoder.space)
+    plan = Plan(
+        systems=systems([mode], teacher, [Student("student", encoder, "")]),
+        cells=[cell],
+        full=cell,
+        skippable=False,
+        bm25=False,
+        cross_check=False,
+        seed=0,
+    )
+    (row,) = measure_collection(collection, plan).rows
+    return row.metrics[MAIN_METRIC]

@@ -1,0 +1,145 @@
+"""Tables of experiments from the file to the report, with a tiny teacher."""
+
+import json
+import shlex
+
+import pytest
+
+from leafkit.errors import OptionError
+from leafkit.eval.experiments import run as home
+from leafkit.eval.experiments.__main__ import main
+from leafkit.eval.experiments.run import Runner
+from leafkit.eval.experiments.table import read_table
+from leafkit.training.distill import distill
+
+
+@pytest.fixture(scope="module")
+def done(table, tmp_path_factory):
+    """The folder in which the table was run, with its report; shared, so never changed."""
+    folder = tmp_path_factory.mktemp("done")
+    main([str(table), "--out", str(folder / "report.json"), "--cache", str(folder / "cache")])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(done):
+    return json.loads((done / "report.json").read_text())
+
+
+def test_two_equal_variants_differ_by_nothing(report):
+    twin = report["variants"]["twin"]
+    assert all(one["mean"] == one["low"] == one["high"] == 0 for one in twin["against base"].values())
+    assert {one["verdict"] for one in twin["against base"].values()} == {"undecided"}
+
+
+def test_an_undistilled_random_head_is_worse(report):
+    assert report["variants"]["undistilled"]["against base"]["cosine"]["mean"] < -0.1
+
+
+def test_figures_are_those_of_evaluate_and_of_the_students_own_validation(report, table, done, beir_folder, tmp_path):
+    from leafkit.eval.evaluate import evaluate
+
+    run = report["variants"]["base"]["runs"][0]
+    variant = read_table(table).variants[0]
+    texts = done / "report.work"
+    facts = distill(
+        next(texts.glob("texts-*")),
+        variant.teacher,
+        variant.student,
+        tmp_path / "student",
+        valid=next(texts.glob("valid-*")),
+        export=False,
+        **run["recipe"],
+    )
+    assert run["figures"]["cosine"] == pytest.approx(facts.training["best"]["cosine_mean"], abs=1e-5)
+    halves = [run["figures"][f"cosine {role}"] for role in ("query", "document")]
+    assert run["figures"]["cosine"] == pytest.approx(sum(halves) / 2)
+    rows = evaluate(beir_folder, teacher=variant.teacher, student=facts.path).rows
+    for row in rows[1:]:
+        assert run["figures"][f"nDCG@10 {row.mode} tiny"] == pytest.approx(row.metrics["ndcg@10"], abs=1e-6)
+    assert [point["step"] for point in run["curve"]] == [entry["step"] for entry in facts.training["history"]]
+    assert run["curve"][-1]["examples"] == 3 * 120
+    assert run["seconds"] == run["curve"][-1]["seconds"] > 0
+
+
+def test_a_variant_that_is_to_take_as_long_takes_other_epochs(report):
+    for run in report["variants"]["as-long"]["runs"]:
+        assert run["recipe"]["epochs"] != 3
+        assert run["steps"] == pytest.approx(run["recipe"]["epochs"] * 8)
+
+
+def test_the_rival_starts_where_we_do_and_learns(report):
+    figures = report["variants"]["rival"]["figures"]
+    assert figures["cosine"]["mean"] > report["variants"]["undistilled"]["figures"]["cosine"]["mean"]
+    assert figures["seconds"]["mean"] > 0
+
+
+def test_a_collapse_is_a_result_and_stops_no_other(report):
+    assert all("collapsed" in run["failed"] for run in report["variants"]["wild"]["runs"])
+    assert report["variants"]["wild"]["figures"] == {}
+
+
+def test_the_report_says_where_its_figures_come_from(report, done):
+    assert {"command", "commit", "packages", "processor", "seeds", "data", "table"} <= set(report)
+    assert report["data"][0]["sha256"]
+    assert report["variants"]["base"]["texts"]["train"]["sha256"]
+    words = shlex.split(report["variants"]["undistilled"]["command"])
+    assert words[:2] == ["leafkit", "distill"]
+    assert words[words.index("--epochs") + 1] == "0"
+    assert words[words.index("--head") + 1] == "random"
+    assert not list((done / "report.work" / "students").iterdir())
+
+
+def test_what_is_known_is_not_computed_again_and_what_is_lost_comes_out_the_same(done, table, monkeypatch, capsys):
+    arguments = [str(table), "--out", str(done / "again.json"), "--cache", str(done / "cache")]
+    arguments += ["--work", str(done / "report.work"), "--only", "twin"]
+    lost = next((done / "report.work" / "results").glob("twin-seed1-*"))
+    before = json.loads(lost.read_text())["figures"]
+    lost.unlink()
+    made, make = [], home.make
+    monkeypatch.setattr(home, "make", lambda job: made.append(job.variant.name) or make(job))
+    main(arguments)
+    assert made == ["twin"]
+    assert json.loads(lost.read_text())["figures"] == before
+    out, _ = capsys.readouterr()
+    assert out.startswith("| variant |")
+    assert "| twin |" in out
+    assert "wild" not in out
+
+
+def test_another_recipe_is_another_result(done, table):
+    asked = read_table(table)
+    runner = Runner(table=asked, work=done / "report.work", cache=done / "cache")
+    base = asked.variants[0]
+    known = {path.name for path in (done / "report.work" / "results").iterdir()}
+    keys = {
+        runner._key(base, recipe, runner.texts(base), runner.teacher(base), seconds)
+        for recipe, seconds in ((base.recipe, None), (asked.variants[-1].recipe, None), (base.recipe, 3.0))
+    }
+    assert len(keys) == 3
+    assert f"base-seed0-{runner._key(base, base.recipe, runner.texts(base), runner.teacher(base), None)}.json" in known
+
+
+def test_an_unknown_variant_is_named(table, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="no variant 'other'; it has base, twin"):
+        main([str(table), "--out", str(tmp_path / "x.json"), "--only", "other"])
+
+
+def test_what_a_rival_cannot_do_is_refused(table, tmp_path):
+    table.with_name("bad.toml").write_text(
+        table.read_text().replace("[variants.wild]", "[variants.wild]\ncycles = 2\n" + 'kind = "sentence-transformers"')
+    )
+    runner = Runner(table=read_table(table.with_name("bad.toml")), work=tmp_path / "work", cache=tmp_path / "cache")
+    with pytest.raises(OptionError, match="wild: sentence-transformers has the norm"):
+        runner.run(["wild"])
+
+
+def test_model2vec_lives_in_a_space_of_its_own(table, tmp_path):
+    pytest.importorskip("model2vec")
+    pytest.importorskip("skeletoken")
+    table.with_name("static.toml").write_text(table.read_text() + '[variants.model2vec]\nkind = "model2vec"\n')
+    runner = Runner(table=read_table(table.with_name("static.toml")), work=tmp_path / "work", cache=tmp_path / "cache")
+    results = runner.run(["model2vec"])["model2vec"]
+    assert [result["seed"] for result in results] == [0, 1]
+    assert set(results[0]["figures"]) == {"nDCG@10 standard tiny", "nDCG@10 standard mean"}
+    assert results[0]["figures"] == results[1]["figures"]

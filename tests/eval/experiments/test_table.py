@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import pytest
+
+import leafkit.eval.experiments
+from leafkit.errors import InputError, OptionError
+from leafkit.eval.experiments.table import read_table
+
+TABLE = """
+seeds = [3, 4]
+[texts]
+files = ["a.jsonl"]
+valid = ["b.jsonl"]
+queries = 10
+[base]
+teacher = "T"
+student = "teacher:layers=3"
+learning_rate = 3e-4
+[measure]
+data = ["scifact"]
+"""
+
+
+@pytest.fixture
+def read(tmp_path):
+    def of(text, **given):
+        (tmp_path / "table.toml").write_text(text)
+        return read_table(tmp_path / "table.toml", given)
+
+    return of
+
+
+def test_a_variant_is_the_base_with_its_changes(read):
+    base, variant = read(
+        TABLE
+        + """
+        [variants.other]
+        batch_size = 64
+        texts = { queries = 0, documents = 10 }
+        teacher_options = { query_prompt = "" }
+        seconds = "base"
+        """
+    ).variants
+    assert (base.name, base.recipe.learning_rate, base.recipe.batch_size) == ("base", 3e-4, 32)
+    assert (variant.recipe.learning_rate, variant.recipe.batch_size, variant.seconds) == (3e-4, 64, "base")
+    assert (variant.texts.files, variant.texts.queries, variant.texts.documents) == (("a.jsonl",), 0, 10)
+    assert (base.teacher_options.query_prompt, variant.teacher_options.query_prompt) == (None, "")
+
+
+def test_the_command_line_goes_before_the_table(read):
+    table = read(TABLE, teacher="U", files=["c"], valid=["d"], data=["e"], seeds=[9])
+    assert (table.seeds, table.measure.data) == ((9,), ("e",))
+    assert (table.variants[0].teacher, table.variants[0].texts.files) == ("U", ("c",))
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ("[variants.x]\nbatchsize = 3", "x: unknown field 'batchsize'; did you mean 'batch_size'"),
+        ("[variants.x]\nobjective = 3\nbatch_size = 0", "x: batch_size is 0; wanted 1 or more"),
+        ("[variants.x]\nepochs = 'many'", "x: "),
+        ("[variants.x]\nstudent = 'teacher:depth=3'", "x: unknown student"),
+        ("[variants.x]\nkind = 'magic'", "x: unknown kind 'magic'; wanted one of distill"),
+        ("[variants.x]\nseconds = 0", "x: seconds is 0"),
+        ("[variants.x.teacher_options]\nprompt = ''", "x: unknown field 'prompt'"),
+        ("modes = ['teacher']", "unknown mode 'teacher'"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_before_anything_is(more, problem, read):
+    with pytest.raises(OptionError, match=problem):
+        read(TABLE + more)
+
+
+def test_a_base_cannot_take_as_long_as_itself_and_needs_a_student(read):
+    with pytest.raises(OptionError, match="base: seconds"):
+        read(TABLE.replace("[measure]", 'seconds = "base"\n[measure]'))
+    with pytest.raises(OptionError, match="there is no student"):
+        read(TABLE.replace('student = "teacher:layers=3"', ""))
+
+
+def test_what_is_no_toml_is_refused(read, tmp_path):
+    with pytest.raises(InputError, match="cannot be read as a table"):
+        read("[[[")
+    with pytest.raises(InputError, match="cannot be read as a table"):
+        read_table(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("name", ["ablations", "starts", "rivals"])
+def test_the_tables_that_lie_here_can_be_run(name):
+    path = Path(leafkit.eval.experiments.__file__).parent / f"{name}.toml"
+    table = read_table(path)
+    assert path.read_text().startswith("# python -m leafkit.eval.experiments eval/experiments/")
+    assert len({variant.name for variant in table.variants}) == len(table.variants) > 4
