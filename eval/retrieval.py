@@ -112,7 +112,10 @@ def _measure_cell(
 
 
 def search_scores(collection: Collection, queries: Float32, finder: CellFinder) -> QueryScores:
-    """The scores of every query's vector (queries, dim), searched a block at a time: a thousand hits are some hundred kilobytes a query."""
+    """The scores of every query's vector (queries, dim), searched a block at a time.
+
+    A thousand hits are some hundred kilobytes a query.
+    """
     parts = []
     for start in range(0, len(queries), _BLOCK):
         names = collection.query_ids[start : start + _BLOCK]
