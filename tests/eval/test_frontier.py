@@ -1,0 +1,74 @@
+"""Bytes against nDCG@10: what costs nothing keeps everything, and points say what they cost."""
+
+import json
+
+import numpy
+import pytest
+from typer.testing import CliRunner
+
+import leafkit
+from leafkit.eval import frontier
+from leafkit.eval.frontier import Measured, Way, points, table, ways
+
+
+@pytest.fixture(scope="session")
+def student(tmp_path_factory, tiny_teacher, tiny_texts, narrow_model):
+    """A student half as wide as its teacher."""
+    folder = tmp_path_factory.mktemp("frontier")
+    leafkit.distill(tiny_texts, tiny_teacher, str(narrow_model), folder / "student", epochs=0, cache=folder / "cache")
+    return folder / "student"
+
+
+@pytest.fixture
+def collection(tmp_path, sentences):
+    """Every second sentence is a query that its successor answers."""
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    corpus = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(sentences)]
+    queries = [{"_id": f"q{i}", "text": sentences[i]} for i in range(0, 40, 2)]
+    (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus))
+    (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
+    judged = "".join(f"q{i}\td{i + 1}\t1\nq{i}\td{i}\t1\n" for i in range(0, 40, 2))
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n" + judged)
+    return folder
+
+
+def test_a_whole_fold_and_every_rotation_keep_all_and_say_what_they_cost(collection, tiny_teacher, student, tmp_path):
+    arguments = {"--data": collection, "--teacher": tiny_teacher, "--student": student, "--out": tmp_path / "out.json"}
+    arguments |= {"--dims": "8", "--precisions": "float32,binary", "--cache": tmp_path / "cache"}
+    app = frontier.typer.Typer()
+    app.command()(frontier.main)
+    result = CliRunner().invoke(app, [str(part) for pair in arguments.items() for part in pair])
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "out.json").read_text())
+    found = {(p["way"]["coordinates"], p["way"]["precision"], p["dim"]): p for p in content["points"]}
+    for coordinates, dim in (("teacher", 32), ("pca", 32), ("fold", 17)):
+        point = found[coordinates, "float32", dim]
+        assert point["same_100"] == pytest.approx(1, abs=0.1)
+        assert point["share"] == pytest.approx(1, abs=1e-6)
+        assert point["bytes"] == 4 * dim
+    assert found["fold", "float32", 8]["share"] < 1.2
+    assert found["fold+itq", "binary", 8]["bytes"] == 9
+    assert content["provenance"]["queries"] == {"beir": 20}
+    assert content["provenance"]["commit"]
+
+
+def test_shares_are_means_of_ratios_by_hand():
+    whole, half = (Way(coordinates=name, dim=None, precision="float32") for name in ("teacher", "pca"))
+    same = numpy.ones(2)
+    collections = {
+        "a": [Measured(whole, 4, numpy.array([1.0, 0.5]), same), Measured(half, 4, numpy.array([0.5, 0.25]), same)],
+        "b": [Measured(whole, 4, numpy.array([0.4, 0.4]), same), Measured(half, 4, numpy.array([0.4, 0.4]), same * 0)],
+    }
+    first, second = points(collections, seed=0)
+    assert first.share == 1
+    assert (first.share_interval.low, first.share_interval.high) == (1, 1)
+    assert second.share == pytest.approx((0.5 + 1) / 2)
+    assert second.same_100 == 0.5
+    assert second.ndcg == {"a": 0.375, "b": 0.4}
+    assert "75.0%" in table([first, second])
+
+
+def test_every_way_has_a_price():
+    for way in ways([64], ["float32", "int8", "binary", "binary+none"]):
+        assert frontier.BYTES[way.precision] > 0
