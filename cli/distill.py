@@ -73,8 +73,8 @@ def distill(
     student: Annotated[
         str,
         typer.Option(
-            help="A folder, hub id or package:NAME; teacher:layers=3 or MODEL:layers=3, evenly spaced layers of a model "
-            "(pooling=cls or mean pools them so); "
+            help="A folder, hub id or package:NAME; teacher:layers=3 or MODEL:layers=3, evenly spaced layers of a "
+            "model (pooling=cls or mean pools them so); "
             "fresh:CONFIG.json; static or static:dim=256, a token table.",
             show_default=False,
         ),

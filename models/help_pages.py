@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from leafkit.texts.beir import read_corpus
+
 _FILES = ("corpus.jsonl.gz", "queries.jsonl.gz", "qrels/dev.tsv", "qrels/test.tsv", "ATTRIBUTION.md")
 
 
@@ -58,6 +60,19 @@ def write_help_pages(folder: Path) -> HelpPages:
     _write_lines(written.sentences, sorted(part for part in sentences if _words(part) not in secret))
     _write_lines(written.dev_queries, [query["text"] for query in queries if query["_id"] in dev])
     return written
+
+
+def write_embedded(pages: HelpPages, path: Path) -> Path:
+    """The pages and held-out queries as bge-small-en-v1.5 embedded them: ``path`` (.npy) and a .jsonl beside it.
+
+    They say nothing of leafkit's, as vectors that another program made would not.
+    """
+    documents = [{"text": page.content, "role": "document"} for page in read_corpus(pages.folder)]
+    rows = [*documents, *({"text": query, "role": "query"} for query in pages.queries)]
+    path.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with resources.as_file(resources.files("leafkit.models") / "quickstart" / "bge-small.npy") as source:
+        shutil.copyfile(source, path)
+    return path
 
 
 def _words(text: str) -> tuple[str, ...]:
