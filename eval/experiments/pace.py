@@ -1,10 +1,11 @@
-"""How many epochs a variant does in so many seconds: from the rate of a short trial, so that times are equal."""
+"""How many epochs a variant does in the time that the base takes: from short trials of both, one after the other."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 from leafkit.atomic import write_json
 from leafkit.errors import OptionError
@@ -15,28 +16,39 @@ from .making import Job, train
 WARM, STEPS = 10, 30
 
 
-def epochs_in(seconds: float, job: Job) -> float:
-    """The epochs that ``job`` trains in ``seconds``, by steps 11 to 30 of a trial of its own.
+def epochs_as_long(job: Job, base: Job) -> float:
+    """The epochs that ``job`` trains in the time of ``base``, by steps 11 to 30 of a trial of each.
 
-    The answer is kept beside the student: a run that is killed and repeated goes on with the same.
+    Trials beside each other, since the load of a machine changes: their ratio does not. The answer is kept beside
+    the student: a run that is killed and repeated goes on with the same.
     """
     if job.variant.kind != "distill":
         raise OptionError(f"{job.variant.name}: seconds are for leafkit's own training; give epochs")
     kept = job.out.with_name(f"{job.out.name}-pace.json")
     if not kept.is_file():
-        write_json(kept, {"epochs": _tried(seconds, job)})
+        base_step, step = (_seconds_a_step(one, job.out.with_name(f"{job.out.name}-trial")) for one in (base, job))
+        steps = base.recipe.steps(_texts(base)) * base_step / step
+        # Half a step less: steps are rounded up.
+        write_json(kept, {"epochs": (max(1, round(steps)) - 0.5) / _an_epoch(job)})
     return float(json.loads(kept.read_bytes())["epochs"])
 
 
-def _tried(seconds: float, job: Job) -> float:
-    texts = job.texts.facts["train"]
-    an_epoch = steps_per_epoch(texts.get("query", 0) + texts.get("document", 0), job.recipe.batch_size)
+def _seconds_a_step(job: Job, out: Path) -> float:
     # The pace does not depend on what is learnt: next to nothing, so that no random head collapses.
     still = {"head": "random", "learning_rate": 1e-9, "final_learning_rate": 1e-9}
-    recipe = dataclasses.replace(job.recipe, epochs=STEPS / an_epoch, cycles=1, valid_every=WARM, **still)
-    out = job.out.with_name(f"{job.out.name}-trial")
+    epochs = (STEPS - 0.5) / _an_epoch(job)
+    recipe = dataclasses.replace(job.recipe, epochs=epochs, cycles=1, valid_every=WARM, **still)
+    for unfinished in (out, out.with_name(f".{out.name}.run")):
+        shutil.rmtree(unfinished, ignore_errors=True)
     clock = {entry["step"]: entry["seconds"] for entry in train(job, recipe, out).training["history"]}
     shutil.rmtree(out)
-    last = max(clock)
-    a_step = (clock[last] - clock[WARM]) / (last - WARM)
-    return max(1, round(seconds / a_step)) / an_epoch
+    return (clock[STEPS] - clock[WARM]) / (STEPS - WARM)
+
+
+def _an_epoch(job: Job) -> int:
+    return steps_per_epoch(_texts(job), job.recipe.batch_size)
+
+
+def _texts(job: Job) -> int:
+    facts = job.texts.facts["train"]
+    return facts.get("query", 0) + facts.get("document", 0)

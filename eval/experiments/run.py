@@ -18,12 +18,11 @@ from leafkit.errors import OptionError, TrainingError
 from leafkit.eval.collection import read_collection
 from leafkit.eval.names import distinct_names
 from leafkit.teachers.open import open_teacher
-from leafkit.training.recipe import Recipe
 from leafkit.vectors.cached import CachedEncoder, cached
 
 from .making import Job, make
 from .measuring import MEAN, Bench, figures
-from .pace import epochs_in
+from .pace import epochs_as_long
 from .table import BASE, Choice, Table, Variant
 from .texts import Chosen, choose
 
@@ -45,7 +44,8 @@ class Runner:
 
     def __post_init__(self) -> None:
         """Read the collections; raises `InputError` for one that is not there."""
-        (self.work / "results").mkdir(parents=True, exist_ok=True)
+        for name in ("results", "students"):
+            (self.work / name).mkdir(parents=True, exist_ok=True)
         measure = self.table.measure
         folders = [Path(folder) for folder in measure.data]
         names = distinct_names(folders, what="data folder")
@@ -73,20 +73,15 @@ class Runner:
             # Nothing in it is left to chance.
             result, new = self.result(variant, self.table.seeds[0])
             return {**result, "seed": seed}, new
-        texts, teacher = self.texts(variant), self.teacher(variant)
-        recipe = dataclasses.replace(variant.recipe, seed=seed)
-        target = self.result(self.table.variants[0], seed)[0]["seconds"] if variant.seconds == BASE else variant.seconds
-        name = f"{variant.name}-seed{seed}-{self._key(variant, recipe, texts, teacher, target)}"
-        file = self.work / "results" / f"{name}.json"
+        job, base = self._job(variant, seed), self._job(self.table.variants[0], seed)
+        file = self.work / "results" / f"{job.out.name}.json"
         if file.is_file():
             return json.loads(file.read_bytes()), False
-        out = self.work / "students" / name
-        out.parent.mkdir(exist_ok=True)
-        job = Job(variant=variant, recipe=recipe, texts=texts, teacher=teacher, cache=self.cache, out=out)
-        if target is not None:
-            job = dataclasses.replace(job, recipe=dataclasses.replace(recipe, epochs=epochs_in(target, job)))
+        if variant.seconds == BASE:
+            recipe = dataclasses.replace(job.recipe, epochs=epochs_as_long(job, base))
+            job = dataclasses.replace(job, recipe=recipe)
         write_json(file, {"variant": variant.name, "seed": seed, **self._measured(job)})
-        for left in out.parent.glob(f"*{name}*"):
+        for left in job.out.parent.glob(f"*{job.out.name}*"):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
         return json.loads(file.read_bytes()), True
 
@@ -125,20 +120,22 @@ class Runner:
             "curve": made.curve,
         }
 
-    def _key(
-        self, variant: Variant, recipe: Recipe, texts: Chosen, teacher: CachedEncoder, seconds: float | None
-    ) -> str:
-        """What a result depends on: another table, text, teacher or collection gives another file."""
+    def _job(self, variant: Variant, seed: int) -> Job:
+        """What is to be done; another table, text, teacher or collection gives another name."""
+        texts, teacher = self.texts(variant), self.teacher(variant)
+        recipe = dataclasses.replace(variant.recipe, seed=seed)
         everything = [
             variant.kind,
             variant.student,
             dataclasses.asdict(recipe),
-            seconds,
             texts.identity,
             teacher.space.id,
             self.bench.identity,
+            self._job(self.table.variants[0], seed).out.name if variant.seconds == BASE else None,
         ]
-        return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:8]
+        key = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:8]
+        out = self.work / "students" / f"{variant.name}-seed{seed}-{key}"
+        return Job(variant=variant, recipe=recipe, texts=texts, teacher=teacher, cache=self.cache, out=out)
 
 
 def _said(result: Result) -> str:

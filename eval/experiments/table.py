@@ -50,8 +50,7 @@ class Measure:
 class Variant:
     """One row of the table. ``changes`` is what its TOML says.
 
-    ``seconds`` of training take the place of the recipe's epochs: a number, or ``base`` for as long as the base
-    took with the same seed; the epochs are then set from the rate of a short trial.
+    With ``seconds`` of ``base`` its epochs give way to as many as fit into the time that the base takes.
     """
 
     name: str
@@ -62,7 +61,7 @@ class Variant:
     recipe: Recipe
     texts: Choice
     kind: Kind = "distill"
-    seconds: float | Literal["base"] | None = None
+    seconds: Literal["base"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +112,8 @@ def _variant(name: str, base: dict[str, Any], changes: dict[str, Any], texts: di
         raise OptionError(f"{name}: there is no {missing[0]}; give one in [{BASE}]")
     if fields.get("kind", KINDS[0]) not in KINDS:
         raise OptionError(f"{name}: unknown kind {fields['kind']!r}; wanted one of {', '.join(KINDS)}")
-    seconds = fields.get("seconds")
-    as_base, number = seconds == BASE and name != BASE, isinstance(seconds, int | float) and seconds > 0
-    if not (seconds is None or as_base or number):
-        raise OptionError(f"{name}: seconds is {seconds!r}; wanted a number, or in a variant {BASE!r}")
+    if (seconds := fields.get("seconds")) not in ((None,) if name == BASE else (None, BASE)):
+        raise OptionError(f"{name}: seconds is {seconds!r}; wanted {BASE!r}, in a variant alone")
     try:
         parse_student(fields["student"])
     except LeafkitError as error:
