@@ -30,7 +30,7 @@ def index(
         int | None, typer.Option(help="Keep the first DIM numbers of a vector, and renormalise  [default: all]")
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Numbers kept in memory: float32, float16, int8 or binary.")
+        str, typer.Option(help="Numbers kept in memory: float32, float16, int8, int4 or binary.")
     ] = "float32",
     rescore: Annotated[
         str | None,

@@ -31,9 +31,9 @@ from .provenance import command, commit, packages
 from .retrieval import search_scores
 from .students import open_students
 
-PRECISIONS = ("float32", "int8", "binary")
+PRECISIONS = ("float32", "int8", "int4+none", "binary")
 # What a number of a document takes, with what is kept on disk to rescore hits of sign bits.
-BYTES = {"float32": 4.0, "int8": 1.0, "binary": 1 / 8 + 1.0, "binary+none": 1 / 8}
+BYTES = {"float32": 4.0, "int8": 1.0, "int4+none": 1 / 2, "binary": 1 / 8 + 1.0, "binary+none": 1 / 8}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +179,7 @@ def main(
     student: Annotated[Path, typer.Option(help="The student of the queries.")],
     out: Annotated[Path, typer.Option(help="The result file to write.")],
     dims: Annotated[str, typer.Option(help="Numbers to keep of a document.")] = "256,192,128,96,64",
-    precisions: Annotated[str, typer.Option(help="Some of float32, int8, binary, binary+none.")] = ",".join(PRECISIONS),
+    precisions: Annotated[str, typer.Option(help="Some of float32, int8, int4+none, binary, binary+none.")] = ",".join(PRECISIONS),
     split: Annotated[str, typer.Option(help="Judgements to use.")] = "test",
     documents: Annotated[int | None, typer.Option(help="Cut larger corpora to so many documents.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where teacher vectors are kept.")] = None,

@@ -9,12 +9,12 @@ from typing import Literal, get_args
 
 from leafkit.errors import OptionError
 
-Precision = Literal["float32", "float16", "int8", "binary"]
+Precision = Literal["float32", "float16", "int8", "int4", "binary"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 Rescore = Literal["none", "int8", "float16", "float32"]
 RESCORES: tuple[Rescore, ...] = get_args(Rescore)
 
-CODECS = {"float32": "Flat", "float16": "SQfp16", "int8": "SQ8"}
+CODECS = {"float32": "Flat", "float16": "SQfp16", "int8": "SQ8", "int4": "SQ4"}
 
 # Exact search of 50,000 x 384 takes 3 ms (float32) or 2 ms (int8) on one Zen 4 core: less than encoding the query.
 EXACT_ROWS = 50_000

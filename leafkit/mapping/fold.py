@@ -34,6 +34,8 @@ Float64 = NDArray[numpy.float64]
 ROUNDING = 1e-5
 # Directions that no query was seen to use are not blown up beyond this share of the mean.
 LEAST = 1e-3
+# Documents that are added later may be a little longer than those that were there.
+RESERVE = 1.05
 
 
 def fold(weight: Float32, bias: Float32, moment: Float64, space: Space) -> Mapping:
@@ -55,29 +57,42 @@ def fold(weight: Float32, bias: Float32, moment: Float64, space: Space) -> Mappi
 def fold_to(dim: int, whole: Mapping, moment: Float64, documents: Float32) -> Mapping:
     """The fold ``whole`` cut to the ``dim`` - 1 directions that carry most of scores, and the length.
 
-    Let A = E[q q'] over the student's queries (``moment``, in the coordinates of the space) and C the covariance of
-    ``documents`` (rows, space.dim), both within ``whole``. A mean score, <q, E d>, moves all documents of a query
-    alike, so rankings depend on <q, d - E d>. Keeping documents as X d and queries as Y q, the expected squared
-    error of a score is
+    A mean score, <q, E d>, moves all documents of a query alike, so rankings depend on <q, d - E d>. Let C be the
+    covariance of ``documents`` (rows, space.dim) and A say which directions queries use (`expected_queries`), both
+    within ``whole``. Keeping documents as X d and queries as Y q, the expected squared error of a score is
 
         E (q'(I - Y'X)(d - E d))^2 = | A^(1/2) (I - Y'X) C^(1/2) |_F^2,
 
     and the best Y'X of rank k makes A^(1/2) Y'X C^(1/2) the k leading singular triplets U S V' of A^(1/2) C^(1/2)
     (Eckart and Young 1936). X = U'A^(1/2) and Y = U'A^(-1/2) do: the principal components of documents, as
-    queries see them. Queries decide what a direction is worth: a PCA of the documents alone is the case A = I.
+    queries see them. Queries decide what a direction is worth: a PCA of the documents alone is the case A = C or I.
     """
     basis = whole.documents.astype(numpy.float64)
-    values, vectors = numpy.linalg.eigh(basis @ moment @ basis.T)
-    values = values.clip(min=LEAST * values.mean())
-    root, inverse = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
     units = documents / numpy.linalg.norm(documents, axis=1, keepdims=True)
     seen = numpy.cov(units.astype(numpy.float64) @ basis.T, rowvar=False)
+    values, vectors = numpy.linalg.eigh(expected_queries(basis @ moment @ basis.T, seen))
+    values = values.clip(min=LEAST * values.mean())
+    root, inverse = ((vectors * values**power) @ vectors.T for power in (0.5, -0.5))
     _, directions = numpy.linalg.eigh(root @ seen @ root)
     kept = directions[:, ::-1][:, : dim - 1].T
     x, y = kept @ root @ basis, kept @ inverse @ basis
     # Documents must not become longer than 1; one factor for all changes no ranking.
-    longest = numpy.linalg.norm(x, ord=2)
+    longest = numpy.linalg.norm(units @ x.T, axis=1).max() * RESERVE
     return replace(whole, documents=_float32(x / longest), queries=_float32(y * longest), length=True)
+
+
+def expected_queries(moment: Float64, covariance: Float64) -> Float64:
+    """Which directions queries of these documents will use, (dim, dim): half the student's queries, half the documents.
+
+    ``moment`` is the mean q q' of the student's queries. Its leading direction is what all queries share, by which
+    none asks for anything in particular. And queries are about what the documents are about: ``covariance``.
+    Chosen on dev queries of four collections (bge-small-en-v1.5, 192 of 384 numbers; share of nDCG@10 kept): the
+    moment as it is 0.953, without its leading direction 0.966, documents alone 0.954, half of each 0.967; at 128
+    numbers 0.871, 0.894, 0.898 and 0.906.
+    """
+    values, vectors = numpy.linalg.eigh(moment)
+    own = (vectors[:, :-1] * values[:-1]) @ vectors[:, :-1].T
+    return (own / numpy.trace(own) + covariance / numpy.trace(covariance)) / 2
 
 
 def _float32(matrix: Float64) -> Float32:

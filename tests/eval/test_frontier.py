@@ -70,5 +70,5 @@ def test_shares_are_means_of_ratios_by_hand():
 
 
 def test_every_way_has_a_price():
-    for way in ways([64], ["float32", "int8", "binary", "binary+none"]):
+    for way in ways([64], ["float32", "int8", "int4+none", "binary", "binary+none"]):
         assert frontier.BYTES[way.precision] > 0

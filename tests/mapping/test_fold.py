@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leafkit.mapping.fold import fold, fold_to
+from leafkit.mapping.fold import expected_queries, fold, fold_to
 from leafkit.space import Space
 
 DIM, WIDTH = 24, 7
@@ -78,30 +78,55 @@ def centred_error(queries, documents, asked, kept):
     return float(numpy.square(difference).mean())
 
 
+def queries_of(expected, count=4000):
+    """Queries that use the directions of ``expected``."""
+    values, vectors = numpy.linalg.eigh(expected)
+    drawn = numpy.random.default_rng(1).standard_normal((count, len(values)))
+    white = drawn @ numpy.linalg.inv(numpy.linalg.cholesky(drawn.T @ drawn / count)).T
+    return white @ (vectors * numpy.sqrt(values.clip(min=0))).T
+
+
 @pytest.mark.parametrize("dim", [3, 5, 7])
-def test_no_other_map_of_that_width_errs_less(dim):
-    head, queries, documents = material(5)
+def test_no_other_map_of_that_width_errs_less_on_the_queries_expected(dim):
+    head, queries, documents = material(5, width=DIM)
     whole = fold(*head, moment(queries), SPACE)
     cut = fold_to(dim, whole, moment(queries), documents)
     assert cut.dim == dim
-    found = centred_error(queries, documents, cut.apply(queries, "query"), cut.apply(documents, "document"))
-    centred = documents - documents.mean(axis=0)
-    _, pca = numpy.linalg.eigh(centred.T @ centred)
+    covariance = numpy.cov(documents, rowvar=False)
+    asked = queries_of(expected_queries(moment(queries), covariance))
+    found = centred_error(asked, documents, cut.apply(asked, "query"), cut.apply(documents, "document"))
+    _, pca = numpy.linalg.eigh(covariance)
     rivals = [pca[:, ::-1][:, : dim - 1]]
     draw = numpy.random.default_rng(0)
     rivals += [numpy.linalg.qr(draw.standard_normal((DIM, dim - 1)))[0] for _ in range(20)]
     _, within = numpy.linalg.eigh(moment(queries))
     rivals.append(within[:, ::-1][:, : dim - 1])
     for rival in rivals:
-        assert found < centred_error(queries, documents, queries @ rival, documents @ rival)
+        assert found < centred_error(asked, documents, asked @ rival, documents @ rival)
 
 
 def test_its_error_is_the_one_that_theory_leaves():
-    head, queries, documents = material(6)
+    head, queries, documents = material(6, width=DIM)
     second = moment(queries)
     cut = fold_to(5, fold(*head, second, SPACE), second, documents)
-    found = centred_error(queries, documents, cut.apply(queries, "query"), cut.apply(documents, "document"))
-    values, vectors = numpy.linalg.eigh(second)
+    covariance = numpy.cov(documents, rowvar=False)
+    expected = expected_queries(second, covariance)
+    asked = queries_of(expected)
+    found = centred_error(asked, documents, cut.apply(asked, "query"), cut.apply(documents, "document"))
+    values, vectors = numpy.linalg.eigh(expected)
     root = (vectors * numpy.sqrt(values.clip(min=0))) @ vectors.T
-    singular = numpy.linalg.eigvalsh(root @ numpy.cov(documents, rowvar=False) @ root)[::-1]
+    singular = numpy.linalg.eigvalsh(root @ covariance @ root)[::-1]
     assert found == pytest.approx(singular[4:].sum(), rel=0.01)
+
+
+def test_documents_are_not_cut_longer_than_1():
+    head, queries, documents = material(7)
+    cut = fold_to(4, fold(*head, moment(queries), SPACE), moment(queries), documents)
+    lengths = numpy.linalg.norm(cut.apply(documents, "document"), axis=1)
+    numpy.testing.assert_allclose(lengths, 1, atol=1e-5)
+
+
+def test_what_all_queries_share_is_worth_nothing():
+    direction = numpy.eye(4)[0]
+    shared = numpy.diag([0.1, 0.2, 0.3, 0.4]) + 100 * numpy.outer(direction, direction)
+    assert expected_queries(shared, numpy.eye(4))[0, 0] == pytest.approx(1 / 8)
