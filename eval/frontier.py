@@ -179,7 +179,7 @@ def main(
     student: Annotated[Path, typer.Option(help="The student of the queries.")],
     out: Annotated[Path, typer.Option(help="The result file to write.")],
     dims: Annotated[str, typer.Option(help="Numbers to keep of a document.")] = "256,192,128,96,64",
-    precisions: Annotated[str, typer.Option(help="Some of float32, int8, int4+none, binary, binary+none.")] = ",".join(PRECISIONS),
+    precisions: Annotated[str, typer.Option(help=f"Some of {', '.join(BYTES)}.")] = ",".join(PRECISIONS),
     split: Annotated[str, typer.Option(help="Judgements to use.")] = "test",
     documents: Annotated[int | None, typer.Option(help="Cut larger corpora to so many documents.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where teacher vectors are kept.")] = None,

@@ -85,7 +85,8 @@ def build_index(
     factory: a FAISS factory string; by default exact up to 50,000 documents (a million if binary), HNSW32 up to a
         million, inverted lists above.
     dim: keep this many leading components, scaled to length 1 again.
-    precision: what the index holds: float32, float16, int8 or int4 (ranges fitted to the documents) or binary (sign bits).
+    precision: what the index holds: float32, float16, int8 or int4 (ranges fitted to the documents), or binary
+        (sign bits).
     rescore: vectors kept on disk to score hits with: none, int8, float16 or float32; by default int8 for binary,
         float16 for other storage that loses more than 2e-4 of cosine, none for the rest.
     fold: a student in place of ``student``; the index keeps of each document only what this student's queries can tell
