@@ -38,6 +38,10 @@ class TrainingOptions:
     precision: Annotated[str, option("Training", "auto (bfloat16 where the hardware has it), bfloat16 or float32.")] = (
         "auto"
     )
+    queries: Annotated[int | None, option("Training", "Take so many queries, the first ones  [default: all]")] = None
+    documents: Annotated[int | None, option("Training", "Take so many documents, the first ones  [default: all]")] = (
+        None
+    )
     valid: Annotated[
         list[str] | None, option("Training", "Texts to validate with  [default: 2 % of the texts, at most 2,000]")
     ] = None

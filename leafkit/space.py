@@ -78,7 +78,8 @@ def require_same(wanted: Space, got: Space, *, wanted_by: str, got_from: str) ->
         f"{got_from} does not live in the space of {wanted_by}: {field} is {getattr(got, field)!r}, "
         f"wanted {getattr(wanted, field)!r}.\n"
         f"  {wanted_by}: {describe(wanted)}\n  {got_from}: {describe(got)}\n"
-        "Use a student and an index of the same teacher, prompts and length, or rebuild one of them."
+        "Use a student and an index of the same teacher, prompts and length, or rebuild one of them. If both are the "
+        "same model, read from other files or through an API, say so with --teacher-space STUDENT."
     )
 
 

@@ -6,13 +6,13 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 
 import numpy
 
 from leafkit.digest import text_key
-from leafkit.errors import TextError
+from leafkit.errors import OptionError, TextError
 from leafkit.texts.read import read_texts
 from leafkit.types import Role, check_role
 
@@ -26,12 +26,24 @@ logger = logging.getLogger("leafkit")
 
 @dataclass(frozen=True, kw_only=True)
 class TextOptions:
-    """How rows are read: the arguments of `leafkit.read_texts`; ``role`` is for texts that have none."""
+    """How rows are read: the arguments of `leafkit.read_texts`; ``role`` is for texts that have none.
+
+    ``queries`` and ``documents`` bound how many texts of each role are taken, the first ones; None takes all.
+    """
 
     role: str = "document"
     skip_bad: bool = False
     text_column: str | None = None
     id_column: str | None = None
+    queries: int | None = None
+    documents: int | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `OptionError` for a bound below 0."""
+        for name in ("queries", "documents"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise OptionError(f"{name} is {value}; wanted 0 or more")
 
 
 @dataclass
@@ -88,7 +100,7 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
         )
     if valid is None:
         return _cut(everything, seed)
-    held_out = _distinct(valid, options, leave_out=set())
+    held_out = _distinct(valid, replace(options, queries=None, documents=None), leave_out=set())
     secret = set(held_out.keys)
     train = everything.choose([row for row, key in enumerate(everything.keys) if key not in secret])
     train.counts, train.repeated = everything.counts, everything.repeated
@@ -118,14 +130,21 @@ def _distinct(sources: Sources, options: TextOptions, *, leave_out: set[bytes]) 
         for s in several
     ]
     found, seen = Texts(), leave_out
+    left: dict[Role, int | None] = {"query": options.queries, "document": options.documents}
     for source, reader in zip(several, readers, strict=True):
         for text in reader:
             its = text.role or role
+            if left[its] == 0:
+                if not any(left.values()) and None not in left.values():
+                    break
+                continue
             key = text_key(its, text.content)
             if key in seen:
                 found.repeated += 1
                 continue
             seen.add(key)
+            most = left[its]
+            left[its] = None if most is None else most - 1
             found.add(text.content, its, key)
             found.counts[its, str(text.payload.get("source") or fspath(source))] += 1
     if not found.texts:

@@ -70,6 +70,8 @@ def distill(
     store_dtype: str = Recipe.store_dtype,
     rotate: str | None = Recipe.rotate,
     role: str = "document",
+    queries: int | None = None,
+    documents: int | None = None,
     skip_bad: bool = False,
     text_column: str | None = None,
     id_column: str | None = None,
@@ -99,6 +101,7 @@ def distill(
     seed: of the held-out cut, the order of the texts, and whatever starts at random.
     cache, store_dtype: where teacher vectors are kept, and whether as float16 or float32.
     rotate: pca, itq or random; the student learns the teacher's space in these coordinates (`leafkit.mapping`).
+    queries, documents: take so many texts of each role, the first ones  [default: all].
     role, skip_bad, text_column, id_column: how `leafkit.read_texts` reads; role is for texts that have none.
     device: cpu, cuda  [default: the best there is].
     tensorboard: a folder for curves. export: write ONNX files for the query host as well.
@@ -128,7 +131,14 @@ def distill(
     )
     if checkpoint_every is not None and checkpoint_every < 1:
         raise OptionError(f"checkpoint_every is {checkpoint_every}; wanted 1 or more")
-    reading = TextOptions(role=role, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
+    reading = TextOptions(
+        role=role,
+        skip_bad=skip_bad,
+        text_column=text_column,
+        id_column=id_column,
+        queries=queries,
+        documents=documents,
+    )
     accelerator = _accelerator()
     place = device or str(accelerator.device)
     run = Distillation(

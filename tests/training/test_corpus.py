@@ -1,6 +1,6 @@
 import pytest
 
-from leafkit.errors import TextError
+from leafkit.errors import OptionError, TextError
 from leafkit.training.corpus import TextOptions, read_corpus
 
 
@@ -70,3 +70,21 @@ def test_nothing_left_to_train_on_is_an_error(tmp_path):
     file = lines(tmp_path / "a.txt", "ab")
     with pytest.raises(TextError, match="nothing is left"):
         corpus(file, file)
+
+
+def test_so_many_texts_of_each_role_are_taken_the_first_ones(tmp_path):
+    queries = lines(tmp_path / "queries.txt", [f"query {i}" for i in range(9)])
+    documents = lines(tmp_path / "documents.txt", [f"document {i}" for i in (0, 0, 1, 2, 3)])
+    valid = lines(tmp_path / "valid.txt", [f"held out {i}" for i in range(5)])
+    found = corpus([f"document:{documents}", f"query:{queries}"], [f"query:{valid}"], queries=3, documents=2)
+    assert found.train.texts == ["document 0", "document 1", "query 0", "query 1", "query 2"]
+    assert len(found.valid) == 5
+    with pytest.raises(OptionError, match="queries is -1"):
+        corpus(queries, queries=-1)
+
+
+def test_no_more_is_read_than_is_taken(tmp_path):
+    file = tmp_path / "texts.jsonl"
+    file.write_text('{"text": "one", "role": "query"}\n{"text": "two", "role": "document"}\n' * 2 + "{broken\n")
+    valid = lines(tmp_path / "valid.txt", ["held out"])
+    assert len(corpus(file, [f"query:{valid}"], queries=1, documents=1).train) == 2
