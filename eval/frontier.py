@@ -6,7 +6,7 @@ python -m leafkit.eval.frontier --data beir/scifact --teacher T --student S --di
 from __future__ import annotations
 
 import dataclasses
-import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy
 import typer
 
 from leafkit.atomic import write_json
+from leafkit.errors import LeafkitError
 from leafkit.index.coordinates import Coordinates
 from leafkit.progress import progress
 from leafkit.space import Space
@@ -25,6 +26,7 @@ from leafkit.vectors.cached import cached
 
 from .bootstrap import Interval, interval, ratios, resampled_means
 from .collection import read_collection
+from .frontier_plot import draw
 from .grid import Cell, CellFinder
 from .metrics import MAIN_METRIC, Float64
 from .provenance import command, commit, packages
@@ -184,6 +186,7 @@ def main(
     documents: Annotated[int | None, typer.Option(help="Cut larger corpora to so many documents.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where teacher vectors are kept.")] = None,
     encoder: Annotated[str, typer.Option(help="torch, onnx or onnx-int8.")] = "torch",
+    plot: Annotated[Path | None, typer.Option(help="A picture to draw as well, PLOT.svg.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of rotations and intervals.")] = 0,
 ) -> None:
     """Measure what documents can be cut to while one student still finds them."""
@@ -209,9 +212,13 @@ def main(
         },
     }
     write_json(out, content)
+    if plot is not None:
+        draw(found, plot)
     typer.echo(table(found))
-    typer.echo(json.dumps({"written": str(out)}))
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except LeafkitError as error:
+        sys.exit(f"leafkit: {error}")

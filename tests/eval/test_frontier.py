@@ -1,6 +1,7 @@
 """Bytes against nDCG@10: what costs nothing keeps everything, and points say what they cost."""
 
 import json
+from xml.etree import ElementTree
 
 import numpy
 import pytest
@@ -36,6 +37,7 @@ def collection(tmp_path, sentences):
 def test_a_whole_fold_and_every_rotation_keep_all_and_say_what_they_cost(collection, tiny_teacher, student, tmp_path):
     arguments = {"--data": collection, "--teacher": tiny_teacher, "--student": student, "--out": tmp_path / "out.json"}
     arguments |= {"--dims": "8", "--precisions": "float32,binary", "--cache": tmp_path / "cache"}
+    arguments["--plot"] = tmp_path / "out.svg"
     app = frontier.typer.Typer()
     app.command()(frontier.main)
     result = CliRunner().invoke(app, [str(part) for pair in arguments.items() for part in pair])
@@ -51,6 +53,9 @@ def test_a_whole_fold_and_every_rotation_keep_all_and_say_what_they_cost(collect
     assert found["fold+itq", "binary", 8]["bytes"] == 9
     assert content["provenance"]["queries"] == {"beir": 20}
     assert content["provenance"]["commit"]
+    picture = ElementTree.parse(tmp_path / "out.svg").getroot()
+    assert picture.tag.endswith("svg")
+    assert len(list(picture.iter("{http://www.w3.org/2000/svg}path"))) > 10
 
 
 def test_shares_are_means_of_ratios_by_hand():
