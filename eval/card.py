@@ -1,0 +1,86 @@
+"""Scores in a student's card: python -m leafkit.eval.card STUDENT RESULT.json... writes them into its README.md."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leafkit.atomic import write_file
+from leafkit.errors import InputError, LeafkitError
+
+from .columns import metric_title
+from .report import Report, Row
+
+_HEAD = "## Scores"
+
+
+def scores(reports: Sequence[Report]) -> str:
+    """The section of a card: every row of ``reports`` with its interval, and the commands that made them."""
+    lines = [_HEAD, "", "Means over queries with 95 % bootstrap intervals; retention is student over teacher.", ""]
+    lines += ["| data | mode | encoder | metric | score | retention | queries |", "|---|---|---|---|---:|---:|---:|"]
+    for report in reports:
+        rows = [*report.rows, *(row for means in report.means for row in means.rows)]
+        for row in rows:
+            encoder = "" if row.student is None else report.provenance.encoder
+            lines.append(
+                f"| {row.data} | {row.mode} | {encoder} | {_title(row)} | {_score(row)} | {_kept(row)} | "
+                f"{row.queries or ''} |"
+            )
+    lines += ["", "```"]
+    for report in reports:
+        source = report.provenance
+        lines.append(f"{source.command}  # commit {source.commit}, seed {source.seed}")
+    return "\n".join([*lines, "```", "", ""])
+
+
+def put(card: str, section: str) -> str:
+    """``card`` with ``section`` in place of the scores it has, else before its training."""
+    old = re.compile(rf"^{_HEAD}\n.*?(?=^## )", flags=re.MULTILINE | re.DOTALL)
+    if old.search(card):
+        return old.sub(lambda _: section, card, count=1)
+    before, head, after = card.partition("## Training\n")
+    if not head:
+        raise InputError("the card has no section '## Training', before which scores belong; export the student again")
+    return before + section + head + after
+
+
+def _title(row: Row) -> str:
+    return metric_title(row.main)
+
+
+def _score(row: Row) -> str:
+    span = row.interval
+    return f"{row.metrics[row.main]:.4f}" + ("" if span is None else f" [{span.low:.4f}, {span.high:.4f}]")
+
+
+def _kept(row: Row) -> str:
+    if row.retention is None or row.mode == "teacher":
+        return ""
+    span = row.retention_interval
+    return f"{row.retention:.1%}" + ("" if span is None else f" [{span.low:.1%}, {span.high:.1%}]")
+
+
+def main(
+    student: Annotated[Path, typer.Argument(help="The student folder, whose README.md is its card.")],
+    results: Annotated[list[Path], typer.Argument(help="Result files of leafkit evaluate --json.")],
+) -> None:
+    """Put the scores of result files into a student's card."""
+    card = student / "README.md"
+    if not card.is_file():
+        raise InputError(f"{card} is not there; leafkit distill writes the card of a student")
+    reports = [Report.from_json(json.loads(path.read_bytes())) for path in results]
+    write_file(card, put(card.read_text(encoding="utf-8"), scores(reports)))
+    typer.echo(card)
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except LeafkitError as error:
+        sys.exit(f"leafkit: {error}")
