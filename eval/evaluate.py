@@ -77,7 +77,7 @@ def evaluate(
         many with those whose id has the lowest SHA-256.
     cache: where teacher vectors and mteb's results are kept.
     seed: of the bootstrap.
-    teacher_options: how the teacher is opened where it is not open yet; the students share its device.
+    teacher_options: how the teacher is opened where it is not open yet; the students share its device and compute.
 
     Raises `InputError` where there is nothing to measure or data cannot be used, `OptionError` for an unknown
     value, `SpaceError` for a student of another space.
@@ -90,7 +90,7 @@ def evaluate(
     options = teacher_options or TeacherOptions()
     root = default_cache() if cache is None else Path(cache)
     opened = None if teacher is None else _remembered(open_teacher(teacher, **dataclasses.asdict(options)), root)
-    students = open_students(student, encoder, options.device)
+    students = open_students(student, encoder, options.device, options.compute)
     if opened and students:
         # A student of rotated coordinates is measured there: a prefix of them is not one of the teacher's.
         opened = mapped(opened, students[0].mapping)

@@ -13,6 +13,7 @@ from leafkit.mapping.mapping import Mapping, read_mapping
 from leafkit.progress import progress
 from leafkit.shipped import resolve
 from leafkit.space import Space, require_same
+from leafkit.teachers.options import Compute
 from leafkit.types import Encoder, Float32, Role
 
 from .names import Paths, distinct_names, listed
@@ -58,19 +59,22 @@ class Shown:
         return numpy.concatenate(parts)
 
 
-def open_students(student: Paths, encoder: str, device: str | None) -> list[Student]:
-    """Every student, under its folder's name; raises `OptionError` for an unknown ``encoder`` or one given twice."""
+def open_students(student: Paths, encoder: str, device: str | None, compute: Compute = "float32") -> list[Student]:
+    """Every student, under its folder's name, in torch computing in ``compute``.
+
+    Raises `OptionError` for an unknown ``encoder`` or one given twice.
+    """
     if encoder not in ENCODERS:
         raise OptionError(f"unknown encoder {encoder!r}; wanted one of {', '.join(ENCODERS)}")
     folders = [resolve(folder) for folder in listed(student)]
     return [
-        _student(name, folder, encoder, device)
+        _student(name, folder, encoder, device, compute)
         for name, folder in zip(distinct_names(folders, what="student"), folders, strict=True)
     ]
 
 
-def _student(name: str, folder: Path, encoder: str, device: str | None) -> Student:
-    opened = _open(folder, encoder, device)
+def _student(name: str, folder: Path, encoder: str, device: str | None, compute: Compute) -> Student:
+    opened = _open(folder, encoder, device, compute)
     mapping = read_mapping(folder, opened.space)
     return Student(name, Shown(opened, name), student_digest(folder), mapping)
 
@@ -89,11 +93,14 @@ def check_spaces(students: Sequence[Student], space: Space | None) -> Space:
     return wanted
 
 
-def _open(folder: Path, encoder: str, device: str | None) -> Encoder:
+def _open(folder: Path, encoder: str, device: str | None, compute: Compute) -> Encoder:
     if encoder == "torch":
         from leafkit.students.folder import open_student
+        from leafkit.teachers.sentence_transformer import set_compute
 
-        return open_student(folder, device=device)
+        opened = open_student(folder, device=device)
+        set_compute(opened.model, compute, label=folder.name)
+        return opened
     from leafkit.query import QueryEncoder
 
     return QueryEncoder.open(folder, precision="int8" if encoder == "onnx-int8" else "float32")

@@ -64,7 +64,7 @@ class SentenceTransformerTeacher:
             pooling=_pooling(model),
             max_length=_max_length(model),
         )
-        _set_compute(model, options.compute)
+        set_compute(model, options.compute)
         return cls(model, space, batch_size=options.teacher_batch_size)
 
     @torch.inference_mode()
@@ -127,12 +127,12 @@ def _load(folder: Path, options: TeacherOptions) -> SentenceTransformer:
     return model.float()  # files in float16 or bfloat16 would otherwise compute in it
 
 
-def _set_compute(model: SentenceTransformer, compute: str) -> None:
-    """Put the transformers of ``model`` into the precision wanted, and say which it is in the log."""
+def set_compute(model: SentenceTransformer, compute: str, *, label: str = "teacher") -> None:
+    """Put the transformers of ``model`` into the precision wanted, and say which it is in the log, under ``label``."""
     device = model.device.type
     if compute == "auto":
         compute = "bfloat16" if _has_bfloat16(device) else "float32"
-    log.info("teacher: computing in %s on %s, batches sorted by length", compute, device)
+    log.info("%s: computing in %s on %s, batches sorted by length", label, compute, device)
     if compute == "float32":
         return
     for module in model.modules():

@@ -135,7 +135,7 @@ def test_the_report_says_where_its_figures_come_from(beir_folder, tiny_teacher, 
     ("options", "problem"),
     [
         ({"dims": [33]}, "got .*33|dim"),
-        ({"precisions": ["int4"]}, "unknown precision 'int4'; wanted one of float32"),
+        ({"precisions": ["int2"]}, "unknown precision 'int2'; wanted one of float32"),
         ({"modes": ["asymmetric"]}, "needs a student"),
         ({"split": "dev"}, "it has: test"),
         ({"encoder": "tflite", "student": "x"}, "wanted one of torch, onnx, onnx-int8"),

@@ -116,7 +116,7 @@ def test_a_second_document_of_one_id_is_refused_or_skipped(tiny_teacher: Path, t
 
 
 def test_options_are_refused_before_a_text_is_read(tiny_teacher: Path, tmp_path: Path) -> None:
-    for options in ({"dim": 33}, {"precision": "int4"}, {"factory": "Nonsense"}, {"rescore": "x"}, {"threads": 0}):
+    for options in ({"dim": 33}, {"precision": "int2"}, {"factory": "Nonsense"}, {"rescore": "x"}, {"threads": 0}):
         with pytest.raises(OptionError):
             build_index(tmp_path / "absent.jsonl", tiny_teacher, tmp_path / "index", **options)
 
