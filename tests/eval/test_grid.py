@@ -40,7 +40,7 @@ def test_a_dim_beyond_the_space_is_refused(dim):
 
 @pytest.mark.parametrize("precision", ["int2", "int8+int4", "float32+", ""])
 def test_an_unknown_precision_lists_those_there_are(precision):
-    with pytest.raises(OptionError, match="float32, float16, int8, binary"):
+    with pytest.raises(OptionError, match="float32, float16, int8, int4, binary"):
         grid(SPACE, None, [precision])
 
 
