@@ -41,7 +41,8 @@ RESERVE = 1.05
 def fold(weight: Float32, bias: Float32, moment: Float64, space: Space) -> Mapping:
     """All that a student with the head ``weight`` (dim, width) and ``bias`` (dim,) can ask; cosines do not change.
 
-    ``moment`` (dim, dim) is the mean of q q' over vectors q that the student wrote.
+    ``moment`` (dim, dim) is the mean of q q' over vectors q that the student wrote, be they many or few.
+    Raises `OptionError` for a head of another width than the space.
     """
     if len(weight) != space.dim:
         raise OptionError(f"got a head of {len(weight)} rows, wanted {space.dim}, the width of the space")
@@ -49,8 +50,11 @@ def fold(weight: Float32, bias: Float32, moment: Float64, space: Space) -> Mappi
     reach = reach[:, size > ROUNDING * size[0]]
     # Within what the head can write: what the student does write.
     spread, turn = numpy.linalg.eigh(reach.T @ moment @ reach)
-    used = reach @ turn[:, spread > ROUNDING**2 * spread[-1]][:, ::-1]
-    basis = numpy.ascontiguousarray(used.T, dtype=numpy.float32)
+    used = spread > ROUNDING**2 * spread[-1]
+    # A layer norm takes one direction. Where more are missing, the queries were too few to know all.
+    if numpy.count_nonzero(~used) > 1:
+        used[:] = True
+    basis = numpy.ascontiguousarray((reach @ turn[:, used][:, ::-1]).T, dtype=numpy.float32)
     return Mapping(base=space, kind=FOLD, documents=basis, queries=basis, length=len(basis) < space.dim)
 
 

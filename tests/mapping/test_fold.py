@@ -46,6 +46,15 @@ def test_every_cosine_is_as_it_was(seed, layer_norm):
     numpy.testing.assert_allclose(numpy.linalg.norm(kept, axis=1), 1, atol=1e-5)
 
 
+@pytest.mark.parametrize("seen", [1, 3])
+def test_queries_that_were_too_few_to_know_all_directions_take_none_away(seen):
+    head, queries, documents = material(8, layer_norm=True)
+    folded = fold(*head, moment(queries[:seen]), SPACE)
+    assert folded.dim == WIDTH + 2
+    found = folded.apply(queries, "query") @ folded.apply(documents, "document").T
+    numpy.testing.assert_allclose(found, queries @ documents.T, atol=2e-5)
+
+
 def test_a_layer_norm_makes_place_for_the_length():
     head, queries, _ = material(0, layer_norm=True)
     assert fold(*head, moment(queries), SPACE).dim == WIDTH + 1
