@@ -24,6 +24,7 @@ from leafkit.index.faiss_index import Bits, Depth, FaissIndex
 from leafkit.index.finder import Finder
 from leafkit.index.kept import read_array, read_kept
 from leafkit.index.manifest import PARTS, Manifest, check_files, read_manifest
+from leafkit.mapping.mapping import FILE as MAPPING
 from leafkit.mapping.mapping import Mapping, read_mapping
 from leafkit.space import Space
 
@@ -38,7 +39,7 @@ _GENERATED = re.compile(rf"({ADDED})?({'|'.join([*PARTS, SPOOL])})-\d+\.({'|'.jo
 class Package:
     """An index folder whose files were checked against ``manifest``.
 
-    ``mapping`` leads from the teacher's vectors to those of the index, where they differ.
+    ``mapping`` leads from the vectors that were indexed to those of the index, where they differ.
     """
 
     folder: Path
@@ -47,7 +48,7 @@ class Package:
 
     @property
     def teacher_space(self) -> Space:
-        """The space of the teacher's own vectors."""
+        """The space of the vectors that were indexed, before any mapping."""
         return self.mapping.base if self.mapping else self.manifest.space
 
     def documents(self, *, memory_map: bool = True) -> Documents:
@@ -122,7 +123,8 @@ def open_package(folder: str | Path, *, verify: bool) -> Package:
     folder = Path(folder)
     manifest = read_manifest(folder)
     check_files(folder, manifest, verify=verify)
-    return Package(folder, manifest, read_mapping(folder, manifest.space))
+    # Vectors that a student of rotated coordinates wrote are indexed as they are, without a mapping.
+    return Package(folder, manifest, read_mapping(folder, manifest.space) if MAPPING in manifest.files else None)
 
 
 def steadily(folder: Path, opener: Callable[[], Opened]) -> Opened:

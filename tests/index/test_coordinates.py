@@ -158,6 +158,15 @@ def test_the_ridge_start_of_rotated_coordinates_is_the_rotated_ridge_start(narro
     numpy.testing.assert_allclose(turned.encode(QUERIES, "query"), wanted, atol=1e-3)
 
 
+def test_vectors_of_a_student_of_rotated_coordinates_are_indexed_as_they_are(narrow, documents, tmp_path):
+    build_index(documents, narrow / "pca", tmp_path / "index", student=narrow / "pca")
+    build_index(documents, narrow / "None", tmp_path / "plain", student=narrow / "None")
+    turned = Searcher.open(tmp_path / "index")
+    assert turned.space == turned.encoder.space
+    for a, b in zip(turned.search(QUERIES, 5), Searcher.open(tmp_path / "plain").search(QUERIES, 5)):
+        numpy.testing.assert_allclose(a.scores, b.scores, atol=2e-3)
+
+
 def test_what_cannot_be_folded_says_why(build, narrow, exported, tmp_path):
     with pytest.raises(OptionError, match="dim is 17, wanted 2 to 16: the whole fold of this student has 17"):
         build(fold=narrow / "None", dim=17)
