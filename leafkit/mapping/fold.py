@@ -70,7 +70,12 @@ def fold_to(dim: int, whole: Mapping, moment: Float64, documents: Float32) -> Ma
     and the best Y'X of rank k makes A^(1/2) Y'X C^(1/2) the k leading singular triplets U S V' of A^(1/2) C^(1/2)
     (Eckart and Young 1936). X = U'A^(1/2) and Y = U'A^(-1/2) do: the principal components of documents, as
     queries see them. Queries decide what a direction is worth: a PCA of the documents alone is the case A = C or I.
+    Raises `OptionError` where no two documents differ.
     """
+    if not (documents[1:] != documents[:1]).any():
+        raise OptionError(
+            f"a fold is cut by how documents differ, and there are {len(documents)}, none unlike another; leave dim out"
+        )
     basis = whole.documents.astype(numpy.float64)
     units = documents / numpy.linalg.norm(documents, axis=1, keepdims=True)
     seen = numpy.cov(units.astype(numpy.float64) @ basis.T, rowvar=False)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leafkit.errors import OptionError
 from leafkit.mapping.fold import expected_queries, fold, fold_to
 from leafkit.space import Space
 
@@ -133,6 +134,13 @@ def test_documents_are_not_cut_longer_than_1():
     cut = fold_to(4, fold(*head, moment(queries), SPACE), moment(queries), documents)
     lengths = numpy.linalg.norm(cut.apply(documents, "document"), axis=1)
     numpy.testing.assert_allclose(lengths, 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [[], [0], [0, 0, 0]])
+def test_documents_that_do_not_differ_cannot_say_where_to_cut(rows):
+    head, queries, documents = material(7)
+    with pytest.raises(OptionError, match=f"there are {len(rows)}, none unlike another; leave dim out"):
+        fold_to(4, fold(*head, moment(queries), SPACE), moment(queries), documents[rows])
 
 
 def test_what_all_queries_share_counts_as_much_as_the_next_direction():
