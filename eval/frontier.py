@@ -16,9 +16,10 @@ import numpy
 import typer
 
 from leafkit.atomic import write_json
-from leafkit.errors import LeafkitError
+from leafkit.errors import LeafkitError, OptionError
 from leafkit.index.coordinates import Coordinates
 from leafkit.progress import progress
+from leafkit.shipped import resolve
 from leafkit.space import Space
 from leafkit.teachers.open import open_teacher
 from leafkit.types import Float32
@@ -36,6 +37,7 @@ from .students import open_students
 PRECISIONS = ("float32", "int8", "int4+none", "binary")
 # What a number of a document takes, with what is kept on disk to rescore hits of sign bits.
 BYTES = {"float32": 4.0, "int8": 1.0, "int4+none": 1 / 2, "binary": 1 / 8 + 1.0, "binary+none": 1 / 8}
+IN_MEMORY = {**BYTES, "binary": 1 / 8}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +71,16 @@ class Point:
 
 
 def ways(dims: Sequence[int], precisions: Sequence[str] = PRECISIONS) -> Iterator[Way]:
-    """Every way to measure: itq is there for sign bits, and its prefixes mean nothing."""
+    """Every way to measure, whole float32 vectors first: itq is there for sign bits, and its prefixes mean nothing.
+
+    Raises `OptionError` for a precision that has no price.
+    """
     for precision in precisions:
+        if precision not in BYTES:
+            raise OptionError(f"unknown precision {precision!r}; wanted some of {', '.join(BYTES)}")
+    if "float32" not in precisions:
+        yield Way(coordinates="teacher", dim=None, precision="float32")
+    for precision in sorted(precisions, key=lambda one: one != "float32"):
         signs = precision.startswith("binary")
         for coordinates in ("teacher", "pca", "fold", *(["itq", "fold+itq"] if signs else [])):
             for dim in (None,) if coordinates == "itq" else (None, *dims):
@@ -120,14 +130,15 @@ def points(collections: dict[str, list[Measured]], *, seed: int) -> list[Point]:
             for place, (name, part) in enumerate(zip(names, parts, strict=True))
         ]
         shares = numpy.mean([ratios(sample[:, 0], sample[:, 1]) for sample in samples], axis=0)
-        exact = [part.values.mean() / collections[name][0].values.mean() for name, part in zip(names, parts)]
-        stored = one.way.precision.partition("+")[0]
+        exact = [
+            part.values.mean() / collections[name][0].values.mean() for name, part in zip(names, parts, strict=True)
+        ]
         found.append(
             Point(
                 way=one.way,
                 dim=one.dim,
                 bytes=one.dim * BYTES[one.way.precision],
-                memory_bytes=one.dim * BYTES["binary+none" if stored == "binary" else stored],
+                memory_bytes=one.dim * IN_MEMORY[one.way.precision],
                 ndcg={name: float(part.values.mean()) for name, part in zip(names, parts, strict=True)},
                 share=float(numpy.mean(exact)),
                 share_interval=interval(shares),
@@ -138,7 +149,15 @@ def points(collections: dict[str, list[Measured]], *, seed: int) -> list[Point]:
 
 
 def measure(
-    folder: Path, documents_cut: int | None, split: str, plan: Sequence[Way], teacher: Any, student: Any, path: Path
+    folder: Path,
+    documents_cut: int | None,
+    split: str,
+    plan: Sequence[Way],
+    teacher: Any,
+    student: Any,
+    path: Path,
+    *,
+    seed: int,
 ) -> tuple[str, str, list[Measured]]:
     """Every way of ``plan`` on one collection, the whole float32 vectors first; with its name and hash."""
     collection = read_collection(folder, split, documents=documents_cut)
@@ -148,7 +167,7 @@ def measure(
     best: list[set[int]] = []
     with progress(collection.name, total=len(plan), unit="ways") as bar:
         for way in plan:
-            pair = kept(way, documents, queries, teacher.space, path)
+            pair = kept(way, documents, queries, teacher.space, path, seed=seed)
             bar.update(1)
             if pair is None:
                 found.append(Measured(way, 0, numpy.empty(0), numpy.empty(0)))
@@ -190,10 +209,12 @@ def main(
     seed: Annotated[int, typer.Option(help="Seed of rotations and intervals.")] = 0,
 ) -> None:
     """Measure what documents can be cut to while one student still finds them."""
+    plan = list(ways([int(dim) for dim in dims.split(",")], precisions.split(",")))
     opened = cached(open_teacher(teacher), cache)
     (one,) = open_students([student], encoder, None)
-    plan = list(ways([int(dim) for dim in dims.split(",")], precisions.split(",")))
-    measured = [measure(folder, documents, split, plan, opened, one.encoder, student) for folder in data]
+    measured = [
+        measure(folder, documents, split, plan, opened, one.encoder, resolve(student), seed=seed) for folder in data
+    ]
     common = [at for at in range(len(plan)) if all(len(found[at].values) for _, _, found in measured)]
     found = points({name: [ways[at] for at in common] for name, _, ways in measured}, seed=seed)
     content = {

@@ -8,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 import leafkit
+from leafkit.errors import OptionError
 from leafkit.eval import frontier
 from leafkit.eval.frontier import Measured, Way, points, table, ways
+from leafkit.teachers.open import open_teacher
 
 
 @pytest.fixture(scope="session")
@@ -75,5 +77,33 @@ def test_shares_are_means_of_ratios_by_hand():
 
 
 def test_every_way_has_a_price():
-    for way in ways([64], ["float32", "int8", "int4+none", "binary", "binary+none"]):
-        assert frontier.BYTES[way.precision] > 0
+    values = numpy.ones(2)
+    plan = list(ways([2], list(frontier.BYTES)))
+    found = points({"a": [Measured(way, 8, values, values) for way in plan]}, seed=0)
+    prices = {point.way.precision: (point.bytes, point.memory_bytes) for point in found}
+    assert prices == {
+        "float32": (32, 32),
+        "int8": (8, 8),
+        "int4+none": (4, 4),
+        "binary": (9, 1),
+        "binary+none": (1, 1),
+    }
+    with pytest.raises(OptionError, match="unknown precision 'float16'"):
+        list(ways([2], ["float16"]))
+
+
+@pytest.mark.parametrize("precisions", [["int8"], ["binary", "float32"]])
+def test_all_are_compared_with_whole_float32_vectors(precisions):
+    assert next(ways([2], precisions)) == Way(coordinates="teacher", dim=None, precision="float32")
+
+
+def test_the_seed_decides_rotations(collection, tiny_teacher, student, monkeypatch):
+    seeds = []
+
+    def kept(*_, seed):
+        seeds.append(seed)
+
+    monkeypatch.setattr(frontier, "kept", kept)
+    opened = open_teacher(tiny_teacher)
+    frontier.measure(collection, None, "test", list(ways([2], ["binary"])), opened, opened, student, seed=7)
+    assert {*seeds} == {7}
