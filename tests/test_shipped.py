@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 import leafkit
-from leafkit.errors import InputError
+from leafkit.errors import InputError, OutputError
 from leafkit.query import copy_runtime
 from leafkit.shipped import resolve, resolve_recipe, students
 from leafkit.students.folder import open_student, read_student
@@ -69,6 +69,12 @@ def test_a_name_that_is_none_is_refused_with_those_there_are(shipped, opener):
 def test_without_torch_weights_it_says_what_it_can_do(shipped, opener):
     with pytest.raises(InputError, match=r"no torch weights; it can search .* --encoder onnx-int8"):
         opener("tiny-leaf")
+
+
+def test_an_export_by_name_leaves_no_folder_of_that_name(shipped):
+    with pytest.raises(OutputError, match=r"tiny-leaf.onnx already exists"):
+        leafkit.export("tiny-leaf")
+    assert resolve("tiny-leaf") == shipped
 
 
 def test_it_is_evaluated_by_name_as_it_ships(shipped, index, exported, tiny_teacher, sentences, tmp_path):

@@ -16,15 +16,18 @@ import numpy
 from leafkit.atomic import new_folder, write_json
 from leafkit.digest import sha256_file
 from leafkit.errors import MissingExtraError
+from leafkit.mapping.mapping import FILE as MAPPING
 from leafkit.onnx.golden import GOLDEN, judge
 from leafkit.query import FILES, FORMAT, RECORD, TOKENIZER, VERSION, QueryEncoder, digest
 from leafkit.students.folder import MARKER, open_student, read_student
+from leafkit.students.moment import FILE as MOMENT
 from leafkit.types import Encoder, Float32
 
 log = logging.getLogger("leafkit")
 
-# What fastembed and transformers.js read beside the ONNX files; text-embeddings-inference wants the student folder.
-BESIDE = (MARKER, TOKENIZER, "tokenizer_config.json", "config.json")
+# What fastembed and transformers.js read beside the ONNX files, and what an index for the student is built with;
+# text-embeddings-inference wants the student folder.
+BESIDE = (MARKER, TOKENIZER, "tokenizer_config.json", "config.json", MAPPING, MOMENT)
 
 
 def export(
@@ -36,7 +39,7 @@ def export(
 ) -> Path:
     """Write the student as ONNX, float32 and int8, and return the folder of the files.
 
-    out: a folder to write, with all that a query host needs  [default: ``onnx`` in the student folder].
+    out: a folder to write, with all that a query host and an index need  [default: ``onnx`` in the student folder].
     int8: write the int8 file as well; it is a quarter of the size and about twice as fast.
     overwrite: replace an export that is there.
 
@@ -44,8 +47,7 @@ def export(
     checked on the machine that opens the files. Raises `ExportError` unless cosines and nearest neighbours agree
     with the student; then nothing is written.
     """
-    folder = Path(student)
-    read_student(folder)
+    folder = read_student(student).path
     if out is None:
         with new_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
             _fill(folder, made, int8=int8)
