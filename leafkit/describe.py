@@ -36,10 +36,15 @@ def info(anything: str | Path) -> Facts:
 
 
 def _student(path: Path) -> Facts:
+    from leafkit.mapping.mapping import FILE as MAPPING
+    from leafkit.mapping.mapping import read_mapping
     from leafkit.query import ExportRecord, QueryEncoder
     from leafkit.students.folder import check_weights, read_student
 
     facts = read_student(path)
+    # The encoder inside an index has its mapping there, beside the vectors.
+    if not facts.runtime_only or (path / MAPPING).is_file():
+        read_mapping(path, facts.space)
     checked = []
     if not facts.runtime_only:
         check_weights(facts)

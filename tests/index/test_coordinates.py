@@ -7,7 +7,7 @@ import numpy
 import pytest
 
 import leafkit
-from leafkit.errors import InputError, OptionError, SpaceError, VectorError
+from leafkit.errors import DamageError, InputError, OptionError, SpaceError, VectorError
 from leafkit.index.build import build_index, index_vectors
 from leafkit.index.manifest import read_manifest
 from leafkit.index.update import update_index, update_vectors
@@ -165,6 +165,23 @@ def test_vectors_of_a_student_of_rotated_coordinates_are_indexed_as_they_are(nar
     assert turned.space == turned.encoder.space
     for a, b in zip(turned.search(QUERIES, 5), Searcher.open(tmp_path / "plain").search(QUERIES, 5)):
         numpy.testing.assert_allclose(a.scores, b.scores, atol=2e-3)
+
+
+@pytest.mark.parametrize("rotate", [None, "pca"])
+def test_an_export_elsewhere_holds_what_an_index_is_built_with(build, narrow, tmp_path, rotate):
+    moved = leafkit.export(narrow / str(rotate), out=tmp_path / "moved")
+    for how in ("student", "fold"):
+        same(build(f"from the folder, {how}", **{how: narrow / str(rotate)}), build(how, **{how: moved}))
+
+
+def test_info_refuses_a_student_without_its_mapping(narrow, tmp_path, build):
+    student = shutil.copytree(narrow / "pca", tmp_path / "student")
+    assert "whole" in leafkit.info(student)["health"]
+    build("turned", student=student)
+    assert "whole" in leafkit.info(tmp_path / "turned" / "encoder")["health"]
+    (student / "mapping.npz").unlink()
+    with pytest.raises(DamageError, match=r"mapping.npz is missing"):
+        leafkit.info(student)
 
 
 def test_what_cannot_be_folded_says_why(build, narrow, exported, tmp_path):
