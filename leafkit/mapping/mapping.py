@@ -115,11 +115,20 @@ def read_mapping(folder: Path, space: Space) -> Mapping | None:
                 length=bool(content["length"]),
             )
             found = mapping.space
+        _check(mapping)
     except Exception as error:  # a damaged zip raises whatever the broken byte leads to
         raise DamageError(f"{file} is missing or not a mapping ({error}); copy the folder again") from error
     if found != replace(space, teacher=found.teacher):
         raise DamageError(f"{file} leads to {found.rotation}, wanted {space.rotation}; copy the folder again")
     return mapping
+
+
+def _check(mapping: Mapping) -> None:
+    """Raise ValueError for matrices that do not make ``mapping.dim`` numbers of ``mapping.base.dim``."""
+    wanted = (mapping.dim - mapping.length, mapping.base.dim)
+    for matrix in (mapping.documents, mapping.queries):
+        if matrix.shape != wanted or matrix.dtype != numpy.float32 or not numpy.isfinite(matrix).all():
+            raise ValueError(f"got {matrix.dtype} of shape {matrix.shape}, wanted finite float32 of {wanted}")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """Rotations change no cosine; a map is its file; a map that was changed is refused."""
 
+import dataclasses
+
 import numpy
 import pytest
 
@@ -96,6 +98,21 @@ def test_the_map_of_another_space_is_refused(vectors, tmp_path):
     fit_rotation("random", vectors, SPACE).save(tmp_path)
     with pytest.raises(DamageError, match="wanted random:"):
         read_mapping(tmp_path, fit_rotation("random", vectors, SPACE, seed=1).space)
+
+
+@pytest.mark.parametrize("case", ["shape", "dtype", "nan", "one axis"])
+def test_a_map_of_other_matrices_is_refused_though_its_name_fits_them(vectors, tmp_path, case):
+    rotation = fit_rotation("random", vectors, SPACE)
+    queries = {
+        "shape": rotation.queries.reshape(32, 8),
+        "dtype": rotation.queries.astype(numpy.float64),
+        "nan": numpy.full_like(rotation.queries, numpy.nan),
+        "one axis": rotation.queries.ravel(),
+    }[case]
+    wrong = dataclasses.replace(rotation, queries=queries)
+    wrong.save(tmp_path)
+    with pytest.raises(DamageError, match="wanted finite float32 of"):
+        read_mapping(tmp_path, wrong.space)
 
 
 def test_two_maps_in_turn_are_one(vectors):
