@@ -98,7 +98,8 @@ def build_index(
     teacher_options: how ``teacher`` is opened where it is not open yet.
 
     The documents are read before any is encoded, so a bad row or an id that occurs twice costs nothing. While it
-    runs it needs room on disk for 4 x dim bytes a document more than the package.
+    runs it needs room on disk for 4 x dim bytes a document more than the package, and for as much again at the
+    teacher's width where ``rotate``, or ``fold`` with ``dim``, is fitted to the documents.
 
     Raises `TextError` for documents, `OptionError` for options, `SpaceError` for a student of another space and
     `OutputError` where ``out`` holds something or the disk is full. Whatever happens, ``out`` is whole or as before.
@@ -293,9 +294,15 @@ def _argument(teacher: str | Path | Teacher, options: TeacherOptions) -> dict[st
     """What opens the same teacher again for an update; None for a teacher that was open already."""
     if not isinstance(teacher, str | Path):
         return None
-    path = Path(teacher)
-    name = str(path.resolve() if path.exists() else teacher)
-    return {"argument": name, "options": {option: getattr(options, option) for option in sorted(options.given())}}
+    given = {option: getattr(options, option) for option in sorted(options.given())}
+    if "teacher_space" in given:
+        given["teacher_space"] = _place(given["teacher_space"])
+    return {"argument": _place(teacher), "options": given}
+
+
+def _place(name: str | Path) -> str:
+    """``name``, absolute where it is a path: an update may be run from another folder."""
+    return str(Path(name).resolve() if Path(name).exists() else name)
 
 
 def _coordinates(

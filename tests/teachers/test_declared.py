@@ -61,6 +61,16 @@ def test_an_index_of_them_is_searched_by_the_student_and_updated(exported, docum
     assert leafkit.update_index(out, add=again, remove=removed).added == 1
 
 
+def test_such_an_index_is_updated_from_another_folder(exported, documents, write, tmp_path, monkeypatch):
+    file = write(*documents)
+    monkeypatch.chdir(exported.parent)
+    options = leafkit.teachers.options.TeacherOptions(teacher_space=exported.name)
+    leafkit.build_index(file, file, tmp_path / "docs.index", teacher_options=options)
+    (tmp_path / "again.jsonl").write_text(json.dumps({"_id": "again", "text": documents[0][5]}) + "\n")
+    monkeypatch.chdir(tmp_path)
+    assert leafkit.update_index("docs.index", add="again.jsonl").added == 1
+
+
 def wrong(documents, case):
     texts, vectors = documents
     random = numpy.random.default_rng(0)
