@@ -140,9 +140,9 @@ def write_float(model: SentenceTransformer, path: Path) -> None:
 
 
 def _name_head(path: Path) -> None:
-    """Give the only Gemm of the graph its name: all other products are of tokens, not of texts."""
+    """Give the last Gemm of the graph its name: a Dense that the student's model came with is one before it."""
     model = onnx.load(str(path))
-    (head,) = (node for node in model.graph.node if node.op_type == "Gemm")
+    *_, head = (node for node in model.graph.node if node.op_type == "Gemm")
     head.name = HEAD
     onnx.save(model, str(path))
 

@@ -10,6 +10,7 @@ import leafkit
 from leafkit.errors import ExportError, InputError, OutputError
 from leafkit.onnx import student as exporter
 from leafkit.onnx.golden import GOLDEN, judge, nearest_kept
+from leafkit.onnx.head import read_head
 from leafkit.query import QueryEncoder
 from leafkit.students.folder import open_student
 
@@ -115,6 +116,23 @@ def test_a_static_student_is_exported_too(tmp_path, tiny_teacher, tiny_texts, se
         texts = [*sentences[:40], " ".join(sentences)]
         assert numpy.abs(torch.encode(texts, "query") - onnx.encode(texts, "query")).max() < 1e-5
         assert numpy.isfinite(onnx.encode(["", "数据"])).all()
+
+
+def test_a_model_with_a_dense_layer_of_its_own_is_exported_and_its_head_is_the_last(
+    tmp_path, narrow_model, tiny_teacher, tiny_texts
+):
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense
+
+    modules = [*list(SentenceTransformer(str(narrow_model), device="cpu"))[:2]]
+    modules.append(Dense(16, 16, activation_function=torch.nn.Tanh()))
+    SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(tmp_path / "model"))
+    leafkit.distill(tiny_texts, tiny_teacher, str(tmp_path / "model"), tmp_path / "student", epochs=0)
+    weight, bias = read_head(tmp_path / "student")
+    head = open_student(tmp_path / "student", device="cpu").model[3].linear
+    assert numpy.array_equal(weight, head.weight.detach().numpy())
+    assert numpy.array_equal(bias, head.bias.detach().numpy())
 
 
 def test_a_folder_that_is_no_student_is_named(tmp_path, tiny_teacher):
