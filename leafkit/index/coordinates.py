@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from leafkit.errors import OptionError
+from leafkit.errors import MissingExtraError, OptionError
 from leafkit.mapping.fold import fold, fold_to
 from leafkit.mapping.mapping import Mapping, read_mapping
 from leafkit.mapping.rotation import check_kind, fit_rotation
 from leafkit.space import Space, require_same
+from leafkit.students.moment import read_moment
 from leafkit.types import Float32
 
 
@@ -31,7 +32,10 @@ class Coordinates:
     def __init__(
         self, space: Space, student: Path | None, *, folding: bool, dim: int | None, rotate: str | None, seed: int
     ) -> None:
-        """For documents of ``space``; raises `SpaceError` for a student of another, `OptionError` for a bad ``dim``."""
+        """For documents of ``space``; raises `SpaceError` for a student of another, `OptionError` for a bad ``dim``.
+
+        Raises `InputError` for a student whose head cannot take a map in, or that does not know its queries.
+        """
         if rotate is not None:
             check_kind(rotate)
         self._own = None if student is None else _own_coordinates(space, student)
@@ -39,8 +43,13 @@ class Coordinates:
         self._rotate, self._seed = rotate, seed
         self._dim = dim if folding else None
         self._whole: Mapping | None = None
-        if folding and student is not None:
-            self._whole, self._moment = _fold(student, self._start)
+        if student is None or not (folding or rotate):
+            return
+        # Also for a rotation, so that a head that cannot take it in is found before documents are encoded.
+        head = _head(student)
+        if folding:
+            self._moment = read_moment(student, self._start)
+            self._whole = fold(*head, self._moment, self._start)
             if dim is not None:
                 check_fold(dim, self._whole)
 
@@ -84,12 +93,12 @@ def _own_coordinates(space: Space, student: Path) -> Mapping | None:
     return own
 
 
-def _fold(student: Path, space: Space) -> tuple[Mapping, Float32]:
-    from leafkit.onnx.head import read_head
-    from leafkit.students.moment import read_moment
-
-    moment = read_moment(student, space)
-    return fold(*read_head(student), moment, space), moment
+def _head(student: Path) -> tuple[Float32, Float32]:
+    try:
+        from leafkit.onnx.head import read_head
+    except ImportError as error:
+        raise MissingExtraError(error.name or "onnx", "train") from error
+    return read_head(student)
 
 
 def _rotated(folded: Mapping | None, kind: str, vectors: Float32, space: Space, seed: int) -> Mapping:

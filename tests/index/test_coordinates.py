@@ -2,12 +2,13 @@
 
 import json
 import shutil
+import sys
 
 import numpy
 import pytest
 
 import leafkit
-from leafkit.errors import DamageError, InputError, OptionError, SpaceError, VectorError
+from leafkit.errors import DamageError, InputError, MissingExtraError, OptionError, SpaceError, VectorError
 from leafkit.index.build import build_index, index_vectors
 from leafkit.index.manifest import read_manifest
 from leafkit.index.update import update_index, update_vectors
@@ -182,6 +183,22 @@ def test_info_refuses_a_student_without_its_mapping(narrow, tmp_path, build):
     (student / "mapping.npz").unlink()
     with pytest.raises(DamageError, match=r"mapping.npz is missing"):
         leafkit.info(student)
+
+
+@pytest.mark.parametrize("how", [{"fold": True}, {"fold": False, "rotate": "random"}])
+def test_what_a_head_cannot_take_in_is_found_before_documents_are_read(
+    narrow, tiny_teacher, tmp_path, how, monkeypatch
+):
+    import leafkit.onnx.head as home
+
+    options = {"fold" if how.pop("fold") else "student": narrow / "None", **how}
+    missing = tmp_path / "no such file.jsonl"
+    monkeypatch.setattr(home, "HEAD", "no such node")
+    with pytest.raises(InputError, match=r"None does not show its head; run: leafkit export"):
+        build_index(missing, tiny_teacher, tmp_path / "index", **options)
+    monkeypatch.setitem(sys.modules, "leafkit.onnx.head", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'leafkit\[train\]'"):
+        build_index(missing, tiny_teacher, tmp_path / "index", **options)
 
 
 def test_what_cannot_be_folded_says_why(build, narrow, exported, tmp_path):
