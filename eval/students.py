@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy
 
-from leafkit.errors import InputError, OptionError
+from leafkit.errors import InputError, OptionError, SpaceError
 from leafkit.mapping.mapping import Mapping, read_mapping
 from leafkit.progress import progress
 from leafkit.shipped import resolve
@@ -89,6 +89,11 @@ def check_spaces(students: Sequence[Student], space: Space | None) -> Space:
     owner = "the teacher" if space else f"the student {students[0].name}"
     wanted = space or students[0].encoder.space
     for student in students:
+        if wanted.difference(student.encoder.space) == "rotation":
+            raise SpaceError(
+                f"the student {student.name} writes the space in the coordinates {student.encoder.space.rotation}, "
+                f"{students[0].name} in {wanted.rotation}; measure students of different rotations one at a time"
+            )
         require_same(wanted, student.encoder.space, wanted_by=owner, got_from=f"the student {student.name}")
     return wanted
 

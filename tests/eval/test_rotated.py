@@ -6,6 +6,7 @@ import numpy
 import pytest
 
 import leafkit
+from leafkit.errors import SpaceError
 from leafkit.eval.evaluate import evaluate
 
 
@@ -44,6 +45,14 @@ def test_whole_vectors_score_as_in_the_teachers_coordinates(collection, tiny_tea
         turned = scores(collection, tiny_teacher, students / rotate, tmp_path)
         for mode in ("teacher", "standard", "asymmetric"):
             assert turned[mode, 32] == pytest.approx(plain[mode, 32], abs=0.02), mode
+
+
+@pytest.mark.parametrize("order", [["None", "pca"], ["random", "pca"]])
+def test_students_of_two_rotations_are_measured_one_at_a_time(collection, tiny_teacher, students, tmp_path, order):
+    folders = [students / name for name in order]
+    for teacher in (tiny_teacher, None):
+        with pytest.raises(SpaceError, match=f"student pca writes .* pca:.*, {order[0]} in .* one at a time"):
+            evaluate([collection], teacher=teacher, student=folders, cache=tmp_path)
 
 
 def test_prefixes_of_teacher_and_student_keep_what_the_rotation_gives_them(
