@@ -17,7 +17,7 @@ tags: [sentence-transformers, feature-extraction, sentence-similarity, knowledge
 # {name}
 
 A small text encoder that writes into the vector space of **{teacher}** ({dim} numbers a text). Its query vectors
-search an index of the teacher's document vectors as it stands. Made with leafkit {version}, by the method of
+search an index of the teacher's document vectors {coordinates}. Made with leafkit {version}, by the method of
 [LEAF](https://arxiv.org/abs/2509.12539).
 
 | | |
@@ -110,6 +110,7 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
         parameters=_parameters(facts),
         space=describe(facts.space),
         space_id=facts.space.id,
+        coordinates="in the coordinates that mapping.npz makes" if facts.space.rotation else "as it stands",
         vectors="unit-norm" if facts.space.normalised else "not normalised, as the teacher's",
         validation=data["validation"],
         figures=_rows((title, _4(training["start"][f]), _4(training["best"][f])) for f, title in FIGURES.items()),

@@ -175,6 +175,12 @@ def test_an_export_elsewhere_holds_what_an_index_is_built_with(build, narrow, tm
         same(build(f"from the folder, {how}", **{how: narrow / str(rotate)}), build(how, **{how: moved}))
 
 
+def test_the_card_says_whose_coordinates_a_student_writes(narrow):
+    plain, turned = ((narrow / name / "README.md").read_text() for name in ("None", "pca"))
+    assert "document vectors as it stands" in plain
+    assert "document vectors in the coordinates that mapping.npz makes" in turned
+
+
 def test_info_refuses_a_student_without_its_mapping(narrow, tmp_path, build):
     student = shutil.copytree(narrow / "pca", tmp_path / "student")
     assert "whole" in leafkit.info(student)["health"]
