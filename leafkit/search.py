@@ -124,10 +124,10 @@ class Searcher:
     ) -> Hits | list[Hits]:
         """The ``k`` documents nearest to each query: `Hits` for one (a text, or a vector of one axis), else a list.
 
-        A vector is one of the teacher's space, of its width or cut to that of the index; a folded index takes its
-        student's alone. Texts longer than the encoder's limit are cut
-        there. Fewer than ``k`` hits come where fewer documents are there, or allowed. ``allow``: only documents
-        with these ids; ids that no document has are ignored and counted in the log.
+        A vector is one of the teacher's space: of its width or, unless the index is rotated or folded, cut to that
+        of the index. A folded index ranks the vectors of its student alone as they would be. Texts longer than the
+        encoder's limit are cut there. Fewer than ``k`` hits come where fewer documents are there, or allowed.
+        ``allow``: only documents with these ids; ids that no document has are ignored and counted in the log.
 
         Raises `OptionError` for k < 1, a blank query or a string as ``allow``, `VectorError` for vectors of another
         width, not finite or zero.
