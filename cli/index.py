@@ -42,8 +42,8 @@ def index(
     fold: Annotated[
         Path | None,
         typer.Option(
-            help="Student that alone will search the index: its width + 1 numbers are kept of each document, with the "
-            "same cosines; with --dim, the most telling of them."
+            help="Student that alone will search the index: its width + 1 numbers (+ 2 for a token table) are kept of "
+            "each document, with the same cosines; with --dim, the most telling of them."
         ),
     ] = None,
     rotate: Annotated[

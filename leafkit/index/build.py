@@ -90,8 +90,8 @@ def build_index(
     rescore: vectors kept on disk to score hits with: none, int8, float16 or float32; by default int8 for binary,
         float16 for other storage that loses more than 2e-4 of cosine, none for the rest.
     fold: a student in place of ``student``; the index keeps of each document only what this student's queries can tell
-        apart, its width + 1 numbers, with the same cosines, and serves no other. With ``dim``, the most telling of
-        them (`leafkit.mapping.fold`).
+        apart, its width + 1 numbers (+ 2 for a token table), with the same cosines, and serves no other. With
+        ``dim``, the most telling of them (`leafkit.mapping.fold`).
     rotate: pca, itq or random, before a prefix or sign bits are taken (`leafkit.mapping.rotation`).
     skip_bad: leave out rows that cannot be used, and documents whose id came before.
     threads: of FAISS while building; by default all cores.

@@ -13,7 +13,8 @@ teacher's width at all.
 
 The hidden numbers of a transformer end in a layer norm: sum_i (h_i - beta_i) / gamma_i = 0 for each token, so for
 their mean as well. That takes one direction from [W b], which is found by looking at the student's own vectors, and
-makes place for the length of documents (`leafkit.mapping.Mapping`): width + 1 numbers in all.
+makes place for the length of documents (`leafkit.mapping.Mapping`): width + 1 numbers in all, and width + 2 for a
+token table.
 """
 
 from __future__ import annotations

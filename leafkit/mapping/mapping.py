@@ -66,7 +66,10 @@ class Mapping:
         return numpy.concatenate([self.queries, numpy.zeros((1, self.base.dim), numpy.float32)])
 
     def apply(self, vectors: Float32, role: Role) -> Float32:
-        """``vectors`` (rows, base.dim) in the new coordinates, (rows, dim)."""
+        """``vectors`` (rows, base.dim) in the new coordinates, (rows, dim).
+
+        Raises `VectorError` for another width and, with ``length``, for documents that have no direction.
+        """
         if vectors.shape[1] != self.base.dim:
             raise VectorError(f"got vectors of {vectors.shape[1]} numbers, wanted {self.base.dim}")
         if role == "query":
@@ -159,7 +162,7 @@ class Mapped:
 
 
 def mapped(teacher: Teacher, mapping: Mapping | None) -> Teacher:
-    """``teacher`` in the coordinates of ``mapping``, or as it is where there is none or it has them already."""
+    """``teacher`` in the coordinates of ``mapping``, or as it is where there is none or it is of another space."""
     if mapping is None or teacher.space.id != mapping.base.id:
         return teacher
     return Mapped(teacher, mapping)

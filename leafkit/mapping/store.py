@@ -11,7 +11,7 @@ from leafkit.vectors.store import VectorStore
 
 @dataclass(frozen=True)
 class Targets:
-    """What a student is to write: the vectors of ``store`` in the coordinates of ``mapping``."""
+    """What a student is to write: the vectors of ``store`` in the coordinates of ``mapping``, alike for both roles."""
 
     store: VectorStore
     mapping: Mapping | None
