@@ -86,7 +86,7 @@ class Unit(nn.Module):
 def _any_width(module: nn.Module) -> nn.Module:
     """``module`` in a form that lets `leafkit.onnx.head` put another head of another width into its graph.
 
-    A head without bias gets one of 0, so that every head is one Gemm.
+    A head without bias gets one of 0, so that every head is one Gemm; the exporter takes the zeros out again.
     """
     if type(module).__name__ == "Normalize":
         return Unit()

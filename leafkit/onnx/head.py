@@ -60,32 +60,33 @@ def change_head(folder: Path, mapping: Mapping, space: Space) -> None:
 
 
 class _Head:
-    """The head in a student's graph: one Gemm, or the product and the sum that the int8 quantiser makes of it."""
+    """The head in a student's graph: one Gemm, or the product and the sum that the int8 quantiser makes of it.
+
+    A head without bias has no place for one in its graph, and needs none: M 0 is 0.
+    """
 
     def __init__(self, model: ModelProto, folder: Path) -> None:
         self._graph: GraphProto = model.graph
         nodes = {node.name: node for node in model.graph.node}
         self._whole = HEAD in nodes
-        names = (
-            [*nodes[HEAD].input[1:3]]
-            if self._whole
-            else [name for part in ("MatMul", "Add") for name in getattr(nodes.get(f"{HEAD}_{part}"), "input", ())]
-        )
+        parts = [nodes[name] for name in (HEAD, f"{HEAD}_MatMul", f"{HEAD}_Add") if name in nodes]
         tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._tensors: list[TensorProto] = [tensors[name] for name in names if name in tensors]
-        if len(self._tensors) != 2:
+        self._tensors: list[TensorProto] = [tensors[name] for part in parts for name in part.input if name in tensors]
+        # All that goes into a part but the activation.
+        if not parts or len(self._tensors) != sum(len(part.input) - 1 for part in parts):
             raise InputError(
                 f"the graph of {folder} does not show its head; run: leafkit export {folder} --overwrite, and try again"
             )
 
     def values(self) -> tuple[Float32, Float32]:
-        weight, bias = map(numpy_helper.to_array, self._tensors)
-        return weight if self._whole else weight.T, bias
+        weight, *bias = map(numpy_helper.to_array, self._tensors)
+        weight = weight if self._whole else weight.T
+        return weight, bias[0] if bias else numpy.zeros(len(weight), numpy.float32)
 
     def set(self, weight: Float32, bias: Float32) -> None:
         before = len(self.values()[1])
         weight = weight if self._whole else weight.T
-        for tensor, values in zip(self._tensors, (weight, bias), strict=True):
+        for tensor, values in zip(self._tensors, (weight, bias), strict=False):
             exact = numpy.ascontiguousarray(values, dtype=numpy.float32)
             tensor.CopyFrom(numpy_helper.from_array(exact, tensor.name))
         # Shapes inside the graph are the exporter's notes, which would now be wrong; runtimes infer them.

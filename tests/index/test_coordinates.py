@@ -58,6 +58,15 @@ def test_a_fold_keeps_one_number_more_than_the_student_is_wide_and_every_hit(bui
     same(build("whole", student=narrow / "None"), folded)
 
 
+@pytest.mark.parametrize("form", ["NARROW", "static:dim=8"])
+def test_a_head_without_bias_is_folded_and_rotated_too(build, tiny_texts, tiny_teacher, narrow_model, tmp_path, form):
+    form, student = form.replace("NARROW", str(narrow_model)), tmp_path / "student"
+    leafkit.distill(tiny_texts, tiny_teacher, form, student, epochs=0, head_bias=False)
+    whole = build("whole", student=student)
+    same(whole, build("folded", fold=student))
+    same(whole, build("turned", student=student, rotate="random"))
+
+
 @pytest.mark.parametrize("rotate", ["pca", "itq", "random"])
 @pytest.mark.parametrize("how", ["student", "fold"])
 def test_a_rotated_index_gives_the_same_hits(build, narrow, how, rotate):
