@@ -48,8 +48,7 @@ class Coordinates:
         # Also for a rotation, so that a head that cannot take it in is found before documents are encoded.
         head = _head(student)
         if folding:
-            self._moment = read_moment(student, self._start)
-            self._whole = fold(*head, self._moment, self._start)
+            self._whole = fold(*head, read_moment(student, self._start), self._start)
             if dim is not None:
                 check_fold(dim, self._whole)
 
@@ -68,7 +67,7 @@ class Coordinates:
         vectors = vectors if self._own is None else self._own.apply(vectors, "document")
         last = self._whole
         if last is not None and self._dim is not None:
-            last = fold_to(self._dim, last, self._moment, vectors)
+            last = fold_to(self._dim, last, vectors)
         if self._rotate is not None:
             last = _rotated(last, self._rotate, vectors, self._start, self._seed)
         return Fitted(documents=self._own if last is None else last.after(self._own), student=last)
@@ -76,8 +75,8 @@ class Coordinates:
 
 def check_fold(dim: int, whole: Mapping) -> None:
     """Raise `OptionError` unless the fold ``whole`` can be cut to ``dim``."""
-    if not 2 <= dim < whole.dim:
-        raise OptionError(f"dim is {dim}, wanted 2 to {whole.dim - 1}: the whole fold of this student has {whole.dim}")
+    if not 1 <= dim < whole.dim:
+        raise OptionError(f"dim is {dim}, wanted 1 to {whole.dim - 1}: the whole fold of this student has {whole.dim}")
 
 
 def _own_coordinates(space: Space, student: Path) -> Mapping | None:

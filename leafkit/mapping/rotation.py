@@ -12,6 +12,7 @@ None of them subtracts a mean: that would change cosines.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy
 from numpy.typing import NDArray
@@ -47,12 +48,20 @@ def check_kind(kind: str) -> None:
         raise OptionError(f"unknown rotation {kind!r}; wanted one of {', '.join(KINDS)}")
 
 
-def _pca(vectors: Float64, draw: numpy.random.Generator) -> Float64:
-    """Directions by the second moment, the largest first; each points to where its mean is positive."""
-    _, directions = numpy.linalg.eigh(vectors.T @ vectors)
+def principal_directions(vectors: NDArray[Any]) -> Float64:
+    """Directions by the second moment of ``vectors`` (rows, dim), one a row, the largest first: (dim, dim).
+
+    Each points to where the sum of the vectors is positive.
+    """
+    exact = vectors.astype(numpy.float64)
+    _, directions = numpy.linalg.eigh(exact.T @ exact)
     rows = directions[:, ::-1].T
     # An eigenvector has no sign of its own: without one, two machines would make two spaces.
-    return rows * numpy.where(vectors.mean(axis=0) @ rows.T < 0, -1.0, 1.0)[:, None]
+    return rows * numpy.where(exact.sum(axis=0) @ rows.T < 0, -1.0, 1.0)[:, None]
+
+
+def _pca(vectors: Float64, draw: numpy.random.Generator) -> Float64:
+    return principal_directions(vectors)
 
 
 def _random(vectors: Float64, draw: numpy.random.Generator) -> Float64:

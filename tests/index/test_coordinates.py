@@ -107,7 +107,7 @@ def test_a_cut_fold_ranks_nearly_alike(build, narrow):
         assert cut.manifest.dim == dim
         shared.append(numpy.mean([len({*a.ids} & {*b.ids}) for a, b in zip(whole, cut.search(QUERIES, 20))]))
     assert shared[0] < shared[1] < shared[2]
-    assert shared[2] >= 15
+    assert shared[2] >= 13
 
 
 def test_a_folded_index_serves_its_student_alone(build, narrow, tiny_teacher, exported, tmp_path):
@@ -217,7 +217,7 @@ def test_what_a_head_cannot_take_in_is_found_before_documents_are_read(
 
 
 def test_what_cannot_be_folded_says_why(build, narrow, exported, tmp_path):
-    with pytest.raises(OptionError, match="dim is 17, wanted 2 to 16: the whole fold of this student has 17"):
+    with pytest.raises(OptionError, match="dim is 17, wanted 1 to 16: the whole fold of this student has 17"):
         build(fold=narrow / "None", dim=17)
     with pytest.raises(OptionError, match="give one of them"):
         build(fold=narrow / "None", student=exported)

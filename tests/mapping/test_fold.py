@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leafkit.errors import OptionError
-from leafkit.mapping.fold import expected_queries, fold, fold_to
+from leafkit.mapping.fold import fold, fold_to
+from leafkit.mapping.rotation import fit_rotation
 from leafkit.space import Space
 
 DIM, WIDTH = 24, 7
@@ -81,70 +81,23 @@ def test_a_head_that_takes_the_map_in_writes_the_folded_query():
     numpy.testing.assert_allclose(inside, folded.apply(whole, "query"), atol=1e-5)
 
 
-def centred_error(queries, documents, asked, kept):
-    """The mean squared error of scores, each query's mean score left out."""
-    exact, got = queries @ documents.T, asked @ kept.T
-    difference = (exact - exact.mean(axis=1, keepdims=True)) - (got - got.mean(axis=1, keepdims=True))
-    return float(numpy.square(difference).mean())
-
-
-def queries_of(expected, count=4000):
-    """Queries that use the directions of ``expected``."""
-    values, vectors = numpy.linalg.eigh(expected)
-    drawn = numpy.random.default_rng(1).standard_normal((count, len(values)))
-    white = drawn @ numpy.linalg.inv(numpy.linalg.cholesky(drawn.T @ drawn / count)).T
-    return white @ (vectors * numpy.sqrt(values.clip(min=0))).T
-
-
-@pytest.mark.parametrize("dim", [3, 5, 7])
-def test_no_other_map_of_that_width_errs_less_on_the_queries_expected(dim):
+def test_a_cut_fold_is_a_prefix_of_the_folds_principal_directions():
     head, queries, documents = material(5, width=DIM)
     whole = fold(*head, moment(queries), SPACE)
-    cut = fold_to(dim, whole, moment(queries), documents)
-    assert cut.dim == dim
-    covariance = numpy.cov(documents, rowvar=False)
-    asked = queries_of(expected_queries(moment(queries), covariance))
-    found = centred_error(asked, documents, cut.apply(asked, "query"), cut.apply(documents, "document"))
-    _, pca = numpy.linalg.eigh(covariance)
-    rivals = [pca[:, ::-1][:, : dim - 1]]
+    turned = fit_rotation("pca", documents, SPACE)
+    for dim in (1, 3, 7):
+        cut = fold_to(dim, whole, documents)
+        assert (cut.dim, cut.length) == (dim, False)
+        wanted = turned.apply(queries, "query")[:, :dim] @ turned.apply(documents, "document")[:, :dim].T
+        got = cut.apply(queries, "query") @ cut.apply(documents, "document").T
+        numpy.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+def test_no_other_directions_within_the_fold_hold_more_of_documents():
+    head, queries, documents = material(6)
+    whole = fold(*head, moment(queries), SPACE)
+    held = numpy.square(fold_to(3, whole, documents).apply(documents, "document")).sum()
     draw = numpy.random.default_rng(0)
-    rivals += [numpy.linalg.qr(draw.standard_normal((DIM, dim - 1)))[0] for _ in range(20)]
-    _, within = numpy.linalg.eigh(moment(queries))
-    rivals.append(within[:, ::-1][:, : dim - 1])
-    for rival in rivals:
-        assert found < centred_error(asked, documents, asked @ rival, documents @ rival)
-
-
-def test_its_error_is_the_one_that_theory_leaves():
-    head, queries, documents = material(6, width=DIM)
-    second = moment(queries)
-    cut = fold_to(5, fold(*head, second, SPACE), second, documents)
-    covariance = numpy.cov(documents, rowvar=False)
-    expected = expected_queries(second, covariance)
-    asked = queries_of(expected)
-    found = centred_error(asked, documents, cut.apply(asked, "query"), cut.apply(documents, "document"))
-    values, vectors = numpy.linalg.eigh(expected)
-    root = (vectors * numpy.sqrt(values.clip(min=0))) @ vectors.T
-    singular = numpy.linalg.eigvalsh(root @ covariance @ root)[::-1]
-    assert found == pytest.approx(singular[4:].sum(), rel=0.01)
-
-
-def test_documents_are_not_cut_longer_than_1():
-    head, queries, documents = material(7)
-    cut = fold_to(4, fold(*head, moment(queries), SPACE), moment(queries), documents)
-    lengths = numpy.linalg.norm(cut.apply(documents, "document"), axis=1)
-    numpy.testing.assert_allclose(lengths, 1, atol=1e-5)
-
-
-@pytest.mark.parametrize("rows", [[], [0], [0, 0, 0]])
-def test_documents_that_do_not_differ_cannot_say_where_to_cut(rows):
-    head, queries, documents = material(7)
-    with pytest.raises(OptionError, match=f"there are {len(rows)}, none unlike another; leave dim out"):
-        fold_to(4, fold(*head, moment(queries), SPACE), moment(queries), documents[rows])
-
-
-def test_what_all_queries_share_counts_as_much_as_the_next_direction():
-    shared = numpy.diag([100.0, 0.4, 0.3, 0.3])
-    numpy.testing.assert_allclose(
-        expected_queries(shared, numpy.eye(4)), numpy.diag([0.4, 0.4, 0.3, 0.3]) / 1.4 / 2 + numpy.eye(4) / 8
-    )
+    for _ in range(50):
+        within = whole.documents.T @ numpy.linalg.qr(draw.standard_normal((len(whole.documents), 3)))[0]
+        assert numpy.square(documents @ within).sum() < held
