@@ -23,15 +23,16 @@ _HEAD = "## Scores"
 def scores(reports: Sequence[Report]) -> str:
     """The section of a card: every row of ``reports`` with its interval, and the commands that made them."""
     lines = [_HEAD, "", "Means over queries with 95 % bootstrap intervals; retention is student over teacher.", ""]
-    lines += ["| data | mode | encoder | metric | score | retention | queries |", "|---|---|---|---|---:|---:|---:|"]
+    lines += [
+        "| data | mode | student | encoder | metric | score | retention | queries |",
+        "|---|---|---|---|---|---:|---:|---:|",
+    ]
     for report in reports:
         rows = [*report.rows, *(row for means in report.means for row in means.rows)]
         for row in rows:
             encoder = "" if row.student is None else report.provenance.encoder
-            lines.append(
-                f"| {row.data} | {row.mode} | {encoder} | {_title(row)} | {_score(row)} | {_kept(row)} | "
-                f"{row.queries or ''} |"
-            )
+            cells = (row.data, row.mode, row.student or "", encoder, _title(row), _score(row), _kept(row))
+            lines.append(f"| {' | '.join(cells)} | {row.queries or ''} |")
     lines += ["", "```"]
     for report in reports:
         source = report.provenance

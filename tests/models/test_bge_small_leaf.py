@@ -1,0 +1,59 @@
+"""The student that ships: it opens by its name, is small, finds what its teacher finds, and its card is true."""
+
+import json
+from pathlib import Path
+
+import numpy
+import pytest
+
+import leafkit
+from leafkit.eval.card import scores
+from leafkit.eval.report import Report
+from leafkit.models.help_pages import write_embedded, write_help_pages
+from leafkit.search import Searcher
+from leafkit.shipped import resolve
+from leafkit.teachers.options import TeacherOptions
+
+NAME = "bge-small-leaf"
+RESULTS = Path(__file__).resolve().parents[2] / "eval" / "results"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    return write_help_pages(tmp_path_factory.mktemp("help") / "help")
+
+
+@pytest.fixture(scope="module")
+def vectors(pages):
+    return write_embedded(pages, pages.folder.parent / "bge-small.npy")
+
+
+def test_it_is_at_most_26_mebibytes_and_whole():
+    files = [path for path in resolve(NAME).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 26 * 2**20
+    assert leafkit.info(NAME)["kind"] == "student"
+
+
+def test_it_comes_near_the_vectors_of_questions_it_was_not_trained_on(vectors):
+    rows = [json.loads(line) for line in vectors.with_suffix(".jsonl").read_text().splitlines()]
+    teacher = numpy.load(vectors).astype(numpy.float32)[1000:1200]
+    student = leafkit.QueryEncoder.open(NAME).encode([row["text"] for row in rows[1000:1200]], "query")
+    assert (student * teacher).sum(axis=1).mean() > 0.9
+
+
+@pytest.mark.parametrize("how", [{"student": NAME}, {"fold": NAME, "dim": 192, "precision": "int8"}], ids=str)
+def test_it_searches_vectors_that_were_made_elsewhere(pages, vectors, tmp_path, how):
+    options = TeacherOptions(teacher_space=NAME)
+    index = leafkit.build_index(pages.folder, vectors, tmp_path / "index", teacher_options=options, **how)
+    hits = Searcher.open(index).search("undo the last commit", k=10)
+    assert any("git" in payload["title"] for payload in hits.payload)
+    assert len(hits) == 10
+
+
+def test_its_card_says_what_was_measured():
+    card = (resolve(NAME) / "README.md").read_text(encoding="utf-8")
+    files = sorted(RESULTS.glob(f"{NAME}*.json"))
+    assert files
+    assert scores([Report.from_json(json.loads(file.read_bytes())) for file in files]).strip() in card
+    for part in ("MIT", "## Training", "## Limits", "leafkit distill"):
+        assert part in card
