@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 
 import pytest
@@ -23,15 +22,6 @@ def made(tmp_path_factory, tiny_teacher, sentences):
     options = {"student": folder / "student", "cache": cache}
     leafkit.build_index(folder / "docs.jsonl", tiny_teacher, folder / "docs.index", **options)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _own_log_level():
-    """The command line sets how much is said; other tests read what is said without it."""
-    logger = logging.getLogger("leafkit")
-    level = logger.level
-    yield
-    logger.setLevel(level)
 
 
 @pytest.fixture
