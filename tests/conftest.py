@@ -31,11 +31,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(autouse=True)
 def _own_log_level() -> Iterator[None]:
-    """A command line sets how much is said; other tests read what is said without it."""
-    logger = logging.getLogger("leafkit")
-    level = logger.level
+    """A command line, also in a fixture, sets how much is said; other tests read what is said without it."""
     yield
-    logger.setLevel(level)
+    logging.getLogger("leafkit").setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
