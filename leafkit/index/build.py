@@ -110,15 +110,9 @@ def build_index(
     _check_out(out, overwrite=overwrite)
     teacher_options = teacher_options or TeacherOptions()
     opened = open_teacher(teacher, **dataclasses.asdict(teacher_options))
-    student, coordinates = _coordinates(opened.space, student, fold=fold, dim=dim, rotate=rotate, seed=seed)
-    options = IndexOptions.checked(
-        coordinates.width,
-        dim=None if fold else dim,
-        precision=precision,
-        factory=factory,
-        rescore=rescore,
-        seed=seed,
-        threads=threads,
+    storage = {"precision": precision, "factory": factory, "rescore": rescore, "threads": threads}
+    student, coordinates, options = _planned(
+        opened.space, student, fold=fold, dim=dim, rotate=rotate, seed=seed, storage=storage
     )
     return _build(
         read_documents(documents, skip_bad=skip_bad, text_column=text_column, id_column=id_column),
@@ -156,15 +150,9 @@ def index_vectors(
     Raises `VectorError` unless ids, payload and vectors have as many rows, `TextError` for an id that occurs twice.
     """
     check_given(vectors, ids, payload, dim=space.dim)
-    student, coordinates = _coordinates(space, student, fold=fold, dim=dim, rotate=rotate, seed=seed)
-    options = IndexOptions.checked(
-        coordinates.width,
-        dim=None if fold else dim,
-        precision=precision,
-        factory=factory,
-        rescore=rescore,
-        seed=seed,
-        threads=threads,
+    storage = {"precision": precision, "factory": factory, "rescore": rescore, "threads": threads}
+    student, coordinates, options = _planned(
+        space, student, fold=fold, dim=dim, rotate=rotate, seed=seed, storage=storage
     )
     documents = (Document(name, {} if payload is None else payload[row]) for row, name in enumerate(ids))
     return _build(
@@ -305,7 +293,7 @@ def _place(name: str | Path) -> str:
     return str(Path(name).resolve() if Path(name).exists() else name)
 
 
-def _coordinates(
+def _planned(
     space: Space,
     student: str | Path | None,
     *,
@@ -313,15 +301,19 @@ def _coordinates(
     dim: int | None,
     rotate: str | None,
     seed: int,
-) -> tuple[str | Path | None, Coordinates]:
-    """The student of the index, and the coordinates it asks for."""
+    storage: Mapping[str, Any],
+) -> tuple[Path | None, Coordinates, IndexOptions]:
+    """The student of the index, the coordinates it asks for, and how vectors are stored in them."""
     if fold is not None and student is not None and Path(fold).resolve() != Path(student).resolve():
         raise OptionError(
             f"the index is folded for the student {fold}, so {student} cannot search it; give one of them"
         )
     student = student if fold is None else fold
     path = None if student is None else resolve(student)
-    return path, Coordinates(space, path, folding=fold is not None, dim=dim, rotate=rotate, seed=seed)
+    coordinates = Coordinates(space, path, folding=fold is not None, dim=dim, rotate=rotate, seed=seed)
+    # A fold is cut as a whole, where a prefix would be taken otherwise.
+    prefix = None if fold else dim
+    return path, coordinates, IndexOptions.checked(coordinates.width, dim=prefix, seed=seed, **storage)
 
 
 def _copy_encoder(student: str | Path | None, folder: Path) -> None:
