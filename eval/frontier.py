@@ -99,7 +99,9 @@ def kept(
     whole = Coordinates(space, student, folding=folding, dim=None, rotate=rotate, seed=seed)
     if way.dim is not None and way.dim >= whole.width:
         return None
-    plan = Coordinates(space, student, folding=folding, dim=way.dim if folding else None, rotate=rotate, seed=seed)
+    plan = whole
+    if folding and way.dim is not None:
+        plan = Coordinates(space, student, folding=True, dim=way.dim, rotate=rotate, seed=seed)
     fitted = plan.fitted(documents)
     if fitted.documents is not None:
         documents = fitted.documents.apply(documents, "document")

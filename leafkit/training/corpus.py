@@ -92,7 +92,7 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
 
     A text counts once in each role. Raises `TextError` if nothing is left to train on or to validate with.
     """
-    everything = _distinct(texts, options, leave_out=set())
+    everything = _distinct(texts, options)
     if "query" not in everything.roles:
         logger.warning(
             "all %d texts are documents: a student that is to encode queries learns them from queries (query:FILE)",
@@ -100,7 +100,7 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
         )
     if valid is None:
         return _cut(everything, seed)
-    held_out = _distinct(valid, replace(options, queries=None, documents=None), leave_out=set())
+    held_out = _distinct(valid, replace(options, queries=None, documents=None))
     secret = set(held_out.keys)
     train = everything.choose([row for row, key in enumerate(everything.keys) if key not in secret])
     train.counts, train.repeated = everything.counts, everything.repeated
@@ -121,7 +121,7 @@ def _cut(everything: Texts, seed: int) -> Corpus:
     return Corpus(train=train, valid=everything.choose(sorted(order[:count])))
 
 
-def _distinct(sources: Sources, options: TextOptions, *, leave_out: set[bytes]) -> Texts:
+def _distinct(sources: Sources, options: TextOptions) -> Texts:
     role = check_role(options.role)
     several = [sources] if isinstance(sources, str | PathLike) else list(sources)
     # All are opened before any is read: a misspelt last file must not be found after an hour.
@@ -129,7 +129,8 @@ def _distinct(sources: Sources, options: TextOptions, *, leave_out: set[bytes]) 
         read_texts(s, skip_bad=options.skip_bad, text_column=options.text_column, id_column=options.id_column)
         for s in several
     ]
-    found, seen = Texts(), leave_out
+    found = Texts()
+    seen: set[bytes] = set()
     left: dict[Role, int | None] = {"query": options.queries, "document": options.documents}
     for source, reader in zip(several, readers, strict=True):
         for text in reader:
