@@ -5,11 +5,13 @@ Paper: https://arxiv.org/abs/2509.12539
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from leafkit.errors import OptionError
 from leafkit.kd.batch import Batch
+from leafkit.kd.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,13 +20,16 @@ Distance = Literal["norm", "squared", "cosine"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Leaf:
+class Leaf(Objective):
     """The distance between student and teacher vector of each text.
 
     ``norm`` is the Euclidean distance: the gradient of a text stays as long when its error shrinks. ``squared``
     is its square. ``cosine`` is one minus the cosine; on unit vectors ``squared`` is exactly twice it.
     The paper's readers disagree about norm or square; its published losses fit the norm.
     """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/2509.12539"
+    off: ClassVar[Mapping[str, Any]] = {}  # it is what the others are compared with
 
     distance: Distance = "norm"
 

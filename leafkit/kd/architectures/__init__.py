@@ -1,0 +1,1 @@
+"""What the student is made of: one file per search."""

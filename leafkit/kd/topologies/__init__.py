@@ -1,0 +1,1 @@
+"""Who teaches whom, in which rounds: one file per system."""
