@@ -20,6 +20,25 @@ class TrainingOptions:
     epochs: Annotated[
         float, option("Training", "Passes over the texts; 0 keeps the closed-form start, the undistilled baseline.")
     ] = 1.0
+    methods: Annotated[
+        list[str] | None,
+        option(
+            "Training",
+            "A distillation system and its fields, e.g. sinkd:weight=0.1, see leafkit methods; may be repeated; their "
+            "losses add up  [default: leaf]",
+            "--method",
+        ),
+    ] = None
+    feeds: Annotated[
+        list[str] | None,
+        option("Training", "A system that chooses, changes or writes texts, e.g. ddk; may be repeated.", "--feed"),
+    ] = None
+    architecture: Annotated[
+        str | None, option("Training", "A search for the student in place of --student, e.g. diswot.")
+    ] = None
+    budget: Annotated[
+        str | None, option("Training", "What the student searched for may cost, e.g. '2M params, 1 ms'.")
+    ] = None
     objective: Annotated[str, option("Training", "Distance to the teacher's vector: norm, squared or cosine.")] = "norm"
     optimiser: Annotated[
         str, option("Training", "adamw, or muon for the transformer's matrices with AdamW for the rest.")
@@ -74,19 +93,19 @@ def distill(
         ),
     ],
     teacher: Teacher,
+    out: Annotated[Path, typer.Option(help="The student folder to write.", show_default=False)],
+    training_options: TrainingOptions,
+    text_options: TextOptions,
+    teacher_flags: TeacherFlags,
     student: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="A folder, hub id or package:NAME; teacher:layers=3 or MODEL:layers=3, evenly spaced layers of a "
             "model (pooling=cls or mean pools them so); "
             "fresh:CONFIG.json; static or static:dim=256, a token table.",
             show_default=False,
         ),
-    ],
-    out: Annotated[Path, typer.Option(help="The student folder to write.", show_default=False)],
-    training_options: TrainingOptions,
-    text_options: TextOptions,
-    teacher_flags: TeacherFlags,
+    ] = None,
     role: Annotated[str, typer.Option(help="Role of texts that say none: query or document.")] = "document",
     export: Annotated[bool, typer.Option(help="Write ONNX files for the query host as well.")] = True,
     cache: Cache = None,
@@ -109,6 +128,7 @@ def distill(
     """
     from leafkit.training.distill import distill as run
 
+    systems = {"methods": training_options.methods or (), "feeds": training_options.feeds or ()}
     run(
         texts,
         partial(teacher_flags.open, teacher),
@@ -119,7 +139,7 @@ def distill(
         device=teacher_flags.device,
         cache=cache,
         overwrite=overwrite,
-        **dataclasses.asdict(training_options),
+        **(dataclasses.asdict(training_options) | systems),
         **dataclasses.asdict(text_options),
     )
     typer.echo(out)

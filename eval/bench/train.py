@@ -174,6 +174,7 @@ def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> li
     from accelerate import Accelerator
 
     from leafkit.kd.objectives.leaf import Leaf
+    from leafkit.kd.plan import make_plan
     from leafkit.training.checkpoint import Checkpoints
     from leafkit.training.forward import StudentForward
     from leafkit.training.loop import Loop
@@ -188,7 +189,7 @@ def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> li
         forward=StudentForward(model, recipe.precision),
         material=material,
         recipe=recipe,
-        objective=Leaf(distance=recipe.objective),
+        plan=make_plan([Leaf(distance=recipe.objective)]),
         checkpoints=Checkpoints(checkpoints),
         accelerator=Accelerator(mixed_precision="no"),
         report=note,

@@ -1,4 +1,4 @@
-"""Systems by name: the folders are the registry, and other packages join through the entry point ``leafkit.methods``."""
+"""Systems by name: the folders are the registry, and the entry point ``leafkit.methods`` lets other packages join."""
 
 from __future__ import annotations
 

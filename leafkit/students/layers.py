@@ -48,6 +48,12 @@ def keep_layers(model: PreTrainedModel, layers: int | tuple[int, ...]) -> tuple[
     return kept
 
 
+def layer_stack(model: PreTrainedModel) -> nn.ModuleList:
+    """The list of all layers of ``model``; raises `OptionError` if it does not hold them in one list."""
+    parent, name = _stack(model, model.config.num_hidden_layers)
+    return getattr(parent, name)
+
+
 def _stack(model: PreTrainedModel, total: int) -> tuple[nn.Module, str]:
     """The module and attribute that hold the list of all ``total`` layers."""
     from torch import nn

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy
+from numpy.typing import NDArray
 
+from leafkit.kd.setting import Pool
 from leafkit.types import Int64
 
 POOL = 50
@@ -37,6 +39,19 @@ def batches_from(lengths: Int64, *, batch_size: int, seed: int, start: int, stop
             step += 1
 
 
+def drawn_batches(lengths: Int64, pool: Pool, *, batch_size: int, seed: int, begin: int, count: int) -> list[Int64]:
+    """``count`` batches of ``pool`` for the steps from ``begin`` on; the same arguments give the same batches."""
+    rows: list[Int64] = []
+    wanted = count * batch_size
+    if pool.weights is None:
+        for round_ in range(-(-wanted // len(pool.rows))):
+            rows.append(pool.rows[numpy.random.default_rng([seed, begin, round_]).permutation(len(pool.rows))])
+    else:
+        rows.append(pool.rows[_in_proportion(pool.weights, wanted, numpy.random.default_rng([seed, begin]))])
+    drawn = numpy.concatenate(rows)[:wanted]
+    return [drawn[batch] for batch in epoch_batches(lengths[drawn], batch_size=batch_size, seed=seed, epoch=begin)]
+
+
 def steps_per_epoch(rows: int, batch_size: int) -> int:
     """How many batches hold ``rows`` texts."""
     return -(-rows // batch_size)
@@ -45,6 +60,18 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
 def share_of(batch: Int64, rank: int, world: int) -> Int64:
     """The part of a global batch that process ``rank`` of ``world`` computes; parts may be empty."""
     return batch[rank::world]
+
+
+def _in_proportion(weights: NDArray[numpy.float64], count: int, draw: numpy.random.Generator) -> Int64:
+    """``count`` places in proportion to ``weights``, each as often as its share says, give or take one.
+
+    Systematic draws: a place comes again only when all of its weight have come as often.
+    """
+    order = draw.permutation(len(weights))
+    edges = numpy.cumsum(weights[order]) / weights.sum() * count
+    ticks = numpy.arange(count) + draw.random()
+    places = numpy.searchsorted(edges, ticks, side="right").clip(max=len(weights) - 1)
+    return draw.permutation(order[places])
 
 
 def _cut(rows: Int64, size: int) -> list[Int64]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from leafkit.training.companions import Companions
     from leafkit.training.optimiser import Together
 
     Optimiser = torch.optim.Optimizer | Together
@@ -49,7 +50,7 @@ class Checkpoints:
         """Keep them below ``folder``."""
         self.folder = folder
 
-    def write(self, state: State, model: nn.Module, optimiser: Optimiser) -> None:
+    def write(self, state: State, model: nn.Module, optimiser: Optimiser, companions: Companions | None = None) -> None:
         """Add the checkpoint of ``state``; it appears whole or not at all."""
         from safetensors.torch import save
 
@@ -61,8 +62,10 @@ class Checkpoints:
             try:
                 # As bytes, since safetensors' own writing hides a full disk behind an error of its own.
                 (partial / "student.safetensors").write_bytes(save(_whole(model.state_dict())))
-                (partial / "optimiser.safetensors").write_bytes(save(_moments(model, optimiser)))
+                (partial / "optimiser.safetensors").write_bytes(save(moments(model, optimiser)))
                 (partial / "random.safetensors").write_bytes(save(_random_states()))
+                for name, tensors in companions.tensors().items() if companions else ():
+                    (partial / name).write_bytes(save(_whole(tensors)))
                 write_json(partial / "state.json", dataclasses.asdict(state))
                 for file in partial.iterdir():
                     flush(file)
@@ -78,16 +81,24 @@ class Checkpoints:
         steps = self.steps()
         return self._state(steps[-1]) if steps else None
 
-    def load(self, step: int, model: nn.Module, optimiser: Optimiser | None = None) -> None:
-        """Put the checkpoint of ``step`` into ``model``, and into ``optimiser`` with the random states if given."""
+    def load(
+        self,
+        step: int,
+        model: nn.Module,
+        optimiser: Optimiser | None = None,
+        companions: Companions | None = None,
+    ) -> None:
+        """Put the checkpoint of ``step`` into ``model``; into ``optimiser`` with the random states, and the methods."""
         from safetensors.torch import load_file
 
         folder = self._folder(step)
         try:
             model.load_state_dict(load_file(folder / "student.safetensors"))
             if optimiser is not None:
-                _set_moments(model, optimiser, load_file(folder / "optimiser.safetensors"))
+                set_moments(model, optimiser, load_file(folder / "optimiser.safetensors"))
                 _set_random_states(load_file(folder / "random.safetensors"))
+            if companions is not None:
+                companions.restore({name: load_file(folder / name) for name in companions.tensors()})
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise DamageError(f"the checkpoint {folder} cannot be read: {error}; delete that folder") from error
         except Exception as error:  # safetensors has an exception of its own
@@ -123,7 +134,7 @@ def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
-def _moments(model: nn.Module, optimiser: Optimiser) -> dict[str, Tensor]:
+def moments(model: nn.Module, optimiser: Optimiser) -> dict[str, Tensor]:
     """The optimiser's tensors by parameter name: ``exp_avg.0.model.…``."""
     return _whole(
         {
@@ -134,7 +145,8 @@ def _moments(model: nn.Module, optimiser: Optimiser) -> dict[str, Tensor]:
     )
 
 
-def _set_moments(model: nn.Module, optimiser: Optimiser, tensors: dict[str, Tensor]) -> None:
+def set_moments(model: nn.Module, optimiser: Optimiser, tensors: dict[str, Tensor]) -> None:
+    """Put what `moments` gave back into ``optimiser``."""
     parameters = dict(model.named_parameters())
     optimiser.state.clear()
     for key, tensor in tensors.items():

@@ -14,7 +14,7 @@ import numpy
 from leafkit.digest import text_key
 from leafkit.errors import OptionError, TextError
 from leafkit.texts.read import read_texts
-from leafkit.types import Role, check_role
+from leafkit.types import Int64, Role, check_role
 
 Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
 
@@ -48,11 +48,16 @@ class TextOptions:
 
 @dataclass
 class Texts:
-    """Distinct texts in the order read; ``counts`` says how many by (role, source), ``repeated`` were left out."""
+    """Distinct texts in the order read; ``counts`` says how many by (role, source), ``repeated`` were left out.
+
+    ``labels`` are what the column ``label`` says, None where it says nothing; ``domains`` are the sources.
+    """
 
     texts: list[str] = field(default_factory=list)
     roles: list[Role] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+    domains: list[str] = field(default_factory=list)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     repeated: int = 0
 
@@ -60,11 +65,13 @@ class Texts:
         """The number of texts."""
         return len(self.texts)
 
-    def add(self, text: str, role: Role, key: bytes) -> None:
+    def add(self, text: str, role: Role, key: bytes, *, label: str | None = None, domain: str = "") -> None:
         """Append one text."""
         self.texts.append(text)
         self.roles.append(role)
         self.keys.append(key)
+        self.labels.append(label)
+        self.domains.append(domain)
 
     def choose(self, rows: Sequence[int]) -> Texts:
         """The texts of ``rows`` alone, without their counts."""
@@ -72,7 +79,24 @@ class Texts:
             texts=[self.texts[row] for row in rows],
             roles=[self.roles[row] for row in rows],
             keys=[self.keys[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            domains=[self.domains[row] for row in rows],
         )
+
+    def label_ids(self) -> Int64:
+        """The class of each text as a number, in alphabetical order; -1 where there is none."""
+        numbers = {label: number for number, label in enumerate(sorted({x for x in self.labels if x is not None}))}
+        return numpy.array([-1 if label is None else numbers[label] for label in self.labels], dtype=numpy.int64)
+
+    def domain_ids(self) -> Int64:
+        """The source of each text as a number, in alphabetical order."""
+        numbers = {domain: number for number, domain in enumerate(sorted(set(self.domains)))}
+        return numpy.array([numbers[domain] for domain in self.domains], dtype=numpy.int64)
+
+    def signals(self) -> frozenset[str]:
+        """What these texts offer a method: ``labels``, ``domains``, both or neither."""
+        found = {"labels"} if any(label is not None for label in self.labels) else set()
+        return frozenset(found | ({"domains"} if len(set(self.domains)) > 1 else set()))
 
     def digest(self) -> str:
         """A hash that differs when any text, role or their order does."""
@@ -146,8 +170,9 @@ def _distinct(sources: Sources, options: TextOptions) -> Texts:
             seen.add(key)
             most = left[its]
             left[its] = None if most is None else most - 1
-            found.add(text.content, its, key)
-            found.counts[its, str(text.payload.get("source") or fspath(source))] += 1
+            label, domain = text.payload.get("label"), str(text.payload.get("source") or fspath(source))
+            found.add(text.content, its, key, label=None if label is None else str(label), domain=domain)
+            found.counts[its, domain] += 1
     if not found.texts:
         raise TextError(f"no texts in {', '.join(fspath(source) for source in several) or 'no sources'}")
     return found

@@ -16,21 +16,24 @@ import numpy
 
 from leafkit.atomic import check_free, new_folder
 from leafkit.errors import ExportError, OptionError
+from leafkit.kd.architecture import choose_student
 from leafkit.kd.objectives.leaf import Distance, Leaf
+from leafkit.kd.plan import Plan, Specs, make_plan
+from leafkit.kd.setting import Gather
+from leafkit.kd.system import System
 from leafkit.mapping.mapping import read_mapping
 from leafkit.students.card import write_card
 from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
 from leafkit.students.moment import MOST_QUERIES, write_moment
 from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
-from leafkit.training.checkpoint import Checkpoints, State
-from leafkit.training.corpus import Corpus, Sources, TextOptions, read_corpus
+from leafkit.training.corpus import Corpus, Sources, TextOptions, Texts, read_corpus
 from leafkit.training.encode import encode_rows
 from leafkit.training.facts import training_facts
 from leafkit.training.forward import StudentForward
-from leafkit.training.loop import Loop
-from leafkit.training.prepare import Job, draw, open_material, open_start, prepare, require_own_vectors
+from leafkit.training.prepare import Job, draw, open_material, prepare, require_own_vectors, teacher_model
 from leafkit.training.recipe import Head, Optimiser, Precision, Recipe
+from leafkit.training.rounds import Rounds
 from leafkit.training.run_folder import RunFolder
 from leafkit.training.tensorboard import tensorboard_report
 from leafkit.types import ROLES, Float32, Teacher
@@ -46,9 +49,13 @@ logger = logging.getLogger("leafkit")
 def distill(
     texts: Sources,
     teacher: str | Path | Teacher | Callable[[], Teacher],
-    student: str,
-    out: str | PathLike[str],
+    student: str | None = None,
+    out: str | PathLike[str] = "student",
     *,
+    methods: Specs = (),
+    feeds: Specs = (),
+    architecture: str | System | None = None,
+    budget: str | None = None,
     objective: Distance = Recipe.objective,
     optimiser: Optimiser = Recipe.optimiser,
     epochs: float = Recipe.epochs,
@@ -86,6 +93,9 @@ def distill(
     teacher: what `leafkit.open_teacher` takes, an open teacher where it needs options, or a function that opens one
     (called in the main process alone, so that others do not load it, and let go before training).
     student: a model, some of its layers, a config or a token table (`leafkit.students.spec` lists the forms).
+    methods: systems of `leafkit.kd` that train the student, as ``sinkd:weight=0.1`` or objects; LEAF unless another
+    objective is named. feeds: those that choose, change or write its texts.
+    architecture, budget: a search for the student instead of ``student``, within e.g. ``2M params, 1 ms``.
     objective: norm (the paper's distance), squared or cosine.
     optimiser: adamw, or muon for the matrices of the transformer and AdamW for the rest, at one learning rate.
     epochs: passes over the texts, also parts of one; 0 keeps the start, which every trained student must beat.
@@ -139,10 +149,16 @@ def distill(
         queries=queries,
         documents=documents,
     )
+    if methods and objective != Recipe.objective:
+        raise OptionError(f"objective={objective} is for LEAF alone; among methods say leaf:distance={objective}")
+    plan = make_plan(methods or [Leaf(distance=objective)], feeds)
     accelerator = _accelerator()
     place = device or str(accelerator.device)
     run = Distillation(
         student=student,
+        plan=plan,
+        architecture=architecture,
+        budget=budget,
         out=Path(out),
         recipe=recipe.on(place),
         accelerator=accelerator,
@@ -162,7 +178,10 @@ def distill(
 class Distillation:
     """One call of `distill` with its arguments checked. The main process leads; others follow in the loop alone."""
 
-    student: str
+    student: str | None
+    plan: Plan
+    architecture: str | System | None
+    budget: str | None
     out: Path
     recipe: Recipe
     accelerator: Accelerator
@@ -180,20 +199,25 @@ class Distillation:
 
     def lead(self, texts: Sources, valid: Sources | None, reading: TextOptions, teacher: Any) -> StudentFacts:
         """Prepare, train and write the student."""
-        spec = parse_student(self.student)
-        Leaf(distance=self.recipe.objective)
+        search = choose_student(self.student, self.architecture, self.budget)
         check_free(self.out, marker=MARKER, overwrite=self.overwrite)
         corpus = read_corpus(texts, valid, reading, seed=self.recipe.seed)
         opened = _opened(teacher, self.device)
         require_own_vectors(opened)
+        signals = opened.signals | corpus.train.signals() | ({"model"} if teacher_model(opened) else set())
+        self.plan.check(signals | {"layers"})
+        if not self.plan.plain:
+            logger.info("the plan:\n%s", self.plan)
         with self.folder.locked():
             self.folder.claim(self._description(corpus, opened))
             store = VectorStore.open(self.cache, opened.space, dtype=self.recipe.store_dtype)
+            corpus = self._written(corpus, opened, store)
+            student = search.student(self.folder.path, opened, corpus.train.texts, self.recipe.seed)
             prepare(
                 Job(
                     corpus=corpus,
                     teacher=opened,
-                    student=spec,
+                    student=parse_student(student),
                     recipe=self.recipe,
                     store=store,
                     folder=self.folder,
@@ -202,9 +226,29 @@ class Distillation:
             )
             del opened, teacher
             self.accelerator.wait_for_everyone()
-            model, state = self._train(store, len(corpus.train))
-            facts = training_facts(self.folder, self.recipe, self.student, corpus, state)
-            return self._finish(model, facts, self._query_vectors(model, store, len(corpus.train)))
+            rounds = self._train(store, len(corpus.train), self._teach(corpus.train))
+            facts = training_facts(self.folder, self.recipe, search.name, corpus, rounds.state)
+            facts["methods"] = self.plan.specs
+            return self._finish(rounds.model, facts, self._query_vectors(rounds.model, store, len(corpus.train)))
+
+    def _written(self, corpus: Corpus, teacher: Teacher, store: VectorStore) -> Corpus:
+        """The corpus with the training texts that the plan's writer makes of it; itself if there is none."""
+        if self.plan.writer is None:
+            return corpus
+        train = corpus.train
+        vectors = store.gather(store.fill(teacher, train.texts, train.roles))
+        return dataclasses.replace(corpus, train=self.plan.writer.write(train, vectors, self.recipe.seed))
+
+    def _teach(self, train: Texts) -> Callable[[str], Gather]:
+        """How another teacher's vectors of the training texts are had: by its name, cached like the first one's."""
+
+        def open_other(name: str) -> Gather:
+            other = open_teacher(name, device=self.device)
+            store = VectorStore.open(self.cache, other.space, dtype=self.recipe.store_dtype)
+            places = store.fill(other, train.texts, train.roles)
+            return lambda rows: store.gather(places[rows])
+
+        return open_other
 
     def follow(self) -> StudentFacts:
         """Train along with the main process, and wait until it has written the student."""
@@ -214,35 +258,40 @@ class Distillation:
         mapping = read_mapping(start, space)
         space = mapping.base if mapping else space
         count = json.loads((self.folder.path / "run.json").read_bytes())["training texts"]
-        self._train(VectorStore.open(self.cache, space, dtype=self.recipe.store_dtype), count)
+        store = VectorStore.open(self.cache, space, dtype=self.recipe.store_dtype)
+        self._train(store, count, self._teach(Texts()))
         self.accelerator.wait_for_everyone()
         return read_student(self.out)
 
     def _description(self, corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
         return {
             "student": self.student,
+            "architecture": None if self.architecture is None else str(self.architecture),
+            "budget": self.budget,
             "teacher": teacher.space.id,
             **dataclasses.asdict(self.recipe),
+            "methods": self.plan.specs,
             "texts": corpus.train.digest(),
             "validation texts": corpus.valid.digest(),
             "training texts": len(corpus.train),
         }
 
-    def _train(self, store: VectorStore, count: int) -> tuple[SentenceTransformer, State]:
-        model = open_start(self.folder)
-        material = open_material(self.folder, model, store, count)
+    def _train(self, store: VectorStore, count: int, teach: Callable[[str], Gather]) -> Rounds:
         with tensorboard_report(self.tensorboard if self.accelerator.is_main_process else None) as report:
-            state = Loop(
-                forward=StudentForward(model.to(self.device), self.recipe.precision),
-                material=material,
+            rounds = Rounds(
+                folder=self.folder,
+                store=store,
+                texts=count,
+                plan=self.plan,
                 recipe=self.recipe,
-                objective=Leaf(distance=self.recipe.objective),
-                checkpoints=Checkpoints(self.folder.path / "checkpoints"),
                 accelerator=self.accelerator,
+                device=self.device,
                 checkpoint_every=self.checkpoint_every,
                 report=report,
-            ).run()
-        return model, state
+                teach=teach,
+            )
+            rounds.run()
+        return rounds
 
     def _query_vectors(self, model: SentenceTransformer, store: VectorStore, count: int) -> Float32:
         """The student's vectors of training queries (of any texts where there is none), for folding."""

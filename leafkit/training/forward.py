@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from sentence_transformers import SentenceTransformer
 from torch import Tensor, nn
 
 from leafkit.students.build import head_position
+from leafkit.students.layers import layer_stack
 from leafkit.training.attention import Float32Attention
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """A batch in all its stages.
+
+    ``student`` are its vectors, (rows, dim), ``raw`` the same before they are normalised; ``hidden`` is what the head
+    sees, (rows, width); ``layers`` are the mean token states after each layer where asked for, else empty.
+    """
+
+    student: Tensor
+    raw: Tensor
+    hidden: Tensor
+    layers: tuple[Tensor, ...]
 
 
 class StudentForward(nn.Module):
@@ -35,6 +52,18 @@ class StudentForward(nn.Module):
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         """Vectors in the teacher's space, (rows, dim) float32."""
         return self.rest(self.hidden(features))
+
+    def outputs(self, features: dict[str, Tensor], *, layers: bool) -> Outputs:
+        """Vectors with what they came from; ``layers`` asks for the states of all layers as well."""
+        states: list[Tensor] = []
+        with layer_states(self.model, features, states) if layers else contextlib.nullcontext():
+            hidden = self.hidden(features)
+        modules = list(self.model)[self.head :]
+        raw = modules[0]({"sentence_embedding": hidden})["sentence_embedding"]
+        student = raw
+        for module in modules[1:]:
+            student = module({"sentence_embedding": student})["sentence_embedding"]
+        return Outputs(student=student, raw=raw, hidden=hidden, layers=tuple(states))
 
     def hidden(self, features: dict[str, Tensor]) -> Tensor:
         """What the head sees, (rows, width) float32."""
@@ -67,3 +96,27 @@ class StudentForward(nn.Module):
         for module in list(self.model)[self.head :]:
             features = module(features)
         return features["sentence_embedding"]
+
+
+@contextlib.contextmanager
+def layer_states(model: SentenceTransformer, features: dict[str, Tensor], states: list[Tensor]) -> Iterator[None]:
+    """Append to ``states`` the mean token state, (rows, width) float32, after each layer that runs inside the block."""
+    stack = layer_stack(model[0].model)
+    mask = features["attention_mask"]
+
+    def note(_module: nn.Module, _inputs: object, output: Any) -> None:
+        tokens = (output[0] if isinstance(output, tuple) else output).float()
+        kept = mask.to(tokens.device, torch.float32)[..., None]
+        states.append((tokens * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1.0))
+
+    hooks = [layer.register_forward_hook(note) for layer in stack]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def depth(model: SentenceTransformer) -> int:
+    """How many transformer layers a student has; 0 for a token table."""
+    return len(layer_stack(model[0].model)) if type(model[0]).__name__ == "Transformer" else 0

@@ -6,17 +6,22 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+import numpy
 import torch
 
-from leafkit.kd.batch import Batch
+from leafkit.errors import OptionError
+from leafkit.kd.batch import Batch, View
+from leafkit.kd.plan import Plan
+from leafkit.kd.setting import Gather, Setting
 from leafkit.progress import progress
 from leafkit.training.alarm import check_loss, check_spread
-from leafkit.training.batches import batches_from, share_of, steps_per_epoch
+from leafkit.training.batches import share_of, steps_per_epoch
 from leafkit.training.checkpoint import Checkpoints, State
+from leafkit.training.companions import Companions
 from leafkit.training.encode import encode_rows
-from leafkit.training.forward import StudentForward
+from leafkit.training.forward import Outputs, StudentForward, depth
 from leafkit.training.gradients import Gradients
 from leafkit.training.interrupt import interruption
 from leafkit.training.material import Material
@@ -24,7 +29,7 @@ from leafkit.training.optimiser import optimiser_of
 from leafkit.training.recipe import Recipe
 from leafkit.training.schedule import learning_rate_at
 from leafkit.training.validation import Figures, measure
-from leafkit.types import Int64
+from leafkit.types import Float32, Int64
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -36,14 +41,6 @@ VALIDATIONS = 10
 logger = logging.getLogger("leafkit")
 
 
-class Objective(Protocol):
-    """What a method is to the loop: losses per text, unreduced, by name."""
-
-    def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
-        """Losses of shape (rows,); the loop adds them up and takes the mean."""
-        ...
-
-
 Report = Callable[[int, dict[str, float]], None]
 
 
@@ -51,18 +48,20 @@ Report = Callable[[int, dict[str, float]], None]
 class Loop:
     """One run from wherever its checkpoints stand to its last step.
 
-    ``forward`` holds the student and is trained in place. ``checkpoint_every`` counts steps; None means every
-    five minutes. ``report`` is called with a step and named figures (loss and rate, or validation).
+    ``forward`` holds the student and is trained in place, by the methods of ``plan``. ``checkpoint_every`` counts
+    steps; None means every five minutes. ``report`` is called with a step and named figures (loss and rate, or
+    validation). ``teach`` opens another teacher, for methods that have several.
     """
 
     forward: StudentForward
     material: Material
     recipe: Recipe
-    objective: Objective
+    plan: Plan
     checkpoints: Checkpoints
     accelerator: Accelerator
     checkpoint_every: int | None = None
     report: Report | None = None
+    teach: Callable[[str], Gather] | None = None
     _losses: list[Tensor] = field(default_factory=list)
 
     def run(self) -> State:
@@ -74,13 +73,8 @@ class Loop:
         if self.state.step == 0 and not self.state.history:
             self._validate()
         self._saved = self._since = time.monotonic()
-        batches = batches_from(
-            self.material.tokens.lengths[: self.material.train],
-            batch_size=self.recipe.batch_size,
-            seed=self.recipe.seed,
-            start=self.state.step,
-            stop=self.steps,
-        )
+        lengths = self.material.tokens.lengths[: self.material.train]
+        batches = self.companions.batches(lengths, start=self.state.step, stop=self.steps)
         with interruption() as asked, self._bar() as bar:
             for rows in batches:
                 self._step(rows)
@@ -97,15 +91,40 @@ class Loop:
         self._device = next(self.forward.parameters()).device
         self.forward.train()
         self.optimiser = optimiser_of(self.forward.model, recipe)
+        several = self.accelerator.num_processes > 1
+        if several and not self.plan.plain:
+            raise OptionError(f"{', '.join(self.plan.specs)} train in one process; start leafkit without a launcher")
+        self.companions = Companions(
+            self.plan, self.setting(), device=self._device, weight_decay=self.recipe.weight_decay
+        )
         self.state = self.checkpoints.newest() or State()
         if self.state.history:
-            self.checkpoints.load(self.state.step, self.forward.model, self.optimiser)
+            self.checkpoints.load(self.state.step, self.forward.model, self.optimiser, self.companions)
             if self._first:
                 logger.info("going on from step %d of %d", self.state.step, self.steps)
-        several = self.accelerator.num_processes > 1
         self.gradients = Gradients(self.forward.model, lazy=self._device.type == "cpu" and not several)
         self._parallel = (
             self.accelerator.prepare_model(self.forward, device_placement=False) if several else self.forward
+        )
+
+    def setting(self) -> Setting:
+        """What the methods may know of this training."""
+        material, train = self.material, self.material.train
+        head = self.forward.model[self.forward.head]
+        return Setting(
+            dim=head.linear.out_features,
+            width=head.linear.in_features,
+            depth=depth(self.forward.model),
+            steps=self.recipe.steps(train),
+            epoch_steps=steps_per_epoch(train, self.recipe.batch_size),
+            batch_size=self.recipe.batch_size,
+            seed=self.recipe.seed,
+            roles=material.roles[:train],
+            labels=material.labels,
+            domains=material.domains,
+            targets=lambda rows: material.targets(_within(rows, train)),
+            student=lambda rows: encode_rows(self.forward, material.tokens, _within(rows, train)),
+            teach=self.teach or _no_other_teacher,
         )
 
     def _bar(self) -> Any:
@@ -127,24 +146,38 @@ class Loop:
         mine = mine if len(mine) else rows[:1]
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
-        features = self.material.tokens.features(mine)
-        student = self._parallel(dict(features))
-        losses = self.objective.terms(self._batch(mine, student), self.state)
-        loss = torch.stack(list(losses.values())).sum() * weight
+        view = self.companions.view(self._view(mine))
+        batch = self._batch(view)
+        losses, seen = self.companions.losses(batch)
+        loss = losses.sum() * weight
         loss.backward()
         self.optimiser.step()
-        self.gradients.clear(features["input_ids"])
+        self.companions.step(self._rate())
+        self.gradients.clear(view.features["input_ids"])
+        self.companions.tick(batch, seen)
         self._losses.append(loss.detach())
         self.state.step += 1
 
-    def _batch(self, rows: Int64, student: Tensor) -> Batch:
-        teacher = torch.from_numpy(self.material.targets(rows)).to(self._device, non_blocking=True)
-        return Batch(
-            student=student,
-            teacher=teacher,
-            roles=torch.from_numpy(self.material.roles[rows]),
-            rows=torch.from_numpy(rows),
+    def _view(self, rows: Int64) -> View:
+        material = self.material
+        return View(
+            features=material.tokens.features(rows),
+            teacher=torch.from_numpy(material.targets(rows)).to(self._device, non_blocking=True),
+            roles=torch.from_numpy(material.roles[rows]).to(self._device),
+            rows=torch.from_numpy(rows).to(self._device),
+            labels=torch.from_numpy(material.labels[rows]).to(self._device),
+            domains=torch.from_numpy(material.domains[rows]).to(self._device),
+            step=self.state.step,
+            seed=self.recipe.seed,
         )
+
+    def _batch(self, view: View) -> Batch:
+        """The view after the student's forward pass."""
+        shown = {name: value for name, value in vars(view).items() if name != "features"}
+        if self._parallel is not self.forward:
+            return Batch(student=self._parallel(dict(view.features)), **shown)
+        outputs: Outputs = self.forward.outputs(dict(view.features), layers=self.plan.needs("layers"))
+        return Batch(student=outputs.student, raw=outputs.raw, hidden=outputs.hidden, layers=outputs.layers, **shown)
 
     def _rate(self) -> float:
         recipe = self.recipe
@@ -209,10 +242,23 @@ class Loop:
         if not self._first:
             return
         rows = self.material.valid_rows
-        figures = measure(encode_rows(self.forward, self.material.tokens, rows), self.material.targets(rows))
+        student, teacher = encode_rows(self.forward, self.material.tokens, rows), self.material.targets(rows)
+        figures = measure(student, teacher)
         check_spread(figures, self.state, self.checkpoints.folder)
+        observed = self._observe(student, teacher)
         self._remember(figures)
+        self.state.history[-1].update(observed)
         self._save()
+
+    def _observe(self, student: Float32, teacher: Float32) -> dict[str, dict[str, Any]]:
+        """What the probes see of held-out vectors; their events are told to the user and change nothing."""
+        history, found = self.state.history, {}
+        for name, probe in self.plan.probes.items():
+            if probe.every and len(history) % probe.every == 0:
+                found[name] = probe.observe(student, teacher, history)
+                for event in found[name].get("events", ()):
+                    logger.warning("%s at step %d: %s", name, self.state.step, event)
+        return found
 
     def _remember(self, figures: Figures) -> None:
         state = self.state
@@ -228,5 +274,16 @@ class Loop:
             self.report(state.step, {f"valid/{name}": value for name, value in asdict(figures).items()})
 
     def _save(self) -> None:
-        self.checkpoints.write(self.state, self.forward.model, self.optimiser)
+        self.checkpoints.write(self.state, self.forward.model, self.optimiser, self.companions)
         self._saved = time.monotonic()
+
+
+def _within(rows: Int64, train: int) -> Int64:
+    """``rows`` itself; a method that asks for others than training texts is wrong."""
+    if len(rows) and not 0 <= int(numpy.min(rows)) <= int(numpy.max(rows)) < train:
+        raise IndexError(f"a method asks for texts outside the {train} training texts")
+    return rows
+
+
+def _no_other_teacher(name: str) -> Gather:
+    raise OptionError(f"the teacher {name} cannot be opened here: there are no texts for it to encode")

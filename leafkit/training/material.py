@@ -13,13 +13,20 @@ from leafkit.types import Float32, Int64
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """Texts 0 to ``train`` are for training, the rest for validation; ``places`` are their rows in ``store``."""
+    """Texts 0 to ``train`` are for training, the rest for validation; ``places`` are their rows in ``store``.
+
+    ``labels`` (-1 for none) and ``domains`` are (train,). ``taught`` stands for the teacher's vectors of the training
+    texts, (train, dim), where a student is to learn something else.
+    """
 
     tokens: TokenFile
     roles: Int64
     places: Int64
     train: int
     store: Targets
+    labels: Int64
+    domains: Int64
+    taught: Float32 | None = None
 
     @property
     def train_rows(self) -> Int64:
@@ -32,5 +39,7 @@ class Material:
         return numpy.arange(self.train, len(self.tokens))
 
     def targets(self, rows: Int64) -> Float32:
-        """The teacher's vectors of ``rows``, (rows, dim) float32."""
+        """What a student is to write for ``rows``, all for training or all held out, (rows, dim) float32."""
+        if self.taught is not None and len(rows) and rows[0] < self.train:
+            return self.taught[rows]
         return self.store.gather(self.places[rows])

@@ -84,6 +84,8 @@ def open_material(folder: RunFolder, model: SentenceTransformer, store: VectorSt
         places=numpy.load(start / "places.npy", allow_pickle=False),
         train=train,
         store=Targets(store, read_mapping(start, read_student(start).space)),
+        labels=numpy.load(start / "labels.npy", allow_pickle=False),
+        domains=numpy.load(start / "domains.npy", allow_pickle=False),
     )
 
 
@@ -130,6 +132,8 @@ def _write_start(job: Job, model: SentenceTransformer, targets: Targets, places:
     )
     roles = numpy.array([ROLES.index(role) for role in train.roles + valid.roles], dtype=numpy.int64)
     save_array(folder / "roles.npy", roles)
+    save_array(folder / "labels.npy", train.label_ids())
+    save_array(folder / "domains.npy", train.domain_ids())
     facts: dict[str, Any] = {}
     if job.recipe.head == "ridge":
         tokens = TokenFile(folder / "tokens", Layout.of(model))

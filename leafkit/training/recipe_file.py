@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from leafkit.errors import InputError, OptionError
+from leafkit.kd.plan import make_plan
+from leafkit.kd.registry import parse
 from leafkit.shipped import resolve_recipe
 from leafkit.teachers.options import POOLINGS, TeacherOptions
 from leafkit.training.recipe import Recipe
@@ -20,7 +22,7 @@ from leafkit.vectors.store import DTYPES
 
 # Values that a signature does not spell out.
 _CHOICES: dict[str, tuple[str, ...]] = {"role": ROLES, "store_dtype": tuple(DTYPES), "pooling": POOLINGS}
-_LISTS = ("texts", "valid")
+_LISTS = ("texts", "valid", "methods", "feeds")
 _WORDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number", list: "a list of strings"}
 
 
@@ -58,6 +60,7 @@ def read_options(path: str | PathLike[str]) -> dict[str, Any]:
             _check(name, value)
         except OptionError as error:
             raise OptionError(f"{path}:{_line(text, name)}: {error}") from error
+    _check_systems(path, text, options)
     return {name: [value] if name in _LISTS and isinstance(value, str) else value for name, value in options.items()}
 
 
@@ -82,6 +85,21 @@ def _check(name: str, value: object) -> None:
     for owner in (Recipe, TeacherOptions):
         if name in get_type_hints(owner):
             owner(**{name: value})
+
+
+def _check_systems(path: Path, text: str, options: dict[str, Any]) -> None:
+    """Raise `OptionError` with the line of a system that there is not, or of systems that cannot work together."""
+    methods, feeds = options.get("methods", []), options.get("feeds", [])
+    for spec in (*methods, *feeds, *filter(None, [options.get("architecture")])):
+        try:
+            parse(spec)
+        except OptionError as error:
+            line = next(number for number, line in enumerate(text.splitlines(), 1) if spec in line)
+            raise OptionError(f"{path}:{line}: {error}") from error
+    try:
+        make_plan(methods, feeds)
+    except OptionError as error:
+        raise OptionError(f"{path}:{_line(text, 'methods' if methods else 'feeds')}: {error}") from error
 
 
 def _accepted(name: str, hint: Any) -> tuple[set[type], Sequence[str]]:

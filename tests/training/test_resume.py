@@ -169,7 +169,7 @@ def test_on_a_full_disk_the_checkpoint_before_survives_and_the_run_goes_on(setti
 
     def full(descriptor):
         flushes.append(descriptor)
-        if len(flushes) > 60:
+        if len(flushes) > 80:
             raise OSError(errno.ENOSPC, "No space left on device")
         flush(descriptor)
 
