@@ -47,5 +47,5 @@ def test_nonsense_is_refused_with_a_reason(methods, feeds, why):
 
 
 def test_a_missing_signal_is_named_with_its_remedy():
-    with pytest.raises(OptionError, match="ddk needs domains.*several files"):
+    with pytest.raises(OptionError, match=r"ddk needs domains.*several files"):
         make_plan(["leaf"], ["ddk"]).check(frozenset({"embeddings", "layers"}))

@@ -64,8 +64,9 @@ def test_another_package_adds_a_system_by_an_entry_point(tmp_path, tiny_texts, t
         import leafkit
         from leafkit.kd.registry import names
         assert names()["halves"] == "objectives"
-        facts = leafkit.distill({str(tiny_texts)!r}, {str(tiny_teacher)!r}, "teacher:layers=2", {str(tmp_path / "out")!r},
-                                methods=["leaf", "halves:share=0.25"], export=False)
+        facts = leafkit.distill(
+            {str(tiny_texts)!r}, {str(tiny_teacher)!r}, "teacher:layers=2", {str(tmp_path / "out")!r},
+            methods=["leaf", "halves:share=0.25"], export=False)
         print(facts.training["methods"])
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
