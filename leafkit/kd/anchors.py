@@ -62,7 +62,7 @@ def fit_anchors(setting: Setting, kind: Kind, count: int) -> Anchors:
     rows = setting.sample(SAMPLE)
     vectors = normalize(torch.from_numpy(setting.targets(rows)), dim=-1)
     if kind == "labels":
-        centres = _means(vectors, torch.from_numpy(setting.labels[rows]))
+        centres = _means(vectors, torch.from_numpy(setting.labels[rows]), int(setting.labels.max()) + 1)
     elif not 2 <= count <= len(rows):
         raise OptionError(f"count is {count}; wanted 2 to {len(rows)} anchors, the number of training texts")
     else:
@@ -95,8 +95,8 @@ def _spherical_means(vectors: Tensor, centres: Tensor) -> Tensor:
     return centres
 
 
-def _means(vectors: Tensor, labels: Tensor) -> Tensor:
-    count = int(labels.max()) + 1
+def _means(vectors: Tensor, labels: Tensor, count: int) -> Tensor:
+    """One centre a class; zeros, and so no pull, for a class that the sample misses."""
     if count < 2:
         raise OptionError("anchors of labels need texts of at least two classes in their label column")
     known = labels >= 0

@@ -123,6 +123,11 @@ def _check_together(methods: list[Method]) -> None:
     moving = [name_of(method) for method in methods if method.moves_target]
     if len(moving) > 1:
         raise OptionError(f"{' and '.join(moving)} each move the target in time; choose one")
+    for splicing in (method for method in methods if method.splices):
+        for remembering in (method for method in methods if method.remembers):
+            raise OptionError(
+                f"{name_of(remembering)} remembers each text, and {name_of(splicing)} makes others of them; choose one"
+            )
     objectives = [method for method in methods if isinstance(method, Objective) and method.weight > 0]
     if not objectives:
         raise OptionError("every objective has weight 0, so there is nothing to learn; give one a weight")

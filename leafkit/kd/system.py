@@ -44,12 +44,15 @@ class Method(System):
     """A system that takes part in the steps of a training; ``weight`` multiplies its losses.
 
     ``blind`` says that its losses do not know which text is which, so that it cannot train alone; ``moves_target``
-    that it imitates something that wanders to the teacher in time, of which a plan can hold one.
+    that it imitates something that wanders to the teacher in time, of which a plan can hold one; ``remembers`` that it
+    looks up by row what it knows of a text, which is of no use where a feed ``splices`` texts.
     """
 
     off: ClassVar[Mapping[str, Any]] = {"weight": 0.0}
     blind: ClassVar[bool] = False
     moves_target: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
+    splices: ClassVar[bool] = False
 
     weight: float = 1.0
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import torch
 from torch import Tensor, nn
 
+from leafkit.errors import OptionError
 from leafkit.kd.plan import Plan
+from leafkit.kd.registry import name_of
 from leafkit.kd.setting import Pool, Setting
 from leafkit.training.batches import batches_from, drawn_batches
 from leafkit.training.checkpoint import moments, set_moments
@@ -95,7 +98,7 @@ class Companions:
         step = start
         while step < stop:
             begin, end = self._segment(step, stop)
-            everything = Pool(rows=torch.arange(self.setting.texts).numpy())
+            everything = Pool(rows=numpy.arange(self.setting.texts))
             pool = self._pool(everything, begin)
             if pool is everything:
                 yield from batches_from(lengths, batch_size=size, seed=seed, start=step, stop=end)
@@ -120,6 +123,8 @@ class Companions:
             fed.fill_(step)
         for feed in self.plan.feeds:
             pool = feed.feed(pool, self._state(feed))
+            if not len(pool.rows) or (pool.weights is not None and not pool.weights.sum() > 0):
+                raise OptionError(f"{name_of(feed)} leaves no text to train on at step {step}; give it more texts")
         return pool
 
     def _state(self, feed: Any) -> nn.Module:

@@ -98,3 +98,22 @@ def test_every_recipe_that_ships_is_complete_and_begins_with_its_command(file):
     first = file.read_text(encoding="utf-8").splitlines()[0]
     assert first == f"# leafkit distill --recipe models/recipes/{file.name}"
     inspect.signature(leafkit.distill).bind(**leafkit.read_recipe(file))
+
+
+@pytest.mark.parametrize(
+    ("lines", "number", "why"),
+    [
+        (['methods = ["leaf", "sinkd:wieght=1"]'], 2, "no field 'wieght'; did you mean 'weight'"),
+        (["methods = [", '  "leaf",', '  "snkd",', "]"], 4, "no method 'snkd'; did you mean 'sinkd'"),
+        (['methods = ["leaf:weight=much"]'], 2, "wanted a number"),
+        (['methods = ["sinkd"]'], 2, "add leaf"),
+        (['feeds = ["leaf"]'], 2, "feeds nothing"),
+        (["methods = [3]"], 2, "wanted a list of strings"),
+        (['architecture = "diswt"'], 2, "did you mean 'diswot'"),
+    ],
+)
+def test_a_wrong_plan_is_refused_by_file_and_line(lines, number, why, tmp_path):
+    recipe = tmp_path / "wrong.toml"
+    recipe.write_text("\n".join(["# a recipe", *lines, 'out = "x"', ""]))
+    with pytest.raises(OptionError, match=rf"wrong\.toml:{number}: .*{why}"):
+        read_options(recipe)

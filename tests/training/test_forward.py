@@ -1,0 +1,54 @@
+"""What a student's forward pass gives besides its vectors."""
+
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from leafkit.students.build import build_student
+from leafkit.students.spec import parse_student
+from leafkit.teachers.open import open_teacher
+from leafkit.training.forward import StudentForward, depth
+
+TEXTS = ["a list", "the file of a user to remove", "sort"]
+
+
+def tensors(student):
+    return {name: value for name, value in student.preprocess(TEXTS).items() if isinstance(value, torch.Tensor)}
+
+
+@pytest.fixture
+def student(tiny_teacher):
+    return build_student(parse_student("teacher:layers=2"), open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
+
+
+def test_all_stages_agree_with_the_vectors(student):
+    forward, features = StudentForward(student, "float32").train(), tensors(student)
+    outputs = forward.outputs(dict(features), layers=True)
+    assert torch.equal(outputs.student, forward(dict(features)))
+    assert torch.equal(outputs.hidden, forward.hidden(dict(features)))
+    assert torch.allclose(torch.nn.functional.normalize(outputs.raw, dim=-1), outputs.student, atol=1e-6)
+
+
+def test_layer_states_are_the_mean_of_the_tokens_that_are_there(student):
+    forward, features = StudentForward(student, "float32").train(), tensors(student)
+    layers = forward.outputs(dict(features), layers=True).layers
+    inputs = {name: features[name] for name in ("input_ids", "attention_mask")}
+    rival = student[0].model(**inputs, output_hidden_states=True).hidden_states[1:]
+    mask = features["attention_mask"][..., None]
+    assert len(layers) == depth(student) == 2
+    for ours, theirs in zip(layers, rival, strict=True):
+        assert torch.allclose(ours, (theirs * mask).sum(dim=1) / mask.sum(dim=1), atol=1e-6)
+    assert forward.outputs(dict(features), layers=False).layers == ()
+
+
+def test_layer_states_pass_gradients_and_leave_no_hook(student):
+    forward, features = StudentForward(student, "float32").train(), tensors(student)
+    forward.outputs(dict(features), layers=True).layers[0].sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
+    assert not any(module._forward_hooks for module in student.modules())
+
+
+def test_a_token_table_has_no_depth(tiny_teacher):
+    table = build_student(parse_student("static:dim=8"), open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
+    assert depth(table) == 0
+    assert isinstance(table, SentenceTransformer)

@@ -1,0 +1,86 @@
+"""What a topology can drive, what methods cannot see, and how plans meet their limits."""
+
+import dataclasses
+import json
+
+import numpy
+import pytest
+
+from leafkit.errors import OptionError
+from leafkit.kd.system import Objective, Topology
+from leafkit.training import distill as home
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Leaning(Topology):
+    """Two generations; the second learns vectors that all lean to one side."""
+
+    seen: list = dataclasses.field(default_factory=list)
+
+    def run(self, training):
+        rows = numpy.arange(training.setting.texts)
+        truth = training.setting.targets(rows)
+        training.fit(0)
+        first = training.student(rows)
+        lean = truth + numpy.eye(truth.shape[1], dtype=numpy.float32)[0]
+        lean /= numpy.linalg.norm(lean, axis=1, keepdims=True)
+        training.fit(1, lean)
+        self.seen.append((lean, first, training.student(rows)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Peeking(Objective):
+    """Asks for a held-out text."""
+
+    def build(self, setting):
+        setting.targets(numpy.array([setting.texts]))
+
+
+@pytest.fixture
+def planned(monkeypatch, distil):
+    """Distil under a plan with a system that is in no folder."""
+
+    def run(**systems):
+        whole = home.make_plan
+
+        def plan(methods, feeds):
+            made = whole(methods, feeds)
+            return dataclasses.replace(
+                made,
+                methods={**made.methods, **{k: v for k, v in systems.items() if isinstance(v, Objective)}},
+                topology=systems.get("topology"),
+            )
+
+        monkeypatch.setattr(home, "make_plan", plan)
+        monkeypatch.setattr("leafkit.kd.plan.describe", lambda system: type(system).__name__.lower())
+        return distil(epochs=6, learning_rate=1e-3, head="random")
+
+    return run
+
+
+def test_a_later_generation_learns_what_the_topology_gives_it(planned, tmp_path):
+    topology = Leaning()
+    planned(topology=topology)
+    lean, first, second = topology.seen[0]
+    assert numpy.linalg.norm(second - lean, axis=1).mean() < 0.7 * numpy.linalg.norm(first - lean, axis=1).mean()
+    history = json.loads((tmp_path / "student" / "leafkit.json").read_text())["training"]["history"]
+    assert history[0]["step"] == 0
+
+
+def test_held_out_texts_do_not_exist_for_a_method(planned):
+    with pytest.raises(IndexError, match="outside the 196 training texts"):
+        planned(peeking=Peeking())
+
+
+def test_a_student_is_named_or_searched_for(distil):
+    with pytest.raises(OptionError, match="no student"):
+        distil(student=None)
+    with pytest.raises(OptionError, match=r"budget .* is for a search"):
+        distil(budget="1M params")
+    with pytest.raises(OptionError, match="leaf finds no student"):
+        distil(student=None, architecture="leaf", budget="1M params")
+
+
+def test_the_old_name_of_the_distance_and_methods_do_not_mix(distil):
+    with pytest.raises(OptionError, match="leaf:distance=squared"):
+        distil(objective="squared", methods=["leaf"])
