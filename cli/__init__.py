@@ -10,7 +10,7 @@ import typer
 from leafkit.errors import LeafkitError
 from leafkit.version import __version__
 
-from . import distill, embed, evaluate, export, index, info, quickstart, search, update
+from . import compare, distill, embed, evaluate, export, index, info, methods, quickstart, search, update
 
 app = typer.Typer(
     name="leafkit",
@@ -38,9 +38,10 @@ def _root(
     logging.getLogger("leafkit").setLevel(level)
 
 
-for command in (quickstart, distill, index, update, search, evaluate, embed, export, info):
+for command in (quickstart, distill, index, update, search, evaluate, compare, embed, export, info):
     name = command.__name__.rpartition(".")[2]
     app.command(name)(getattr(command, name))
+app.add_typer(methods.app)
 
 
 def main() -> None:

@@ -128,7 +128,6 @@ def distill(
     """
     from leafkit.training.distill import distill as run
 
-    systems = {"methods": training_options.methods or (), "feeds": training_options.feeds or ()}
     run(
         texts,
         partial(teacher_flags.open, teacher),
@@ -139,7 +138,7 @@ def distill(
         device=teacher_flags.device,
         cache=cache,
         overwrite=overwrite,
-        **(dataclasses.asdict(training_options) | systems),
+        **dataclasses.asdict(training_options),
         **dataclasses.asdict(text_options),
     )
     typer.echo(out)

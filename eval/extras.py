@@ -7,7 +7,7 @@ from types import ModuleType
 
 from leafkit.errors import MissingExtraError
 
-_DISTRIBUTIONS = {"pytrec_eval": "pytrec-eval-terrier"}
+_DISTRIBUTIONS = {"pytrec_eval": "pytrec-eval-terrier", "sklearn": "scikit-learn"}
 
 
 def require(module: str) -> ModuleType:

@@ -75,6 +75,11 @@ def test_the_recipes_are_inside(installed):
     assert theirs == {path.name: path.read_bytes() for path in (ROOT / "models" / "recipes").iterdir()}
 
 
+def test_the_results_of_systems_are_inside(installed):
+    theirs = {path.name for path in (installed / "leafkit" / "eval").glob("results/**/*") if path.is_file()}
+    assert theirs == {path.name for path in (ROOT / "eval" / "results" / "methods").glob("*.json")}
+
+
 def test_a_student_that_ships_is_inside_whole_and_found_by_its_name(installed):
     folder = installed / "leafkit" / "models" / "stand-in"
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {*STUDENT}

@@ -49,11 +49,11 @@ logger = logging.getLogger("leafkit")
 def distill(
     texts: Sources,
     teacher: str | Path | Teacher | Callable[[], Teacher],
-    student: str | None = None,
-    out: str | PathLike[str] = "student",
+    student: str | None,
+    out: str | PathLike[str],
     *,
-    methods: Specs = (),
-    feeds: Specs = (),
+    methods: Specs | None = None,
+    feeds: Specs | None = None,
     architecture: str | System | None = None,
     budget: str | None = None,
     objective: Distance = Recipe.objective,
@@ -151,7 +151,7 @@ def distill(
     )
     if methods and objective != Recipe.objective:
         raise OptionError(f"objective={objective} is for LEAF alone; among methods say leaf:distance={objective}")
-    plan = make_plan(methods or [Leaf(distance=objective)], feeds)
+    plan = make_plan(methods or [Leaf(distance=objective)], feeds or ())
     accelerator = _accelerator()
     place = device or str(accelerator.device)
     run = Distillation(

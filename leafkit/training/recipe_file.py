@@ -40,6 +40,8 @@ def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
     opening = {name: options[name] for name in get_type_hints(TeacherOptions) if name in options}
     if opening and "teacher" in options:
         options["teacher"] = partial(open_teacher, options["teacher"], **opening)
+    if "architecture" in options:
+        options.setdefault("student", None)
     return {name: value for name, value in options.items() if name in _arguments()}
 
 

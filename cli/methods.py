@@ -1,0 +1,86 @@
+"""leafkit methods: which distillation systems there are, what each one is, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from .options import Json
+
+app = typer.Typer(
+    name="methods",
+    help="List the distillation systems with what each needs and is worth; methods show NAME explains one.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def methods(context: typer.Context, as_json: Json = False) -> None:
+    """List the distillation systems: the question each answers, what it needs, and what it is worth beside LEAF.
+
+    \b
+    leafkit methods
+    leafkit methods show sinkd
+    leafkit distill docs.jsonl --teacher T --student S --method leaf --method sinkd:weight=0.1 --out my-student
+    """
+    if context.invoked_subcommand:
+        return
+    from leafkit.eval.ledger import ledger
+
+    rows = ledger()
+    if as_json:
+        typer.echo(json.dumps([row.to_json() for row in rows], indent=1, ensure_ascii=False))
+        return
+    cells = [("system", "folder", "needs", "task", "verdict", "difference")]
+    for row in rows:
+        task = (row.result or {}).get("task", "")
+        cells.append((row.name, row.folder, ",".join(row.needs), task, row.verdict, row.difference))
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    for line in cells:
+        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A system, as leafkit methods lists it.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Explain one system: what it does, its fields, what of it is ours, its paper, its recipe and its result."""
+    from leafkit.eval.manual import manual
+
+    page = manual(name)
+    typer.echo(json.dumps(page, indent=1, ensure_ascii=False) if as_json else _text(page))
+
+
+def _text(page: dict[str, Any]) -> str:
+    lines = [page["title"], "", page["description"]]
+    lines += ["", page["equations"]] if page["equations"] else []
+    lines += ["", "Fields"] if page["fields"] else []
+    for field in page["fields"]:
+        lines.append(f"  {field['name']}={field['default']}  ({field['type']})")
+        lines += [f"      {field['meaning']}"] if field["meaning"] else []
+    off = ",".join(f"{name}={value}" for name, value in page["off"].items())
+    facts = {
+        "folder": page["folder"],
+        "needs": ", ".join(page["needs"]) or "nothing but vectors",
+        "off": f"{page['name']}:{off}" if off else "cannot be turned off; leave it out",
+        "ours": page["reconstruction"] or "nothing",
+        "paper": page["paper"],
+        "recipe": page["recipe"] or "none",
+        "result": _result(page["result"]),
+    }
+    lines += ["", *(f"{name:<7} {value}" for name, value in facts.items()), "", page["citation"]]
+    return "\n".join(lines)
+
+
+def _result(found: dict[str, Any]) -> str:
+    from leafkit.eval.compare.statistics import shown
+
+    apart = found["difference"]
+    if not apart:
+        return str(found["verdict"])
+    return (
+        f"{found['verdict']}: {shown(apart)} {found['metric']} against {found['baseline']}, {len(found['seeds'])} seeds"
+    )

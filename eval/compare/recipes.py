@@ -1,0 +1,65 @@
+"""The recipes of a comparison, each checked before any is trained, and known by its bytes and those of its texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from leafkit.digest import sha256_file
+from leafkit.errors import OptionError
+from leafkit.shipped import resolve_recipe
+from leafkit.training.recipe_file import read_recipe
+from leafkit.types import ROLES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One recipe: ``given`` as the user named it, with the SHA-256 of the file and of each file of texts."""
+
+    name: str
+    given: str
+    sha256: str
+    texts: dict[str, str]
+    arguments: dict[str, Any]
+
+    def key(self, task: dict[str, Any]) -> str:
+        """Twelve letters that change when the recipe, a text or the ``task`` does."""
+        everything = json.dumps([self.sha256, self.texts, task], sort_keys=True)
+        return hashlib.sha256(everything.encode()).hexdigest()[:12]
+
+
+def read_entries(recipes: Sequence[str | Path]) -> list[Entry]:
+    """Every recipe, named after its file; raises `OptionError` for fewer than two, or two of one name."""
+    if len(recipes) < 2:
+        raise OptionError(f"got {len(recipes)} recipe(s); wanted a baseline and at least one to compare with it")
+    entries = [_entry(recipe) for recipe in recipes]
+    names = [entry.name for entry in entries]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise OptionError(f"two recipes are called {twice}; give each file a name of its own")
+    return entries
+
+
+def _entry(recipe: str | Path) -> Entry:
+    arguments = read_recipe(recipe)
+    for wanted in ("texts", "teacher"):
+        if wanted not in arguments:
+            raise OptionError(f"{recipe} says no {wanted}; a recipe to compare must be whole")
+    path = resolve_recipe(recipe)
+    sources = [*arguments["texts"], *arguments.get("valid", [])]
+    files = {source: Path(_without_role(source)) for source in sources}
+    return Entry(
+        name=path.stem,
+        given=str(recipe),
+        sha256=sha256_file(path),
+        texts={source: sha256_file(file) for source, file in files.items() if file.is_file()},
+        arguments=arguments,
+    )
+
+
+def _without_role(source: str) -> str:
+    role, colon, rest = source.partition(":")
+    return rest if colon and role in ROLES else source

@@ -1,0 +1,102 @@
+"""leafkit methods and leafkit compare as people type them."""
+
+import inspect
+import json
+import subprocess
+import sys
+
+import pytest
+
+from leafkit.cli import compare as typed
+from leafkit.eval.compare import run as function
+from leafkit.kd.registry import names
+
+
+def test_every_system_is_listed_with_its_folder(run):
+    code, out, _ = run("methods")
+    assert code == 0
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0] == ["system", "folder", "needs", "task", "verdict", "difference"]
+    assert {line[0]: line[1] for line in lines[1:]} == names()
+
+
+def test_the_list_as_json_has_the_verdict(run):
+    rows = json.loads(run("methods", "--json")[1])
+    assert next(row for row in rows if row["name"] == "leaf")["verdict"] == "baseline"
+    assert all(row["verdict"] for row in rows)
+
+
+def test_a_system_is_explained(run):
+    code, out, _ = run("methods", "show", "leaf")
+    assert code == 0
+    assert out.startswith("LEAF: ")
+    assert "  distance=norm  (norm | squared | cosine)" in out
+    assert "https://arxiv.org/abs/2509.12539" in out
+    assert "recipes/leaf.toml" in out
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_system_can_be_shown_both_ways(run, name):
+    assert name in run("methods", "show", name)[1]
+    page = json.loads(run("methods", "show", name, "--json")[1])
+    assert page["result"]["name"] == page["name"] == name
+
+
+def test_a_measured_system_shows_its_difference(run, tmp_path, monkeypatch):
+    apart = {"mean": 0.02, "low": 0.01, "high": 0.03}
+    found = {"system": "leaf", "verdict": "beats", "metric": "nDCG@10", "baseline": "lab", "seeds": [0, 1]}
+    (tmp_path / "leaf.json").write_text(json.dumps(found | {"difference": apart}))
+    monkeypatch.setattr("leafkit.eval.ledger.RESULTS", tmp_path)
+    out = run("methods", "show", "leaf")[1]
+    assert "+0.0200 [+0.0100, +0.0300] nDCG@10 against lab, 2 seeds" in out
+
+
+def test_an_unknown_system_is_one_message(run):
+    code, out, err = run("methods", "show", "leav")
+    assert (code, out) == (1, "")
+    assert "there is no method 'leav'; did you mean 'leaf'?" in err
+
+
+@pytest.mark.parametrize("command", [["methods"], ["methods", "show"]])
+def test_help_explains_the_commands(run, command):
+    code, out, _ = run(*command, "--help")
+    assert code == 0
+    assert "leafkit methods" in out
+
+
+def test_help_brings_no_torch():
+    program = "import sys; from leafkit.cli import app; app(['methods', '--help'], standalone_mode=False)"
+    program += "; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
+
+
+def test_compare_prints_a_table_and_writes_the_result(run, tmp_path, tiny_teacher, tiny_texts):
+    labelled = "".join(json.dumps({"text": f"{word} {i}", "label": word}) + "\n" for i in range(6) for word in "ab")
+    (tmp_path / "banking77").mkdir()
+    for split in ("train", "test"):
+        (tmp_path / "banking77" / f"{split}.jsonl").write_text(labelled)
+    text = f'texts = ["{tiny_texts}"]\nteacher = "{tiny_teacher}"\nstudent = "teacher:layers=1"\nepochs = 0\n'
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.toml").write_text(text)
+    asked = ["compare", "--recipe", "one.toml", "--recipe", "two.toml", "--task", "classes", "--data-root", tmp_path]
+    asked += ["--seeds", "1", "--work", tmp_path / "work", "--out", tmp_path / "two.json"]
+    code, out, err = run(*asked)
+    assert code == 0, err
+    assert "| two |" in out
+    found = json.loads((tmp_path / "two.json").read_text())
+    assert json.loads(run(*asked, "--json")[1])[0]["difference"] == found["difference"]
+    assert found["verdict"] == "ties"
+
+
+def test_options_of_compare_are_the_arguments_of_the_function_with_its_defaults():
+    options = inspect.signature(typed.compare).parameters
+    arguments = inspect.signature(function.compare).parameters
+    shared = set(options) & set(arguments)
+    assert set(options) - shared == {"recipe", "out", "as_json"}
+    assert all(options[name].default == arguments[name].default for name in shared)
+
+
+def test_one_file_for_several_results_is_refused_before_training(run):
+    code, _, err = run("compare", *(f"--recipe={name}" for name in "abc"), "--out", "all.json")
+    assert code == 1
+    assert "all.json is one file for 2 systems" in err
