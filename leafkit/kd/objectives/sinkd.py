@@ -75,7 +75,7 @@ class Sinkd(Objective):
         from torch.nn.functional import normalize
 
         if self.cost == "vectors":
-            costs = 1 - normalize(batch.student.float(), dim=-1) @ normalize(batch.teacher.float(), dim=-1).T
+            costs = 1 - normalize(batch.student, dim=-1) @ normalize(batch.teacher.detach(), dim=-1).T
         else:
             logits = (state.anchors.logits(vectors) for vectors in (batch.student, batch.teacher.detach()))
             student, teacher = (torch.softmax(each / self.temperature, dim=-1) for each in logits)

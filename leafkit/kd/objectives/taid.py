@@ -73,7 +73,6 @@ class Taid(Objective):
         import torch
 
         loss = terms["taid"].double().mean().to(state.share.device)
-        state.step += 1
         ahead = state.share.clone()
         if self.adaptive and float(state.previous) >= 0:
             change = (state.previous - loss) / (state.previous + 1e-15)
@@ -82,6 +81,7 @@ class Taid(Objective):
         ramp = self.start + (1 - self.start) * state.step / max(1, state.steps)
         state.share.copy_(torch.maximum(ramp, ahead).clamp(max=1.0))
         state.previous.copy_(loss)
+        state.step += 1
 
 
 def moving_cross_entropy(student: Tensor, teacher: Tensor, share: Tensor | float) -> Tensor:

@@ -103,6 +103,16 @@ def test_with_labels_the_class_of_a_text_comes_first(make_setting, make_batch):
     assert torch.allclose(method.terms(batch, state)["pld"], wanted)
 
 
+def test_without_labels_the_teachers_own_order_is_observed_and_its_temperature_weighs(make_setting, make_batch):
+    method, batch = Pld(anchors="clusters", count=8, temperature=4, most=5), make_batch()
+    state = method.build(make_setting())
+    teacher, centres = state.anchors.logits(batch.teacher), state.anchors.centres
+    order = teacher.argsort(dim=1, descending=True)[:, :5]
+    student = (20 * batch.student @ centres.T).gather(1, order)
+    wanted = weighted_ranking_loss(student, (teacher / 4).softmax(-1).gather(1, order))
+    assert torch.allclose(method.terms(batch, state)["pld"], wanted, rtol=1e-4)
+
+
 @pytest.mark.parametrize("fields", [{"temperature": 0}, {"scale": -1}, {"scale": 101}, {"most": 1}])
 def test_a_ranking_that_cannot_be_is_refused(fields):
     with pytest.raises(OptionError, match="wanted"):

@@ -56,6 +56,19 @@ def test_permuting_the_student_alone_changes_nothing_in_sum(cost, losses, make_b
     assert torch.allclose(losses(batch, cost=cost).sum(), losses(other, cost=cost).sum(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("cost", ["anchors", "vectors"])
+def test_permuting_all_rows_permutes_what_each_text_pays(cost, losses, make_batch):
+    batch, order = make_batch(), torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
+    other = dataclasses.replace(batch, student=batch.student[order], teacher=batch.teacher[order])
+    assert torch.allclose(losses(other, cost=cost), losses(batch, cost=cost)[order], rtol=1e-4)
+
+
+def test_vectors_pay_one_less_their_cosine(losses, make_batch):
+    batch = make_batch(range(1))
+    cosine = torch.nn.functional.cosine_similarity(batch.student, batch.teacher)
+    assert torch.allclose(losses(batch, cost="vectors"), 1 - cosine, atol=1e-6)
+
+
 def test_a_perfect_student_still_pays_for_the_blur_and_less_for_a_smaller_one(losses, make_batch):
     batch = make_batch()
     perfect = dataclasses.replace(batch, student=batch.teacher)

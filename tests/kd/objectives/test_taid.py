@@ -56,19 +56,19 @@ def test_the_share_never_falls_never_passes_1_and_is_never_below_the_ramp(make_s
     method, losses = Taid(count=8, rate=0.2, momentum=0.5), [3 - 0.02 * i + 0.5 * (-1) ** i for i in range(100)]
     found, _ = shares(method, make_setting(steps=100), losses)
     assert found == sorted(found)
-    assert found[-1] == 1.0
-    assert all(share >= 0.4 + 0.6 * (i + 1) / 100 - 1e-12 for i, share in enumerate(found))
-    assert any(share > 0.4 + 0.6 * (i + 1) / 100 + 1e-3 for i, share in enumerate(found))
+    assert 0.994 < found[-1] <= 1.0
+    assert all(share >= 0.4 + 0.6 * i / 100 - 1e-12 for i, share in enumerate(found))
+    assert any(share > 0.4 + 0.6 * i / 100 + 1e-3 for i, share in enumerate(found))
 
 
 def test_without_adaptivity_it_is_the_ramp(make_setting):
     found, _ = shares(Taid(count=8, adaptive=False), make_setting(steps=10), [1.0] * 10)
-    assert found == pytest.approx([0.4 + 0.06 * i for i in range(1, 11)])
+    assert found == pytest.approx([0.4 + 0.06 * i for i in range(10)])
 
 
 def test_two_steps_worked_by_hand(make_setting):
     found, state = shares(Taid(count=8, rate=0.5, momentum=0.9), make_setting(steps=1000), [2.0, 1.0])
-    first = 0.4 + 0.6 / 1000
+    first = 0.4
     trend = 0.1 * (2.0 - 1.0) / 2.0
     second = first + 0.5 / (1 + 2.718281828459045**-trend) * (1 - first)
     assert found == pytest.approx([first, second])
@@ -85,7 +85,12 @@ def test_a_resumed_schedule_goes_on_where_it_was(make_setting):
     assert rest == whole[7:]
 
 
-def test_its_terms_use_the_share_and_send_no_gradient_to_it(make_setting, make_batch):
+def test_what_the_schedule_remembers_is_kept_in_double_precision(make_setting):
+    kept = Taid(count=8).build(make_setting()).state_dict()
+    assert {kept[name].dtype for name in ("share", "previous", "trend", "step")} == {torch.float64}
+
+
+def test_its_terms_use_the_share(make_setting, make_batch):
     setting = make_setting()
     method, batch = Taid(count=8, start=0.3), make_batch()
     state = method.build(setting)
