@@ -16,6 +16,7 @@ _HOMES = {
     "Searcher": "leafkit.search",
     "Space": "leafkit.space",
     "build_index": "leafkit.index.build",
+    "compare": "leafkit.eval.compare.run",
     "distill": "leafkit.training.distill",
     "embed": "leafkit.vectors.embed",
     "evaluate": "leafkit.eval.evaluate",

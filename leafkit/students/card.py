@@ -120,11 +120,15 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
         steps=training["steps"],
         best=training["best"]["step"],
         sources=_rows((row["role"], row["source"], f"{row['texts']:,}") for row in data["counts"]),
-        recipe=_rows((key.replace("_", " "), value) for key, value in training["recipe"].items()),
+        recipe=_rows([("methods", ", ".join(training["methods"])), *_spaced(training["recipe"])]),
         command=training["command"],
         versions=", ".join(f"{package} {version}" for package, version in training["versions"].items()),
     )
     write_file(facts.path / "README.md", text)
+
+
+def _spaced(recipe: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(key.replace("_", " "), value) for key, value in recipe.items()]
 
 
 def _parameters(facts: StudentFacts) -> int:

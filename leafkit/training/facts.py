@@ -6,6 +6,7 @@ import dataclasses
 import platform
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from leafkit.training.run_folder import RunFolder
 from leafkit.version import __version__
 
 
-def training_facts(folder: RunFolder, recipe: Recipe, student: str, corpus: Corpus, state: State) -> dict[str, Any]:
-    """Recipe, data, validation, command and versions of a finished run, ready for JSON."""
+def training_facts(
+    folder: RunFolder, recipe: Recipe, student: str, methods: Sequence[str], corpus: Corpus, state: State
+) -> dict[str, Any]:
+    """Recipe, methods, data, validation, command and versions of a finished run, ready for JSON."""
     start = read_student(folder.path / "start")
     best = next(entry for entry in state.history if entry["step"] == state.best)
     return {
         "student": student,
         "recipe": dataclasses.asdict(recipe),
+        "methods": list(methods),
         "head": start.training,
         "data": {
             "training": len(corpus.train),
