@@ -92,7 +92,9 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, layers: int) ->
     from leafkit.vectors.store import VectorStore
 
     asked = read_queries(queries, texts)
-    kept = Texts(asked, ["query"] * texts, [text_key("query", text) for text in asked])
+    kept = Texts()
+    for text in asked:
+        kept.add(text, "query", text_key("query", text))
     train = texts - HELD_OUT
     opened = open_teacher(teacher, device="cpu")
     store = VectorStore.open(_cache(folder), opened.space)
