@@ -36,7 +36,8 @@ class Fidelity(Probe):
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2505.15442"
     reconstruction: ClassVar[str] = (
-        "the paper compares answers and rationales of language models; vectors have neighbours and similarities instead"
+        "the paper compares answers and rationales of language models; vectors have neighbours and similarities "
+        "instead. Left out: the student's queries against the teacher's documents, and sweeps of noise and temperature"
     )
 
     texts: int = 1000
@@ -90,7 +91,7 @@ def kendall_tau(ours: Float64, theirs: Float64, candidates: int = 50) -> float:
         kendalltau(numpy.delete(ours[few] @ ours[row], row), numpy.delete(theirs[few] @ theirs[row], row)).statistic
         for row in range(len(ours[few]))
     ]
-    return float(numpy.mean(found))
+    return _defined(numpy.mean(found))
 
 
 def linear_cka(ours: Float64, theirs: Float64) -> float:
@@ -105,7 +106,7 @@ def similarity_correlation(ours: Float64, theirs: Float64) -> float:
     from scipy.stats import spearmanr
 
     above = numpy.triu_indices(len(ours), k=1)
-    return float(spearmanr((ours @ ours.T)[above], (theirs @ theirs.T)[above]).statistic)
+    return _defined(spearmanr((ours @ ours.T)[above], (theirs @ theirs.T)[above]).statistic)
 
 
 def agreement(ours: NDArray[Any], theirs: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
@@ -130,6 +131,11 @@ def noisy(vectors: Float64, sigma: float, seed: int) -> Float64:
     length = float(numpy.linalg.norm(vectors, axis=1).mean())
     noise = numpy.random.default_rng(seed).standard_normal(vectors.shape) / numpy.sqrt(vectors.shape[1])
     return vectors + sigma * length * noise
+
+
+def _defined(correlation: Any) -> float:
+    """``correlation``, or 0 where one side does not vary: NaN is no JSON, and the history is kept as JSON."""
+    return float(correlation) if numpy.isfinite(correlation) else 0.0
 
 
 def _ranked(vectors: Float64, most: int) -> NDArray[numpy.int64]:

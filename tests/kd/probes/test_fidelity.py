@@ -1,3 +1,5 @@
+import json
+
 import numpy
 import pytest
 from hypothesis import given
@@ -44,6 +46,13 @@ def test_a_rotated_student_keeps_geometry_and_neighbours_but_not_its_cosine(teac
     report = Fidelity().observe((teacher @ rotation).astype(numpy.float32), teacher, [])
     assert report["cosine_mean"] < 0.9
     assert all(report[name] == pytest.approx(1, abs=1e-3) for name in GEOMETRY)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_student_of_one_vector_has_a_report_that_json_can_hold(teacher):
+    report = Fidelity().observe(numpy.full_like(teacher, 8**-0.5), teacher, [])
+    json.dumps(report, allow_nan=False)
+    assert report["rsa"] == report["kendall_tau"] == 0
 
 
 def test_more_noise_on_the_targets_leaves_fewer_neighbours(teacher):

@@ -20,8 +20,9 @@ def series(seed, drift=0.0):
     return steps**-0.5 * (1 + 0.02 * draw.standard_normal(100)) * (1 + drift) ** late
 
 
-def alarm(values):
-    return any(departs(values[:end].tolist(), **LAW) for end in range(25, len(values) + 1))
+def alarm(values, law=LAW):
+    first = 1 + law["window"] + law["patience"]
+    return any(departs(values[:end].tolist(), **law) for end in range(first, len(values) + 1))
 
 
 def test_golden_is_proxy_and_the_teachers_fault_and_the_cross_term(spaces):
@@ -36,6 +37,12 @@ def test_a_healthy_law_raises_hardly_an_alarm():
 
 def test_an_upward_drift_is_found():
     assert sum(alarm(series(seed, drift=0.01)) for seed in range(100)) >= 95
+
+
+def test_as_it_ships_it_finds_the_drift_and_raises_few_alarms():
+    shipped = {name: getattr(Hacking(), name) for name in LAW}
+    assert sum(alarm(series(seed), shipped) for seed in range(200)) <= 8
+    assert sum(alarm(series(seed, drift=0.01), shipped) for seed in range(100)) >= 95
 
 
 def test_a_short_series_never_departs():
