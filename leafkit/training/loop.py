@@ -122,8 +122,8 @@ class Loop:
             roles=material.roles[:train],
             labels=material.labels,
             domains=material.domains,
-            targets=lambda rows: material.targets(_within(rows, train)),
-            student=lambda rows: encode_rows(self.forward, material.tokens, _within(rows, train)),
+            targets=lambda rows: material.targets(training_rows(rows, train)),
+            student=lambda rows: encode_rows(self.forward, material.tokens, training_rows(rows, train)),
             teach=self.teach or _no_other_teacher,
         )
 
@@ -278,7 +278,7 @@ class Loop:
         self._saved = time.monotonic()
 
 
-def _within(rows: Int64, train: int) -> Int64:
+def training_rows(rows: Int64, train: int) -> Int64:
     """``rows`` itself; a method that asks for others than training texts is wrong."""
     if len(rows) and not 0 <= int(numpy.min(rows)) <= int(numpy.max(rows)) < train:
         raise IndexError(f"a method asks for texts outside the {train} training texts")

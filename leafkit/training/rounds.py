@@ -11,7 +11,7 @@ from leafkit.kd.setting import Gather, Setting
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.encode import encode_rows
 from leafkit.training.forward import StudentForward
-from leafkit.training.loop import Loop, Report
+from leafkit.training.loop import Loop, Report, training_rows
 from leafkit.training.prepare import open_material, open_start
 from leafkit.training.recipe import Recipe
 from leafkit.training.run_folder import RunFolder
@@ -64,7 +64,8 @@ class Rounds:
     def student(self, rows: Int64) -> Float32:
         """The vectors that the last fitted student writes for training ``rows``."""
         material = open_material(self.folder, self.model, self.store, self.texts)
-        return encode_rows(StudentForward(self.model, self.recipe.precision).eval(), material.tokens, rows)
+        forward = StudentForward(self.model, self.recipe.precision).eval()
+        return encode_rows(forward, material.tokens, training_rows(rows, self.texts))
 
     def _loop(self, generation: int, targets: Float32 | None) -> Loop:
         model = open_start(self.folder)
