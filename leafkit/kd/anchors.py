@@ -60,6 +60,9 @@ def fit_anchors(setting: Setting, kind: Kind, count: int) -> Anchors:
     if kind not in get_args(Kind):
         raise OptionError(f"anchors is {kind!r}; wanted one of {', '.join(get_args(Kind))}")
     rows = setting.sample(SAMPLE)
+    if kind == "labels":
+        # A class that the sample misses would have no centre.
+        rows = numpy.union1d(rows, numpy.unique(setting.labels, return_index=True)[1])
     vectors = normalize(torch.from_numpy(setting.targets(rows)), dim=-1)
     if kind == "labels":
         centres = _means(vectors, torch.from_numpy(setting.labels[rows]), int(setting.labels.max()) + 1)
@@ -96,7 +99,7 @@ def _spherical_means(vectors: Tensor, centres: Tensor) -> Tensor:
 
 
 def _means(vectors: Tensor, labels: Tensor, count: int) -> Tensor:
-    """One centre a class; zeros, and so no pull, for a class that the sample misses."""
+    """One centre a class."""
     if count < 2:
         raise OptionError("anchors of labels need texts of at least two classes in their label column")
     known = labels >= 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leafkit.errors import OptionError
+from leafkit.kd.objectives.leaf import Leaf
 from leafkit.kd.registry import describe, folder_of, name_of, parse
 from leafkit.kd.system import Feed, Method, Objective, Probe, System, Topology, Writer
 
@@ -51,7 +52,8 @@ class Plan:
     @property
     def plain(self) -> bool:
         """Whether this is one LEAF objective and nothing else."""
-        return self.specs in (["leaf"], ["leaf:distance=squared"], ["leaf:distance=cosine"])
+        (first, *others) = self.systems
+        return isinstance(first, Leaf) and first.weight == 1 and not others
 
     def needs(self, signal: str) -> bool:
         """Whether any system needs ``signal``."""

@@ -58,8 +58,11 @@ def find(name: str) -> type[System]:
 
 
 def name_of(system: System) -> str:
-    """The name by which ``system`` is found."""
-    return type(system).__module__.rpartition(".")[2]
+    """The name by which ``system`` is found: its entry point's, or that of its file."""
+    kind = type(system)
+    place = f"{kind.__module__}:{kind.__qualname__}"
+    foreign = (point.name.rpartition(".")[2] for point in _foreign() if point.value == place)
+    return next(foreign, kind.__module__.rpartition(".")[2])
 
 
 def folder_of(system: System) -> str:

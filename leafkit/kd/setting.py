@@ -52,8 +52,8 @@ class Setting:
 class Pool:
     """The training rows that the next steps draw from.
 
-    Without ``weights`` each row comes once before any comes again; with them, (rows,) and not negative, each comes in
-    proportion.
+    Until the next pool, each row comes once before any comes again; with ``weights``, (rows,) and not negative, each
+    comes in proportion.
     """
 
     rows: Int64

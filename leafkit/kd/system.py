@@ -1,6 +1,7 @@
 """What every distillation system is: a frozen dataclass whose fields are its recipe, with the verbs of its folder.
 
-A system is one file in the folder of the question it answers, named after it, holding one class. It overrides only
+A system NAME is one file, leafkit/kd/FOLDER/NAME.py, in the folder of the question it answers, holding one class;
+beside it stand its own test, tests/kd/FOLDER/test_NAME.py, and a recipe, models/recipes/NAME.toml. It overrides only
 the verbs it needs; everything that it learns or remembers lives in the module that ``build`` gives back, so that a
 checkpoint holds it and a resumed run equals an uninterrupted one. No system sees the loop, the optimiser, the
 device or held-out texts.
@@ -12,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from leafkit.errors import OptionError
 from leafkit.kd.setting import Pool, Setting
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ class System:
 
     ``paper`` is its link. ``needs`` names signals, any of: ``labels`` and ``domains`` of the texts, ``layers`` of the
     student, ``online`` for a teacher that encodes new texts during training, ``model`` for a teacher whose layers can
-    be had, ``scores`` for judged pairs. ``off`` are the field values under which it changes nothing, bit for bit.
+    be had. ``off`` are the field values under which it changes nothing, bit for bit.
     ``reconstruction`` says what of it is ours and not the paper's; empty if nothing is.
     """
 
@@ -37,6 +39,13 @@ class System:
     needs: ClassVar[frozenset[str]] = frozenset()
     off: ClassVar[Mapping[str, Any]]
     reconstruction: ClassVar[str] = ""
+
+    def require(self, wanted: Mapping[str, tuple[bool, str]]) -> None:
+        """Raise `OptionError` for the first field that is not as ``wanted``: whether it is, and what it is to be."""
+        for name, (fine, words) in wanted.items():
+            if not fine:
+                system = type(self).__module__.rpartition(".")[2]
+                raise OptionError(f"{system}:{name} is {getattr(self, name)!r}; wanted {words}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +75,10 @@ class Method(System):
         return nn.Module()
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
-        """Losses by name, each (rows,): one number per text, unweighted and unreduced."""
+        """Losses by name, each (rows,): one number per text, unreduced; the loop multiplies them by ``weight``.
+
+        What a method weighs its own terms by beside that is its own affair, and a field of its own.
+        """
         return {}
 
     def tick(self, batch: Batch, terms: dict[str, Tensor], state: Any) -> None:
@@ -91,11 +103,14 @@ class Feed(Method):
         """Look at the student again and note in ``state`` what is to be drawn; at step 0 and each ``every`` steps."""
 
     def feed(self, pool: Pool, state: Any) -> Pool:
-        """The part of ``pool`` to draw from, by what ``state`` holds; ``pool`` itself if nothing is chosen."""
+        """The part of ``pool`` to draw from, by what ``refresh`` left in ``state``; ``pool`` itself if all of it.
+
+        What else changes ``state`` must not change the choice: a resumed training asks again for the same.
+        """
         return pool
 
     def views(self, view: View, state: Any) -> View:
-        """What the student sees of a step's texts, and what it is to write."""
+        """What the student sees of a step's texts, and what it is to write; as many rows in the same order."""
         return view
 
 

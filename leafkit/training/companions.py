@@ -15,31 +15,40 @@ from leafkit.kd.registry import name_of
 from leafkit.kd.setting import Pool, Setting
 from leafkit.training.batches import batches_from, drawn_batches
 from leafkit.training.checkpoint import moments, set_moments
+from leafkit.training.optimiser import adamw
+from leafkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from leafkit.kd.batch import Batch, View
+    from leafkit.kd.system import Method
     from leafkit.types import Int64
 
 
 class Companions:
     """The states of all methods of ``plan``, built for ``setting``, and what they do in each step.
 
-    ``states`` holds one module a method, by name; its parameters are trained by ``optimiser`` (None if there are
-    none) at the student's rate. ``fed`` is the step at which the feeds last looked at the student, -1 before.
+    ``states`` holds a module for each method, in the plan's order, and ``fed``, the step at which the feeds last
+    looked at the student (-1 before); its parameters are trained by ``optimiser`` (None if there are none) as the
+    student's are.
     """
 
-    def __init__(self, plan: Plan, setting: Setting, *, device: torch.device, weight_decay: float) -> None:
+    def __init__(self, plan: Plan, setting: Setting, recipe: Recipe, device: torch.device) -> None:
         """Build every method under a random state of its own, so that none disturbs another or the student."""
         self.plan = plan
         self.setting = setting
-        self.states = nn.ModuleDict()
-        for name, method in plan.methods.items():
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(setting.seed)
-                self.states[name] = method.build(setting).to(device)
+        self.states: Any = nn.Module()
         self.states.register_buffer("fed", torch.tensor(-1))
-        trained = list(self.states.parameters())
-        self.optimiser = torch.optim.AdamW(trained, weight_decay=weight_decay) if trained else None
+        # A list, since a module's own attributes are no names for others.
+        self.states.methods = nn.ModuleList(self._built(method, device) for method in plan.methods.values())
+        self._states = dict(zip(plan.methods, self.states.methods, strict=True))
+        trained = any(True for _ in self.states.parameters())
+        decay, rate = recipe.weight_decay, recipe.learning_rate
+        self.optimiser = adamw(self.states, learning_rate=rate, weight_decay=decay) if trained else None
+
+    def _built(self, method: Method, device: torch.device) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.setting.seed)
+            return method.build(self.setting).to(device)
 
     def view(self, view: View) -> View:
         """What the student is to see of a step's texts."""
@@ -52,7 +61,7 @@ class Companions:
         total: Tensor | None = None
         seen = {}
         for name, method in self.plan.methods.items():
-            terms = method.terms(batch, self.states[name])
+            terms = method.terms(batch, self._states[name])
             for loss in terms.values():
                 weighed = method.weight * loss
                 total = weighed if total is None else total + weighed
@@ -65,7 +74,7 @@ class Companions:
     def tick(self, batch: Batch, seen: dict[str, dict[str, Tensor]]) -> None:
         """Let every method remember the step just made."""
         for name, method in self.plan.methods.items():
-            method.tick(batch, seen[name], self.states[name])
+            method.tick(batch, seen[name], self._states[name])
 
     def step(self, rate: float) -> None:
         """Train what the methods built, at ``rate``."""
@@ -115,7 +124,7 @@ class Companions:
 
     @torch.no_grad()
     def _pool(self, pool: Pool, step: int) -> Pool:
-        fed: Any = self.states.fed
+        fed = self.states.fed
         if step > int(fed):
             for feed in self.plan.feeds:
                 if step == 0 or (feed.every and step % feed.every == 0):
@@ -128,4 +137,4 @@ class Companions:
         return pool
 
     def _state(self, feed: Any) -> nn.Module:
-        return next(self.states[name] for name, method in self.plan.methods.items() if method is feed)
+        return next(state for name, state in self._states.items() if self.plan.methods[name] is feed)

@@ -25,7 +25,7 @@ from leafkit.mapping.mapping import read_mapping
 from leafkit.students.card import write_card
 from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
 from leafkit.students.moment import MOST_QUERIES, write_moment
-from leafkit.students.spec import parse_student
+from leafkit.students.spec import Static, parse_student
 from leafkit.teachers.open import open_teacher
 from leafkit.training.corpus import Corpus, Sources, TextOptions, Texts, read_corpus
 from leafkit.training.encode import encode_rows
@@ -153,6 +153,8 @@ def distill(
         raise OptionError(f"objective={objective} is for LEAF alone; among methods say leaf:distance={objective}")
     plan = make_plan(methods or [Leaf(distance=objective)], feeds or ())
     accelerator = _accelerator()
+    if accelerator.num_processes > 1 and not plan.plain:
+        raise OptionError(f"{', '.join(plan.specs)} train in one process; start leafkit without a launcher")
     place = device or str(accelerator.device)
     run = Distillation(
         student=student,
@@ -205,7 +207,8 @@ class Distillation:
         opened = _opened(teacher, self.device)
         require_own_vectors(opened)
         signals = opened.signals | corpus.train.signals() | ({"model"} if teacher_model(opened) else set())
-        self.plan.check(signals | {"layers"})
+        table = self.student is not None and isinstance(parse_student(self.student), Static)
+        self.plan.check(signals if table else signals | {"layers"})
         if not self.plan.plain:
             logger.info("the plan:\n%s", self.plan)
         with self.folder.locked():

@@ -92,11 +92,7 @@ class Loop:
         self.forward.train()
         self.optimiser = optimiser_of(self.forward.model, recipe)
         several = self.accelerator.num_processes > 1
-        if several and not self.plan.plain:
-            raise OptionError(f"{', '.join(self.plan.specs)} train in one process; start leafkit without a launcher")
-        self.companions = Companions(
-            self.plan, self.setting(), device=self._device, weight_decay=self.recipe.weight_decay
-        )
+        self.companions = Companions(self.plan, self.setting(), recipe, self._device)
         self.state = self.checkpoints.newest() or State()
         if self.state.history:
             self.checkpoints.load(self.state.step, self.forward.model, self.optimiser, self.companions)

@@ -11,6 +11,7 @@ from leafkit.kd.setting import Pool, Setting
 from leafkit.kd.system import Feed
 from leafkit.training.batches import batches_from, drawn_batches
 from leafkit.training.companions import Companions
+from leafkit.training.recipe import Recipe
 
 LENGTHS = numpy.random.default_rng(0).integers(3, 30, size=90)
 
@@ -41,8 +42,8 @@ def companions():
             dim=4, width=4, depth=1, steps=40, epoch_steps=9, batch_size=10, seed=3, roles=rows % 2, labels=rows % 3,
             domains=rows % 2, targets=None, student=None, teach=None,
         )  # fmt: skip
-        plan = Plan(methods={f"feed-{i}": feed for i, feed in enumerate(feeds)}, probes={})
-        return Companions(plan, setting, device=torch.device("cpu"), weight_decay=0.0)
+        plan = Plan(methods={("train", "half", "type")[i]: feed for i, feed in enumerate(feeds)}, probes={})
+        return Companions(plan, setting, Recipe(), torch.device("cpu"))
 
     return make
 

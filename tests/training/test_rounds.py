@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -84,3 +85,15 @@ def test_a_student_is_named_or_searched_for(distil):
 def test_the_old_name_of_the_distance_and_methods_do_not_mix(distil):
     with pytest.raises(OptionError, match="leaf:distance=squared"):
         distil(objective="squared", methods=["leaf"])
+
+
+def test_methods_beside_leaf_are_refused_before_anything_is_done_where_several_processes_train(distil, monkeypatch):
+    several = SimpleNamespace(num_processes=2, is_main_process=True, device="cpu")
+    monkeypatch.setattr(home, "_accelerator", lambda: several)
+    with pytest.raises(OptionError, match="leaf, sinkd train in one process"):
+        distil(methods=["leaf", "sinkd"])
+
+
+def test_a_token_table_has_no_layers_to_give(distil):
+    with pytest.raises(OptionError, match="ofa needs layers"):
+        distil(student="static:dim=8", methods=["leaf", "ofa"])

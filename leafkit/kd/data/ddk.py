@@ -66,9 +66,7 @@ class Ddk(Feed):
             "probes": (self.probes >= 1, "1 or more texts"),
             "least": (self.least >= 10, "10 or more texts"),
         }
-        for name, (fine, words) in wanted.items():
-            if not fine:
-                raise OptionError(f"ddk:{name} is {getattr(self, name)}; wanted {words}")
+        self.require(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``domain`` and ``reserved`` of each text; ``share`` r and ``reference`` P of each domain."""

@@ -69,9 +69,7 @@ class Pcoreset(Feed):
             "count": (self.count >= 2, "2 or more anchors"),
             "candidates": (self.candidates >= self.picks, "at least as many texts as picks"),
         }
-        for name, (fine, words) in wanted.items():
-            if not fine:
-                raise OptionError(f"pcoreset:{name} is {getattr(self, name)!r}; wanted {words}")
+        self.require(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``selected``: the texts that the teacher may be asked for, (texts,); ``anchors`` where they are needed."""

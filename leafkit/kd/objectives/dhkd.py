@@ -18,7 +18,6 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid, normalize
 
-from leafkit.errors import OptionError
 from leafkit.kd.anchors import Anchors, Kind, fit_anchors
 from leafkit.kd.objectives.leaf import Leaf
 from leafkit.kd.system import Objective
@@ -72,9 +71,7 @@ class Dhkd(Objective):
             "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
             "count": (self.count >= 2, "2 or more anchors"),
         }
-        for name, (fine, words) in wanted.items():
-            if not fine:
-                raise OptionError(f"dhkd:{name} is {getattr(self, name)!r}; wanted {words}")
+        self.require(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``, and the second ``head`` from what the first one sees to the teacher's space."""

@@ -71,9 +71,7 @@ class Lelp(Objective):
             "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
             "count": (self.count >= 2, "2 or more anchors"),
         }
-        for name, (fine, words) in wanted.items():
-            if not fine:
-                raise OptionError(f"lelp:{name} is {getattr(self, name)!r}; wanted {words}")
+        self.require(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``, the sub-classes of each, and the ``head`` that predicts both."""

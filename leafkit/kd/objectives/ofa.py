@@ -60,9 +60,7 @@ class Ofa(Objective):
             "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
             "count": (self.count >= 2, "2 or more anchors"),
         }
-        for name, (fine, words) in wanted.items():
-            if not fine:
-                raise OptionError(f"ofa:{name} is {getattr(self, name)!r}; wanted {words}")
+        self.require(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``, and ``branches`` by the place of the layer that each reads."""

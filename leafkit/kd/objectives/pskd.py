@@ -16,7 +16,6 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
-from leafkit.errors import OptionError
 from leafkit.kd.anchors import Anchors, Kind, fit_anchors
 from leafkit.kd.objectives.ofa import weighted_cross_entropy
 from leafkit.kd.system import Objective
@@ -61,9 +60,7 @@ class Pskd(Objective):
             "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
             "count": (self.count >= 2, "2 or more anchors"),
         }
-        for name, (fine, words) in wanted.items():
-            if not fine:
-                raise OptionError(f"pskd:{name} is {getattr(self, name)!r}; wanted {words}")
+        self.require(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``, the ``past`` predictions of all texts and how far the training has come."""

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
-from leafkit.errors import OptionError
 from leafkit.kd.anchors import fit_anchors
 from leafkit.kd.batch import Batch
 from leafkit.kd.setting import Gather, Setting
@@ -69,9 +68,7 @@ class Mst(Topology):
         wanted["others"] = (all(names) and len(set(names)) == len(names), "different names between ';'")
         wanted["chosen"] = (1 <= self.chosen <= most, f"1 to {most} specialised teachers")
         wanted["routing"] = (self.routing in get_args(Routing), ", ".join(get_args(Routing)))
-        for name, (fine, words) in wanted.items():
-            if not fine:
-                raise OptionError(f"mst:{name} is {getattr(self, name)!r}; wanted {words}")
+        self.require(wanted)
 
     @property
     def remembers(self) -> bool:

@@ -9,6 +9,7 @@ from leafkit.errors import OptionError
 from leafkit.kd.plan import make_plan
 from leafkit.kd.topologies.mst import Mst, divergence
 from leafkit.training.companions import Companions
+from leafkit.training.recipe import Recipe
 
 COUNT = 8
 
@@ -241,8 +242,8 @@ def test_terms_are_finite_per_text_and_follow_it_and_a_single_text_will_do(build
 
 def test_steps_of_a_training_move_the_router_and_leave_the_masks(make_setting, make_batch):
     plan = make_plan(["leaf", "mst:count=8,others=other"])
-    makes = {"device": torch.device("cpu"), "weight_decay": 0.1}
-    companions = Companions(plan, make_setting(), **makes)
+    recipe, place = Recipe(weight_decay=0.1), torch.device("cpu")
+    companions = Companions(plan, make_setting(), recipe, place)
     before = {name: value.clone() for name, value in companions.states.state_dict().items()}
     for _ in range(3):
         losses, _ = companions.losses(make_batch())
@@ -250,7 +251,7 @@ def test_steps_of_a_training_move_the_router_and_leave_the_masks(make_setting, m
         companions.step(1e-2)
     moved = {name for name, value in companions.states.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {name for name in before if ".router." in name}
-    resumed = Companions(plan, make_setting(), **makes)
+    resumed = Companions(plan, make_setting(), recipe, place)
     resumed.restore(companions.tensors())
     for each in (companions, resumed):
         each.losses(make_batch())[0].sum().backward()
