@@ -37,19 +37,21 @@ def texts(sentences, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def train(texts, tiny_teacher, tmp_path):
-    """Train with some systems; what the student weighs and what its validation saw."""
+@pytest.fixture(scope="module")
+def train(texts, tiny_teacher, tmp_path_factory):
+    """Train with some systems into a folder; what the student weighs and what its validation saw."""
+    cache = tmp_path_factory.mktemp("vectors")
 
-    def run(*systems, name="student"):
+    def run(folder, *systems):
         feeds = [system for system in systems if isinstance(system, Feed | Writer)]
         distill(
             texts,
             str(tiny_teacher),
             "teacher:layers=2",
-            tmp_path / name,
+            folder,
             methods=[Leaf(), *(system for system in systems if system not in feeds and not isinstance(system, Leaf))],
             feeds=feeds,
+            cache=cache,
             precision="float32",
             epochs=2,
             batch_size=16,
@@ -57,13 +59,19 @@ def train(texts, tiny_teacher, tmp_path):
             valid_every=8,
             export=False,
         )
-        history = json.loads((tmp_path / name / "leafkit.json").read_text())["training"]["history"]
+        history = json.loads((folder / "leafkit.json").read_text())["training"]["history"]
         own = {name_of(system) for system in systems}
         curve = [{key: v for key, v in entry.items() if key not in {"seconds", *own}} for entry in history]
-        files = sorted((tmp_path / name).rglob("*.safetensors"))
-        return {str(file.relative_to(tmp_path / name)): file.read_bytes() for file in files}, curve
+        files = sorted(folder.rglob("*.safetensors"))
+        return {str(file.relative_to(folder)): file.read_bytes() for file in files}, curve
 
     return run
+
+
+@pytest.fixture(scope="module")
+def plain(train, tmp_path_factory):
+    """What plain LEAF ends with."""
+    return train(tmp_path_factory.mktemp("plain") / "student")
 
 
 def small(kind):
@@ -157,11 +165,11 @@ def test_losses_follow_their_texts_when_the_rows_are_permuted(name, make_batch, 
 
 
 @pytest.mark.parametrize("name", list(TRAINING))
-def test_switched_off_it_is_plain_leaf_bit_for_bit(name, train):
+def test_switched_off_it_is_plain_leaf_bit_for_bit(name, train, plain, tmp_path):
     kind = TRAINING[name]
     # As many anchors as there are texts for, which changes nothing where a system is off.
     sizes = {"count": 8} if "count" in {field.name for field in dataclasses.fields(kind)} else {}
-    assert train(kind(**sizes | kind.off)) == train(name="plain")
+    assert train(tmp_path / "off", kind(**sizes | kind.off)) == plain
 
 
 @pytest.mark.parametrize("name", list(TRAINING))
@@ -171,7 +179,7 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_not_been_and_leaves_a_student_
     from sentence_transformers import SentenceTransformer
 
     system = small(TRAINING[name])
-    whole = train(system, name="whole")
+    whole = train(tmp_path / "whole", system)
 
     @contextlib.contextmanager
     def stop_soon():
@@ -181,13 +189,12 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_not_been_and_leaves_a_student_
     with monkeypatch.context() as patched:
         patched.setattr("leafkit.training.loop.interruption", stop_soon)
         with pytest.raises(KeyboardInterrupt):
-            train(system, name="stopped")
-    stopped = train(system, name="stopped")
-    assert stopped == whole
+            train(tmp_path / "stopped", system)
+    assert train(tmp_path / "stopped", system) == whole
     student = SentenceTransformer(str(tmp_path / "stopped"), device="cpu")
     assert [type(module).__name__ for module in student] == ["Transformer", "Pooling", "Dense", "Normalize"]
 
 
 @pytest.mark.parametrize("name", [name for name, kind in TRAINING.items() if issubclass(kind, Probe)])
-def test_a_probe_changes_nothing(name, train):
-    assert train(SYSTEMS[name]()) == train(name="plain")
+def test_a_probe_changes_nothing(name, train, plain, tmp_path):
+    assert train(tmp_path / "watched", SYSTEMS[name]()) == plain
