@@ -33,10 +33,11 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in rows], indent=1, ensure_ascii=False))
         return
-    cells = [("system", "folder", "needs", "task", "verdict", "difference")]
+    cells = [("system", "folder", "needs", "task", "verdict", "difference", "paper")]
     for row in rows:
         task = (row.result or {}).get("task", "")
-        cells.append((row.name, row.folder, ",".join(row.needs), task, row.verdict, row.difference))
+        paper = row.paper.removeprefix("https://")
+        cells.append((row.name, row.folder, ",".join(row.needs), task, row.verdict, row.difference, paper))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

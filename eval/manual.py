@@ -31,7 +31,7 @@ def manual(name: str) -> dict[str, Any]:
         "name": name,
         "title": title,
         "folder": found.folder,
-        "description": inspect.cleandoc(kind.__doc__ or ""),
+        "description": _prose(inspect.cleandoc(kind.__doc__ or "")),
         "equations": re.sub(r"^Paper: .*\n?", "", equations.strip("\n"), flags=re.MULTILINE).strip("\n"),
         "fields": [_field(kind, field) for field in dataclasses.fields(kind)],
         "needs": sorted(kind.needs),
@@ -62,6 +62,11 @@ def _said(paragraph: str, field: str) -> str | None:
             return " ".join(words.split())
     sentence = re.search(rf"(?:^|[.;]\s+)``{field}``\s+([^`:][^.;]*)", paragraph)
     return " ".join(sentence[1].removeprefix("is ").split()) if sentence else None
+
+
+def _prose(text: str) -> str:
+    """``text`` without the paragraphs that list fields, which have a place of their own."""
+    return "\n\n".join(paragraph for paragraph in text.split("\n\n") if not _NAMES.match(paragraph))
 
 
 def _field(kind: type[System], field: dataclasses.Field[Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ def test_every_system_is_listed_with_its_folder(run):
     code, out, _ = run("methods")
     assert code == 0
     lines = [line.split() for line in out.splitlines()]
-    assert lines[0] == ["system", "folder", "needs", "task", "verdict", "difference"]
+    assert lines[0] == ["system", "folder", "needs", "task", "verdict", "difference", "paper"]
     assert {line[0]: line[1] for line in lines[1:]} == names()
 
 
