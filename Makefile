@@ -12,7 +12,7 @@ quickstart: $(VENV)/ready
 	$(BIN)/leafkit quickstart
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 slow: $(VENV)/ready
 	$(BIN)/python -m pytest -m slow
