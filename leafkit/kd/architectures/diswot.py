@@ -60,11 +60,10 @@ class Diswot(Architecture):
     teacher_init: Initial = "random"
 
     def __post_init__(self) -> None:
-        for name, least in (("population", 1), ("cycles", 0), ("tournament", 1), ("inits", 1), ("batches", 1)):
-            if getattr(self, name) < least:
-                raise OptionError(f"diswot:{name} is {getattr(self, name)}; wanted {least} or more")
-        if self.teacher_init not in get_args(Initial):
-            raise OptionError(f"diswot:teacher_init is {self.teacher_init!r}; wanted {' or '.join(get_args(Initial))}")
+        least = {"population": 1, "cycles": 0, "tournament": 1, "inits": 1, "batches": 1}
+        wanted = {name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()}
+        known = get_args(Initial)
+        self.require(wanted | {"teacher_init": (self.teacher_init in known, " or ".join(known))})
 
     def pick(self, teacher: Any, texts: Sequence[str], budget: Budget, seed: int) -> dict[str, Any]:
         """The config of the best student found; raises `OptionError` where none fits."""

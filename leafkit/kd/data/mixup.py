@@ -55,10 +55,12 @@ class Mixup(Feed):
     def __post_init__(self) -> None:
         if self.mode != "target":
             raise OptionError(f"mixup:mode is {self.mode!r}, which needs a teacher at every step; wanted target")
-        if not 0 <= self.share <= 1:
-            raise OptionError(f"mixup:share is {self.share}; wanted 0 to 1, a part of the batch")
-        if not 0 < self.beta < math.inf:
-            raise OptionError(f"mixup:beta is {self.beta}; wanted more than 0")
+        self.require(
+            {
+                "share": (0 <= self.share <= 1, "0 to 1, a part of the batch"),
+                "beta": (0 < self.beta < math.inf, "more than 0"),
+            }
+        )
 
     def views(self, view: View, state: Any) -> View:
         """``view`` with some texts spliced; these keep their row and role, and their label if both have the same."""

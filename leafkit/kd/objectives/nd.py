@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from leafkit.errors import OptionError
 from leafkit.kd.anchors import fit_anchors
 from leafkit.kd.system import Objective
 
@@ -48,10 +47,12 @@ class Nd(Objective):
     count: int = 64
 
     def __post_init__(self) -> None:
-        if self.anchors not in get_args(Classes):
-            raise OptionError(f"nd:anchors is {self.anchors!r}; wanted {' or '.join(get_args(Classes))}")
-        if self.count < 2:
-            raise OptionError(f"nd:count is {self.count}; wanted 2 or more anchors")
+        self.require(
+            {
+                "anchors": (self.anchors in get_args(Classes), " or ".join(get_args(Classes))),
+                "count": (self.count >= 2, "2 or more anchors"),
+            }
+        )
 
     def build(self, setting: Setting) -> nn.Module:
         """The anchors, whose centres are the directions of the classes."""

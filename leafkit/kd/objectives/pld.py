@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from leafkit.errors import OptionError
 from leafkit.kd.anchors import Kind, fit_anchors
 from leafkit.kd.batch import Batch
 from leafkit.kd.setting import Setting
@@ -50,15 +49,15 @@ class Pld(Objective):
     most: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "scale"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise OptionError(f"pld:{name} is {getattr(self, name)}; wanted more than 0")
-        if self.scale > 100:
-            raise OptionError(
-                f"pld:scale is {self.scale}; wanted at most 100, where a softmax of cosines is hard already"
-            )
-        if self.most < 2:
-            raise OptionError(f"pld:most is {self.most}; wanted 2 or more anchors to rank")
+        self.require(
+            {name: (0 < getattr(self, name) < float("inf"), "more than 0") for name in ("temperature", "scale")}
+        )
+        self.require(
+            {
+                "scale": (self.scale <= 100, "at most 100, where a softmax of cosines is hard already"),
+                "most": (self.most >= 2, "2 or more anchors to rank"),
+            }
+        )
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors`` alone."""

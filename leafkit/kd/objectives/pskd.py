@@ -32,7 +32,7 @@ class Pskd(Objective):
     """Cross-entropy with each text's class, mixed ever more with the student's own prediction of an epoch ago.
 
     The teacher has a say through the anchors alone. Nothing happens beyond cross-entropy in the first epoch, so that
-    it wants five epochs or more. Predictions are those of the training steps, dropout and all.
+    it wants five epochs or more. Predictions are those of the training steps.
 
     ``weight``: multiplies the loss (paper: 1, the only loss; ours 0.1 as an addition to LEAF).
     ``alpha``: share of the past prediction in the target of the last epoch, 0 to 1 (paper: 0.8); 0 is cross-entropy.

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from leafkit.errors import OptionError
 from leafkit.kd.anchors import Kind, fit_anchors
 from leafkit.kd.batch import Batch
 from leafkit.kd.setting import Setting
@@ -54,11 +53,9 @@ class Sinkd(Objective):
     count: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "blur", "rounds"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise OptionError(f"sinkd:{name} is {getattr(self, name)}; wanted more than 0")
-        if self.cost not in get_args(Cost):
-            raise OptionError(f"sinkd:cost is {self.cost!r}; wanted anchors or vectors")
+        positive = ("temperature", "blur", "rounds")
+        wanted = {name: (0 < getattr(self, name) < float("inf"), "more than 0") for name in positive}
+        self.require(wanted | {"cost": (self.cost in get_args(Cost), "anchors or vectors")})
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``, where the cost is by them."""

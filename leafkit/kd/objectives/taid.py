@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from leafkit.errors import OptionError
 from leafkit.kd.anchors import Kind, fit_anchors
 from leafkit.kd.batch import Batch
+from leafkit.kd.objectives.ofa import weighted_cross_entropy
 from leafkit.kd.setting import Setting
 from leafkit.kd.system import Objective
 
@@ -47,10 +47,7 @@ class Taid(Objective):
     count: int = 64
 
     def __post_init__(self) -> None:
-        for name, most in (("start", 1.0), ("rate", 1.0), ("momentum", 1.0)):
-            value = getattr(self, name)
-            if not 0 <= value <= most:
-                raise OptionError(f"taid:{name} is {value}; wanted 0 to {most:g}")
+        self.require({name: (0 <= getattr(self, name) <= 1, "0 to 1") for name in ("start", "rate", "momentum")})
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``; ``share`` t, ``previous`` loss (negative before the first) and ``trend`` m; ``step`` of all."""
@@ -89,4 +86,4 @@ def moving_cross_entropy(student: Tensor, teacher: Tensor, share: Tensor | float
     import torch
 
     target = torch.softmax((1 - share) * student.detach() + share * teacher.detach(), dim=-1)
-    return -(target * torch.log_softmax(student, dim=-1)).sum(dim=-1)
+    return weighted_cross_entropy(student, target)

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.errors import OptionError
 from leafkit.kd.system import Probe
 from leafkit.types import Float32
 
@@ -45,11 +44,9 @@ class Fidelity(Probe):
     persistence: float = 0.9
 
     def __post_init__(self) -> None:
-        for name, least in (("every", 0), ("texts", 3), ("neighbours", 1)):
-            if getattr(self, name) < least:
-                raise OptionError(f"fidelity:{name} is {getattr(self, name)}; wanted {least} or more")
-        if not 0 < self.persistence < 1:
-            raise OptionError(f"fidelity:persistence is {self.persistence}; wanted more than 0, less than 1")
+        least = {"every": 0, "texts": 3, "neighbours": 1}
+        wanted = {name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()}
+        self.require(wanted | {"persistence": (0 < self.persistence < 1, "more than 0, less than 1")})
 
     def observe(self, student: Float32, teacher: Float32, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The report of held-out vectors, (rows, dim)."""

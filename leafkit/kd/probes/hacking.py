@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy
 
-from leafkit.errors import InputError, OptionError
+from leafkit.errors import InputError
 from leafkit.kd.system import Probe
 from leafkit.types import Float32
 
@@ -47,10 +47,8 @@ class Hacking(Probe):
     rise: float = 0.01
 
     def __post_init__(self) -> None:
-        wanted = {"every": 0, "window": 3, "patience": 1, "deviations": 0, "rise": 0}
-        for name, least in wanted.items():
-            if getattr(self, name) < least:
-                raise OptionError(f"hacking:{name} is {getattr(self, name)}; wanted {least} or more")
+        least = {"every": 0, "window": 3, "patience": 1, "deviations": 0, "rise": 0}
+        self.require({name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()})
 
     def observe(self, student: Float32, teacher: Float32, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """``proxy`` and, with an oracle, ``golden`` and ``cross``; ``events`` where something is wrong."""

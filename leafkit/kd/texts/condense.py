@@ -62,10 +62,12 @@ class Condense(Writer):
     share: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.mode not in get_args(Mode):
-            raise OptionError(f"condense:mode is {self.mode!r}; wanted {', '.join(get_args(Mode))}")
-        if not 0 < self.share <= 1:
-            raise OptionError(f"condense:share is {self.share}; wanted more than 0, at most 1")
+        self.require(
+            {
+                "mode": (self.mode in get_args(Mode), ", ".join(get_args(Mode))),
+                "share": (0 < self.share <= 1, "more than 0, at most 1"),
+            }
+        )
 
     def write(self, texts: Texts, vectors: Float32, seed: int) -> Texts:
         """The kept texts in the order they came, with the counts of what was read; ``texts`` itself if all are."""

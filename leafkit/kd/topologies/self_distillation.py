@@ -20,7 +20,6 @@ from typing import Any, ClassVar
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.errors import OptionError
 from leafkit.kd.system import Topology, Training
 from leafkit.types import Float32
 
@@ -55,10 +54,7 @@ class SelfDistillation(Topology):
     truth: float = 0.25
 
     def __post_init__(self) -> None:
-        if self.generations < 0:
-            raise OptionError(f"self_distillation:generations is {self.generations}; wanted 0 or more")
-        if not 0 <= self.truth <= 1:
-            raise OptionError(f"self_distillation:truth is {self.truth}; wanted 0 to 1")
+        self.require({"generations": (self.generations >= 0, "0 or more"), "truth": (0 <= self.truth <= 1, "0 to 1")})
 
     def run(self, training: Training) -> None:
         """Train the first student on the teacher's vectors and each next one on the mix."""
