@@ -15,6 +15,9 @@ LeafkitError
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class LeafkitError(Exception):
     """Anything leafkit refuses: what was got, what was wanted, what to do."""
@@ -62,3 +65,9 @@ class MissingExtraError(LeafkitError):
     def __init__(self, package: str, extra: str) -> None:
         """Name the missing ``package`` and the pip command that brings it with ``extra``."""
         super().__init__(f"this needs {package}, which is not installed; run: pip install 'leafkit[{extra}]'")
+
+
+def nearest(got: str, known: Iterable[str]) -> str:
+    """What to say of a name that is none of ``known``."""
+    near = difflib.get_close_matches(got, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"wanted one of {', '.join(known)}"

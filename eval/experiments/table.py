@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from leafkit.errors import InputError, LeafkitError, OptionError
+from leafkit.errors import InputError, LeafkitError, OptionError, nearest
 from leafkit.eval.modes import MODES
 from leafkit.students.spec import parse_student
 from leafkit.teachers.options import TeacherOptions
@@ -144,6 +143,4 @@ def _check(fields: Iterable[str], known: Iterable[str], *, where: str) -> None:
     known = list(known)
     for name in fields:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"wanted one of {', '.join(known)}"
-            raise OptionError(f"{where}: unknown field {name!r}; {hint}")
+            raise OptionError(f"{where}: unknown field {name!r}; {nearest(name, known)}")

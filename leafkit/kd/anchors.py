@@ -28,14 +28,13 @@ class Anchors(nn.Module):
 
     centres: Tensor
     temperature: Tensor
-    by_labels: Tensor
 
     def __init__(self, centres: Tensor, temperature: float, *, by_labels: bool) -> None:
         """Keep the unit vectors ``centres``; with ``by_labels`` centre ``k`` is that of class ``k``."""
         super().__init__()
         self.register_buffer("centres", centres)
         self.register_buffer("temperature", torch.tensor(temperature))
-        self.register_buffer("by_labels", torch.tensor(by_labels))
+        self.by_labels = by_labels
 
     def logits(self, vectors: Tensor) -> Tensor:
         """Cosines with all anchors over the temperature, (rows, count), float32 or better."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
+import dataclasses
 import inspect
 import pkgutil
-from collections.abc import Iterable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from leafkit.errors import OptionError
+from leafkit.errors import OptionError, nearest
 from leafkit.kd.system import System
 
 FOLDERS = ("objectives", "data", "texts", "topologies", "architectures", "probes")
@@ -43,10 +43,11 @@ def find(name: str) -> type[System]:
     known = names()
     if name not in known:
         raise OptionError(f"there is no method {name!r}; {nearest(name, known)}")
-    for point in _foreign():
-        if point.name.rpartition(".")[2] == name and not _ours(known[name], name):
-            return point.load()
-    module = import_module(f"leafkit.kd.{known[name]}.{name}")
+    folder = known[name]
+    place = f"leafkit.kd.{folder}.{name}"
+    if find_spec(place) is None:
+        return next(point for point in _foreign() if point.name == f"{folder}.{name}").load()
+    module = import_module(place)
     own = [
         value
         for value in vars(module).values()
@@ -95,8 +96,6 @@ def parse(spec: str | System) -> System:
 
 def describe(system: System) -> str:
     """The spec that `parse` turns into ``system`` again: its name with the fields that are not at their defaults."""
-    import dataclasses
-
     given = [
         f"{field.name}={getattr(system, field.name)}"
         for field in dataclasses.fields(system)
@@ -107,16 +106,8 @@ def describe(system: System) -> str:
 
 def fields(kind: type[System]) -> dict[str, Any]:
     """The types of the fields of ``kind`` by name."""
-    import dataclasses
-
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
-
-
-def nearest(got: str, known: Iterable[str]) -> str:
-    """What to say of a name that is none of ``known``."""
-    near = difflib.get_close_matches(got, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"wanted one of {', '.join(known)}"
 
 
 def _value(place: str, text: str, hint: Any) -> Any:
@@ -137,9 +128,6 @@ def _value(place: str, text: str, hint: Any) -> Any:
     return text
 
 
-def _ours(folder: str, name: str) -> bool:
-    return name in {module.name for module in pkgutil.iter_modules(import_module(f"leafkit.kd.{folder}").__path__)}
-
-
-def _foreign() -> Iterable[EntryPoint]:
-    return entry_points(group=GROUP)
+@cache
+def _foreign() -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=GROUP))

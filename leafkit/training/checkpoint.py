@@ -98,7 +98,7 @@ class Checkpoints:
                 set_moments(model, optimiser, load_file(folder / "optimiser.safetensors"))
                 _set_random_states(load_file(folder / "random.safetensors"))
             if companions is not None:
-                companions.restore({name: load_file(folder / name) for name in companions.tensors()})
+                companions.restore({file.name: load_file(file) for file in folder.glob("methods*.safetensors")})
         except (OSError, KeyError, RuntimeError, ValueError) as error:
             raise DamageError(f"the checkpoint {folder} cannot be read: {error}; delete that folder") from error
         except Exception as error:  # safetensors has an exception of its own

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from leafkit.errors import InputError, OptionError
+from leafkit.errors import InputError, OptionError, nearest
 from leafkit.kd.plan import make_plan
 from leafkit.kd.registry import parse
 from leafkit.shipped import resolve_recipe
@@ -77,13 +76,13 @@ def _arguments() -> dict[str, Any]:
 def _check(name: str, value: object) -> None:
     known = _arguments() | get_type_hints(TeacherOptions)
     if name not in known:
-        raise OptionError(f"leafkit distill has no option {name!r}; {_nearest(name, known)}")
+        raise OptionError(f"leafkit distill has no option {name!r}; {nearest(name, known)}")
     kinds, choices = _accepted(name, known[name])
     if not _fits(value, kinds):
         wanted = " or ".join(_WORDS[kind] for kind in _WORDS if kind in kinds)
         raise OptionError(f"{name} is {value!r}; wanted {wanted}")
     if choices and value not in choices:
-        raise OptionError(f"{name} is {value!r}; {_nearest(str(value), choices)}")
+        raise OptionError(f"{name} is {value!r}; {nearest(str(value), choices)}")
     for owner in (Recipe, TeacherOptions):
         if name in get_type_hints(owner):
             owner(**{name: value})
@@ -118,11 +117,6 @@ def _fits(value: object, kinds: set[type]) -> bool:
     if isinstance(value, list):
         return list in kinds and bool(value) and all(isinstance(part, str) for part in value)
     return type(value) in kinds or (type(value) is int and float in kinds)
-
-
-def _nearest(got: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(got, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"wanted one of {', '.join(known)}"
 
 
 def _line(text: str, name: str) -> int:
