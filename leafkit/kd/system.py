@@ -109,6 +109,10 @@ class Feed(Method):
         """
         return pool
 
+    def asked(self, texts: int, state: Any) -> int:
+        """Of how many of the ``texts`` training texts the teacher was asked so far; all, unless it is spared some."""
+        return texts
+
     def views(self, view: View, state: Any) -> View:
         """What the student sees of a step's texts, and what it is to write; as many rows in the same order."""
         return view

@@ -85,6 +85,11 @@ class Companions:
         self.optimiser.step()
         self.optimiser.zero_grad()
 
+    def asked(self) -> int:
+        """Of how many training texts the teacher was asked so far."""
+        texts = self.setting.texts
+        return min((feed.asked(texts, self._state(feed)) for feed in self.plan.feeds), default=texts)
+
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All that a resumed run needs of the methods, by file name."""
         found = {"methods.safetensors": self.states.state_dict()}

@@ -230,7 +230,7 @@ class Distillation:
             del opened, teacher
             self.accelerator.wait_for_everyone()
             rounds = self._train(store, len(corpus.train), self._teach(corpus.train))
-            facts = training_facts(self.folder, self.recipe, search.name, self.plan.specs, corpus, rounds.state)
+            facts = training_facts(self.folder, self.recipe, search.name, self.plan.specs, corpus, rounds)
             return self._finish(rounds.model, facts, self._query_vectors(rounds.model, store, len(corpus.train)))
 
     def _written(self, corpus: Corpus, teacher: Teacher, store: VectorStore) -> Corpus:

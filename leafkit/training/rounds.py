@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Rounds:
     """The trainings of one run folder; afterwards ``model`` and ``state`` are those of the last generation.
 
-    ``texts`` is the number of training texts; ``teach`` opens another teacher by name.
+    ``asked`` counts the training texts for which it needed the teacher. ``texts`` is the number of training texts; ``teach`` opens another teacher by name.
     """
 
     folder: RunFolder
@@ -42,6 +42,7 @@ class Rounds:
     teach: Callable[[str], Gather]
     model: SentenceTransformer = field(init=False)
     state: State = field(init=False)
+    asked: int = field(init=False)
 
     def run(self) -> None:
         """Train as the plan's topology says: once, unless it has one."""
@@ -59,7 +60,7 @@ class Rounds:
         """Train a student from the start on ``targets``, (texts, dim), or the teacher's vectors."""
         loop = self._loop(generation, targets)
         self.state = loop.run()
-        self.model = loop.forward.model
+        self.model, self.asked = loop.forward.model, loop.companions.asked()
 
     def student(self, rows: Int64) -> Float32:
         """The vectors that the last fitted student writes for training ``rows``."""

@@ -110,6 +110,10 @@ class Pcoreset(Feed):
         kept = state.selected.cpu().numpy()[pool.rows]
         return Pool(rows=pool.rows[kept], weights=None if pool.weights is None else pool.weights[kept])
 
+    def asked(self, texts: int, state: Any) -> int:
+        """The selected texts."""
+        return int(state.selected.sum())
+
     def _points(self, state: Any, setting: Setting, rows: Int64) -> Tensor:
         import torch
         from torch.nn.functional import normalize

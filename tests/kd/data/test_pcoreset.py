@@ -4,6 +4,7 @@ import numpy
 import pytest
 import torch
 
+import leafkit
 from leafkit.errors import OptionError
 from leafkit.kd.data.pcoreset import Pcoreset, farthest_first, restricted
 from leafkit.kd.setting import Pool
@@ -91,6 +92,7 @@ def test_the_selection_grows_by_its_picks_to_the_budget_and_never_shrinks(space,
         pool = pcoreset.feed(everything(setting), state)
         assert torch.equal(torch.from_numpy(pool.rows), state.selected.nonzero()[:, 0])
         sizes.append(len(pool.rows))
+        assert pcoreset.asked(120, state) == len(pool.rows)
     assert sizes == [10, 17, 24, 30, 30, 30]
 
 
@@ -224,3 +226,11 @@ def test_a_budget_below_two_texts_is_refused(make_setting):
 def test_a_field_outside_its_range_is_refused(field):
     with pytest.raises(OptionError, match=f"pcoreset:{next(iter(field))}.*wanted"):
         Pcoreset(**field)
+
+
+@pytest.mark.parametrize(("head", "share"), [("random", 0.25), ("ridge", 1)])
+def test_a_student_tells_of_how_many_texts_the_teacher_was_asked(head, share, tiny_teacher, tiny_texts, tmp_path):
+    how = {"feeds": [Pcoreset(every=1, first=10, picks=30)], "head": head, "export": False, "cache": tmp_path / "cache"}
+    facts = leafkit.distill(tiny_texts, tiny_teacher, "teacher:layers=1", tmp_path / "student", **how)
+    data = facts.training["data"]
+    assert data["asked"] == round(share * data["training"])
