@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 class Rounds:
     """The trainings of one run folder; afterwards ``model`` and ``state`` are those of the last generation.
 
-    ``asked`` counts the training texts for which it needed the teacher. ``texts`` is the number of training texts; ``teach`` opens another teacher by name.
+    ``texts`` is the number of training texts; ``teach`` opens another teacher by name. ``asked`` says of how many of
+    the texts the teacher was asked.
     """
 
     folder: RunFolder

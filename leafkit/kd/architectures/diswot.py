@@ -76,7 +76,7 @@ class Diswot(Architecture):
                 f"no student fits {budget}: the smallest, one layer of width {HIDDEN[0]}, has {size:,} parameters and "
                 f"takes {longest:.2f} ms; raise the budget"
             )
-        best = evolve(scorer.score, cost.fits, smallest, self, random.Random(seed))
+        best = evolve(lambda shape: scorer.scores(shape).total, cost.fits, smallest, self, random.Random(seed))
         return best.config(scorer.shared)
 
 
@@ -174,6 +174,19 @@ class Cost:
         return 1000 * sorted(times[2:])[TIMINGS // 2]
 
 
+@dataclass(frozen=True)
+class Scores:
+    """How a shape does by either term; both are to be maximised."""
+
+    relation: float
+    semantic: float
+
+    @property
+    def total(self) -> float:
+        """What the search goes by."""
+        return self.relation + self.semantic
+
+
 class Scorer:
     """Scores of shapes beside one teacher; ``shared`` is what all their configs have in common."""
 
@@ -190,17 +203,19 @@ class Scorer:
         self._batches = [_tokenised(transformer.tokenizer, batch) for batch in chosen]
         self._labels = [_classes(teacher, batch) for batch in chosen]
         self._teacher = self._features(transformer.model.config, transformer.model)
-        self.score = cache(self._score)
+        self.scores = cache(self._scores)
 
-    def _score(self, shape: Shape) -> float:
+    def _scores(self, shape: Shape) -> Scores:
         from transformers import BertConfig
 
         student = self._features(BertConfig(**shape.config(self.shared)), None)
-        found = [
-            relation_score(theirs, ours) + semantic_score(theirs, ours, self._labels[place % len(self._labels)], place)
-            for place, (theirs, ours) in enumerate(zip(self._teacher, student, strict=True))
+        pairs = list(zip(self._teacher, student, strict=True))
+        relation = [relation_score(theirs, ours) for theirs, ours in pairs]
+        semantic = [
+            semantic_score(theirs, ours, self._labels[place % len(self._labels)], place)
+            for place, (theirs, ours) in enumerate(pairs)
         ]
-        return float(torch.stack(found).mean())
+        return Scores(float(torch.stack(relation).mean()), float(torch.stack(semantic).mean()))
 
     def _features(self, config: Any, own: Any) -> list[Tensor]:
         """Mean token states of every batch under every random start; the ``own`` weights where they are asked for."""

@@ -1,0 +1,197 @@
+"""Does a score without training order students as distilling them does? The claim of DisWOT, on random students.
+
+python -m leafkit.eval.architectures --recipe diswot --count 24 --out architectures.json
+
+Paper: https://arxiv.org/abs/2303.15678. Students within the recipe's parameters are drawn at random and distilled as it
+says, all alike; the scores that they have without that are then compared with their held-out cosines by Kendall's tau.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy
+import typer
+
+from leafkit.atomic import disk_errors, write_json
+from leafkit.errors import LeafkitError, OptionError
+from leafkit.kd.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
+from leafkit.kd.budget import Budget, parse_budget
+from leafkit.kd.registry import parse
+from leafkit.progress import progress
+from leafkit.shipped import resolve_recipe
+from leafkit.teachers.open import open_teacher
+from leafkit.training.corpus import TextOptions, read_corpus
+from leafkit.training.distill import distill
+from leafkit.training.recipe_file import read_recipe
+from leafkit.types import Int64
+from leafkit.vectors.store import default_cache
+
+from .bootstrap import RESAMPLES
+from .extras import require
+from .metrics import Float64
+from .provenance import command, commit, packages
+
+BASELINE = "parameters"
+
+
+def shapes(count: int, fits: Callable[[Shape], bool], seed: int) -> list[Shape]:
+    """``count`` different shapes that fit, drawn from the seed; raises `OptionError` where there are not so many."""
+    draw, shape = random.Random(seed), Shape(layers=1, hidden=HIDDEN[0], heads=1, feed_forward=1)
+    found: dict[Shape, None] = {}
+    for _ in range(1000 * count):
+        shape = shape.mutated(draw)
+        if fits(shape):
+            found[shape] = None
+        if len(found) == count:
+            return list(found)
+    raise OptionError(f"{count} students were asked for, and {len(found)} were found within the budget; raise it")
+
+
+def agreement(scores: Mapping[str, Sequence[float]], cosines: Sequence[float], *, seed: int) -> dict[str, Any]:
+    """Kendall's tau of each of ``scores`` with ``cosines``, and how far it is above that of the parameter count.
+
+    Both come with the middle 95 % over resampled students; a score that says nothing has a tau of 0.
+    """
+    wanted, everyone = numpy.asarray(cosines), numpy.arange(len(cosines))[None]
+    draws = numpy.random.default_rng(seed).integers(len(wanted), size=(RESAMPLES, len(wanted)))
+    exact = {name: float(_taus(numpy.asarray(each), wanted, everyone)[0]) for name, each in scores.items()}
+    drawn = {name: _taus(numpy.asarray(each), wanted, draws) for name, each in scores.items()}
+    return {
+        name: {
+            "tau": exact[name],
+            **_middle(drawn[name]),
+            "above parameters": {"tau": exact[name] - exact[BASELINE], **_middle(drawn[name] - drawn[BASELINE])},
+        }
+        for name in scores
+    }
+
+
+def _taus(one: Float64, other: Float64, draws: Int64) -> Float64:
+    """Kendall's tau-b of each row of ``draws``, 0 where either side is constant."""
+    tau = require("scipy.stats").kendalltau
+    return numpy.nan_to_num([tau(one[rows], other[rows]).statistic for rows in draws])
+
+
+def _middle(values: Float64) -> dict[str, float]:
+    low, high = numpy.percentile(values, [2.5, 97.5])
+    return {"low": float(low), "high": float(high)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """Students of one recipe; finished ones are kept below ``work`` and not trained again."""
+
+    recipe: dict[str, Any]
+    work: Path
+    cache: Path
+    seed: int
+
+    def measure(self, count: int) -> list[dict[str, Any]]:
+        """Each student's shape, parameters, scores and held-out cosine."""
+        options, budget = self._search()
+        reading = {name: self.recipe[name] for name in ("queries", "documents") if name in self.recipe}
+        texts = read_corpus(self.recipe["texts"], self.recipe.get("valid"), TextOptions(**reading), seed=self.seed)
+        scorer = Scorer(open_teacher(self.recipe["teacher"]).model, texts.train.texts, options, self.seed)
+        cost = Cost(scorer.shared, budget)
+        found = []
+        drawn = shapes(count, cost.fits, self.seed)
+        with progress("students", total=count, unit="students") as bar:
+            for shape in drawn:
+                scores = scorer.scores(shape)
+                found.append(
+                    {
+                        **asdict(shape),
+                        "parameters": cost.parameters(shape),
+                        **asdict(scores),
+                        "score": scores.total,
+                        "cosine": self._distilled(shape.config(scorer.shared)),
+                    }
+                )
+                bar.update(1)
+        return found
+
+    def _search(self) -> tuple[Diswot, Budget]:
+        """The search that the recipe names, and its budget without the time, which no two machines share."""
+        search = parse(self.recipe["architecture"]) if "architecture" in self.recipe else None
+        budget = parse_budget(self.recipe.get("budget") or "")
+        if not isinstance(search, Diswot) or budget.parameters is None:
+            raise OptionError("the recipe is to name architecture = diswot, and a budget of parameters")
+        return search, Budget(parameters=budget.parameters)
+
+    def _distilled(self, config: dict[str, Any]) -> float:
+        """The best held-out cosine of the student ``config`` after the recipe's training."""
+        plain = {name: value for name, value in self.recipe.items() if name not in ("architecture", "budget")}
+        key = hashlib.sha256(json.dumps([config, plain, self.seed], sort_keys=True, default=str).encode()).hexdigest()
+        folder = self.work / key[:16]
+        known = folder.with_suffix(".json")
+        if not known.is_file():
+            with disk_errors(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / "config.json", config)
+            changed = {"seed": self.seed, "cache": self.cache, "export": False, "overwrite": True}
+            facts = distill(
+                **plain | changed | {"student": f"fresh:{folder / 'config.json'}", "out": folder / "student"}
+            )
+            write_json(known, {"cosine": facts.training["best"]["cosine_mean"]})
+            shutil.rmtree(folder)
+        return float(json.loads(known.read_bytes())["cosine"])
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """One line a score."""
+    lines = [f"{'score':12}  {'tau with held-out cosine':24}  above the parameter count"]
+    for name, one in found.items():
+        lines.append(f"{name:12}  {_shown(one):24}  {_shown(one['above parameters'])}")
+    return "\n".join(lines)
+
+
+def _shown(one: Mapping[str, float]) -> str:
+    return f"{one['tau']:+.2f} [{one['low']:+.2f}, {one['high']:+.2f}]"
+
+
+def main(
+    recipe: Annotated[str, typer.Option(help="A recipe with architecture = diswot: its file or name.")],
+    out: Annotated[Path, typer.Option(help="The result file to write.")],
+    count: Annotated[int, typer.Option(help="Students to distil.", min=3)] = 24,
+    seed: Annotated[int, typer.Option(help="Seed of students, scores, trainings and intervals.")] = 0,
+    work: Annotated[Path | None, typer.Option(help="Where finished students are noted.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where teacher vectors are kept.")] = None,
+) -> None:
+    """Distil random students and ask whether their scores would have known the best."""
+    arguments = read_recipe(recipe)
+    arguments.pop("out", None)
+    root = cache or default_cache()
+    students = Field(recipe=arguments, work=work or root / "architectures", cache=root, seed=seed).measure(count)
+    names = ("score", "relation", "semantic", BASELINE)
+    found = agreement(
+        {name: [one[name] for one in students] for name in names}, [one["cosine"] for one in students], seed=seed
+    )
+    write_json(
+        out,
+        {
+            "agreement": found,
+            "students": students,
+            "recipe": resolve_recipe(recipe).read_text(encoding="utf-8"),
+            "seed": seed,
+            "command": command(),
+            "commit": commit(),
+            "packages": packages(),
+        },
+    )
+    typer.echo(table(found))
+
+
+if __name__ == "__main__":
+    try:
+        typer.run(main)
+    except LeafkitError as error:
+        sys.exit(f"leafkit: {error}")
