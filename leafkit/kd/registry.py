@@ -21,19 +21,20 @@ GROUP = "leafkit.methods"
 @cache
 def names() -> dict[str, str]:
     """The folder of every system by its name, ours first; an entry point ``folder.name`` adds one."""
-    found = {
-        module.name: folder
-        for folder in FOLDERS
-        for module in pkgutil.iter_modules(import_module(f"leafkit.kd.{folder}").__path__)
-    }
+    found: dict[str, str] = {}
+    for folder in FOLDERS:
+        for module in pkgutil.iter_modules(import_module(f"leafkit.kd.{folder}").__path__):
+            if module.name in found:
+                raise TypeError(f"{module.name} is a file in {found[module.name]} and in {folder}; a name is for one")
+            found[module.name] = folder
     for point in _foreign():
         folder, _, name = point.name.rpartition(".")
+        adds = f"the package {point.value.partition(':')[0]} adds {point.name!r} to {GROUP}"
         if folder not in FOLDERS:
-            raise OptionError(
-                f"the package {point.value.partition(':')[0]} adds {point.name!r} to {GROUP}; wanted FOLDER.NAME with "
-                f"a folder of {', '.join(FOLDERS)}"
-            )
-        found.setdefault(name, folder)
+            raise OptionError(f"{adds}; wanted FOLDER.NAME with a folder of {', '.join(FOLDERS)}")
+        if name in found:
+            raise OptionError(f"{adds}, and there is a {name} in {found[name]} already; give it another name")
+        found[name] = folder
     return found
 
 

@@ -63,6 +63,7 @@ class Loop:
     report: Report | None = None
     teach: Callable[[str], Gather] | None = None
     _losses: list[Tensor] = field(default_factory=list)
+    _seen: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def run(self) -> State:
         """Train to the end and leave the best student in ``forward``; returns the final state.
@@ -152,6 +153,7 @@ class Loop:
         self.gradients.clear(view.features["input_ids"])
         self.companions.tick(batch, seen)
         self._losses.append(loss.detach())
+        self._seen = seen
         self.state.step += 1
 
     def _view(self, rows: Int64) -> View:
@@ -222,7 +224,16 @@ class Loop:
             self.state.loss = loss if before is None else before + 0.02 * (loss - before)
         self._losses.clear()
         if self.report and self.state.loss is not None:
-            self.report(self.state.step, {"train/loss": self.state.loss, "train/rate": self._rate_done()})
+            figures = {"train/loss": self.state.loss, "train/rate": self._rate_done()}
+            self.report(self.state.step, figures | self._terms())
+
+    def _terms(self) -> dict[str, float]:
+        """What the methods' terms were in the last step, before their weights."""
+        return {
+            f"train/{method}/{name}": float(term.mean())
+            for method, terms in self._seen.items()
+            for name, term in terms.items()
+        }
 
     def _count_seconds(self) -> None:
         """Add the time since last time to the seconds of training."""

@@ -74,16 +74,20 @@ def test_another_package_adds_a_system_by_an_entry_point(tmp_path, tiny_texts, t
     assert done.stdout.strip() == "['leaf', 'halves:share=0.25']"
 
 
-def test_an_entry_point_without_a_folder_is_refused(monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("halves", r"wanted FOLDER\.NAME"), ("objectives.mixup", r"adds 'objectives\.mixup'.*a mixup in data already")],
+)
+def test_an_entry_point_without_a_folder_or_with_a_name_that_is_taken_is_refused(name, message, monkeypatch):
     from importlib.metadata import EntryPoint
 
     from leafkit.kd import registry
 
     names.cache_clear()
-    point = EntryPoint(name="halves", value="halving.halves:Halves", group=registry.GROUP)
+    point = EntryPoint(name=name, value="halving.halves:Halves", group=registry.GROUP)
     monkeypatch.setattr(registry, "_foreign", lambda: [point])
     try:
-        with pytest.raises(OptionError, match=r"wanted FOLDER\.NAME"):
+        with pytest.raises(OptionError, match=message):
             names()
     finally:
         names.cache_clear()

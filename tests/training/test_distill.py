@@ -148,9 +148,10 @@ def test_nothing_but_the_student_is_left_beside_it(distil, tmp_path):
 def test_curves_are_written_for_tensorboard(distil, tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    distil(tensorboard=tmp_path / "curves")
+    distil(tensorboard=tmp_path / "curves", methods=["leaf", "sinkd:count=4"])
     curves = EventAccumulator(str(tmp_path / "curves")).Reload()
-    assert {"train/loss", "train/rate", "valid/cosine_mean"} <= set(curves.Tags()["scalars"])
+    wanted = {"train/loss", "train/rate", "train/leaf/leaf", "train/sinkd/sinkd", "valid/cosine_mean"}
+    assert wanted <= set(curves.Tags()["scalars"])
     assert [entry.step for entry in curves.Scalars("train/loss")] == list(range(1, 14))
 
 
