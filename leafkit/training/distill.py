@@ -206,14 +206,11 @@ class Distillation:
         corpus = read_corpus(texts, valid, reading, seed=self.recipe.seed)
         opened = _opened(teacher, self.device)
         require_own_vectors(opened)
-        signals = opened.signals | corpus.train.signals() | ({"model"} if teacher_model(opened) else set())
-        table = self.student is not None and isinstance(parse_student(self.student), Static)
-        self.plan.check(signals if table else signals | {"layers"})
-        if not self.plan.plain:
-            logger.info("the plan:\n%s", self.plan)
+        self._check_plan(corpus, opened)
         with self.folder.locked():
             self.folder.claim(self._description(corpus, opened))
             store = VectorStore.open(self.cache, opened.space, dtype=self.recipe.store_dtype)
+            texts_read = len(corpus.train)
             corpus = self._written(corpus, opened, store)
             student = search.student(self.folder.path, opened, corpus.train.texts, self.recipe.seed)
             prepare(
@@ -230,8 +227,26 @@ class Distillation:
             del opened, teacher
             self.accelerator.wait_for_everyone()
             rounds = self._train(store, len(corpus.train), self._teach(corpus.train))
-            facts = training_facts(self.folder, self.recipe, search.name, self.plan.specs, corpus, rounds)
+            # A ridge start and a writer look at the teacher's vectors of all texts.
+            spared = self.recipe.head != "ridge" and self.plan.writer is None
+            facts = training_facts(
+                self.folder,
+                self.recipe,
+                search.name,
+                self.plan.specs,
+                corpus,
+                rounds.state,
+                asked=rounds.asked if spared else texts_read,
+            )
             return self._finish(rounds.model, facts, self._query_vectors(rounds.model, store, len(corpus.train)))
+
+    def _check_plan(self, corpus: Corpus, teacher: Teacher) -> None:
+        """Raise `OptionError` for a plan that needs what is not there; else tell it."""
+        signals = teacher.signals | corpus.train.signals() | ({"model"} if teacher_model(teacher) else set())
+        table = self.student is not None and isinstance(parse_student(self.student), Static)
+        self.plan.check(signals if table else signals | {"layers"})
+        if not self.plan.plain:
+            logger.info("the plan:\n%s", self.plan)
 
     def _written(self, corpus: Corpus, teacher: Teacher, store: VectorStore) -> Corpus:
         """The corpus with the training texts that the plan's writer makes of it; itself if there is none."""

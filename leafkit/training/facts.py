@@ -11,21 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.students.folder import read_student
+from leafkit.training.checkpoint import State
 from leafkit.training.corpus import Corpus
 from leafkit.training.recipe import Recipe
-from leafkit.training.rounds import Rounds
 from leafkit.training.run_folder import RunFolder
 from leafkit.version import __version__
 
 
 def training_facts(
-    folder: RunFolder, recipe: Recipe, student: str, methods: Sequence[str], corpus: Corpus, rounds: Rounds
+    folder: RunFolder, recipe: Recipe, student: str, methods: Sequence[str], corpus: Corpus, state: State, asked: int
 ) -> dict[str, Any]:
     """Recipe, methods, data, validation, command and versions of a finished run, ready for JSON.
 
-    ``asked`` of the data counts the training texts whose teacher vectors were used, by the ridge start of the head too.
+    ``asked`` counts the texts whose teacher vectors were used.
     """
-    state = rounds.state
     start = read_student(folder.path / "start")
     best = next(entry for entry in state.history if entry["step"] == state.best)
     return {
@@ -35,7 +34,7 @@ def training_facts(
         "head": start.training,
         "data": {
             "training": len(corpus.train),
-            "asked": len(corpus.train) if "ridge" in start.training else rounds.asked,
+            "asked": asked,
             "validation": len(corpus.valid),
             "repeated": corpus.train.repeated,
             "counts": [
