@@ -26,7 +26,7 @@ from leafkit.kd.budget import Budget
 from leafkit.kd.system import Architecture
 
 HIDDEN = (32, 48, 64, 96, 128, 192, 256, 320, 384, 512)
-CLASSES, TEXTS, TOKENS = 8, 64, 32
+CLASSES, HEADS, TEXTS, TOKENS = 8, 32, 64, 32
 TIMED_TOKENS, TIMINGS = 16, 7
 
 Initial = Literal["random", "pretrained"]
@@ -48,8 +48,9 @@ class Diswot(Architecture):
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     off: ClassVar[dict[str, Any]] = {}
     reconstruction: ClassVar[str] = (
-        "pooled sentence vectors are the features; classes are the nearest of eight texts by the teacher; gradients "
-        "are compared between classes, since widths differ; the weights of both terms, 1 and 1, were not to be found"
+        "pooled sentence vectors are the features, less their mean, since what all texts share would hide what tells "
+        "them apart; classes are the nearest of eight texts by the teacher; gradients are compared between classes, "
+        "since widths differ, for 32 random heads and not one; the weights of both terms, 1 and 1, were not to be found"
     )
 
     population: int = 12
@@ -218,7 +219,7 @@ class Scorer:
         return Scores(float(torch.stack(relation).mean()), float(torch.stack(semantic).mean()))
 
     def _features(self, config: Any, own: Any) -> list[Tensor]:
-        """Mean token states of every batch under every random start; the ``own`` weights where they are asked for."""
+        """Centred mean token states of every batch under every random start, or under ``own`` weights if asked for."""
         from transformers import AutoModel
 
         found = []
@@ -239,20 +240,20 @@ def relation_score(teacher: Tensor, student: Tensor) -> Tensor:
 
 
 def semantic_score(teacher: Tensor, student: Tensor, labels: Tensor, seed: int) -> Tensor:
-    """How alike a random head's first gradients relate the classes in both; ``labels`` (texts,) below ``CLASSES``."""
+    """How alike random heads' first gradients relate the classes in both; ``labels`` (texts,) below ``CLASSES``."""
     grams = []
     for features in (teacher, student):
-        draw = torch.Generator().manual_seed(seed)
-        head = torch.randn(CLASSES, features.shape[1], generator=draw).to(features) / features.shape[1] ** 0.5
-        gradient = head_gradient(features, head, labels)
-        grams.append(normalize(gradient @ gradient.T, dim=1))
-    return -(grams[0] - grams[1]).square().sum() / CLASSES**2
+        draw, width = torch.Generator().manual_seed(seed), features.shape[1]
+        heads = torch.randn(HEADS, CLASSES, width, generator=draw).to(features) / width**0.5
+        gradient = head_gradient(features, heads, labels)
+        grams.append(normalize(gradient @ gradient.mT, dim=-1))
+    return -(grams[0] - grams[1]).square().sum() / (HEADS * CLASSES**2)
 
 
 def head_gradient(features: Tensor, head: Tensor, labels: Tensor) -> Tensor:
-    """The gradient of the mean cross-entropy of ``features @ head.T`` in ``head`` (classes, width)."""
-    missed = (features @ head.T).softmax(dim=-1) - one_hot(labels, len(head)).to(features)
-    return missed.T @ features / len(features)
+    """The gradient of the mean cross-entropy of ``features @ head.T`` in ``head`` (classes, width), or each of many."""
+    missed = (features @ head.mT).softmax(dim=-1) - one_hot(labels, head.shape[-2]).to(features)
+    return missed.mT @ features / len(features)
 
 
 def _heads(hidden: int) -> list[int]:
@@ -273,7 +274,8 @@ def _tokenised(tokenizer: Any, texts: list[str]) -> dict[str, Tensor]:
 @torch.inference_mode()
 def _pooled(model: Any, batch: dict[str, Tensor]) -> Tensor:
     mask = batch["attention_mask"][..., None].float()
-    return (model(**batch).last_hidden_state.float() * mask).sum(dim=1) / mask.sum(dim=1)
+    pooled = (model(**batch).last_hidden_state.float() * mask).sum(dim=1) / mask.sum(dim=1)
+    return pooled - pooled.mean(dim=0)
 
 
 def _classes(teacher: Any, texts: list[str]) -> Tensor:
