@@ -73,6 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--student", type=Path, required=True, help="a student folder, or the name of one that ships")
     parser.add_argument("--split", default=Asked.split, help="whose queries: test or dev")
     parser.add_argument("--encoder", default=Asked.encoder, choices=ENCODERS, help="what runs the student")
+    parser.add_argument(
+        "--documents", type=_positive, help="cut larger folders to so many documents, judged ones first"
+    )
     parser.add_argument("--queries", type=_positive, default=Asked.queries, help="of each folder, at most")
     parser.add_argument("--builds", type=_positive, default=Asked.builds, help="of each index, in other orders")
     parser.add_argument("--seed", type=int, default=Asked.seed, help="of queries, orders and intervals")

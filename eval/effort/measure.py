@@ -37,6 +37,7 @@ class Asked:
     student: Path
     split: str = "test"
     encoder: str = "onnx-int8"
+    documents: int | None = None
     queries: int = 1000
     builds: int = 3
     seed: int = 0
@@ -48,7 +49,7 @@ def measure(asked: Asked) -> dict[str, Any]:
 
     Raises `OptionError` for too few documents or a student as teacher, `SpaceError` for a student of another space.
     """
-    collections = [read_collection(folder, asked.split) for folder in asked.data]
+    collections = [read_collection(folder, asked.split, documents=asked.documents) for folder in asked.data]
     total = sum(len(one.documents) for one in collections)
     if total < LEAST_DOCUMENTS:
         raise OptionError(f"got {total} documents, wanted {LEAST_DOCUMENTS} or more to search approximately")

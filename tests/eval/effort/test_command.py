@@ -39,6 +39,12 @@ def test_json_is_what_is_in_the_file_and_the_same_each_time(arguments, tmp_path,
     assert json.loads(capsys.readouterr().out)["indexes"] == first["indexes"]
 
 
+def test_larger_folders_are_cut_and_keep_their_judged_documents(arguments, tmp_path):
+    main([*arguments, "--documents", "60"])
+    found = json.loads((tmp_path / "result.json").read_bytes())
+    assert [row["documents"] for row in found["data"]] == [60, 40]
+
+
 def test_a_student_of_another_space_is_one_message(arguments, other_teacher):
     arguments[arguments.index("--teacher") + 1] = str(other_teacher)
     with pytest.raises(SystemExit, match="does not live in the space of the teacher"):
