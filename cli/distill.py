@@ -67,6 +67,7 @@ class TrainingOptions:
     valid_every: Annotated[
         int | None, option("Training", "Steps between validations  [default: a tenth of the run]")
     ] = None
+    keep: Annotated[str, option("Training", "The best student by held-out cosine, or the last.")] = "best"
     checkpoint_every: Annotated[
         int | None, option("Training", "Steps between checkpoints  [default: five minutes]")
     ] = None

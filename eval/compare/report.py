@@ -47,7 +47,6 @@ def result(task: Task, system: tuple[Entry, Sequence[Run]], baseline: tuple[Entr
         "seeds": seeds,
         "counts": {"seeds": len(seeds), "items": scores["system"].shape[1], "resamples": RESAMPLES},
         "teacher_calls": {side: _each("teacher_calls", of) for side, of in runs.items()},
-        "kept_steps": {side: [run["kept_step"] for run in of] for side, of in runs.items()},
         "steps": {side: _each("steps", of) for side, of in runs.items()},
         "seconds": {side: _each("seconds", of) for side, of in runs.items()},
         "methods": {side: of[0]["methods"] for side, of in runs.items()},

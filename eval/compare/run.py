@@ -110,6 +110,8 @@ class Runner:
         out = self.work / "students" / self._name(entry, seed)
         started = time.perf_counter()
         changed = {"seed": seed, "out": out, "cache": self.cache, "export": False, "overwrite": True}
+        # What the training came to is asked, also where it is worse than the start.
+        changed["keep"] = "last"
         try:
             facts = distill(**(entry.arguments | changed))
         except TrainingError as error:
@@ -124,7 +126,6 @@ class Runner:
             "seed": seed,
             "seconds": round(seconds, 2),
             "steps": facts.training["steps"],
-            "kept_step": facts.training["best"]["step"],
             "teacher_calls": facts.training["data"]["asked"],
             "methods": facts.training.get("methods", []),
             "commit": commit(),

@@ -61,7 +61,7 @@ neighbours that the student's vector finds among the teacher's vectors.
 ## Training
 
 {training:,} distinct texts ({repeated:,} repetitions left out), {steps:,} steps; the student kept is the one of step
-{best:,}, the best by mean cosine.
+{best:,}, {why}.
 
 | role | source | texts |
 |---|---|---:|
@@ -119,6 +119,7 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
         repeated=data["repeated"],
         steps=training["steps"],
         best=training["best"]["step"],
+        why="the last" if training["recipe"].get("keep") == "last" else "the best by mean cosine",
         sources=_rows((row["role"], row["source"], f"{row['texts']:,}") for row in data["counts"]),
         recipe=_rows([("methods", ", ".join(training["methods"])), *_spaced(training["recipe"])]),
         command=training["command"],

@@ -32,7 +32,7 @@ from leafkit.training.encode import encode_rows
 from leafkit.training.facts import training_facts
 from leafkit.training.forward import StudentForward
 from leafkit.training.prepare import Job, draw, open_material, prepare, require_own_vectors, teacher_model
-from leafkit.training.recipe import Head, Optimiser, Precision, Recipe
+from leafkit.training.recipe import Head, Keep, Optimiser, Precision, Recipe
 from leafkit.training.rounds import Rounds
 from leafkit.training.run_folder import RunFolder
 from leafkit.training.tensorboard import tensorboard_report
@@ -71,6 +71,7 @@ def distill(
     precision: Precision = Recipe.precision,
     valid: Sources | None = None,
     valid_every: int | None = Recipe.valid_every,
+    keep: Keep = Recipe.keep,
     checkpoint_every: int | None = None,
     seed: int = Recipe.seed,
     cache: Path | None = None,
@@ -108,6 +109,7 @@ def distill(
     precision: auto trains in bfloat16 where the hardware has it (the head, the loss and the weights in float32).
     valid: texts to validate with  [default: a cut of 2 % of the texts, at most 2,000, drawn from seed].
     valid_every, checkpoint_every: steps between two  [default: a tenth of the run, five minutes].
+    keep: the best student by held-out cosine, which may be the start, or the last.
     seed: of the held-out cut, the order of the texts, and whatever starts at random.
     cache, store_dtype: where teacher vectors are kept, and whether as float16 or float32.
     rotate: pca, itq or random; the student learns the teacher's space in these coordinates (`leafkit.mapping`).
@@ -135,6 +137,7 @@ def distill(
         head_bias=head_bias,
         precision=precision,
         valid_every=valid_every,
+        keep=keep,
         store_dtype=store_dtype,
         rotate=rotate,
         seed=seed,

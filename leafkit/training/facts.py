@@ -23,10 +23,11 @@ def training_facts(
 ) -> dict[str, Any]:
     """Recipe, methods, data, validation, command and versions of a finished run, ready for JSON.
 
-    ``asked`` counts the texts whose teacher vectors were used.
+    ``asked`` counts the texts whose teacher vectors were used; ``best`` is the validation of the student that is kept.
     """
     start = read_student(folder.path / "start")
-    best = next(entry for entry in state.history if entry["step"] == state.best)
+    kept = state.best if recipe.keep == "best" else state.step
+    best = next(entry for entry in state.history if entry["step"] == kept)
     return {
         "student": student,
         "recipe": dataclasses.asdict(recipe),

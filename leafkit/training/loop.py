@@ -66,7 +66,7 @@ class Loop:
     _seen: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
     def run(self) -> State:
-        """Train to the end and leave the best student in ``forward``; returns the final state.
+        """Train to the end and leave the student to keep in ``forward``; returns the final state.
 
         Raises `TrainingError` on collapse, KeyboardInterrupt after a checkpoint if Ctrl-C was pressed.
         """
@@ -80,7 +80,7 @@ class Loop:
             for rows in batches:
                 self._step(rows)
                 self._after_step(rows, bar, stop=asked())
-        if self._first and self.state.best is not None:
+        if self._first and self.recipe.keep == "best" and self.state.best is not None:
             self.checkpoints.load(self.state.best, self.forward.model)
         return self.state
 

@@ -13,6 +13,7 @@ from leafkit.mapping.rotation import check_kind
 
 Precision = Literal["auto", "bfloat16", "float32"]
 Head = Literal["ridge", "random"]
+Keep = Literal["best", "last"]
 Optimiser = Literal["adamw", "muon"]
 
 
@@ -41,6 +42,8 @@ class Recipe:
     head_bias: bool = True
     precision: Precision = "auto"
     valid_every: int | None = None
+    # The best is never worse than the start; the last is what a training came to, for comparing trainings.
+    keep: Keep = "best"
     store_dtype: str = "float16"
     rotate: str | None = None
     seed: int = 0
@@ -63,6 +66,7 @@ class Recipe:
         _require(self.head in ("ridge", "random"), "head", self.head, "ridge or random")
         if self.rotate is not None:
             check_kind(self.rotate)
+        _require(self.keep in ("best", "last"), "keep", self.keep, "best or last")
         _require(self.optimiser in ("adamw", "muon"), "optimiser", self.optimiser, "adamw or muon")
         wanted = ("auto", "bfloat16", "float32")
         _require(self.precision in wanted, "precision", self.precision, "auto, bfloat16 or float32")
