@@ -146,7 +146,7 @@ def test_nothing_but_the_student_is_left_beside_it(distil, tmp_path):
 
 
 def test_the_last_student_is_kept_on_demand_also_where_it_is_the_worst(distil, tmp_path):
-    harm = {"learning_rate": 0.03, "final_learning_rate": 0.03, "valid_every": 13}
+    harm = {"learning_rate": 0.005, "final_learning_rate": 0.005, "valid_every": 13}
     best, last = (distil(out=tmp_path / keep, keep=keep, **harm) for keep in ("best", "last"))
     assert best.training["best"]["step"] == 0
     assert last.training["best"] == last.training["history"][-1]
