@@ -22,6 +22,7 @@ import numpy
 import typer
 
 from leafkit.atomic import disk_errors, write_json
+from leafkit.command import command
 from leafkit.errors import LeafkitError, OptionError
 from leafkit.kd.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
 from leafkit.kd.budget import Budget, parse_budget
@@ -38,7 +39,7 @@ from leafkit.vectors.store import default_cache
 from .bootstrap import RESAMPLES
 from .extras import require
 from .metrics import Float64
-from .provenance import command, commit, packages
+from .provenance import commit, packages
 
 BASELINE = "parameters"
 

@@ -8,6 +8,7 @@ from functools import partial
 from os import PathLike
 from pathlib import Path
 
+from leafkit.command import command
 from leafkit.errors import InputError, OptionError
 from leafkit.mapping.mapping import mapped
 from leafkit.teachers.open import open_teacher
@@ -25,7 +26,7 @@ from .grid import full_cell, grid
 from .means import means_over
 from .modes import check_modes, systems
 from .names import Paths, distinct_names, listed
-from .provenance import command, commit, packages
+from .provenance import commit, packages
 from .report import Provenance, Report, Row
 from .retrieval import Measured, Plan, measure_collection
 from .students import check_spaces, open_students

@@ -16,6 +16,7 @@ import numpy
 import typer
 
 from leafkit.atomic import write_json
+from leafkit.command import command
 from leafkit.errors import LeafkitError, OptionError
 from leafkit.index.coordinates import Coordinates
 from leafkit.progress import progress
@@ -30,7 +31,7 @@ from .collection import read_collection
 from .frontier_plot import draw
 from .grid import Cell, CellFinder
 from .metrics import MAIN_METRIC, Float64
-from .provenance import command, commit, packages
+from .provenance import commit, packages
 from .retrieval import search_scores
 from .students import open_students
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shlex
 import subprocess
-import sys
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,11 +25,6 @@ _PACKAGES = (
 )
 
 _MODEL_FILES = {".safetensors", ".bin", ".onnx", ".json", ".txt", ".model"}
-
-
-def command() -> str:
-    """The command line of this process, quoted for a shell, with the program's name alone."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def commit() -> str | None:

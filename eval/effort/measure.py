@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy
 
+from leafkit.command import command
 from leafkit.errors import OptionError
 from leafkit.eval.bootstrap import RESAMPLES
 from leafkit.eval.collection import Collection, read_collection
-from leafkit.eval.provenance import command, commit, packages
+from leafkit.eval.provenance import commit, packages
 from leafkit.eval.students import open_students
 from leafkit.index.cosine import unit_prefix
 from leafkit.mapping.mapping import mapped

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import shlex
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
+from leafkit.command import command
 from leafkit.students.folder import read_student
 from leafkit.training.checkpoint import State
 from leafkit.training.corpus import Corpus
@@ -51,11 +49,6 @@ def training_facts(
         "command": command(),
         "versions": versions(),
     }
-
-
-def command() -> str:
-    """The command line of this process, with the program by its name alone."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def versions() -> dict[str, str]:
