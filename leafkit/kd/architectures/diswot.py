@@ -2,7 +2,7 @@
 
 Paper: https://arxiv.org/abs/2303.15678
 
-    A = F F' with unit rows, of features F (texts, width);    relation = - |A_T - A_S|_F^2 / B^2
+    A = F F' with unit rows, of centred features F (texts, width);    relation = - |A_T - A_S|_F^2 / B^2
     G = gradient of the cross-entropy in a random head (K, width);  semantic = - |g(G_T) - g(G_S)|_F^2 / K^2,
     where g(G) = G G' with unit rows;    score = relation + semantic, to be maximised
 """
