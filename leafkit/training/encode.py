@@ -8,6 +8,7 @@ import numpy
 import torch
 
 from leafkit.progress import progress
+from leafkit.teachers.batches import length_batches
 from leafkit.training.forward import StudentForward
 from leafkit.training.tokens import TokenFile
 from leafkit.types import Float32, Int64
@@ -25,25 +26,13 @@ def encode_rows(
     With ``label`` a progress bar of that name is shown.
     """
     step = forward.hidden if hidden else forward.forward
-    order = numpy.argsort(tokens.lengths[rows], kind="stable")
-    found = []
+    linear = forward.model[forward.head].linear
+    vectors = numpy.empty((len(rows), linear.in_features if hidden else linear.out_features), dtype=numpy.float32)
     with progress(label or "", total=len(rows), unit="texts") if label else contextlib.nullcontext() as bar:
-        for part in _parts(tokens.lengths[rows], order):
-            found.append(step(tokens.features(rows[part])).float().cpu().numpy())
+        # The longest come first, and nothing is kept between batches: each then fits into the memory of the one before,
+        # where growing ones took three gigabytes for 20,000 texts.
+        for part in length_batches(tokens.lengths[rows], tokens=BATCH_TOKENS, rows=BATCH_ROWS):
+            vectors[part] = step(tokens.features(rows[part])).float().cpu().numpy()
             if bar is not None:
                 bar.update(len(part))
-    vectors = numpy.empty((len(rows), found[0].shape[1]), dtype=numpy.float32)
-    vectors[order] = numpy.concatenate(found)
     return vectors
-
-
-def _parts(lengths: Int64, order: Int64) -> list[Int64]:
-    """``order`` (by length) in parts of at most 8,192 padded tokens and 256 rows."""
-    parts, start = [], 0
-    while start < len(order):
-        stop = min(start + BATCH_ROWS, len(order))
-        while stop - start > 1 and (stop - start) * lengths[order[stop - 1]] > BATCH_TOKENS:
-            stop = start + (stop - start + 1) // 2
-        parts.append(order[start:stop])
-        start = stop
-    return parts
