@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from leafkit.atomic import disk_errors, write_json
+from leafkit.atomic import disk_errors, write_file, write_json
 from leafkit.errors import OptionError, TrainingError
 from leafkit.eval.provenance import commit
 from leafkit.eval.students import open_students
@@ -112,6 +112,8 @@ class Runner:
         changed = {"seed": seed, "out": out, "cache": self.cache, "export": False, "overwrite": True}
         # What the training came to is asked, also where it is worse than the start.
         changed["keep"] = "last"
+        if self.task.held_out:
+            changed["valid"] = [self._held_out()]
         try:
             facts = distill(**(entry.arguments | changed))
         except TrainingError as error:
@@ -131,6 +133,12 @@ class Runner:
             "commit": commit(),
             "scores": scores.tolist(),
         }
+
+    def _held_out(self) -> Path:
+        """The task's held-out texts in a file, as texts to validate with, which distillation takes out of its own."""
+        file = self.work / f"held-out-{self.task.name}.jsonl"
+        write_file(file, "".join(json.dumps({"text": text, "role": "query"}) + "\n" for text in self.task.held_out))
+        return file
 
     def _teacher(self, entry: Entry) -> Teacher:
         """The teacher of ``entry`` behind its store, opened once for all recipes that open it in the same way."""

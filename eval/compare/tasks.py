@@ -29,12 +29,16 @@ TUNING_SHARE = 0.2
 
 
 class Task(Protocol):
-    """One task with its data read. ``facts`` say which bytes and how many items; ``statistic`` is its figure."""
+    """One task with its data read. ``facts`` say which bytes and how many items; ``statistic`` is its figure.
+
+    ``held_out`` are texts that no student may be trained on, as recipes for the task otherwise would.
+    """
 
     name: str
     metric: str
     facts: dict[str, Any]
     statistic: Statistic
+    held_out: Sequence[str]
 
     def score(self, student: Encoder, teacher: Encoder) -> Float64:
         """The score of each item, (items,)."""
@@ -48,6 +52,7 @@ class Retrieval:
     folder = "tldr-commands"
     metric = "nDCG@10, asymmetric"
     statistic = staticmethod(mean)
+    held_out: Sequence[str] = ()
 
     def __init__(self, folder: Path, split: str) -> None:
         """Read the collection; raises `OptionError` where ``folder`` has no such ``split``."""
@@ -69,6 +74,7 @@ class Similarity:
     name = "similarity"
     folder = "stsb-en"
     metric = "Spearman's correlation of the cosine"
+    held_out: Sequence[str] = ()
 
     def __init__(self, folder: Path, split: str) -> None:
         """Read the pairs of ``split``."""
@@ -95,6 +101,8 @@ class Classes:
         """Read the texts to fit on and those of ``split``."""
         self._fitted, self._asked, self.facts = _tables(folder, split, {"text": str, "label": (str, int)})
         self.facts["fitted"] = len(self._fitted["text"])
+        # Recipes for classes learn from the texts and labels of train, of which dev is a cut.
+        self.held_out = self._asked["text"] if split == "dev" else ()
 
     def score(self, student: Encoder, teacher: Encoder) -> Float64:
         """1 for each text whose label is found, else 0; the teacher has no part in it."""

@@ -155,3 +155,17 @@ def test_the_table_has_a_row_for_each_recipe(results):
     assert [line.split()[1] for line in lines[2:5]] == ["base", "twin", "chance"]
     assert "| loses |" in lines[4]
     assert "tldr-commands test, 30 items, 2 seed(s)" in lines[6]
+
+
+def test_what_is_tuned_on_is_taken_out_of_the_training_texts(data_root, tiny_teacher, tmp_path):
+    texts = data_root / "banking77" / "train.jsonl"
+    lines = (
+        f'texts = ["{texts}"]\nrole = "query"\nteacher = "{tiny_teacher}"\nstudent = "teacher:layers=1"\nepochs = 0\n'
+    )
+    named = [tmp_path / "base.toml", tmp_path / "twin.toml"]
+    for recipe in named:
+        recipe.write_text(lines)
+    where = {"task": "classes", "seeds": 1, "data_root": data_root, "work": tmp_path / "w", "cache": tmp_path / "c"}
+    calls = {split: compare(named, split=split, **where)[0]["teacher_calls"]["system"] for split in ("dev", "test")}
+    # of 80 texts dev holds 16; where there are none to hold out, distillation keeps two for itself
+    assert calls == {"dev": 64, "test": 78}
