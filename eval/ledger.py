@@ -27,10 +27,12 @@ _HEAD = """# What each system is worth
 
 Written by `python -m leafkit.eval.ledger` from the files in this folder; do not edit it.
 
-Each system was trained once per seed next to its baseline, plain LEAF on the same texts, and both students measured
-on the task. The difference is the mean over seeds, with the middle 95 % of a paired bootstrap over seeds and items;
-`beats` lies above 0, `loses` below it, `ties` around it. A row that loses is a result. The setting is small (seconds
-of training on a CPU), and the intervals are not corrected for the number of rows. Probes watch and train nothing.
+Each system was trained once per seed next to its baseline: plain LEAF with the same texts, steps and teacher calls,
+its texts or its student drawn at random where the system chooses them. Both students were measured on the task as
+they were after the last step. The difference is the mean over seeds, with the middle 95 % of a paired bootstrap over
+seeds and items; `beats` lies above 0, `loses` below it, `ties` around it. A row that loses is a result. The setting is
+small (seconds of training on a CPU), and the intervals are not corrected for the number of rows. What is measured by
+classes was told the labels of the training texts, which LEAF does not know. Probes watch and train nothing.
 """
 
 
