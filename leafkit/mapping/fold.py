@@ -13,8 +13,8 @@ teacher's width at all.
 
 The hidden numbers of a transformer end in a layer norm: sum_i (h_i - beta_i) / gamma_i = 0 for each token, so for
 their mean as well. That takes one direction from [W b], which is found by looking at the student's own vectors, and
-makes place for the length of documents (`leafkit.mapping.Mapping`): width + 1 numbers in all, and width + 2 for a
-token table.
+makes place for the length of documents (`leafkit.mapping.Mapping`): at most width + 1 numbers in all, and width + 2
+for a token table.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ def fold(weight: Float32, bias: Float32, moment: Float64, space: Space) -> Mappi
     # Within what the head can write: what the student does write.
     spread, turn = numpy.linalg.eigh(reach.T @ moment @ reach)
     used = spread > ROUNDING**2 * spread[-1]
-    # A layer norm takes one direction. Where more are missing, the queries were too few to know all.
-    if numpy.count_nonzero(~used) > 1:
+    # A layer norm takes one direction, and hidden units that hardly change a few (one in all-MiniLM-L6-v2). Where more
+    # are missing, the queries were too few to know all.
+    if numpy.count_nonzero(~used) > max(1, len(used) // 100):
         used[:] = True
     basis = numpy.ascontiguousarray((reach @ turn[:, used][:, ::-1]).T, dtype=numpy.float32)
     return Mapping(base=space, kind=FOLD, documents=basis, queries=basis, length=len(basis) < space.dim)

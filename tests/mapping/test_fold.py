@@ -1,5 +1,7 @@
 """A fold answers its student as the whole vectors would; cut to fewer numbers, it errs least."""
 
+import dataclasses
+
 import numpy
 import pytest
 from hypothesis import given, settings
@@ -61,6 +63,20 @@ def test_a_layer_norm_makes_place_for_the_length():
     assert fold(*head, moment(queries), SPACE).dim == WIDTH + 1
     head, queries, _ = material(0, layer_norm=False)
     assert fold(*head, moment(queries), SPACE).dim == WIDTH + 2
+
+
+def test_hidden_units_that_hardly_change_take_no_numbers_of_a_wide_student():
+    draw, dim, width = numpy.random.default_rng(5), 260, 220
+    weight, bias = draw.standard_normal((dim, width)), draw.standard_normal(dim)
+    hidden = draw.standard_normal((1000, width))
+    hidden[:, 3] *= 1e-6
+    queries = unit(hidden @ weight.T + bias).astype(numpy.float32)
+    documents = unit(draw.standard_normal((50, dim))).astype(numpy.float32)
+    still = weight.astype(numpy.float32), bias.astype(numpy.float32)
+    folded = fold(*still, moment(queries), dataclasses.replace(SPACE, dim=dim))
+    assert folded.dim == width + 1
+    found = folded.apply(queries, "query") @ folded.apply(documents, "document").T
+    numpy.testing.assert_allclose(found, queries @ documents.T, atol=2e-5)
 
 
 def test_a_student_as_wide_as_the_space_keeps_all_of_it_and_needs_no_length():
