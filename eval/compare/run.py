@@ -127,7 +127,7 @@ class Runner:
             "recipe": entry.name,
             "seed": seed,
             "seconds": round(seconds, 2),
-            "steps": facts.training["steps"],
+            "steps": facts.training["steps"] * facts.training["generations"],
             "teacher_calls": facts.training["data"]["asked"],
             "methods": facts.training.get("methods", []),
             "commit": commit(),

@@ -240,6 +240,7 @@ class Distillation:
                 corpus,
                 rounds.state,
                 asked=rounds.asked if spared else texts_read,
+                generations=rounds.generations,
             )
             return self._finish(rounds.model, facts, self._query_vectors(rounds.model, store, len(corpus.train)))
 

@@ -17,11 +17,20 @@ from leafkit.version import __version__
 
 
 def training_facts(
-    folder: RunFolder, recipe: Recipe, student: str, methods: Sequence[str], corpus: Corpus, state: State, asked: int
+    folder: RunFolder,
+    recipe: Recipe,
+    student: str,
+    methods: Sequence[str],
+    corpus: Corpus,
+    state: State,
+    *,
+    asked: int,
+    generations: int,
 ) -> dict[str, Any]:
     """Recipe, methods, data, validation, command and versions of a finished run, ready for JSON.
 
-    ``asked`` counts the texts whose teacher vectors were used; ``best`` is the validation of the student that is kept.
+    ``asked`` counts the texts whose teacher vectors were used; ``best`` is the validation of the student that is kept;
+    ``steps`` are those of each generation.
     """
     start = read_student(folder.path / "start")
     kept = state.best if recipe.keep == "best" else state.step
@@ -43,6 +52,7 @@ def training_facts(
             "digest": corpus.train.digest(),
         },
         "steps": recipe.steps(len(corpus.train)),
+        "generations": generations,
         "best": best,
         "start": state.history[0],
         "history": state.history,

@@ -28,7 +28,7 @@ class Rounds:
     """The trainings of one run folder; afterwards ``model`` and ``state`` are those of the last generation.
 
     ``texts`` is the number of training texts; ``teach`` opens another teacher by name. ``asked`` says of how many of
-    the texts the teacher was asked.
+    the texts the teacher was asked, ``generations`` how often a student was trained.
     """
 
     folder: RunFolder
@@ -44,6 +44,7 @@ class Rounds:
     model: SentenceTransformer = field(init=False)
     state: State = field(init=False)
     asked: int = field(init=False)
+    generations: int = 0
 
     def run(self) -> None:
         """Train as the plan's topology says: once, unless it has one."""
@@ -62,6 +63,7 @@ class Rounds:
         loop = self._loop(generation, targets)
         self.state = loop.run()
         self.model, self.asked = loop.forward.model, loop.companions.asked()
+        self.generations += 1
 
     def student(self, rows: Int64) -> Float32:
         """The vectors that the last fitted student writes for training ``rows``."""

@@ -169,3 +169,12 @@ def test_what_is_tuned_on_is_taken_out_of_the_training_texts(data_root, tiny_tea
     calls = {split: compare(named, split=split, **where)[0]["teacher_calls"]["system"] for split in ("dev", "test")}
     # of 80 texts dev holds 16; where there are none to hold out, distillation keeps two for itself
     assert calls == {"dev": 64, "test": 78}
+
+
+def test_the_steps_of_all_generations_count(data_root, recipes, tmp_path):
+    text = (recipes / "base.toml").read_text().replace("epochs = 0", "epochs = 1")
+    (tmp_path / "once.toml").write_text(text)
+    (tmp_path / "thrice.toml").write_text(text + 'methods = ["leaf", "self_distillation:generations=2"]\n')
+    named = [tmp_path / "once.toml", tmp_path / "thrice.toml"]
+    (found,) = compare(named, seeds=1, data_root=data_root, work=tmp_path / "w", cache=tmp_path / "c")
+    assert found["steps"] == {"system": 21, "baseline": 7}
