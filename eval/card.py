@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,8 @@ from typing import Annotated
 import typer
 
 from leafkit.atomic import write_file
-from leafkit.errors import InputError, LeafkitError
+from leafkit.command import one_message
+from leafkit.errors import InputError
 
 from .columns import metric_title
 from .report import Report, Row
@@ -81,7 +81,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with one_message():
         typer.run(main)
-    except LeafkitError as error:
-        sys.exit(f"leafkit: {error}")

@@ -6,7 +6,6 @@ python -m leafkit.eval.frontier --data beir/scifact --teacher T --student S --di
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,8 @@ import numpy
 import typer
 
 from leafkit.atomic import write_json
-from leafkit.command import command
-from leafkit.errors import LeafkitError, OptionError
+from leafkit.command import command, one_message
+from leafkit.errors import OptionError
 from leafkit.index.coordinates import Coordinates
 from leafkit.progress import progress
 from leafkit.shipped import resolve
@@ -242,7 +241,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with one_message():
         typer.run(main)
-    except LeafkitError as error:
-        sys.exit(f"leafkit: {error}")

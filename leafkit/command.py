@@ -1,10 +1,14 @@
-"""The command line that figures and students are recorded with."""
+"""What the commands of all packages share: how they are recorded, and how they refuse."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from leafkit.errors import LeafkitError
 
 
 def command() -> str:
@@ -13,3 +17,12 @@ def command() -> str:
     module = spec.name.removesuffix(".__main__") if spec else None
     program = ["python", "-m", module] if module else [Path(sys.argv[0]).name]
     return shlex.join([*program, *sys.argv[1:]])
+
+
+@contextmanager
+def one_message() -> Iterator[None]:
+    """A block in which an error of leafkit ends the process with one message and exit code 1."""
+    try:
+        yield
+    except LeafkitError as error:
+        sys.exit(f"leafkit: {error}")

@@ -17,8 +17,9 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from leafkit.atomic import new_folder, write_json
+from leafkit.command import one_message
 from leafkit.digest import sha256_file
-from leafkit.errors import DamageError, InputError, LeafkitError, OptionError
+from leafkit.errors import DamageError, InputError, OptionError
 
 MANIFEST, FORMAT, VERSION = "parts.json", "leafkit-parts", 1
 MIB = 1 << 20
@@ -67,13 +68,11 @@ def join(folder: Path, out: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Split or join as the command line asks; an error becomes one message and exit code 1."""
     options = _parser().parse_args(arguments)
-    try:
+    with one_message():
         if options.command == "split":
             split(options.paths, options.out, size=int(options.size * MIB))
         else:
             join(options.folder, options.out)
-    except LeafkitError as error:
-        sys.exit(f"leafkit: {error}")
     sys.stdout.write(f"{options.out}\n")
 
 

@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from leafkit.errors import LeafkitError, OptionError
+from leafkit.command import one_message
+from leafkit.errors import OptionError
 
 from . import encode, material, memory, query, start, train
 from .child import Side
@@ -26,10 +27,8 @@ BUSY = 0.8
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for; an error of leafkit becomes one message and exit code 1."""
     options = _parser().parse_args(arguments)
-    try:
+    with one_message():
         report = run(options)
-    except LeafkitError as error:
-        sys.exit(f"leafkit: {error}")
     sys.stdout.write(
         (json.dumps(report, indent=1, default=Figure.to_json) if options.json else report_text(report)) + "\n"
     )

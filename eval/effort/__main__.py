@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.atomic import write_json
-from leafkit.errors import LeafkitError
+from leafkit.command import one_message
 from leafkit.eval.students import ENCODERS
 
 from .measure import Asked, measure
@@ -20,11 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure what the command line asks for; an error of leafkit becomes one message and exit code 1."""
     options = vars(_parser().parse_args(arguments))
     out, as_json = options.pop("out"), options.pop("json")
-    try:
+    with one_message():
         found = measure(Asked(**options))
         write_json(out, found)
-    except LeafkitError as error:
-        sys.exit(f"leafkit: {error}")
     sys.stdout.write((json.dumps(found, indent=1) if as_json else table(found)) + "\n")
 
 

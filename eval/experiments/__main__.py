@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from leafkit.atomic import write_json
+from leafkit.command import command as command_line
+from leafkit.command import one_message
 from leafkit.digest import sha256_file
-from leafkit.errors import LeafkitError
 from leafkit.eval.bench.machine import describe_machine, load
 from leafkit.vectors.store import default_cache
 
@@ -27,10 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("leafkit").setLevel(logging.INFO)
     options = _parser().parse_args(arguments)
-    try:
+    with one_message():
         _run(options)
-    except LeafkitError as error:
-        sys.exit(f"leafkit: {error}")
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -57,7 +55,7 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
 def _report(path: Path, asked: Table, runner: Runner, results: dict[str, list[Result]]) -> dict[str, Any]:
     run = [variant for variant in asked.variants if variant.name in results]
     machine = describe_machine()
-    machine["command"] = shlex.join(["python", "-m", __package__, *sys.argv[1:]])
+    machine["command"] = command_line()
     return {
         **machine,
         "table": {"file": path.name, "sha256": sha256_file(path)},

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from leafkit.atomic import write_file
-from leafkit.errors import InputError, LeafkitError
+from leafkit.command import one_message
+from leafkit.errors import InputError
 from leafkit.eval.report import Report
 
 from .build import check_page, page
@@ -23,11 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="from leafkit evaluate --json")
     parser.add_argument("--out", required=True, type=Path, metavar="PAGE.html", help="file to write or replace")
     options = parser.parse_args(arguments)
-    try:
+    with one_message():
         check_page(options.out)
         write_file(options.out, page([_read(path) for path in options.results]))
-    except LeafkitError as error:
-        sys.exit(f"leafkit: {error}")
 
 
 def _read(path: Path) -> Report:
