@@ -8,11 +8,9 @@ says, all alike; the scores that they have without that are then compared with t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import shutil
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +20,8 @@ import numpy
 import typer
 
 from leafkit.atomic import disk_errors, write_json
-from leafkit.command import command
-from leafkit.errors import LeafkitError, OptionError
+from leafkit.command import command, one_message
+from leafkit.errors import OptionError
 from leafkit.kd.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
 from leafkit.kd.budget import Budget, parse_budget
 from leafkit.kd.registry import parse
@@ -32,11 +30,11 @@ from leafkit.shipped import resolve_recipe
 from leafkit.teachers.open import open_teacher
 from leafkit.training.corpus import TextOptions, read_corpus
 from leafkit.training.distill import distill
-from leafkit.training.recipe_file import read_recipe
 from leafkit.types import Int64
 from leafkit.vectors.store import default_cache
 
-from .bootstrap import RESAMPLES
+from .bootstrap import RESAMPLES, interval
+from .compare.recipes import Entry, read_entry
 from .extras import require
 from .metrics import Float64
 from .provenance import commit, packages
@@ -69,8 +67,8 @@ def agreement(scores: Mapping[str, Sequence[float]], cosines: Sequence[float], *
     return {
         name: {
             "tau": exact[name],
-            **_middle(drawn[name]),
-            "above parameters": {"tau": exact[name] - exact[BASELINE], **_middle(drawn[name] - drawn[BASELINE])},
+            **_between(drawn[name]),
+            "above parameters": {"tau": exact[name] - exact[BASELINE], **_between(drawn[name] - drawn[BASELINE])},
         }
         for name in scores
     }
@@ -82,16 +80,16 @@ def _taus(one: Float64, other: Float64, draws: Int64) -> Float64:
     return numpy.nan_to_num([tau(one[rows], other[rows]).statistic for rows in draws])
 
 
-def _middle(values: Float64) -> dict[str, float]:
-    low, high = numpy.percentile(values, [2.5, 97.5])
-    return {"low": float(low), "high": float(high)}
+def _between(taus: Float64) -> dict[str, float]:
+    found = interval(taus)
+    return {} if found is None else asdict(found)  # a tau is always finite
 
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """Students of one recipe; finished ones are kept below ``work`` and not trained again."""
 
-    recipe: dict[str, Any]
+    recipe: Entry
     work: Path
     cache: Path
     seed: int
@@ -99,9 +97,12 @@ class Field:
     def measure(self, count: int) -> list[dict[str, Any]]:
         """Each student's shape, parameters, scores and held-out cosine."""
         options, budget = self._search()
-        reading = {name: self.recipe[name] for name in ("queries", "documents") if name in self.recipe}
-        texts = read_corpus(self.recipe["texts"], self.recipe.get("valid"), TextOptions(**reading), seed=self.seed)
-        scorer = Scorer(open_teacher(self.recipe["teacher"]).model, texts.train.texts, options, self.seed)
+        asked = self.recipe.arguments
+        reading = {name: asked[name] for name in ("queries", "documents") if name in asked}
+        texts = read_corpus(asked["texts"], asked.get("valid"), TextOptions(**reading), seed=self.seed)
+        given = asked["teacher"]
+        teacher = open_teacher(given() if callable(given) else given)
+        scorer = Scorer(teacher.model, texts.train.texts, options, self.seed)
         cost = Cost(scorer.shared, budget)
         found = []
         drawn = shapes(count, cost.fits, self.seed)
@@ -122,26 +123,32 @@ class Field:
 
     def _search(self) -> tuple[Diswot, Budget]:
         """The search that the recipe names, and its budget without the time, which no two machines share."""
-        search = parse(self.recipe["architecture"]) if "architecture" in self.recipe else None
-        budget = parse_budget(self.recipe.get("budget") or "")
+        asked = self.recipe.arguments
+        search = parse(asked["architecture"]) if "architecture" in asked else None
+        budget = parse_budget(asked["budget"]) if "budget" in asked else Budget()
         if not isinstance(search, Diswot) or budget.parameters is None:
             raise OptionError("the recipe is to name architecture = diswot, and a budget of parameters")
         return search, Budget(parameters=budget.parameters)
 
     def _distilled(self, config: dict[str, Any]) -> float:
         """The best held-out cosine of the student ``config`` after the recipe's training."""
-        plain = {name: value for name, value in self.recipe.items() if name not in ("architecture", "budget")}
-        key = hashlib.sha256(json.dumps([config, plain, self.seed], sort_keys=True, default=str).encode()).hexdigest()
-        folder = self.work / key[:16]
+        folder = self.work / self.recipe.key({"config": config, "seed": self.seed})
         known = folder.with_suffix(".json")
         if not known.is_file():
             with disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "config.json", config)
-            changed = {"seed": self.seed, "cache": self.cache, "export": False, "overwrite": True}
-            facts = distill(
-                **plain | changed | {"student": f"fresh:{folder / 'config.json'}", "out": folder / "student"}
-            )
+            changed = {
+                "student": f"fresh:{folder / 'config.json'}",
+                "architecture": None,
+                "budget": None,
+                "out": folder / "student",
+                "seed": self.seed,
+                "cache": self.cache,
+                "export": False,
+                "overwrite": True,
+            }
+            facts = distill(**self.recipe.arguments | changed)
             write_json(known, {"cosine": facts.training["best"]["cosine_mean"]})
             shutil.rmtree(folder)
         return float(json.loads(known.read_bytes())["cosine"])
@@ -168,10 +175,9 @@ def main(
     cache: Annotated[Path | None, typer.Option(help="Where teacher vectors are kept.")] = None,
 ) -> None:
     """Distil random students and ask whether their scores would have known the best."""
-    arguments = read_recipe(recipe)
-    arguments.pop("out", None)
     root = cache or default_cache()
-    students = Field(recipe=arguments, work=work or root / "architectures", cache=root, seed=seed).measure(count)
+    field = Field(recipe=read_entry(recipe), work=work or root / "architectures", cache=root, seed=seed)
+    students = field.measure(count)
     names = ("score", "relation", "semantic", BASELINE)
     found = agreement(
         {name: [one[name] for one in students] for name in names}, [one["cosine"] for one in students], seed=seed
@@ -192,7 +198,5 @@ def main(
 
 
 if __name__ == "__main__":
-    try:
+    with one_message():
         typer.run(main)
-    except LeafkitError as error:
-        sys.exit(f"leafkit: {error}")

@@ -36,14 +36,15 @@ def read_entries(recipes: Sequence[str | Path]) -> list[Entry]:
     """Every recipe, named after its file; raises `OptionError` for fewer than two, or two of one name."""
     if len(recipes) < 2:
         raise OptionError(f"got {len(recipes)} recipe(s); wanted a baseline and at least one to compare with it")
-    entries = [_entry(recipe) for recipe in recipes]
+    entries = [read_entry(recipe) for recipe in recipes]
     names = [entry.name for entry in entries]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise OptionError(f"two recipes are called {twice}; give each file a name of its own")
     return entries
 
 
-def _entry(recipe: str | Path) -> Entry:
+def read_entry(recipe: str | Path) -> Entry:
+    """One recipe; raises `OptionError` unless it says its texts and teacher."""
     arguments = read_recipe(recipe)
     for wanted in ("texts", "teacher"):
         if wanted not in arguments:

@@ -44,7 +44,7 @@ class Rounds:
     model: SentenceTransformer = field(init=False)
     state: State = field(init=False)
     asked: int = field(init=False)
-    generations: int = 0
+    generations: int = field(init=False, default=0)
 
     def run(self) -> None:
         """Train as the plan's topology says: once, unless it has one."""
