@@ -68,6 +68,7 @@ def _training(training: Facts) -> Facts:
     start, best = training["start"], training["best"]
     return {
         "student": training["student"],
+        **({"layers": training["head"]["layers"]} if "layers" in training["head"] else {}),
         "texts": training["data"]["training"],
         "steps": training["steps"],
         "held-out cosine": f"{start['cosine_mean']:.4f} at the start, {best['cosine_mean']:.4f} at step {best['step']}",

@@ -26,6 +26,7 @@ STOCK = {"Transformer", "StaticEmbedding", "Pooling", "Dense", "LayerNorm", "Nor
 def pretrained_modules(student: Pretrained, teacher_model: str | None) -> list[Any]:
     """The modules of an existing model without its last Normalize and linear head, with only the layers asked for.
 
+    All layers are there where they are to be picked by what they do (``pick=greedy``): `leafkit.training.pick` does.
     A linear map before the new head adds nothing: the head alone can be both. So a student goes on as it was.
     ``teacher_model`` is the folder or hub id that ``teacher`` stands for; None if the teacher has no such model.
     """
@@ -44,7 +45,8 @@ def pretrained_modules(student: Pretrained, teacher_model: str | None) -> list[A
     if student.layers is not None:
         if type(modules[0]).__name__ != "Transformer":
             raise OptionError(f"{source} has no transformer layers to choose from; leave out layers=")
-        keep_layers(modules[0].model, student.layers)
+        if student.pick == "even":
+            keep_layers(modules[0].model, student.layers)
     if student.pooling is not None:
         modules = _pooled(source, modules, student.pooling)
     return _plain(modules)

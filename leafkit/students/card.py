@@ -22,7 +22,7 @@ search an index of the teacher's document vectors {coordinates}. Made with leafk
 
 | | |
 |---|---|
-| starts from | `{student}` |
+| starts from | `{student}`{layers} |
 | parameters | {parameters:,} |
 | vector space | {space} |
 | vectors | {vectors} |
@@ -107,6 +107,7 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
         dim=facts.space.dim,
         version=training["versions"]["leafkit"],
         student=training["student"],
+        layers=_layers(training["head"]),
         parameters=_parameters(facts),
         space=describe(facts.space),
         space_id=facts.space.id,
@@ -130,6 +131,11 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
 
 def _spaced(recipe: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(key.replace("_", " "), value) for key, value in recipe.items()]
+
+
+def _layers(start: dict[str, Any]) -> str:
+    """Which layers were picked, if any were."""
+    return f": layers {', '.join(map(str, start['layers']))}, counted from 0" if "layers" in start else ""
 
 
 def _parameters(facts: StudentFacts) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,15 @@ Float64 = NDArray[numpy.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Linear:
-    """``features @ weight.T + bias``; ``penalty`` is the one chosen, relative to the mean feature variance."""
+    """``features @ weight.T + bias``; ``penalty`` is the one chosen, relative to the mean feature variance.
+
+    ``cosine`` is what it gave on the held-out rows, not a number where there were none.
+    """
 
     weight: Float32
     bias: Float32
     penalty: float
+    cosine: float = float("nan")
 
 
 def fit_head(features: Float32, targets: Float32, *, bias: bool = True, seed: int = 0) -> Linear:
@@ -39,11 +44,12 @@ def fit_head(features: Float32, targets: Float32, *, bias: bool = True, seed: in
     rows = numpy.random.default_rng(seed).permutation(len(features))
     tenth = len(rows) // 10
     held_out, kept = rows[:tenth], rows[tenth:]
-    penalty = PENALTIES[len(PENALTIES) // 2]
+    penalty, cosine = PENALTIES[len(PENALTIES) // 2], Linear.cosine
     if tenth:
         trial = _Normal(features[kept], targets[kept], centred=bias)
-        penalty = max(PENALTIES, key=lambda p: _cosine(trial.solve(p), features[held_out], targets[held_out]))
-    return _Normal(features, targets, centred=bias).solve(penalty)
+        cosines = {p: _cosine(trial.solve(p), features[held_out], targets[held_out]) for p in PENALTIES}
+        penalty, cosine = max(cosines.items(), key=lambda found: found[1])
+    return dataclasses.replace(_Normal(features, targets, centred=bias).solve(penalty), cosine=cosine)
 
 
 def set_head(model: SentenceTransformer, head: Linear) -> None:

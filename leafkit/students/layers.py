@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from leafkit.errors import OptionError
@@ -29,23 +30,37 @@ def keep_layers(model: PreTrainedModel, layers: int | tuple[int, ...]) -> tuple[
 
     Raises `OptionError` if the model has no such layers or does not hold its layers in one list.
     """
-    from torch import nn
-
-    total = model.config.num_hidden_layers
-    parent, name = _stack(model, total)
-    kept = evenly_spaced(total, layers) if isinstance(layers, int) else layers
-    if kept[-1] >= total:
-        raise OptionError(f"got layer {kept[-1]}, but the model has {total}, counted from 0 to {total - 1}")
-    stack = getattr(parent, name)
-    setattr(parent, name, nn.ModuleList([stack[i] for i in kept]))
-    for position, layer in enumerate(getattr(parent, name)):
-        for module in layer.modules():
-            if hasattr(module, "layer_idx"):
-                module.layer_idx = position
-    model.config.num_hidden_layers = len(kept)
-    if getattr(model.config, "layer_types", None):
-        model.config.layer_types = [model.config.layer_types[i] for i in kept]
+    stack = Layers(model)
+    kept = evenly_spaced(stack.total, layers) if isinstance(layers, int) else layers
+    if kept[-1] >= stack.total:
+        raise OptionError(f"got layer {kept[-1]}, but the model has {stack.total}, counted from 0 to {stack.total - 1}")
+    stack.keep(kept)
     return kept
+
+
+class Layers:
+    """All ``total`` layers that ``model`` has now, of which it can be given now these, now those."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Raises `OptionError` if the model does not hold its layers in one list."""
+        self.total = model.config.num_hidden_layers
+        self._config = model.config
+        self._parent, self._name = _stack(model, self.total)
+        self._layers = list(getattr(self._parent, self._name))
+        self._types = getattr(model.config, "layer_types", None)
+
+    def keep(self, kept: Sequence[int]) -> None:
+        """Let the model be the layers ``kept``, counted from 0 among all, and tell it so."""
+        from torch import nn
+
+        setattr(self._parent, self._name, nn.ModuleList([self._layers[i] for i in kept]))
+        for position, layer in enumerate(getattr(self._parent, self._name)):
+            for module in layer.modules():
+                if hasattr(module, "layer_idx"):
+                    module.layer_idx = position
+        self._config.num_hidden_layers = len(kept)
+        if self._types:
+            self._config.layer_types = [self._types[i] for i in kept]
 
 
 def layer_stack(model: PreTrainedModel) -> nn.ModuleList:

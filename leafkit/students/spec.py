@@ -10,6 +10,8 @@ from leafkit.errors import OptionError
 FORMS = """  PATH_OR_HUB_ID               any sentence-transformers or transformers model, also package:NAME
   PATH_OR_HUB_ID:layers=3      three evenly spaced layers of it, the first and the last among them
   PATH_OR_HUB_ID:layers=0,2,5  exactly these layers of it, counted from 0
+  PATH_OR_HUB_ID:layers=3,pick=greedy
+                               the three that start nearest to the teacher: minutes of search, worth many of training
   teacher:layers=3             the same of the teacher's own model
   PATH_OR_HUB_ID:pooling=cls   with the vector of the first token (cls) or the mean of all, whatever the model takes;
                                both: teacher:layers=3,pooling=mean
@@ -21,12 +23,14 @@ FORMS = """  PATH_OR_HUB_ID               any sentence-transformers or transform
 class Pretrained:
     """A model that exists: ``source`` is a folder, a hub id or ``teacher``.
 
-    ``layers`` keeps that many evenly spaced layers (a number), exactly these (a tuple), or all (None).
+    ``layers`` keeps that many layers (a number), exactly these (a tuple), or all (None). ``pick`` says which of so
+    many: ``even`` for evenly spaced ones, ``greedy`` for those that `leafkit.training.pick` finds.
     ``pooling`` is ``mean``, ``cls`` or None: as the model itself does.
     """
 
     source: str
     layers: int | tuple[int, ...] | None = None
+    pick: str = "even"
     pooling: str | None = None
 
 
@@ -57,14 +61,14 @@ def parse_student(text: str) -> StudentSpec:
         if not head.removeprefix("fresh:"):
             raise _refusal(text, "fresh: needs a config.json or a folder after the colon")
         return Fresh(config=head.removeprefix("fresh:"))
-    unknown = set(settings) - {"layers", "pooling"}
+    unknown = set(settings) - {"layers", "pick", "pooling"}
     if not head or unknown or head.startswith("fresh:"):
         raise _refusal(text, f"got {', '.join(sorted(unknown)) or 'nothing that names a model'}")
     layers = _layers(text, settings["layers"]) if "layers" in settings else None
     pooling = settings.get("pooling")
     if pooling not in (None, "mean", "cls"):
         raise _refusal(text, f"pooling={pooling} is neither mean nor cls")
-    return Pretrained(source=head, layers=layers, pooling=pooling)
+    return Pretrained(source=head, layers=layers, pick=_pick(text, settings, layers), pooling=pooling)
 
 
 def _split(text: str) -> tuple[str, dict[str, str]]:
@@ -96,6 +100,15 @@ def _layers(text: str, value: str) -> int | tuple[int, ...]:
     if list(numbers) != sorted(set(numbers)):
         raise _refusal(text, f"the layers {value} are to be named once each and in order")
     return numbers
+
+
+def _pick(text: str, settings: dict[str, str], layers: int | tuple[int, ...] | None) -> str:
+    pick = settings.get("pick", Pretrained.pick)
+    if pick not in ("even", "greedy"):
+        raise _refusal(text, f"pick={pick} is neither even nor greedy")
+    if "pick" in settings and not isinstance(layers, int):
+        raise _refusal(text, f"pick={pick} wants to know how many layers to keep, as in layers=3")
+    return pick
 
 
 def _refusal(text: str, why: str) -> OptionError:

@@ -215,12 +215,12 @@ class Distillation:
             store = VectorStore.open(self.cache, opened.space, dtype=self.recipe.store_dtype)
             texts_read = len(corpus.train)
             corpus = self._written(corpus, opened, store)
-            student = search.student(self.folder.path, opened, corpus.train.texts, self.recipe.seed)
+            student = parse_student(search.student(self.folder.path, opened, corpus.train.texts, self.recipe.seed))
             prepare(
                 Job(
                     corpus=corpus,
                     teacher=opened,
-                    student=parse_student(student),
+                    student=student,
                     recipe=self.recipe,
                     store=store,
                     folder=self.folder,
@@ -230,8 +230,9 @@ class Distillation:
             del opened, teacher
             self.accelerator.wait_for_everyone()
             rounds = self._train(store, len(corpus.train), self._teach(corpus.train))
-            # A ridge start and a writer look at the teacher's vectors of all texts.
-            spared = self.recipe.head != "ridge" and self.plan.writer is None
+            # A ridge start, a choice of layers and a writer look at the teacher's vectors of all texts.
+            looked = self.recipe.head == "ridge" or getattr(student, "pick", "even") != "even"
+            spared = not looked and self.plan.writer is None
             facts = training_facts(
                 self.folder,
                 self.recipe,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy
 
@@ -17,7 +17,8 @@ from leafkit.mapping.store import Targets
 from leafkit.students.build import build_student
 from leafkit.students.folder import MARKER, open_student, read_student, write_student
 from leafkit.students.head import MOST_TEXTS, fit_head, set_head
-from leafkit.students.spec import StudentSpec
+from leafkit.students.spec import Pretrained, StudentSpec
+from leafkit.training import pick
 from leafkit.training.arrays import save_array
 from leafkit.training.corpus import Corpus
 from leafkit.training.encode import encode_rows
@@ -135,16 +136,21 @@ def _write_start(job: Job, model: SentenceTransformer, targets: Targets, places:
     save_array(folder / "labels.npy", train.label_ids())
     save_array(folder / "domains.npy", train.domain_ids())
     facts: dict[str, Any] = {}
+    tokens = TokenFile(folder / "tokens", Layout.of(model))
+    forward = StudentForward(model.to(job.device), job.recipe.precision).eval()
+    if isinstance(job.student, Pretrained) and job.student.pick == "greedy":
+        drawn = balanced_sample(roles[: len(train)], pick.DRAWN, job.recipe.seed)
+        rows = pick.short_texts(tokens.lengths, roles, drawn)
+        count = cast(int, job.student.layers)
+        facts["layers"] = pick.pick_layers(count, forward, tokens, rows, targets.gather(places[rows]))
     if job.recipe.head == "ridge":
-        tokens = TokenFile(folder / "tokens", Layout.of(model))
         rows = balanced_sample(roles[: len(train)], MOST_TEXTS, job.recipe.seed)
-        model.to(job.device)
-        forward = StudentForward(model, job.recipe.precision).eval()
         features = encode_rows(forward, tokens, rows, hidden=True, label="features for the head")
         head = fit_head(features, targets.gather(places[rows]), bias=job.recipe.head_bias, seed=job.recipe.seed)
-        set_head(model.to("cpu"), head)
-        facts = {"ridge": {"texts": len(rows), "penalty": head.penalty}}
+        set_head(model, head)
+        facts["ridge"] = {"texts": len(rows), "penalty": head.penalty}
         logger.info("head: ridge solution on %d texts, relative penalty %g", len(rows), head.penalty)
+    model.to("cpu")
     mapping = targets.mapping
     write_student(folder, model, mapping.space if mapping else job.teacher.space, facts, mapping)
 

@@ -1,0 +1,91 @@
+import numpy
+import pytest
+import torch
+
+from leafkit.describe import info
+from leafkit.errors import OptionError
+from leafkit.students.layers import layer_stack
+from leafkit.teachers.open import open_teacher
+from leafkit.training.pick import MOST_TEXTS, short_texts
+
+LAYERS = 5
+BUSY = [1, 3]
+
+
+@pytest.fixture(scope="module")
+def idle_teacher(tiny_teacher, tmp_path_factory):
+    """The tiny teacher with five layers, of which all but `BUSY` hand on what they are given."""
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(tiny_teacher), device="cpu")
+    config = model[0].model.config
+    config.num_hidden_layers = LAYERS
+    torch.manual_seed(0)
+    model[0].model = type(model[0].model)(config).eval()
+    for place, layer in enumerate(layer_stack(model[0].model)):
+        with torch.no_grad():
+            for output in (layer.attention.output.dense, layer.output.dense):
+                # A layer that adds nothing only normalises what is normalised; one that adds much is missed.
+                output.weight.normal_(std=1.0 if place in BUSY else 0.0)
+                output.bias.zero_()
+    folder = tmp_path_factory.mktemp("idle") / "teacher"
+    model.save(str(folder))
+    return folder
+
+
+def test_the_layers_that_change_something_are_kept_and_equal_the_teacher(distil, idle_teacher):
+    facts = distil(teacher=str(idle_teacher), student="teacher:layers=2,pick=greedy", epochs=0)
+    assert facts.training["head"]["layers"] == BUSY
+    assert facts.training["start"]["cosine_mean"] > 0.999
+    assert info(facts.path)["layers"] == BUSY
+    assert "layers 1, 3, counted from 0" in (facts.path / "README.md").read_text()
+
+
+def test_evenly_spaced_layers_miss_what_the_greedy_ones_have(distil, idle_teacher, tmp_path):
+    missing = {
+        pick: 1
+        - distil(
+            teacher=str(idle_teacher), student=f"teacher:layers=2,pick={pick}", epochs=0, out=tmp_path / pick
+        ).training["start"]["cosine_mean"]
+        for pick in ("even", "greedy")
+    }
+    assert missing["greedy"] < missing["even"] / 10
+
+
+def test_a_picked_student_has_the_layers_of_the_one_that_names_them(distil, idle_teacher, tmp_path):
+    picked = distil(teacher=str(idle_teacher), student="teacher:layers=2,pick=greedy", epochs=0)
+    named = distil(teacher=str(idle_teacher), student="teacher:layers=1,3", epochs=0, out=tmp_path / "named")
+    texts = ["a text", "and another"]
+    vectors = [open_teacher(str(facts.path)).encode(texts, "query") for facts in (picked, named)]
+    assert numpy.allclose(*vectors, atol=1e-6)
+
+
+def test_all_layers_are_all_of_them(distil, idle_teacher):
+    facts = distil(teacher=str(idle_teacher), student=f"teacher:layers={LAYERS},pick=greedy", epochs=0)
+    assert facts.training["head"]["layers"] == list(range(LAYERS))
+
+
+def test_more_layers_than_there_are_or_none_are_refused(distil, idle_teacher):
+    with pytest.raises(OptionError, match=f"got layers=6, but the model has {LAYERS}"):
+        distil(teacher=str(idle_teacher), student="teacher:layers=6,pick=greedy")
+
+
+def test_too_few_texts_to_judge_by_are_refused_with_the_remedy(distil, idle_teacher, tmp_path):
+    few = tmp_path / "few.txt"
+    few.write_text("".join(f"text number {i}\n" for i in range(12)))
+    with pytest.raises(OptionError, match="leave it out for evenly spaced layers"):
+        distil(texts=few, teacher=str(idle_teacher), student="teacher:layers=2,pick=greedy")
+
+
+def test_the_shortest_texts_of_each_role_are_looked_at():
+    random = numpy.random.default_rng(0)
+    lengths, roles = random.integers(1, 500, 9_000), (random.random(9_000) < 0.3).astype(numpy.int64)
+    drawn = numpy.arange(1_000, 9_000)
+    rows = short_texts(lengths, roles, drawn)
+    assert len(rows) == MOST_TEXTS
+    assert (numpy.diff(rows) > 0).all()
+    for role in (0, 1):
+        mine = rows[roles[rows] == role]
+        others = numpy.setdiff1d(drawn[roles[drawn] == role], mine)
+        assert len(mine) == MOST_TEXTS // 2
+        assert lengths[mine].max() <= lengths[others].min()
