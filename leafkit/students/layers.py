@@ -49,12 +49,17 @@ class Layers:
         self._layers = list(getattr(self._parent, self._name))
         self._types = getattr(model.config, "layer_types", None)
 
+    @property
+    def now(self) -> nn.ModuleList:
+        """The layers that the model has now."""
+        return getattr(self._parent, self._name)
+
     def keep(self, kept: Sequence[int]) -> None:
         """Let the model be the layers ``kept``, counted from 0 among all, and tell it so."""
         from torch import nn
 
         setattr(self._parent, self._name, nn.ModuleList([self._layers[i] for i in kept]))
-        for position, layer in enumerate(getattr(self._parent, self._name)):
+        for position, layer in enumerate(self.now):
             for module in layer.modules():
                 if hasattr(module, "layer_idx"):
                     module.layer_idx = position

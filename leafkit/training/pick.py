@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy
+import torch
 
 from leafkit.errors import OptionError
 from leafkit.progress import progress
 from leafkit.students.head import fit_head
 from leafkit.students.layers import Layers
-from leafkit.training.encode import encode_rows
+from leafkit.teachers.batches import length_batches
+from leafkit.training.encode import BATCH_ROWS, BATCH_TOKENS
 from leafkit.training.forward import StudentForward
 from leafkit.training.tokens import TokenFile
 from leafkit.types import ROLES, Float32, Int64
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 MOST_TEXTS = 2_000
 # A choice of layers that is right for short texts is right for long ones, at a fraction of the time.
@@ -42,24 +50,64 @@ def pick_layers(count: int, forward: StudentForward, tokens: TokenFile, rows: In
             f"give it {FEWEST_TEXTS} or more, or leave it out for evenly spaced layers"
         )
 
-    def cosine(kept: list[int]) -> float:
-        stack.keep(kept)
-        return fit_head(encode_rows(forward, tokens, rows, hidden=True), targets).cosine
-
     kept, best = list(range(stack.total)), float("nan")
     trials = sum(range(count + 1, stack.total + 1))
     with progress("pick layers", total=trials, unit="trials") as bar:
         while len(kept) > count:
-            scores = {}
-            for place in range(len(kept)):
-                scores[place] = cosine(kept[:place] + kept[place + 1 :])
-                bar.update(1)
-            place, best = max(scores.items(), key=lambda found: found[1])
-            del kept[place]
+            features = without_each(kept, stack, forward, tokens, rows)
+            cosines = [fit_head(one, targets).cosine for one in features]
+            bar.update(len(kept))
+            best = max(cosines)
+            del kept[cosines.index(best)]
     stack.keep(kept)
     chosen = ", ".join(map(str, kept))
     logger.info("layers: %s of %d, by a cosine of %.4f with a ridge head on short texts", chosen, stack.total, best)
     return kept
+
+
+@torch.inference_mode()
+def without_each(
+    kept: Sequence[int], stack: Layers, forward: StudentForward, tokens: TokenFile, rows: Int64
+) -> list[Float32]:
+    """What the head would see of ``rows`` without the first of the layers ``kept``, without the second, and so on.
+
+    Each (rows, width). The layers before the one left out are computed once for all.
+    """
+    found: list[list[Float32]] = [[] for _ in kept]
+    parts = length_batches(tokens.lengths[rows], tokens=BATCH_TOKENS, rows=BATCH_ROWS)
+    for part in parts:
+        batch = tokens.features(rows[part])
+        stack.keep(kept)
+        outputs = _outputs(stack.now, forward, batch)
+        for place in range(len(kept)):
+            # The layer before the missing one stands for all before it, and answers as it did.
+            stack.keep([*kept[max(place - 1, 0) : place], *kept[place + 1 :]])
+            with _answering(stack.now[0], outputs[place - 1]) if place else contextlib.nullcontext():
+                found[place].append(forward.hidden(dict(batch)).cpu().numpy())
+    back = numpy.argsort(numpy.concatenate(parts))
+    return [numpy.concatenate(one)[back] for one in found]
+
+
+def _outputs(layers: nn.ModuleList, forward: StudentForward, batch: dict[str, Tensor]) -> list[Any]:
+    """What each of ``layers`` gives for ``batch``."""
+    outputs: list[Any] = []
+    hooks = [layer.register_forward_hook(lambda _layer, _inputs, output: outputs.append(output)) for layer in layers]
+    try:
+        forward.hidden(dict(batch))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return outputs
+
+
+@contextlib.contextmanager
+def _answering(layer: nn.Module, output: Any) -> Iterator[None]:
+    """Let ``layer`` give ``output``, whatever it is asked, inside the block."""
+    layer.forward = lambda *_inputs, **_named: output
+    try:
+        yield
+    finally:
+        del layer.forward
 
 
 def short_texts(lengths: Int64, roles: Int64, drawn: Int64) -> Int64:

@@ -1,14 +1,21 @@
 import numpy
 import pytest
 import torch
+from transformers import AutoConfig
 
 from leafkit.describe import info
 from leafkit.errors import OptionError
-from leafkit.students.layers import layer_stack
+from leafkit.students.build import build_student
+from leafkit.students.layers import Layers, layer_stack
+from leafkit.students.spec import Fresh
 from leafkit.teachers.open import open_teacher
-from leafkit.training.pick import MOST_TEXTS, short_texts
+from leafkit.training.encode import encode_rows
+from leafkit.training.forward import StudentForward
+from leafkit.training.pick import MOST_TEXTS, short_texts, without_each
+from leafkit.training.tokens import Layout, TokenFile, write_tokens
 
 LAYERS = 5
+SMALL = {"hidden_size": 32, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 64}
 BUSY = [1, 3]
 
 
@@ -39,6 +46,22 @@ def test_the_layers_that_change_something_are_kept_and_equal_the_teacher(distil,
     assert facts.training["start"]["cosine_mean"] > 0.999
     assert info(facts.path)["layers"] == BUSY
     assert "layers 1, 3, counted from 0" in (facts.path / "README.md").read_text()
+
+
+@pytest.mark.parametrize("kind", ["bert", "mpnet", "modernbert", "distilbert"])
+def test_leaving_each_layer_out_at_once_gives_what_leaving_it_out_alone_does(kind, tiny_teacher, sentences, tmp_path):
+    config = AutoConfig.for_model(kind, vocab_size=200, max_position_embeddings=80, pad_token_id=0, **SMALL)
+    config.save_pretrained(tmp_path)
+    spec = Fresh(config=str(tmp_path / "config.json"))
+    model = build_student(spec, open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
+    write_tokens(tmp_path / "tokens", model, sentences[:40], ["query"] * 40, max_length=None)
+    tokens = TokenFile(tmp_path / "tokens", Layout.of(model))
+    forward, stack, rows = StudentForward(model, "float32").eval(), Layers(model[0].model), numpy.arange(1, 30)
+    kept = [0, 1, 3, 4]
+    together = without_each(kept, stack, forward, tokens, rows)
+    for place, features in enumerate(together):
+        stack.keep(kept[:place] + kept[place + 1 :])
+        assert numpy.array_equal(features, encode_rows(forward, tokens, rows, hidden=True))
 
 
 def test_evenly_spaced_layers_miss_what_the_greedy_ones_have(distil, idle_teacher, tmp_path):
