@@ -102,7 +102,7 @@ def distill(
         str | None,
         typer.Option(
             help="A folder, hub id or package:NAME; teacher:layers=3 or MODEL:layers=3, evenly spaced layers of a "
-            "model (pooling=cls or mean pools them so); "
+            "model (pick=greedy takes those that start nearest to the teacher, pooling=cls or mean pools them so); "
             "fresh:CONFIG.json; static or static:dim=256, a token table.",
             show_default=False,
         ),
