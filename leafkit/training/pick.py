@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MOST_TEXTS = 2_000
-# A choice of layers that is right for short texts is right for long ones, at a fraction of the time.
+# Of so many the shortest are taken: a trial takes as long as its texts are.
 DRAWN = 4 * MOST_TEXTS
 FEWEST_TEXTS = 20
 
