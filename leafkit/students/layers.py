@@ -12,14 +12,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+def check_count(total: int, count: int) -> None:
+    """Raise `OptionError` unless ``count`` of ``total`` layers can be kept."""
+    if not 1 <= count <= total:
+        raise OptionError(f"got layers={count}, but the model has {total}: keep between 1 and {total}")
+
+
 def evenly_spaced(total: int, count: int) -> tuple[int, ...]:
     """``count`` of ``total`` layers at equal distances, the first and the last kept.
 
     Positions are rounded to the nearest layer, halves to the even one: 3 of 6 are 0, 2, 5 and 6 of 12 are
     DistilBERT's 0, 2, 4, 7, 9, 11. One layer alone is the first: its input is what it was trained on.
     """
-    if not 1 <= count <= total:
-        raise OptionError(f"got layers={count}, but the model has {total}: keep between 1 and {total}")
+    check_count(total, count)
     if count == 1:
         return (0,)
     return tuple(round(i * (total - 1) / (count - 1)) for i in range(count))

@@ -13,7 +13,7 @@ import torch
 from leafkit.errors import OptionError
 from leafkit.progress import progress
 from leafkit.students.head import fit_head
-from leafkit.students.layers import Layers
+from leafkit.students.layers import Layers, check_count
 from leafkit.teachers.batches import length_batches
 from leafkit.training.encode import BATCH_ROWS, BATCH_TOKENS
 from leafkit.training.forward import StudentForward
@@ -42,8 +42,7 @@ def pick_layers(count: int, forward: StudentForward, tokens: TokenFile, rows: In
     Raises `OptionError` if there are not so many layers, or too few texts to judge by.
     """
     stack = Layers(forward.model[0].model)
-    if not 1 <= count <= stack.total:
-        raise OptionError(f"got layers={count}, but the model has {stack.total}: keep between 1 and {stack.total}")
+    check_count(stack.total, count)
     if len(rows) < FEWEST_TEXTS:
         raise OptionError(
             f"pick=greedy chooses layers by training texts and got {len(rows)}; "
