@@ -13,7 +13,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,14 @@ from leafkit.atomic import disk_errors, write_json
 from leafkit.errors import DamageError, OptionError, VectorError
 from leafkit.progress import progress
 from leafkit.space import Space, require_same
+from leafkit.teachers.batches import length_batches
 from leafkit.types import Encoder, Float32, Int64, Role
 from leafkit.vectors.by_role import encode_by_role
 from leafkit.vectors.check import check_vectors, unit_rows
 from leafkit.vectors.keys import KEY_BYTES, KeyIndex, first_of_each, roles_of, text_keys
 
 BLOCK = 4096  # texts a block: what a kill can cost, and the pool in which batches are sorted by length
+PIECE = 2**18  # characters encoded between two steps of the progress bar: a minute of a large model on one core
 DTYPES = ("float16", "float32")
 VERSION = 1
 
@@ -105,9 +107,8 @@ class VectorStore:
             with progress(label, total=len(missing), unit="texts") as bar:
                 for start in range(0, len(missing), BLOCK):
                     block = missing[start : start + BLOCK]
-                    vectors = self._encode(teacher, [texts[i] for i in block], [roles[i] for i in block])
+                    vectors = self._encode(teacher, [texts[i] for i in block], [roles[i] for i in block], bar.update)
                     self._append(keys[block].tobytes(), vectors, len(block))
-                    bar.update(len(block))
         return self._index().find(keys)
 
     def gather(self, rows: Int64) -> Float32:
@@ -156,8 +157,13 @@ class VectorStore:
     def _row_bytes(self) -> int:
         return self.space.dim * self.dtype.itemsize
 
-    def _encode(self, teacher: Encoder, texts: list[str], roles: list[Role]) -> bytes:
-        vectors = encode_by_role(teacher, texts, roles, source="the teacher")
+    def _encode(self, teacher: Encoder, texts: list[str], roles: list[Role], encoded: Callable[[int], object]) -> bytes:
+        vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
+        # Pieces of like length, so that encoders still make full batches of each.
+        for piece in length_batches(numpy.fromiter(map(len, texts), dtype=numpy.int64), tokens=PIECE):
+            its, their_roles = [texts[i] for i in piece], [roles[i] for i in piece]
+            vectors[piece] = encode_by_role(teacher, its, their_roles, source="the teacher")
+            encoded(len(piece))
         with numpy.errstate(over="ignore"):
             stored = vectors.astype(self.dtype)
         check_vectors(stored, rows=None, dim=None, source=f"the teacher's vectors as {self.dtype} (float32 holds more)")

@@ -1,4 +1,6 @@
+import contextlib
 import json
+from types import SimpleNamespace
 
 import numpy
 import pytest
@@ -16,6 +18,7 @@ TEXTS = ["b", "a", "b", "c", "a"]
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
     monkeypatch.setattr(module, "BLOCK", 4)
+    monkeypatch.setattr(module, "PIECE", 6)
 
 
 def contents(store):
@@ -25,7 +28,13 @@ def contents(store):
 @settings(max_examples=25, deadline=None)
 @given(
     calls=st.lists(
-        st.lists(st.tuples(st.sampled_from("abcdefghij"), st.sampled_from(["query", "document"])), max_size=12),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["", "a", "b", "cc", "dd", "eee", "fff", "gggg", "hhhhh", "iiiiiiiii"]),
+                st.sampled_from(["query", "document"]),
+            ),
+            max_size=12,
+        ),
         max_size=4,
     )
 )
@@ -42,6 +51,14 @@ def test_whatever_is_asked_each_text_is_encoded_once_and_read_back(hash_teacher,
         store.verify()
     assert len(teacher.encoded) == len(set(teacher.encoded))
     assert {(role, text) for call in calls for text, role in call} == set(teacher.encoded)
+
+
+def test_the_bar_moves_within_a_block_so_that_a_slow_teacher_is_seen_to_work(hash_teacher, tmp_path, monkeypatch):
+    steps = []
+    bar = contextlib.nullcontext(SimpleNamespace(update=steps.append))
+    monkeypatch.setattr(module, "progress", lambda *_, **__: bar)
+    VectorStore.open(tmp_path, hash_teacher().space).fill(hash_teacher(), ["a", "bbb", "cccc", "dd"], "document")
+    assert steps == [1, 2, 1]  # no more than six characters once padded: cccc; bbb and dd; a
 
 
 def test_the_same_text_in_the_other_role_is_another_text(hash_teacher, tmp_path):
