@@ -52,7 +52,9 @@ class TrainingOptions:
     training_length: Annotated[
         int | None, option("Training", "Tokens of a text to train on  [default: all that the student reads]")
     ] = None
-    head: Annotated[str, option("Training", "Start of the linear head: ridge (closed form) or random.")] = "ridge"
+    head: Annotated[
+        str, option("Training", "Start of the linear head, and of a token table: ridge (closed form) or random.")
+    ] = "ridge"
     head_bias: Annotated[bool, option("Training", "Whether the head has a bias.", "--head-bias/--no-head-bias")] = True
     precision: Annotated[str, option("Training", "auto (bfloat16 where the hardware has it), bfloat16 or float32.")] = (
         "auto"

@@ -115,7 +115,7 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
         vectors="unit-norm" if facts.space.normalised else "not normalised, as the teacher's",
         validation=data["validation"],
         figures=_rows((title, _4(training["start"][f]), _4(training["best"][f])) for f, title in FIGURES.items()),
-        start="the head's closed-form (ridge) solution" if "ridge" in training["head"] else "a random head",
+        start=_start(training["head"]),
         training=data["training"],
         repeated=data["repeated"],
         steps=training["steps"],
@@ -136,6 +136,13 @@ def _spaced(recipe: dict[str, Any]) -> list[tuple[str, Any]]:
 def _layers(start: dict[str, Any]) -> str:
     """Which layers were picked, if any were."""
     return f": layers {', '.join(map(str, start['layers']))}, counted from 0" if "layers" in start else ""
+
+
+def _start(start: dict[str, Any]) -> str:
+    """What was solved for before the first step."""
+    if "ridge" not in start:
+        return "a random head"
+    return f"the {start['ridge'].get('of', 'head')}'s closed-form (ridge) solution"
 
 
 def _parameters(facts: StudentFacts) -> int:

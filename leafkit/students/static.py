@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy
+from numpy.typing import NDArray
 
 from leafkit.errors import OptionError
 from leafkit.students.backbone import load_tokenizer
 from leafkit.students.spec import FORMS, Static
 from leafkit.types import Float32, Teacher
 
+Float64 = NDArray[numpy.float64]
+
 
 def static_modules(student: Static, teacher: Teacher, teacher_model: str | None, seed: int) -> list[Any]:
     """One StaticEmbedding whose rows start as the teacher's vector of each token, cut to ``student.dim`` by PCA.
 
     A teacher that cannot encode new texts gives no such start: the rows are then drawn from ``seed``.
+    Either is where `leafkit.training.table` starts from, which solves for the rows of all tokens that texts have.
     """
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers.processors import TemplateProcessing
@@ -58,13 +62,17 @@ def principal(vectors: Float32, dim: int) -> Float32:
         raise OptionError(f"got dim={dim}, but the teacher's token vectors have {vectors.shape[1]}: ask for fewer")
     centred = vectors[used].astype(numpy.float64)
     centred -= centred.mean(axis=0)
-    values, directions = numpy.linalg.eigh(centred.T @ centred)
+    table = numpy.zeros((len(vectors), dim), dtype=numpy.float32)
+    table[used] = centred @ leading_directions(centred.T @ centred, dim)
+    return table
+
+
+def leading_directions(moment: Float64, dim: int) -> Float64:
+    """The ``dim`` eigenvectors of the symmetric ``moment`` with the largest eigenvalues, as columns, largest first."""
+    values, directions = numpy.linalg.eigh(moment)
     top = directions[:, numpy.argsort(values)[::-1][:dim]]
     # eigh leaves each sign to the machine: the largest entry is made positive.
-    top *= numpy.sign(top[numpy.abs(top).argmax(axis=0), numpy.arange(dim)])
-    table = numpy.zeros((len(vectors), dim), dtype=numpy.float32)
-    table[used] = centred @ top
-    return table
+    return top * numpy.sign(top[numpy.abs(top).argmax(axis=0), numpy.arange(dim)])
 
 
 def _token_vectors(teacher: Teacher, words: list[str]) -> Float32:

@@ -101,11 +101,12 @@ def distill(
     optimiser: adamw, or muon for the matrices of the transformer and AdamW for the rest, at one learning rate.
     epochs: passes over the texts, also parts of one; 0 keeps the start, which every trained student must beat.
     cycles, learning_rate, final_learning_rate: linear decays from the one rate to the other. The default suits
-    millions of texts; try 3e-4 for thousands, and 1e-3 for a token table.
+    millions of texts; try 3e-4 for thousands.
     warmup: share of the first cycle in which the rate rises. weight_decay: on matrices alone.
     batch_size: texts per step, over all processes together.
     training_length: train on this many tokens of a text  [default: the teacher's length, as in use].
-    head: ridge starts it from the closed-form solution, random does not. head_bias: whether it has a bias.
+    head: ridge starts it, and a token table with it, from the closed-form solution; random does not.
+    head_bias: whether it has a bias.
     precision: auto trains in bfloat16 where the hardware has it (the head, the loss and the weights in float32).
     valid: texts to validate with  [default: a cut of 2 % of the texts, at most 2,000, drawn from seed].
     valid_every, checkpoint_every: steps between two  [default: a tenth of the run, five minutes].

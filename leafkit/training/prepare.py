@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +18,7 @@ from leafkit.mapping.store import Targets
 from leafkit.students.build import build_student
 from leafkit.students.folder import MARKER, open_student, read_student, write_student
 from leafkit.students.head import MOST_TEXTS, fit_head, set_head
-from leafkit.students.spec import Pretrained, StudentSpec
+from leafkit.students.spec import Pretrained, Static, StudentSpec
 from leafkit.training import pick
 from leafkit.training.arrays import save_array
 from leafkit.training.corpus import Corpus
@@ -26,8 +27,9 @@ from leafkit.training.forward import StudentForward
 from leafkit.training.material import Material
 from leafkit.training.recipe import Recipe
 from leafkit.training.run_folder import RunFolder
+from leafkit.training.table import fit_table, most_texts
 from leafkit.training.tokens import Layout, TokenFile, write_tokens
-from leafkit.types import ROLES, Int64, Teacher
+from leafkit.types import ROLES, Float32, Int64, Teacher
 from leafkit.vectors.cached import CachedEncoder, keeps_its_space
 from leafkit.vectors.store import VectorStore
 
@@ -135,24 +137,36 @@ def _write_start(job: Job, model: SentenceTransformer, targets: Targets, places:
     save_array(folder / "roles.npy", roles)
     save_array(folder / "labels.npy", train.label_ids())
     save_array(folder / "domains.npy", train.domain_ids())
-    facts: dict[str, Any] = {}
     tokens = TokenFile(folder / "tokens", Layout.of(model))
-    forward = StudentForward(model.to(job.device), job.recipe.precision).eval()
-    if isinstance(job.student, Pretrained) and job.student.pick == "greedy":
-        drawn = balanced_sample(roles[: len(train)], pick.DRAWN, job.recipe.seed)
-        rows = pick.short_texts(tokens.lengths, roles, drawn)
-        count = cast(int, job.student.layers)
-        facts["layers"] = pick.pick_layers(count, forward, tokens, rows, targets.gather(places[rows]))
-    if job.recipe.head == "ridge":
-        rows = balanced_sample(roles[: len(train)], MOST_TEXTS, job.recipe.seed)
-        features = encode_rows(forward, tokens, rows, hidden=True, label="features for the head")
-        head = fit_head(features, targets.gather(places[rows]), bias=job.recipe.head_bias, seed=job.recipe.seed)
-        set_head(model, head)
-        facts["ridge"] = {"texts": len(rows), "penalty": head.penalty}
-        logger.info("head: ridge solution on %d texts, relative penalty %g", len(rows), head.penalty)
+    facts = _fit(job, model, tokens, roles, lambda rows: targets.gather(places[rows]))
     model.to("cpu")
     mapping = targets.mapping
     write_student(folder, model, mapping.space if mapping else job.teacher.space, facts, mapping)
+
+
+def _fit(
+    job: Job, model: SentenceTransformer, tokens: TokenFile, roles: Int64, wanted: Callable[[Int64], Float32]
+) -> dict[str, Any]:
+    """Solve for what of the start has a closed form, with the vectors ``wanted`` of rows; how it was done."""
+    facts: dict[str, Any] = {}
+    recipe, train = job.recipe, len(job.corpus.train)
+    forward = StudentForward(model.to(job.device), recipe.precision).eval()
+    if isinstance(job.student, Pretrained) and job.student.pick == "greedy":
+        rows = pick.short_texts(tokens.lengths, roles, balanced_sample(roles[:train], pick.DRAWN, recipe.seed))
+        facts["layers"] = pick.pick_layers(cast(int, job.student.layers), forward, tokens, rows, wanted(rows))
+    if recipe.head == "ridge":
+        rows = balanced_sample(roles[:train], MOST_TEXTS, recipe.seed)
+        features = encode_rows(forward, tokens, rows, hidden=True, label="features for the head")
+        head = fit_head(features, wanted(rows), bias=recipe.head_bias, seed=recipe.seed)
+        set_head(model, head)
+        facts["ridge"] = {"of": "head", "texts": len(rows), "penalty": head.penalty}
+        logger.info("head: ridge solution on %d texts, relative penalty %g", len(rows), head.penalty)
+    if recipe.head == "ridge" and isinstance(job.student, Static):
+        rows = draw(numpy.arange(train), most_texts(job.teacher.space.dim), recipe.seed)
+        penalty = fit_table(forward, tokens, rows, wanted(rows), seed=recipe.seed)
+        facts["ridge"] = {"of": "token table", "texts": len(rows), "penalty": penalty}
+        logger.info("token table: ridge solution on %d texts, penalty %g", len(rows), penalty)
+    return facts
 
 
 def draw(rows: Int64, most: int, seed: int) -> Int64:
