@@ -101,7 +101,7 @@ def distill(
     optimiser: adamw, or muon for the matrices of the transformer and AdamW for the rest, at one learning rate.
     epochs: passes over the texts, also parts of one; 0 keeps the start, which every trained student must beat.
     cycles, learning_rate, final_learning_rate: linear decays from the one rate to the other. The default suits
-    millions of texts; try 3e-4 for thousands.
+    millions of texts; try 3e-4 for thousands, and 1e-3 for a token table.
     warmup: share of the first cycle in which the rate rises. weight_decay: on matrices alone.
     batch_size: texts per step, over all processes together.
     training_length: train on this many tokens of a text  [default: the teacher's length, as in use].
