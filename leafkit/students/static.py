@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy
-from numpy.typing import NDArray
 
 from leafkit.errors import OptionError
 from leafkit.students.backbone import load_tokenizer
 from leafkit.students.spec import FORMS, Static
 from leafkit.types import Float32, Teacher
-
-Float64 = NDArray[numpy.float64]
 
 
 def static_modules(student: Static, teacher: Teacher, teacher_model: str | None, seed: int) -> list[Any]:
@@ -62,17 +59,13 @@ def principal(vectors: Float32, dim: int) -> Float32:
         raise OptionError(f"got dim={dim}, but the teacher's token vectors have {vectors.shape[1]}: ask for fewer")
     centred = vectors[used].astype(numpy.float64)
     centred -= centred.mean(axis=0)
-    table = numpy.zeros((len(vectors), dim), dtype=numpy.float32)
-    table[used] = centred @ leading_directions(centred.T @ centred, dim)
-    return table
-
-
-def leading_directions(moment: Float64, dim: int) -> Float64:
-    """The ``dim`` eigenvectors of the symmetric ``moment`` with the largest eigenvalues, as columns, largest first."""
-    values, directions = numpy.linalg.eigh(moment)
+    values, directions = numpy.linalg.eigh(centred.T @ centred)
     top = directions[:, numpy.argsort(values)[::-1][:dim]]
     # eigh leaves each sign to the machine: the largest entry is made positive.
-    return top * numpy.sign(top[numpy.abs(top).argmax(axis=0), numpy.arange(dim)])
+    top *= numpy.sign(top[numpy.abs(top).argmax(axis=0), numpy.arange(dim)])
+    table = numpy.zeros((len(vectors), dim), dtype=numpy.float32)
+    table[used] = centred @ top
+    return table
 
 
 def _token_vectors(teacher: Teacher, words: list[str]) -> Float32:

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, embedding_bag
 
+from leafkit.mapping.rotation import principal_directions
 from leafkit.progress import progress
 from leafkit.students.head import Linear, set_head
-from leafkit.students.static import leading_directions
 from leafkit.training.forward import StudentForward
 from leafkit.training.tokens import TokenFile
 from leafkit.types import Float32, Int64
@@ -105,9 +105,7 @@ class _Texts:
 
     def spread(self, vectors: Tensor) -> Tensor:
         """The transpose of `mean`: (tokens, columns) from (texts, columns)."""
-        return embedding_bag(
-            self._texts, vectors, self._token_starts, mode="sum", per_sample_weights=self._shares.to(vectors.dtype)
-        )
+        return embedding_bag(self._texts, vectors, self._token_starts, mode="sum", per_sample_weights=self._shares)
 
 
 def _descend(
@@ -139,8 +137,9 @@ def _descend(
 def _set(student: Any, solved: Tensor, vectors: Tensor, *, bias: bool) -> None:
     """Split ``solved`` into table and head, exactly where the table is as wide as the teacher's vectors."""
     centre = vectors.mean(dim=0) if bias else torch.zeros_like(solved[0])
-    away = (vectors - centre).double().cpu().numpy()
     table = student[0].embedding.weight
-    weight = leading_directions(away.T @ away, table.shape[1]).astype(numpy.float32)
+    # Their signs, which centred vectors leave to rounding, cancel between table and head.
+    directions = principal_directions((vectors - centre).cpu().numpy())[: table.shape[1]]
+    weight = directions.T.astype(numpy.float32)
     table.copy_((solved - centre) @ torch.from_numpy(weight).to(solved.device))
     set_head(student, Linear(weight=weight, bias=centre.cpu().numpy(), penalty=float("nan")))

@@ -1,6 +1,5 @@
 import numpy
 import pytest
-import torch
 
 from leafkit.students.build import build_student
 from leafkit.students.head import fit_head, set_head
@@ -70,14 +69,12 @@ def test_the_table_is_the_ridge_solution_that_normal_equations_give(untrained, m
 def test_a_narrow_table_keeps_the_directions_in_which_texts_differ_most(untrained):
     forward, tokens, rows, targets = untrained(32)
     fit_table(forward, tokens, rows, targets)
-    with torch.inference_mode():
-        vectors = shares(tokens, rows, len(whole(forward.model))) @ whole(forward.model)
-    away = vectors - vectors.mean(axis=0)
-    least = (numpy.linalg.svd(away, compute_uv=False)[8:] ** 2).sum()
+    matrix = shares(tokens, rows, len(whole(forward.model)))
+    vectors = matrix @ whole(forward.model)
+    least = (numpy.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False)[8:] ** 2).sum()
     narrow, tokens, rows, targets = untrained(8)
     fit_table(narrow, tokens, rows, targets)
-    got = shares(tokens, rows, len(whole(narrow.model))) @ whole(narrow.model)
-    used = shares(tokens, rows, len(whole(narrow.model))).any(axis=1)
+    got, used = matrix @ whole(narrow.model), matrix.any(axis=1)
     # The two searches start from different tables, so the solutions differ a little.
     assert ((got - vectors)[used] ** 2).sum() < 1.1 * least
 
