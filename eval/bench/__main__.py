@@ -47,9 +47,9 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
             options.data,
             options.queries or [f"query:{_queries_of(Path(options.data))}"],
             documents=options.documents,
-            layers=options.layers,
+            students=options.students,
         )
-        parameters = _prepare(found) if NEEDS_STUDENTS & {*chosen} else {}
+        parameters = _prepare(found) if NEEDS_STUDENTS & {*chosen} else []
         figures = []
         for name in chosen:
             figures += _measurements(found, parameters, options)[name]()
@@ -93,7 +93,7 @@ def report_text(report: dict[str, Any]) -> str:
 
 
 def _measurements(
-    found: material.Material, parameters: dict[str, int], options: argparse.Namespace
+    found: material.Material, parameters: Sequence[int], options: argparse.Namespace
 ) -> dict[str, Callable[[], list[Figure]]]:
     rounds, queries = options.rounds, options.query_count
     return {
@@ -105,11 +105,11 @@ def _measurements(
     }
 
 
-def _prepare(found: material.Material) -> dict[str, int]:
+def _prepare(found: material.Material) -> list[int]:
     arguments = {
         "work": str(found.work),
         "teacher": found.teacher,
-        "layers": found.layers,
+        "students": found.students,
         "documents": str(found.documents_file),
         "queries": str(found.queries_file),
     }
@@ -141,8 +141,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--texts", type=_positive, default=512, help="documents to encode in each round")
     parser.add_argument("--query-count", type=_positive, default=200, help="queries in each round")
     parser.add_argument("--steps", type=_positive, default=60, help="training steps in each round")
-    layers = "students: layers of the teacher in each; the first is the main one"
-    parser.add_argument("--layers", nargs="+", type=_positive, default=[6, 3], help=layers)
+    students = "as leafkit distill takes them; the first is the main one"
+    parser.add_argument("--students", nargs="+", default=["teacher:layers=6", "teacher:layers=3"], help=students)
     parser.add_argument("--work", help="keep students, indexes and vectors here  [default: a temporary folder]")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

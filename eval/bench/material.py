@@ -22,7 +22,7 @@ FITTED = 1000
 class Material:
     """The folder of a run; ``documents`` counts those in it and ``distinct`` how many of them differ.
 
-    ``layers`` names the students made: so many layers of the teacher's own transformer.
+    ``students`` says which are made, as ``leafkit distill --student`` takes them; the first is the main one.
     """
 
     work: Path
@@ -30,7 +30,7 @@ class Material:
     documents: int
     distinct: int
     queries: int
-    layers: tuple[int, ...]
+    students: tuple[str, ...]
 
     @property
     def model(self) -> str:
@@ -47,13 +47,13 @@ class Material:
         """A JSON list of texts."""
         return self.work / "queries.json"
 
-    def student(self, layers: int) -> Path:
-        """The student of so many layers."""
-        return self.work / f"student-{layers}"
+    def student(self, place: int) -> Path:
+        """The student that is at ``place`` among ``students``."""
+        return self.work / f"student-{place}"
 
-    def index(self, layers: int) -> Path:
+    def index(self, place: int) -> Path:
         """The index package with that student inside."""
-        return self.work / f"index-{layers}"
+        return self.work / f"index-{place}"
 
     @property
     def vectors_file(self) -> Path:
@@ -62,7 +62,7 @@ class Material:
 
 
 def collect(
-    work: Path, teacher: str, data: str, queries: Sequence[str], *, documents: int, layers: Sequence[int]
+    work: Path, teacher: str, data: str, queries: Sequence[str], *, documents: int, students: Sequence[str]
 ) -> Material:
     """Write ``documents`` of ``data`` (drawn with seed 0) and the ``queries`` into ``work``.
 
@@ -83,7 +83,7 @@ def collect(
         documents=documents,
         distinct=len({text.content for text in chosen}),
         queries=len(asked),
-        layers=tuple(layers),
+        students=tuple(students),
     )
     work.mkdir(parents=True, exist_ok=True)
     write_file(material.documents_file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
@@ -108,8 +108,8 @@ def model_of(teacher: str) -> str:
     return str(package_folder(teacher.removeprefix("package:"))) if teacher.startswith("package:") else teacher
 
 
-def prepare(work: str, teacher: str, layers: Sequence[int], documents: str, queries: str) -> Iterator[dict[str, Any]]:
-    """A side that makes a student for each of ``layers``, its index, and the index's vectors as an array."""
+def prepare(work: str, teacher: str, students: Sequence[str], documents: str, queries: str) -> Iterator[dict[str, Any]]:
+    """A side that makes each of ``students``, its index, and the index's vectors as an array."""
     import numpy
 
     from leafkit.index.build import build_index
@@ -123,14 +123,13 @@ def prepare(work: str, teacher: str, layers: Sequence[int], documents: str, quer
     texts = folder / "texts.jsonl"
     write_file(texts, "".join(json.dumps(row) + "\n" for row in rows[:FITTED] + asked[:FITTED]))
     cache, opened = folder / "cache", open_teacher(teacher, device="cpu")
-    made = {}
-    for count in layers:
-        student, index = folder / f"student-{count}", folder / f"index-{count}"
-        source = f"teacher:layers={count}"
+    made = []
+    for place, source in enumerate(students):
+        student, index = folder / f"student-{place}", folder / f"index-{place}"
         distill(str(texts), opened, source, student, epochs=0, cache=cache, device="cpu", overwrite=True)
         build_index(documents, opened, index, student=student, cache=cache, overwrite=True)
-        made[count] = _parameters(student)
-    finder = open_package(folder / f"index-{layers[0]}", verify=False).finder()
+        made.append(_parameters(student))
+    finder = open_package(folder / "index-0", verify=False).finder()
     numpy.save(folder / "vectors.npy", finder.vectors(finder.alive()))
     yield {"parameters": made}
 

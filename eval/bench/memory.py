@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from .child import Result, Side
@@ -15,13 +15,12 @@ from .query import theirs as rival
 MOST = 250.0
 
 
-def measure(material: Material, *, rounds: int, queries: int, parameters: dict[str, int]) -> list[Figure]:
+def measure(material: Material, *, rounds: int, queries: int, parameters: Sequence[int]) -> list[Figure]:
     """Megabytes of a new process each round, with the first student."""
-    layers = material.layers[0]
     common = {"queries": str(material.queries_file), "count": queries}
-    ours = {**common, "index": str(material.index(layers))}
+    ours = {**common, "index": str(material.index(0))}
     places = {"vectors": str(material.vectors_file), "documents": str(material.documents_file)}
-    theirs = {**common, **places, "model": str(material.student(layers))}
+    theirs = {**common, **places, "model": str(material.student(0))}
     mine, other = [], []
     for _ in range(rounds):
         mine.append(_peak("ours", ours))
@@ -35,7 +34,7 @@ def measure(material: Material, *, rounds: int, queries: int, parameters: dict[s
             theirs=Spread(tuple(result["peak"] for result in other)),
             promises=(Promise("MB", max(spread.values), MOST, at_most=True),),
             facts={
-                "parameters": parameters[str(layers)],
+                "parameters": parameters[0],
                 "documents": material.documents,
                 "queries": queries,
                 "ours in": mine[0]["precision"],

@@ -17,7 +17,7 @@ K = 10
 WARM = 20
 
 
-def measure(material: Material, *, rounds: int, queries: int, parameters: dict[str, int]) -> list[Figure]:
+def measure(material: Material, *, rounds: int, queries: int, parameters: Sequence[int]) -> list[Figure]:
     """For each student: leafkit's `Searcher` with it, against sentence-transformers with it and with the teacher."""
     common = {"queries": str(material.queries_file), "count": queries}
     rival = {**common, "documents": str(material.documents_file), "vectors": str(material.vectors_file)}
@@ -28,15 +28,15 @@ def measure(material: Material, *, rounds: int, queries: int, parameters: dict[s
             return stack.enter_context(Side(f"{__name__}:{function}", arguments, threads=1))
 
         sides = {"teacher": side("theirs", {**rival, "model": material.model})}
-        for layers in material.layers:
-            sides[f"ours {layers}"] = side("ours", {**common, "index": str(material.index(layers))})
-            sides[f"theirs {layers}"] = side("theirs", {**rival, "model": str(material.student(layers))})
+        for place, student in enumerate(material.students):
+            sides[f"ours {student}"] = side("ours", {**common, "index": str(material.index(place))})
+            sides[f"theirs {student}"] = side("theirs", {**rival, "model": str(material.student(place))})
         results = take_turns(sides, rounds)
         facts = {name: side.facts for name, side in sides.items()}
-    for layers in material.layers:
-        mine, same = f"ours {layers}", f"theirs {layers}"
+    for student, size in zip(material.students, parameters, strict=True):
+        mine, same = f"ours {student}", f"theirs {student}"
         about = {
-            "parameters": parameters[str(layers)],
+            "parameters": size,
             "documents": material.documents,
             "queries": queries,
             "ours in": facts[mine]["precision"],
@@ -44,8 +44,8 @@ def measure(material: Material, *, rounds: int, queries: int, parameters: dict[s
             "95th percentile of ours": statistics.median(result["slow"] for result in results[mine]),
             "threads": 1,
         }
-        figures.append(_figure(f"query, {layers} layers", results[mine], results[same], about))
-        figures.append(_figure(f"query, {layers} layers : the teacher", results[mine], results["teacher"], {}))
+        figures.append(_figure(f"query, {student}", results[mine], results[same], about))
+        figures.append(_figure(f"query, {student} : the teacher", results[mine], results["teacher"], {}))
     return figures
 
 

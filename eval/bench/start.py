@@ -21,11 +21,10 @@ OURS_PER_ROUND = 3
 
 def measure(material: Material, *, rounds: int) -> list[Figure]:
     """Seconds of whole processes, files warm in the disk cache, both with the first student."""
-    layers = material.layers[0]
     text = read_queries(material.queries_file, 1)[0]
-    ours = [*leafkit(), "search", str(material.index(layers)), text]
+    ours = [*leafkit(), "search", str(material.index(0)), text]
     script = str(Path(__file__).with_name("rival_search.py"))
-    places = (material.student(layers), material.vectors_file, material.documents_file)
+    places = (material.student(0), material.vectors_file, material.documents_file)
     theirs = [sys.executable, script, *map(str, places), text]
     for command in (ours, theirs):
         seconds(command)
@@ -43,7 +42,7 @@ def measure(material: Material, *, rounds: int) -> list[Figure]:
             least_ratio=LEAST_RATIO,
             promises=(Promise("seconds", mine.median, MOST_SECONDS, at_most=True),),
             facts={
-                "student": f"{layers} layers",
+                "student": material.students[0],
                 "documents": material.documents,
                 "best of ours": min(taken["ours"]),
                 "best of theirs": min(taken["theirs"]),

@@ -34,17 +34,17 @@ PAIRS = (
 
 def measure(material: Material, *, rounds: int, steps: int) -> list[Figure]:
     """The figures of ``steps`` steps on queries, after ten that do not count; the teacher's vectors are there."""
-    layers = material.layers[0]
+    student = material.students[0]
     folder = str(material.work / "train")
     # Checkpoints of an earlier run would be gone on from.
     shutil.rmtree(folder, ignore_errors=True)
     rows = {"queries": str(material.queries_file), "texts": BATCH * (WARM + steps) + HELD_OUT}
-    with Side(f"{__name__}:prepare", {"folder": folder, **rows, "teacher": material.teacher, "layers": layers}):
+    with Side(f"{__name__}:prepare", {"folder": folder, **rows, "teacher": material.teacher, "student": student}):
         pass
     results, facts = _turns(folder, rounds)
     chosen = facts["ours float32"]["ships with"]
     results["ours auto"], facts["ours auto"] = results[f"ours {chosen}"], facts[f"ours {chosen}"]
-    about = {"student": f"{layers} layers", "batch": BATCH, "steps": steps, "distinct texts": material.queries}
+    about = {"student": student, "batch": BATCH, "steps": steps, "distinct texts": material.queries}
     return [
         Figure(
             name=name,
@@ -79,7 +79,7 @@ def _facts(ours: Result, theirs: Result) -> dict[str, Any]:
     }
 
 
-def prepare(folder: str, queries: str, texts: int, teacher: str, layers: int) -> Iterator[Result]:
+def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -> Iterator[Result]:
     """A side that fills a run folder: tokens, teacher vectors, and the student both sides start from."""
     from leafkit.digest import text_key
     from leafkit.students.spec import parse_student
@@ -103,7 +103,7 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, layers: int) ->
         Job(
             corpus=Corpus(train=kept.choose(range(train)), valid=kept.choose(range(train, texts))),
             teacher=opened,
-            student=parse_student(f"teacher:layers={layers}"),
+            student=parse_student(student),
             recipe=Recipe(head="random"),
             store=store,
             folder=run,

@@ -14,21 +14,22 @@ from leafkit.eval.bench.child import Side, environment, take_turns
 from leafkit.eval.bench.figure import Figure, Promise, Spread, table
 
 DOCUMENTS, DISTINCT = 240, 200
+STUDENTS = ("teacher:layers=2", "static:dim=32")
 
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory, tiny_teacher, beir_folder):
-    """Documents, queries, a two-layer and a one-layer student of the tiny teacher, and their indexes."""
+    """Documents, queries, a two-layer student and a token table of the tiny teacher, and their indexes."""
     work = tmp_path_factory.mktemp("bench")
     queries = [f"query:{beir_folder / 'queries.jsonl'}"]
-    found = material.collect(work, str(tiny_teacher), str(beir_folder), queries, documents=DOCUMENTS, layers=(2, 1))
-    next(material.prepare(str(work), str(tiny_teacher), (2, 1), str(found.documents_file), str(found.queries_file)))
+    found = material.collect(work, str(tiny_teacher), str(beir_folder), queries, documents=DOCUMENTS, students=STUDENTS)
+    next(material.prepare(str(work), str(tiny_teacher), STUDENTS, str(found.documents_file), str(found.queries_file)))
     return found
 
 
 def search_places(made):
     return {
-        "model": str(made.student(2)),
+        "model": str(made.student(0)),
         "vectors": str(made.vectors_file),
         "documents": str(made.documents_file),
     }
@@ -129,7 +130,7 @@ def test_the_same_documents_are_drawn_every_time(tmp_path, beir_folder, tiny_tea
             str(beir_folder),
             [f"query:{beir_folder / 'queries.jsonl'}"],
             documents=50,
-            layers=(1,),
+            students=STUDENTS,
         )
         drawn.append(material.read_documents(found.documents_file))
     assert drawn[0] == drawn[1]
@@ -144,7 +145,7 @@ def test_texts_that_are_documents_are_no_queries(tmp_path, beir_folder, tiny_tea
             str(beir_folder),
             [f"document:{beir_folder / 'queries.jsonl'}"],
             documents=9,
-            layers=(1,),
+            students=STUDENTS,
         )
 
 
@@ -164,7 +165,7 @@ def test_both_sides_encode_the_same_documents_to_the_same_vectors(made, tmp_path
 
 def test_both_sides_answer_the_same_queries_from_the_same_vectors(made):
     common = {"queries": str(made.queries_file), "count": 12}
-    mine = query.ours(index=str(made.index(2)), **common)
+    mine = query.ours(index=str(made.index(0)), **common)
     other = query.theirs(**search_places(made), **common)
     ours, theirs = next(mine), next(other)
     assert (ours["precision"], theirs["precision"]) == ("int8", "float32")
@@ -186,7 +187,7 @@ def test_the_vectors_of_the_rival_are_those_of_the_index(made):
 
 def test_a_search_host_is_measured_in_a_process_of_its_own(made):
     common = {"queries": str(made.queries_file), "count": 5}
-    with Side("leafkit.eval.bench.memory:ours", {**common, "index": str(made.index(2))}, threads=1) as side:
+    with Side("leafkit.eval.bench.memory:ours", {**common, "index": str(made.index(0))}, threads=1) as side:
         peak = side.round()["peak"]
     assert 20 < side.facts["opened"] <= peak < 2000
     rounds = memory.theirs(**search_places(made), **common)
@@ -206,7 +207,7 @@ def test_the_script_that_the_start_is_compared_with_prints_ten_hits(made, monkey
 
 
 def test_a_whole_process_is_timed_and_a_failing_one_is_not(made):
-    command = [*start.leafkit(), "search", str(made.index(2))]
+    command = [*start.leafkit(), "search", str(made.index(0))]
     assert start.seconds([*command, "copy a file"]) > 0
     with pytest.raises(LeafkitError, match="exit code 1"):
         start.seconds(command)
@@ -215,7 +216,7 @@ def test_a_whole_process_is_timed_and_a_failing_one_is_not(made):
 def test_both_trainers_start_from_one_student_and_see_the_same_texts(made, tmp_path):
     folder, texts = str(tmp_path / "train"), train.BATCH * (train.WARM + 2) + train.HELD_OUT
     common = {"queries": str(made.queries_file), "teacher": made.teacher}
-    next(train.prepare(folder, texts=texts, layers=2, **common))
+    next(train.prepare(folder, texts=texts, student="teacher:layers=2", **common))
     ours, theirs = train.ours(folder, "float32"), train.theirs(folder, "float32")
     assert next(ours)["precision"] == next(theirs)["precision"] == "float32"
     for _ in range(2):
@@ -253,11 +254,11 @@ def test_counts_are_whole_and_positive(value, capsys):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)  # a score of processes that import torch, on a machine that may be busy
 def test_a_whole_run_reports_every_measurement_and_the_machine(tiny_teacher, beir_folder, tmp_path, capsys):
-    small = "--documents 240 --texts 20 --query-count 5 --steps 2 --rounds 2 --layers 2 --json".split()
+    small = "--documents 240 --texts 20 --query-count 5 --steps 2 --rounds 2 --students teacher:layers=2 --json".split()
     bench.main(["--teacher", str(tiny_teacher), "--data", str(beir_folder), "--work", str(tmp_path / "w"), *small])
     report = json.loads(capsys.readouterr().out)
     names = [figure["name"] for figure in report["figures"]]
-    for part in ("encode documents", "query, 2 layers", "process start", "memory", "train"):
+    for part in ("encode documents", "query, teacher:layers=2", "process start", "memory", "train"):
         assert any(part in name for name in names), part
     for figure in report["figures"]:
         assert len(figure["theirs"]["values"]) == 2
