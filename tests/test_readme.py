@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "eval" / "results" / "README.md"]
 BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
@@ -54,3 +55,29 @@ def test_the_map_of_the_code_names_every_part():
     names = [entry.name for entry in parts if entry.suffix == ".py" or (entry / "__init__.py").is_file()]
     missing = [name for name in names if name not in drawn and name != "version.py"]
     assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_links_lead_to_files_and_headings_that_exist(page):
+    targets = re.findall(r"\]\((?!https?:)([^)]*)\)", page.read_text(encoding="utf-8"))
+    assert targets
+    for target in targets:
+        file, _, heading = target.partition("#")
+        place = page.parent / file if file else page
+        assert place.exists(), target
+        if heading:
+            place = place / "README.md" if place.is_dir() else place
+            assert heading in _headings(place), target
+
+
+def test_a_result_that_is_named_is_there():
+    front, results = (page.read_text(encoding="utf-8") for page in PAGES)
+    named = re.findall(r"eval/results/([\w./-]+\.json)", front) + re.findall(r"`([\w./-]+\.json)`", results)
+    missing = [name for name in named if not (PAGES[1].parent / name).is_file()]
+    assert named
+    assert not missing
+
+
+def _headings(page):
+    lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
