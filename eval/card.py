@@ -15,21 +15,21 @@ from leafkit.command import one_message
 from leafkit.errors import InputError
 
 from .columns import metric_title
+from .page.section import sections
 from .report import Report, Row
 
 _HEAD = "## Scores"
 
 
 def scores(reports: Sequence[Report]) -> str:
-    """The section of a card: every row of ``reports`` with its interval, and the commands that made them."""
+    """The section of a card: the rows of ``reports`` on whole vectors, with intervals and the commands behind them."""
     lines = [_HEAD, "", "Means over queries with 95 % bootstrap intervals; retention is student over teacher.", ""]
     lines += [
         "| data | mode | student | encoder | metric | score | retention | queries |",
         "|---|---|---|---|---|---:|---:|---:|",
     ]
     for report in reports:
-        rows = [*report.rows, *(row for means in report.means for row in means.rows)]
-        for row in rows:
+        for row in _whole(report):
             encoder = "" if row.student is None else report.provenance.encoder
             cells = (row.data, row.mode, row.student or "", encoder, _title(row), _score(row), _kept(row))
             lines.append(f"| {' | '.join(cells)} | {row.queries or ''} |")
@@ -49,6 +49,13 @@ def put(card: str, section: str) -> str:
     if not head:
         raise InputError("the card has no section '## Training', before which scores belong; export the student again")
     return before + section + head + after
+
+
+def _whole(report: Report) -> list[Row]:
+    """The rows outside the grid and in its widest cell: the other cells are about an index and not about a student."""
+    (section,) = sections([report])
+    rows = [*report.rows, *(row for means in report.means for row in means.rows)]
+    return [row for row in rows if (row.dim, row.precision) in ((None, None), section.cell)]
 
 
 def _title(row: Row) -> str:

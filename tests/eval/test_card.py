@@ -32,6 +32,14 @@ def test_every_row_is_there_with_its_interval_and_retention(report):
     assert report.provenance.command in section
 
 
+def test_of_a_grid_only_the_whole_vectors_are_there():
+    grid = Report.from_json(json.loads((RESULT.parent / "rotation-pca.json").read_bytes()))
+    table = [line for line in scores([grid]).split("\n") if "nDCG" in line]
+    whole = [row for row in grid.rows if (row.dim, row.precision) == (384, "float32")]
+    assert 0 < len(whole) < len(grid.rows)
+    assert len(table) == len(whole) + 2  # the teacher's mean and the student's
+
+
 def test_scores_stand_before_the_training_and_only_once(report):
     once = put(CARD, scores([report]))
     assert put(once, scores([report])) == once
