@@ -13,6 +13,7 @@ from leafkit.errors import OptionError
 from leafkit.eval.embed_distill import train_rival
 from leafkit.students.encoder import StudentEncoder
 from leafkit.students.folder import MARKER, StudentFacts, open_student, read_student
+from leafkit.teachers.sentence_transformer import set_compute
 from leafkit.training.batches import steps_per_epoch
 from leafkit.training.corpus import Corpus, TextOptions, read_corpus
 from leafkit.training.distill import distill
@@ -51,13 +52,16 @@ class Made:
 
 
 def make(job: Job) -> Made:
-    """The student of ``job``."""
+    """The student of ``job``, computing as ``leafkit evaluate`` would let it: in bfloat16 where the hardware has it."""
     makers: dict[Kind, Callable[[Job], Made]] = {
         "distill": _leafkit,
         "sentence-transformers": _sentence_transformers,
         "model2vec": _model2vec,
     }
-    return makers[job.variant.kind](job)
+    made = makers[job.variant.kind](job)
+    if isinstance(made.encoder, StudentEncoder):
+        set_compute(made.encoder.model, "auto", label=job.variant.name)
+    return made
 
 
 def train(job: Job, recipe: Recipe, out: Path) -> StudentFacts:

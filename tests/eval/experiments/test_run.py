@@ -57,9 +57,7 @@ def test_figures_are_those_of_evaluate_and_of_the_students_own_validation(report
     assert run["figures"]["cosine"] == pytest.approx(facts.training["best"]["cosine_mean"], abs=1e-5)
     halves = [run["figures"][f"cosine {role}"] for role in ("query", "document")]
     assert run["figures"]["cosine"] == pytest.approx(sum(halves) / 2)
-    # The table measures students in float32, on the teacher's vectors that it has kept.
-    how = {"teacher_options": TeacherOptions(compute="float32"), "cache": done / "cache"}
-    rows = evaluate(beir_folder, teacher=variant.teacher, student=facts.path, **how).rows
+    rows = evaluate(beir_folder, teacher=variant.teacher, student=facts.path, cache=done / "cache").rows
     for row in rows[1:]:
         assert run["figures"][f"nDCG@10 {row.mode} tiny"] == pytest.approx(row.metrics["ndcg@10"], abs=1e-6)
     assert [point["step"] for point in run["curve"]] == [entry["step"] for entry in facts.training["history"]]
