@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from leafkit.errors import LeafkitError
+from leafkit.command import one_message
 from leafkit.version import __version__
 
 from . import compare, distill, embed, evaluate, export, index, info, methods, quickstart, search, update
@@ -46,8 +46,5 @@ app.add_typer(methods.app)
 
 def main() -> None:
     """Run the command line; an error of leafkit becomes one message on stderr and exit code 1."""
-    try:
+    with one_message():
         app(evaluate.spread(sys.argv[1:]))
-    except LeafkitError as error:
-        typer.echo(f"leafkit: {error}", err=True)
-        sys.exit(1)

@@ -22,6 +22,7 @@ import typer
 from leafkit.atomic import disk_errors, write_json
 from leafkit.command import command, one_message
 from leafkit.errors import OptionError
+from leafkit.extras import require
 from leafkit.kd.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
 from leafkit.kd.budget import Budget, parse_budget
 from leafkit.kd.registry import parse
@@ -35,7 +36,6 @@ from leafkit.vectors.store import default_cache
 
 from .bootstrap import RESAMPLES, interval
 from .compare.recipes import Entry, read_entry
-from .extras import require
 from .metrics import Float64
 from .provenance import commit, packages
 

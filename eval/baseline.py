@@ -5,8 +5,9 @@ English stop words are left out and nothing is stemmed. Lù, "BM25S", 2024, http
 
 from __future__ import annotations
 
+from leafkit.extras import require
+
 from .collection import Collection
-from .extras import require
 from .metrics import DEPTH, Run
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy
 
+from leafkit.extras import require
 from leafkit.types import Float32
 
 from .collection import Collection
-from .extras import require
 from .metrics import DEPTH
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from leafkit.command import command
 from leafkit.errors import InputError, OptionError
+from leafkit.extras import require
 from leafkit.mapping.mapping import mapped
 from leafkit.teachers.open import open_teacher
 from leafkit.teachers.options import TeacherOptions
@@ -21,7 +22,6 @@ from leafkit.version import __version__
 from .bootstrap import RESAMPLES
 from .collection import Collection, check_folder, read_collection
 from .cut import check_documents
-from .extras import require
 from .grid import full_cell, grid
 from .means import means_over
 from .modes import check_modes, systems

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leafkit.atomic import new_file
-
-from .extras import require
+from leafkit.extras import require
 
 if TYPE_CHECKING:
     from .frontier import Point

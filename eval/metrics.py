@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy
 from numpy.typing import NDArray
 
-from .extras import require
+from leafkit.extras import require
 
 Judgements = Mapping[str, Mapping[str, int]]
 Run = dict[str, dict[str, float]]

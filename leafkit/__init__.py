@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from leafkit.extras import told_of_extras
 from leafkit.version import __version__ as __version__
 
 _HOMES = {
@@ -34,7 +35,8 @@ __all__ = ["__version__", *sorted(_HOMES)]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'leafkit' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    with told_of_extras():
+        return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

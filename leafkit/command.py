@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from leafkit.errors import LeafkitError
+from leafkit.extras import told_of_extras
 
 
 def command() -> str:
@@ -21,8 +22,13 @@ def command() -> str:
 
 @contextmanager
 def one_message() -> Iterator[None]:
-    """A block in which an error of leafkit ends the process with one message and exit code 1."""
+    """A block in which an error of leafkit ends the process with one message and exit code 1.
+
+    Of an optional package that is missing the message says how to get it.
+    """
     try:
-        yield
+        with told_of_extras():
+            yield
     except LeafkitError as error:
-        sys.exit(f"leafkit: {error}")
+        sys.stderr.write(f"leafkit: {error}\n")
+        sys.exit(1)

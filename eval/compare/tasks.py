@@ -14,12 +14,12 @@ import numpy
 
 from leafkit.errors import OptionError
 from leafkit.eval.collection import read_collection
-from leafkit.eval.extras import require
 from leafkit.eval.grid import CellFinder, full_cell
 from leafkit.eval.metrics import MAIN_METRIC, Float64
 from leafkit.eval.provenance import files_digest
 from leafkit.eval.retrieval import search_scores
 from leafkit.eval.tables import Table, Types, read_table, split_file
+from leafkit.extras import require
 from leafkit.types import Encoder
 
 from .statistics import RankCorrelation, Statistic, mean

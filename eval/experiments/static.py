@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy
 
-from leafkit.errors import MissingExtraError, OptionError
+from leafkit.errors import OptionError
+from leafkit.extras import told_of_extras
 from leafkit.space import Space
 from leafkit.training.prepare import teacher_model
 from leafkit.types import Float32, Role, Teacher
@@ -39,10 +40,8 @@ class StaticEncoder:
 
 def distill_static(teacher: Teacher) -> StaticEncoder:
     """model2vec's own distillation with its defaults, but with all of the teacher's dimensions and its pooling."""
-    try:
+    with told_of_extras():
         from model2vec.distill import distill_from_model
-    except ImportError as error:
-        raise MissingExtraError(error.name or "model2vec", "eval") from error
     from transformers import AutoModel, AutoTokenizer
 
     place = teacher_model(teacher)

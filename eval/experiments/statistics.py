@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy
 
-from leafkit.eval.extras import require
+from leafkit.extras import require
 
 Verdict = Literal["better", "worse", "undecided"]
 

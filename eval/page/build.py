@@ -8,8 +8,8 @@ from pathlib import Path
 
 from leafkit.errors import OutputError
 from leafkit.eval.columns import metric_title, percent, tables_of
-from leafkit.eval.extras import require
 from leafkit.eval.report import Report, Row
+from leafkit.extras import require
 
 from .figures import figures
 from .markup import Html, element, joined

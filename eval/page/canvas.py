@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from leafkit.eval.extras import require
+from leafkit.extras import require
 
 from .markup import Html
 

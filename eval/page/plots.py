@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from leafkit.eval.columns import metric_title
-from leafkit.eval.extras import require
 from leafkit.eval.report import Row
+from leafkit.extras import require
 
 from .canvas import HUES, INK, canvas, paint, short, svg
 from .markup import Html

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from leafkit.errors import MissingExtraError, OptionError
+from leafkit.errors import OptionError
+from leafkit.extras import told_of_extras
 from leafkit.mapping.fold import fold, fold_to
 from leafkit.mapping.mapping import Mapping, read_mapping
 from leafkit.mapping.rotation import check_kind, fit_rotation
@@ -93,10 +94,8 @@ def _own_coordinates(space: Space, student: Path) -> Mapping | None:
 
 
 def _head(student: Path) -> tuple[Float32, Float32]:
-    try:
+    with told_of_extras():
         from leafkit.onnx.head import read_head
-    except ImportError as error:
-        raise MissingExtraError(error.name or "onnx", "train") from error
     return read_head(student)
 
 

@@ -15,7 +15,7 @@ import numpy
 
 from leafkit.atomic import new_folder, write_json
 from leafkit.digest import sha256_file
-from leafkit.errors import MissingExtraError
+from leafkit.extras import told_of_extras
 from leafkit.mapping.mapping import FILE as MAPPING
 from leafkit.onnx.golden import GOLDEN, judge
 from leafkit.query import FILES, FORMAT, RECORD, TOKENIZER, VERSION, QueryEncoder, digest
@@ -63,11 +63,9 @@ def export(
 
 def _fill(student: Path, folder: Path, *, int8: bool) -> None:
     """Write export and record to ``folder``; raises `ExportError` for files that do not agree."""
-    try:
+    with told_of_extras():
         from leafkit.onnx.graph import token_limit, write_float
         from leafkit.onnx.int8 import write_int8
-    except ImportError as error:
-        raise MissingExtraError(error.name or "torch", "train") from error
     encoder = open_student(student, device="cpu")
     wanted = golden_vectors(encoder)
     record: dict[str, Any] = {

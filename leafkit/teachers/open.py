@@ -6,7 +6,8 @@ import re
 from importlib import metadata
 from pathlib import Path
 
-from leafkit.errors import InputError, MissingExtraError
+from leafkit.errors import InputError
+from leafkit.extras import told_of_extras
 from leafkit.shipped import resolve
 from leafkit.teachers.options import GRAPHS, Compute, TeacherOptions
 from leafkit.teachers.weights import torch_weights
@@ -131,19 +132,15 @@ def _open_folder(path: Path, options: TeacherOptions) -> Teacher:
 
 
 def _open_model(folder: Path, options: TeacherOptions, *, name: str) -> Teacher:
-    try:
+    with told_of_extras():
         from leafkit.teachers.sentence_transformer import SentenceTransformerTeacher
-    except ImportError as error:
-        raise MissingExtraError(error.name or "sentence-transformers", "train") from error
     return SentenceTransformerTeacher.open(folder, options, name=name)
 
 
 def _hub_folder(name: str, revision: str | None) -> Path:
     """The local snapshot of a hub model: from the hub's cache alone where HF_HUB_OFFLINE is set."""
-    try:
+    with told_of_extras():
         from huggingface_hub import constants, snapshot_download
-    except ImportError as error:
-        raise MissingExtraError("huggingface_hub", "train") from error
     try:
         folder = snapshot_download(
             # as sentence-transformers reads a name without an owner

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from leafkit.errors import LeafkitError, TextError
+from leafkit.extras import require
 from leafkit.texts.columns import Columns, Row, RowError
-from leafkit.texts.lines import broken, not_utf8, texts_extra
+from leafkit.texts.lines import broken, not_utf8
 
 # Rows of a table taken at a time: enough to be quick, little enough for long documents.
 BATCH_ROWS = 1000
@@ -35,7 +36,7 @@ def arrow_rows(tables: Iterable[Any], columns: Columns, where: str) -> Iterator[
 
 def _check_schema(schema: Any, columns: Columns, where: str) -> None:
     name = columns.check_header(schema.names, where)
-    types = texts_extra("pyarrow.types")
+    types = require("pyarrow.types")
     kind = schema.field(name).type
     if types.is_dictionary(kind):
         kind = kind.value_type

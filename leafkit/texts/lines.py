@@ -7,26 +7,17 @@ import gzip
 import io
 import zlib
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any, BinaryIO, cast
 
-from leafkit.errors import MissingExtraError, TextError
+from leafkit.errors import TextError
+from leafkit.extras import require
 from leafkit.texts.columns import Row, RowError
 
 COMPRESSIONS = (".gz", ".zst")
 
 # 64 MiB: no text is longer, and a file without line ends must not fill the memory.
 LONGEST_LINE = 1 << 26
-
-
-def texts_extra(package: str) -> ModuleType:
-    """The module ``package`` of the extra ``texts``; raises `MissingExtraError` where it is not installed."""
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise MissingExtraError(package.partition(".")[0], "texts") from error
 
 
 def open_plain(path: Path) -> BinaryIO:
@@ -36,7 +27,7 @@ def open_plain(path: Path) -> BinaryIO:
         return cast(BinaryIO, gzip.open(path, "rb"))
     if suffix == ".zst":
         # Not the zstandard package: its reader takes a truncated stream for a whole one.
-        return io.BufferedReader(texts_extra("pyarrow").input_stream(str(path), compression="zstd"))
+        return io.BufferedReader(require("pyarrow").input_stream(str(path), compression="zstd"))
     return open(path, "rb")
 
 

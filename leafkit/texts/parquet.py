@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from leafkit.extras import require
 from leafkit.texts.arrow import BATCH_ROWS, arrow_rows
 from leafkit.texts.columns import Columns, Row
-from leafkit.texts.lines import COMPRESSIONS, open_plain, texts_extra
+from leafkit.texts.lines import COMPRESSIONS, open_plain
 
 
 def parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
@@ -19,7 +20,7 @@ def parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
 
 
 def _batches(path: Path) -> Iterator[Any]:
-    parquet = texts_extra("pyarrow.parquet")
+    parquet = require("pyarrow.parquet")
     with open_plain(path) as file:
         if path.suffix.lower() in COMPRESSIONS:
             # Parquet is read from its end, which a compressed stream cannot be.

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from leafkit.errors import MissingExtraError
+from leafkit.extras import told_of_extras
 from leafkit.training.loop import Report
 
 
@@ -16,10 +16,8 @@ def tensorboard_report(folder: Path | None) -> Iterator[Report | None]:
     if folder is None:
         yield None
         return
-    try:
+    with told_of_extras():
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise MissingExtraError("tensorboard", "train") from error
 
     with SummaryWriter(str(folder)) as writer:
 

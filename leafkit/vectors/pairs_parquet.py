@@ -11,16 +11,15 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.atomic import new_file
-from leafkit.errors import MissingExtraError, OptionError, VectorError
+from leafkit.errors import OptionError, VectorError
+from leafkit.extras import told_of_extras
 from leafkit.types import Float32, Role, check_role
 from leafkit.vectors.pairs import Label, Pairs, PairsFile, Write
 
-try:
+with told_of_extras():
     import pyarrow
     import pyarrow.compute
     from pyarrow import parquet
-except ImportError as error:
-    raise MissingExtraError("pyarrow", "texts") from error
 
 SPACE = b"leafkit.space"  # the key in the schema's metadata
 BATCH = 65536

@@ -211,7 +211,8 @@ def test_what_a_head_cannot_take_in_is_found_before_documents_are_read(
     monkeypatch.setattr(home, "HEAD", "no such node")
     with pytest.raises(InputError, match=r"None does not show its head; run: leafkit export"):
         build_index(missing, tiny_teacher, tmp_path / "index", **options)
-    monkeypatch.setitem(sys.modules, "leafkit.onnx.head", None)
+    monkeypatch.delitem(sys.modules, "leafkit.onnx.head")
+    monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'leafkit\[train\]'"):
         build_index(missing, tiny_teacher, tmp_path / "index", **options)
 

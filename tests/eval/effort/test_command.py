@@ -45,7 +45,8 @@ def test_larger_folders_are_cut_and_keep_their_judged_documents(arguments, tmp_p
     assert [row["documents"] for row in found["data"]] == [60, 40]
 
 
-def test_a_student_of_another_space_is_one_message(arguments, other_teacher):
+def test_a_student_of_another_space_is_one_message(arguments, other_teacher, capsys):
     arguments[arguments.index("--teacher") + 1] = str(other_teacher)
-    with pytest.raises(SystemExit, match="does not live in the space of the teacher"):
+    with pytest.raises(SystemExit, match="1"):
         main(arguments)
+    assert "does not live in the space of the teacher" in capsys.readouterr().err
