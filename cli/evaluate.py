@@ -14,6 +14,13 @@ from leafkit.errors import OptionError
 
 from .options import Cache, Json, TeacherFlags, spread_options
 
+# The options that take several values in a row.
+_EXAMPLES = {
+    "--data": "--data beir/scifact beir/nfcorpus",
+    "--mteb": "--mteb stsb-en banking77",
+    "--student": "--student my-student",
+}
+
 
 @spread_options
 def evaluate(
@@ -94,15 +101,20 @@ def evaluate(
 def spread(arguments: Sequence[str]) -> list[str]:
     """``arguments`` in which ``evaluate --data A B`` reads ``evaluate --data A --data B``, as typer wants it.
 
-    Also for ``--mteb`` and ``--student``; other commands are left as they are.
+    Also for ``--mteb`` and ``--student``; other commands are left as they are. Raises `OptionError` for one without a
+    value, for which typer would take the option after it.
     """
     result: list[str] = []
     option = None
     for position, argument in enumerate(arguments):
+        several = option if "evaluate" in arguments[:position] else None
         if argument.startswith("-"):
-            option = argument if argument in ("--data", "--mteb", "--student") else None
-        elif option and "evaluate" in arguments[:position] and result[-1] != option:
-            result.append(option)
+            if several and result[-1] == several:
+                wanted = f"wanted one or more values, e.g. {_EXAMPLES[several]}"
+                raise OptionError(f"{several} is followed by {argument}; {wanted}")
+            option = argument if argument in _EXAMPLES else None
+        elif several and result[-1] != several:
+            result.append(several)
         result.append(argument)
     return result
 

@@ -1,6 +1,7 @@
 import pytest
 
 from leafkit.cli.evaluate import spread
+from leafkit.errors import OptionError
 
 
 @pytest.mark.parametrize(
@@ -16,3 +17,19 @@ from leafkit.cli.evaluate import spread
 )
 def test_options_of_evaluate_take_several_values_in_a_row(typed, read):
     assert spread(typed.split()) == read.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("evaluate --mteb --teacher t", "--mteb is followed by --teacher; wanted one or more values"),
+        ("-q evaluate --data a --student --json", "--student is followed by --json; wanted one or more values"),
+    ],
+)
+def test_an_option_without_its_values_is_named(typed, said):
+    with pytest.raises(OptionError, match=f"^{said}"):
+        spread(typed.split())
+
+
+def test_other_commands_are_left_to_typer():
+    assert spread(["index", "--student", "--out"]) == ["index", "--student", "--out"]
