@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import json
 import logging
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy
+from torch import distributed
 
 from leafkit.atomic import check_free, new_folder
 from leafkit.errors import ExportError, OptionError
@@ -367,5 +369,21 @@ def _accelerator() -> Accelerator:
 
     # The teacher may encode for days while the other processes wait; the default gives up after minutes.
     patience = InitProcessGroupKwargs(timeout=timedelta(days=30))
+    grouped = _grouped()
     # Precision is the student's own affair (`StudentForward`): accelerate would cast the head as well.
-    return Accelerator(mixed_precision="no", kwargs_handlers=[patience])
+    accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[patience])
+    if _grouped() and not grouped:
+        # Left to the interpreter's own end, the threads of a group now and then abort a process that has finished.
+        # Not sooner: a script may distil again, and accelerate keeps the group for as long as there is a process.
+        atexit.register(_leave_group)
+    return accelerator
+
+
+def _grouped() -> bool:
+    """Whether this process is in a group of torch's by now."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _leave_group() -> None:
+    if _grouped():  # a script may have left it itself
+        distributed.destroy_process_group()

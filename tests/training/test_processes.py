@@ -12,11 +12,14 @@ from safetensors.torch import load_file
 from leafkit.training.distill import distill
 
 SCRIPT = """
-import sys, json, torch
+import atexit, json, sys, torch
+# Functions registered first run last.
+atexit.register(lambda: print("in a group:", torch.distributed.is_initialized()))
 torch.set_num_threads(1)
 from leafkit.training.distill import distill
 facts = distill(**json.loads(sys.argv[1]))
 assert facts.path.is_dir()
+assert torch.distributed.is_initialized()
 """
 
 
@@ -53,6 +56,8 @@ def test_two_processes_end_where_one_does(texts_file, tiny_teacher, tmp_path):
     one = distill(**settings(texts_file, tiny_teacher, tmp_path / "one"))
     run = torchrun(tmp_path, settings(texts_file, tiny_teacher, tmp_path / "two"), processes=2)
     assert run.returncode == 0, run.stderr
+    # Whoever leaves it to the interpreter's end is now and then aborted there, with all done.
+    assert run.stdout.count("in a group: False") == 2
     two = json.loads((tmp_path / "two" / "leafkit.json").read_text())["training"]
     assert [entry["step"] for entry in two["history"]] == [entry["step"] for entry in one.training["history"]]
     assert two["best"]["cosine_mean"] == pytest.approx(one.training["best"]["cosine_mean"], abs=1e-4)
