@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 REPEATED = "logits"
+# How the names of a student's weights begin in its graph: attributes of the two classes below.
+MODULES, TABLE, TABLE_REST = "modules_in_order.", "table.", "rest."
 
 
 class TransformerGraph(nn.Module):

@@ -11,6 +11,7 @@ ONNX, so that other runtimes read it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,11 @@ QUIET = 0.1
 TABLE_ROWS = 4096
 STEPS = 127
 TINY = numpy.float32(1e-6)
+# Names, by which `leafkit.onnx.weights` finds its way back: of a channel's factor, of a matrix that has taken factors
+# in, and of a narrowed table.
+FACTOR = "_factor"
+SMOOTHED = re.compile(r".+_of_(?P<activation>.+)_smooth")
+TABLE_INT8, TABLE_STEP = "_int8", "_step"
 
 
 def write_int8(source: Path, path: Path, feeds: Sequence[dict[str, Int64]]) -> None:
@@ -78,12 +84,12 @@ def narrow_tables(model: ModelProto) -> None:
         rows = numpy_helper.to_array(table)
         step = numpy.maximum(numpy.abs(rows).max(axis=1, keepdims=True), TINY) / STEPS
         name, ids, result = table.name, node.input[1], node.output[0]
-        _store(model, f"{name}_step", step)
-        _store(model, f"{name}_int8", numpy.rint(rows / step).astype(numpy.int8))
-        node.input[0], node.output[0] = f"{name}_int8", f"{result}_int8"
+        _store(model, name + TABLE_STEP, step)
+        _store(model, name + TABLE_INT8, numpy.rint(rows / step).astype(numpy.int8))
+        node.input[0], node.output[0] = name + TABLE_INT8, f"{result}_int8"
         after[node.output[0]] = [
             helper.make_node("Cast", [f"{result}_int8"], [f"{result}_float"], to=TensorProto.FLOAT),
-            helper.make_node("Gather", [f"{name}_step", ids], [f"{result}_step"]),
+            helper.make_node("Gather", [name + TABLE_STEP, ids], [f"{result}_step"]),
             helper.make_node("Mul", [f"{result}_float", f"{result}_step"], [result]),
         ]
     _insert(model, after)
@@ -108,12 +114,12 @@ def _smooth(model: ModelProto, feeds: Sequence[dict[str, Int64]]) -> None:
         factor = peak**SHARE / numpy.maximum(size, TINY) ** (1 - SHARE)
         factor = (factor / numpy.exp(numpy.log(factor).mean())).astype(numpy.float32)
         smooth = f"{activation}_smooth"
-        _store(model, f"{activation}_factor", 1 / factor)
+        _store(model, activation + FACTOR, 1 / factor)
         for node in nodes:
             scaled = f"{node.input[1]}_of_{smooth}"
             _store(model, scaled, matrices[node.input[1]] * factor[:, None])
             node.input[0], node.input[1] = smooth, scaled
-        after[activation] = [helper.make_node("Mul", [activation, f"{activation}_factor"], [smooth])]
+        after[activation] = [helper.make_node("Mul", [activation, activation + FACTOR], [smooth])]
     _insert(model, after)
 
 

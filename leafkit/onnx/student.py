@@ -25,10 +25,6 @@ from leafkit.types import Encoder, Float32
 
 log = logging.getLogger("leafkit")
 
-# What fastembed and transformers.js read beside the ONNX files, and what an index for the student is built with;
-# text-embeddings-inference wants the student folder.
-BESIDE = (MARKER, TOKENIZER, "tokenizer_config.json", "config.json", MAPPING, MOMENT)
-
 
 def export(
     student: str | PathLike[str],
@@ -55,10 +51,20 @@ def export(
     with new_folder(Path(out), marker=MARKER, overwrite=overwrite) as made:
         (made / "onnx").mkdir()
         _fill(folder, made / "onnx", int8=int8)
-        for name in BESIDE:
-            if (folder / name).is_file():
-                shutil.copyfile(folder / name, made / name)
+        copy_description(folder, made)
     return Path(out)
+
+
+def copy_description(student: Path, folder: Path) -> None:
+    """Copy what lies beside the weights of ``student``: how it is built, for whoever reads or trains it on; its space.
+
+    fastembed and transformers.js read some of it; text-embeddings-inference wants the student folder itself.
+    """
+    described = [file.relative_to(student) for file in student.rglob("*.json") if file.parent.name != "onnx"]
+    for name in (*described, Path(MAPPING), Path(MOMENT)):
+        if (student / name).is_file():
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(student / name, folder / name)
 
 
 def _fill(student: Path, folder: Path, *, int8: bool) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import InputError, OptionError
+from leafkit.shipped import resolve
 from leafkit.students.layers import keep_layers
 from leafkit.students.spec import FORMS, Fresh, Pretrained
 from leafkit.teachers.open import package_folder
@@ -79,10 +80,20 @@ def fresh_modules(student: Fresh, teacher_model: str | None, seed: int) -> list[
 
 
 def open_model(source: str) -> SentenceTransformer:
-    """The sentence-transformers model at ``source`` on the CPU in float32; raises `InputError` if there is none."""
+    """The sentence-transformers model at ``source`` on the CPU in float32; raises `InputError` if there is none.
+
+    A student that has no torch weights, as one that ships, is restored from its ONNX file.
+    """
     import torch
     from sentence_transformers import SentenceTransformer
 
+    from leafkit.students.folder import MARKER, read_student
+
+    student = resolve(source)
+    if (student / MARKER).is_file() and read_student(student).runtime_only:
+        from leafkit.students.restore import restore
+
+        return restore(student)
     name = source.removeprefix("package:")
     place = source if name == source else str(package_folder(name))
     try:

@@ -45,7 +45,8 @@ class StudentFacts:
     @property
     def runtime_only(self) -> bool:
         """Whether the folder was left with ONNX files alone, as a student that ships is."""
-        return (self.path / "onnx" / "export.json").is_file() and not (self.path / "modules.json").is_file()
+        exported = (self.path / "onnx" / "export.json").is_file()
+        return exported and not any((self.path / name).is_file() for name in self.weights)
 
 
 def write_student(
@@ -117,7 +118,8 @@ def open_student(path: str | Path, device: str | None = None) -> StudentEncoder:
     if facts.runtime_only:
         raise InputError(
             f"{facts.path} holds what a query host needs and no torch weights; it can search (--encoder), go into an "
-            "index (--student), be evaluated with --encoder onnx-int8 and be opened as leafkit.QueryEncoder"
+            "index (--student), be trained on (leafkit distill --student), be evaluated with --encoder onnx-int8 and "
+            "be opened as leafkit.QueryEncoder"
         )
     check_weights(facts)
     return StudentEncoder.open(facts, device)

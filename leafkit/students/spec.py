@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from leafkit.errors import OptionError
 
-FORMS = """  PATH_OR_HUB_ID               any sentence-transformers or transformers model, also package:NAME
+FORMS = """  PATH_OR_HUB_ID               any sentence-transformers or transformers model, also package:NAME; a
+                               student goes on where it stands, also one that came as ONNX alone, as bge-small-leaf
   PATH_OR_HUB_ID:layers=3      three evenly spaced layers of it, the first and the last among them
   PATH_OR_HUB_ID:layers=0,2,5  exactly these layers of it, counted from 0
   PATH_OR_HUB_ID:layers=3,pick=greedy

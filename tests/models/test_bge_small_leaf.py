@@ -12,6 +12,7 @@ from leafkit.eval.report import Report
 from leafkit.models.help_pages import write_embedded, write_help_pages
 from leafkit.search import Searcher
 from leafkit.shipped import resolve
+from leafkit.students.backbone import open_model
 from leafkit.teachers.options import TeacherOptions
 
 NAME = "bge-small-leaf"
@@ -39,6 +40,12 @@ def test_it_comes_near_the_vectors_of_questions_it_was_not_trained_on(vectors):
     teacher = numpy.load(vectors).astype(numpy.float32)[1000:1200]
     student = leafkit.QueryEncoder.open(NAME).encode([row["text"] for row in rows[1000:1200]], "query")
     assert (student * teacher).sum(axis=1).mean() > 0.9
+
+
+def test_it_can_be_trained_on(vectors):
+    questions = [json.loads(line)["text"] for line in vectors.with_suffix(".jsonl").read_text().splitlines()[1000:1020]]
+    restored = open_model(NAME).encode(questions, prompt_name="query")
+    assert (restored * leafkit.QueryEncoder.open(NAME).encode(questions, "query")).sum(axis=1).min() > 0.999
 
 
 @pytest.mark.parametrize("how", [{"student": NAME}, {"fold": NAME, "dim": 192, "precision": "int8"}], ids=str)
