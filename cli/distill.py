@@ -91,7 +91,8 @@ def distill(
         list[str],
         typer.Argument(
             help="Files or folders of texts: JSONL, CSV, Parquet, plain text (also .gz, .zst), a BEIR folder, a saved "
-            "dataset or hub:OWNER/NAME. query:FILE or document:FILE sets the role of its texts.",
+            "dataset or hub:OWNER/NAME. query:FILE or document:FILE sets the role of its texts; sentences:FILE "
+            "takes a sentence of each as a query.",
             show_default=False,
         ),
     ],
@@ -103,9 +104,9 @@ def distill(
     student: Annotated[
         str | None,
         typer.Option(
-            help="A folder, hub id or package:NAME; teacher:layers=3 or MODEL:layers=3, evenly spaced layers of a "
-            "model (pick=greedy takes those that start nearest to the teacher, pooling=cls or mean pools them so); "
-            "fresh:CONFIG.json; static or static:dim=256, a token table.",
+            help="A folder, hub id or package:NAME; a student to train on, also by its name; teacher:layers=3 or "
+            "MODEL:layers=3, evenly spaced layers of a model (pick=greedy takes those that start nearest to the "
+            "teacher, pooling=cls or mean pools them so); fresh:CONFIG.json; static or static:dim=256, a token table.",
             show_default=False,
         ),
     ] = None,
@@ -126,6 +127,8 @@ def distill(
     \b
     leafkit distill docs.jsonl query:questions.txt --teacher BAAI/bge-small-en-v1.5 \\
         --student teacher:layers=3 --out my-student
+    leafkit distill docs.jsonl sentences:docs.jsonl --teacher BAAI/bge-small-en-v1.5 \\
+        --student bge-small-leaf --out my-student
     leafkit distill vectors.parquet --teacher vectors.parquet --student MODEL --out my-student
     leafkit distill --recipe my-student.toml --epochs 3
     """

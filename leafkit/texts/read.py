@@ -11,6 +11,7 @@ from os import PathLike
 from leafkit.errors import TextError
 from leafkit.texts.columns import Columns, Row, RowError
 from leafkit.texts.record import Text
+from leafkit.texts.sentences import sentence_of
 from leafkit.texts.source import Source, find_source
 from leafkit.types import Role, check_role
 
@@ -31,6 +32,7 @@ def read_texts(
     A source is a JSONL, CSV, TSV, Parquet or plain text file (each may end in .gz or .zst), a BEIR folder (its
     corpus, as documents), a folder written by `datasets` or ``hub:owner/name[:split]``. The prefix ``query:`` or
     ``document:`` gives all its rows that role; ``role`` is for rows which neither that nor a role column tells.
+    ``sentences:`` gives one sentence of each row as a query, where there are documents and no queries.
     The text is in ``text_column``, or the first of text, content, sentence, query, document, body; the id is in
     ``id_column``, or the first of _id, id, docid, or else ``file name:row number``. All but title and role is payload.
 
@@ -80,6 +82,8 @@ class _Reading:
 
     def _text(self, row: Row, source: Source) -> Text:
         text = self.columns.read(row, label=source.label, role=source.role, otherwise=self.role)
+        if source.sentences:
+            text = sentence_of(text)
         if self.places is not None:
             if text.id in self.places:
                 name, number = self.places[text.id]

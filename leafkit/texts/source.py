@@ -1,7 +1,8 @@
-"""What a source of texts names: a file, a folder or a hub dataset, with the role its prefix gives it."""
+"""What a source of texts names: a file, a folder or a hub dataset, with what its prefix says of its texts."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -28,15 +29,21 @@ FORMATS: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
     ".txt": plain_rows,
 }
 
+SENTENCES = "sentences:"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where texts come from: ``name`` stands in errors, ``label`` in the ids of rows that have none."""
+    """Where texts come from: ``name`` stands in errors, ``label`` in the ids of rows that have none.
+
+    ``sentences`` wants one sentence of each text in its place (`leafkit.texts.sentences`).
+    """
 
     name: str
     label: str
     role: Role | None
     rows: Callable[[Columns], Iterator[Row]]
+    sentences: bool = False
 
 
 def find_source(source: str | PathLike[str]) -> Source:
@@ -46,6 +53,8 @@ def find_source(source: str | PathLike[str]) -> Source:
     for role in ROLES:
         if source.startswith(f"{role}:"):
             return _found(source.removeprefix(f"{role}:"), role)
+    if source.startswith(SENTENCES):
+        return dataclasses.replace(_found(source.removeprefix(SENTENCES), "query"), sentences=True)
     return _found(source, None)
 
 

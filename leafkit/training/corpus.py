@@ -119,7 +119,8 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
     everything = _distinct(texts, options)
     if "query" not in everything.roles:
         logger.warning(
-            "all %d texts are documents: a student that is to encode queries learns them from queries (query:FILE)",
+            "all %d texts are documents: a student that is to encode queries learns them from queries (query:FILE, or "
+            "sentences:FILE for sentences of documents)",
             len(everything),
         )
     if valid is None:

@@ -1,0 +1,27 @@
+"""One sentence of a document in place of a query, for those who have documents and no queries."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import zlib
+
+from leafkit.texts.record import Text
+
+# Characters of a sentence that can pass for a query: no heading or number, no half paragraph.
+SHORTEST, LONGEST = 20, 300
+# The later ones end a Chinese or Japanese sentence, which no space follows.
+_ENDS = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\s*\n\s*")
+
+
+def sentence_of(document: Text) -> Text:
+    """A sentence or the title of ``document`` as a query: always the same, and in a corpus from all over its documents.
+
+    A document that has none of 20 to 300 characters gives its beginning.
+    """
+    pieces = [document.title.strip(), *(piece.strip() for piece in _ENDS.split(document.text))]
+    sentences = [piece for piece in pieces if SHORTEST <= len(piece) <= LONGEST]
+    # By its own text, so that neither order nor number of the documents changes it.
+    drawn = zlib.crc32(document.content.encode()) % max(len(sentences), 1)
+    text = sentences[drawn] if sentences else document.content[:LONGEST].strip()
+    return dataclasses.replace(document, text=text, title="", role="query")
