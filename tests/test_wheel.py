@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-STUDENT = ("leafkit.json", "tokenizer.json", "README.md", "onnx/export.json", "onnx/model_quantized.onnx")
+STUDENT = (
+    *("leafkit.json", "tokenizer.json", "README.md", "onnx/export.json", "onnx/model_quantized.onnx"),
+    *("config.json", "modules.json", "1_Pooling/config.json"),
+)
 
 
 @pytest.fixture(scope="module")

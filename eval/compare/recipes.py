@@ -12,8 +12,8 @@ from typing import Any
 from leafkit.digest import sha256_file
 from leafkit.errors import OptionError
 from leafkit.shipped import resolve_recipe
+from leafkit.texts.source import split_prefix
 from leafkit.training.recipe_file import read_recipe
-from leafkit.types import ROLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ def read_entry(recipe: str | Path) -> Entry:
             raise OptionError(f"{recipe} says no {wanted}; a recipe to compare must be whole")
     path = resolve_recipe(recipe)
     sources = [*arguments["texts"], *arguments.get("valid", [])]
-    files = {source: Path(_without_role(source)) for source in sources}
+    files = {source: Path(split_prefix(source)[1]) for source in sources}
     return Entry(
         name=path.stem,
         given=str(recipe),
@@ -59,8 +59,3 @@ def read_entry(recipe: str | Path) -> Entry:
         texts={source: sha256_file(file) for source, file in files.items() if file.is_file()},
         arguments=arguments,
     )
-
-
-def _without_role(source: str) -> str:
-    role, colon, rest = source.partition(":")
-    return rest if colon and role in ROLES else source

@@ -60,11 +60,12 @@ def copy_description(student: Path, folder: Path) -> None:
 
     fastembed and transformers.js read some of it; text-embeddings-inference wants the student folder itself.
     """
-    described = [file.relative_to(student) for file in student.rglob("*.json") if file.parent.name != "onnx"]
-    for name in (*described, Path(MAPPING), Path(MOMENT)):
-        if (student / name).is_file():
-            (folder / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(student / name, folder / name)
+    described = [file for pattern in ("*.json", "[0-9]*_*/*.json") for file in student.glob(pattern)]
+    for file in (*described, student / MAPPING, student / MOMENT):
+        if file.is_file():
+            copy = folder / file.relative_to(student)
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, copy)
 
 
 def _fill(student: Path, folder: Path, *, int8: bool) -> None:

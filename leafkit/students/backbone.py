@@ -89,16 +89,15 @@ def open_model(source: str) -> SentenceTransformer:
 
     from leafkit.students.folder import MARKER, read_student
 
-    student = resolve(source)
-    if (student / MARKER).is_file() and read_student(student).runtime_only:
+    name = source.removeprefix("package:")
+    place = resolve(source) if name == source else package_folder(name)
+    if (place / MARKER).is_file() and read_student(place).runtime_only:
         from leafkit.students.restore import restore
 
-        return restore(student)
-    name = source.removeprefix("package:")
-    place = source if name == source else str(package_folder(name))
+        return restore(place)
     try:
         with quiet():
-            return SentenceTransformer(place, device="cpu").to(torch.float32)
+            return SentenceTransformer(str(place) if place.exists() else source, device="cpu").to(torch.float32)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise InputError(f"{source} cannot be opened as a sentence-transformers model: {error}") from error
 

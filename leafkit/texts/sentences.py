@@ -11,17 +11,18 @@ from leafkit.texts.record import Text
 # Characters of a sentence that can pass for a query: no heading or number, no half paragraph.
 SHORTEST, LONGEST = 20, 300
 # The later ones end a Chinese or Japanese sentence, which no space follows.
-_ENDS = re.compile(r"(?<=[.!?])\s+|(?<=[\u3002\uff01\uff1f])|\s*\n\s*")
+_ENDS = re.compile(r"(?<=[.!?\u0964])\s+|(?<=[\u3002\uff01\uff1f])|\n")
 
 
 def sentence_of(document: Text) -> Text:
     """A sentence or the title of ``document`` as a query: always the same, and in a corpus from all over its documents.
 
-    A document that has none of 20 to 300 characters gives its beginning.
+    A document that has none of 20 to 300 characters gives the longest that is shorter, or else its beginning.
     """
     pieces = [document.title.strip(), *(piece.strip() for piece in _ENDS.split(document.text))]
-    sentences = [piece for piece in pieces if SHORTEST <= len(piece) <= LONGEST]
+    short = [piece for piece in pieces if len(piece) <= LONGEST]
+    sentences = [piece for piece in short if len(piece) >= SHORTEST]
     # By its own text, so that neither order nor number of the documents changes it.
     drawn = zlib.crc32(document.content.encode()) % max(len(sentences), 1)
-    text = sentences[drawn] if sentences else document.content[:LONGEST].strip()
+    text = sentences[drawn] if sentences else max(short, key=len, default="") or document.content[:LONGEST].strip()
     return dataclasses.replace(document, text=text, title="", role="query")

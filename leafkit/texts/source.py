@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
+from typing import cast
 
 from leafkit.errors import TextError
 from leafkit.texts.columns import Columns, Row
@@ -29,7 +30,7 @@ FORMATS: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
     ".txt": plain_rows,
 }
 
-SENTENCES = "sentences:"
+SENTENCES = "sentences"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +51,16 @@ def find_source(source: str | PathLike[str]) -> Source:
     """The source that ``source`` names; raises `TextError` if there is none. Only strings may carry a prefix."""
     if not isinstance(source, str):
         return _path_source(Path(fspath(source)), None)
-    for role in ROLES:
-        if source.startswith(f"{role}:"):
-            return _found(source.removeprefix(f"{role}:"), role)
-    if source.startswith(SENTENCES):
-        return dataclasses.replace(_found(source.removeprefix(SENTENCES), "query"), sentences=True)
-    return _found(source, None)
+    prefix, name = split_prefix(source)
+    if prefix == SENTENCES:
+        return dataclasses.replace(_found(name, "query"), sentences=True)
+    return _found(name, cast(Role, prefix) if prefix else None)
+
+
+def split_prefix(source: str) -> tuple[str, str]:
+    """What a source says of its texts (``query``, ``document``, ``sentences`` or nothing), and its name."""
+    prefix, colon, name = source.partition(":")
+    return (prefix, name) if colon and prefix in (*ROLES, SENTENCES) else ("", source)
 
 
 def _found(name: str, role: Role | None) -> Source:

@@ -12,13 +12,12 @@ from leafkit.texts.sentences import LONGEST, sentence_of
 
 
 @given(st.text(max_size=400), st.text(max_size=40))
-def test_it_is_a_part_of_the_document_no_longer_than_a_query_and_the_same_each_time(text, title):
+def test_it_is_a_part_of_the_document_no_longer_than_a_query(text, title):
     document = Text(id="1", text=text, title=title, payload={"year": 1})
     sentence = sentence_of(document)
     assert sentence.text in document.content
     assert len(sentence.text) <= LONGEST
     assert bool(sentence.text) == bool(document.content.strip())
-    assert sentence == sentence_of(document)
     assert (sentence.id, sentence.role, sentence.title, sentence.payload) == ("1", "query", "", {"year": 1})
 
 
@@ -35,8 +34,8 @@ def test_without_spaces_between_sentences_they_are_told_apart():
     assert {sentence_of(Text(id="1", text=f"{one}{other}{n}")).text for n in range(20)} == {one, other}
 
 
-def test_a_document_without_a_sentence_of_that_length_gives_its_beginning():
-    assert sentence_of(Text(id="1", text="tar", title="archives")).text == "archives tar"
+def test_a_document_without_a_sentence_of_that_length_gives_its_longest_or_its_beginning():
+    assert sentence_of(Text(id="1", text="tar", title="archives")).text == "archives"
     assert sentence_of(Text(id="1", text="x" * 1000)).text == "x" * LONGEST
 
 
