@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from pathlib import Path
@@ -15,12 +14,11 @@ from leafkit.onnx.weights import read_weights
 from leafkit.query import QueryEncoder
 from leafkit.students.encoder import StudentEncoder
 from leafkit.students.folder import read_student
+from leafkit.teachers.weights import read_modules
 from leafkit.types import Float32
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-
-MODULES = "modules.json"
 
 logger = logging.getLogger("leafkit")
 
@@ -32,9 +30,9 @@ def restore(folder: Path) -> SentenceTransformer:
     the files beside the graph do not say how the model is built, or its graph does not show all of its weights;
     `DamageError` where they do not fit together.
     """
-    if not (folder / MODULES).is_file():
+    if not (folder / "modules.json").is_file():
         raise InputError(
-            f"{folder} lacks the files that say how the student is built ({MODULES} and others), so it cannot be "
+            f"{folder} lacks the files that say how the student is built (modules.json and others), so it cannot be "
             "trained on; start from its own folder, or from what that exports: leafkit export STUDENT --out NEW"
         )
     weights = read_weights(folder)
@@ -43,7 +41,7 @@ def restore(folder: Path) -> SentenceTransformer:
         try:
             _write_weights(weights, folder, made)
             student = StudentEncoder.open(read_student(made), device="cpu")
-        except (DamageError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (DamageError, InputError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DamageError(
                 f"the files of {folder} that say how the student is built are broken or do not fit its graph "
                 f"({error!r:.300}); copy or export it again"
@@ -76,7 +74,7 @@ def _write_weights(weights: dict[str, Float32], folder: Path, made: Path) -> Non
     from safetensors.numpy import save_file
 
     copy_description(folder, made)
-    for module in json.loads((folder / MODULES).read_bytes()):
+    for module in read_modules(folder):
         inside = f"{module['idx']}."
         state = {name.removeprefix(inside): values for name, values in weights.items() if name.startswith(inside)}
         if state:
