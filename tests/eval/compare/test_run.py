@@ -12,7 +12,7 @@ from leafkit.digest import sha256_file
 from leafkit.errors import OptionError, TrainingError
 from leafkit.eval.bootstrap import RESAMPLES
 from leafkit.eval.compare import run as home
-from leafkit.eval.compare.recipes import read_entries
+from leafkit.eval.compare.recipes import read_entries, read_entry
 from leafkit.eval.compare.report import check_out, table, write_results
 from leafkit.eval.compare.run import compare
 
@@ -178,3 +178,11 @@ def test_the_steps_of_all_generations_count(data_root, recipes, tmp_path):
     named = [tmp_path / "once.toml", tmp_path / "thrice.toml"]
     (found,) = compare(named, seeds=1, data_root=data_root, work=tmp_path / "w", cache=tmp_path / "c")
     assert found["steps"] == {"system": 21, "baseline": 7}
+
+
+@pytest.mark.parametrize("prefix", ["", "query:", "sentences:"])
+def test_the_texts_behind_a_prefix_are_hashed(tmp_path, prefix):
+    docs, recipe = tmp_path / "docs.txt", tmp_path / "recipe.toml"
+    docs.write_text("list the open ports\n")
+    recipe.write_text(f'texts = ["{prefix}{docs}"]\nteacher = "any"\n')
+    assert read_entry(recipe).texts == {f"{prefix}{docs}": sha256_file(docs)}
