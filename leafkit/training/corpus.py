@@ -114,7 +114,8 @@ class Corpus:
 def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, seed: int) -> Corpus:
     """Texts to train on and to validate with: ``valid``, or a seeded cut of 2 % of ``texts``, at most 2,000.
 
-    A text counts once in each role. Raises `TextError` if nothing is left to train on or to validate with.
+    A text counts once in each role, and is held out in all that it has.
+    Raises `TextError` if nothing is left to train on or to validate with.
     """
     everything = _distinct(texts, options)
     if "query" not in everything.roles:
@@ -137,13 +138,16 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
 
 
 def _cut(everything: Texts, seed: int) -> Corpus:
-    count = min(HELD_OUT_MOST, max(1, round(HELD_OUT * len(everything))))
-    if len(everything) <= count:
-        raise TextError(f"got {len(everything)} distinct texts; wanted at least 2, to train on and to validate with")
-    order = numpy.random.default_rng(seed).permutation(len(everything))
-    train = everything.choose(sorted(order[count:]))
+    distinct = list(dict.fromkeys(everything.texts))
+    count = min(HELD_OUT_MOST, max(1, round(HELD_OUT * len(distinct))))
+    if len(distinct) <= count:
+        raise TextError(f"got {len(distinct)} distinct texts; wanted at least 2, to train on and to validate with")
+    # A text in both roles is held out in both: a document of one sentence is its own query in sentences:FILE.
+    secret = {distinct[place] for place in numpy.random.default_rng(seed).permutation(len(distinct))[:count]}
+    held_out = [row for row, text in enumerate(everything.texts) if text in secret]
+    train = everything.choose([row for row, text in enumerate(everything.texts) if text not in secret])
     train.counts, train.repeated = everything.counts, everything.repeated
-    return Corpus(train=train, valid=everything.choose(sorted(order[:count])))
+    return Corpus(train=train, valid=everything.choose(held_out))
 
 
 def _distinct(sources: Sources, options: TextOptions) -> Texts:

@@ -29,6 +29,15 @@ def test_a_seeded_fiftieth_is_held_out_and_never_trained_on(tmp_path):
     assert corpus(file).valid.texts == found.valid.texts != corpus(file, seed=1).valid.texts
 
 
+def test_a_text_in_both_roles_is_held_out_in_both(tmp_path):
+    both = lines(tmp_path / "both.txt", map(str, range(300)))
+    found = corpus([f"document:{both}", f"query:{both}", lines(tmp_path / "more.txt", map(str, range(300, 500)))])
+    assert not set(found.train.texts) & set(found.valid.texts)
+    assert len(found.train) + len(found.valid) == 800
+    assert len(set(found.valid.texts)) == 10
+    assert {*found.valid.roles} == {"query", "document"}
+
+
 def test_validation_texts_given_are_taken_out_of_the_training_texts(tmp_path):
     train, valid = lines(tmp_path / "a.txt", "abcdef"), lines(tmp_path / "b.txt", "aez")
     found = corpus(train, valid)
@@ -55,8 +64,9 @@ def test_a_missing_source_is_found_before_the_first_is_read(tmp_path):
 
 
 def test_a_single_text_is_refused_since_none_would_be_left_to_validate_with(tmp_path):
+    file = lines(tmp_path / "a.txt", ["one", "one"])
     with pytest.raises(TextError, match="at least 2"):
-        corpus(lines(tmp_path / "a.txt", ["one", "one"]))
+        corpus([file, f"query:{file}"])
 
 
 def test_a_set_without_queries_is_warned_of(tmp_path, caplog):
