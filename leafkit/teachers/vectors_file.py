@@ -57,7 +57,11 @@ class VectorsFileTeacher:
         return len(self.vectors)
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """The vectors that the file has for ``texts``; raises `VectorError` naming the first it lacks."""
+        """The vectors that the file has for ``texts``; raises `VectorError` naming the first it lacks.
+
+        White space around a text does not count: no text that leafkit reads has any.
+        """
+        texts = [text.strip() for text in texts]
         rows = self.index.find(text_keys(texts, [check_role(role)] * len(texts)))
         rows = numpy.where(rows < 0, self.index.find(text_keys(texts, [BOTH] * len(texts))), rows)
         missing = numpy.flatnonzero(rows < 0)

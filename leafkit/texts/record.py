@@ -20,5 +20,10 @@ class Text:
 
     @property
     def content(self) -> str:
-        """What is encoded: title and text joined by a space, as BEIR and MTEB do."""
-        return f"{self.title} {self.text}".strip()
+        """What is encoded, see `content`."""
+        return content(self.title, self.text)
+
+
+def content(title: str, text: str) -> str:
+    """What is encoded: title and text joined by a space, as BEIR and MTEB do, without white space around them."""
+    return f"{title} {text}".strip()

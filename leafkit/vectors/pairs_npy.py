@@ -82,7 +82,7 @@ def _open(path: Path) -> NDArray[Any]:
 
 
 def _batches(vectors: NDArray[Any], path: Path, texts: Path) -> Iterator[Pairs]:
-    rows = [(row.content if row.title else row.text, row.role) for row in read_texts(texts)]
+    rows = [(row.content, row.role) for row in read_texts(texts)]
     if len(rows) != len(vectors):
         raise VectorError(f"{path} has {len(vectors)} vectors for the {len(rows)} texts of {texts.name}")
     for start in range(0, len(rows), BATCH):

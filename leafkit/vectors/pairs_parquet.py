@@ -1,4 +1,4 @@
-"""Vectors files in Parquet: columns text and vector, and if known id and role."""
+"""Vectors files in Parquet: columns text and vector, and if known id, title (of what was encoded) and role."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from leafkit.atomic import new_file
 from leafkit.errors import OptionError, VectorError
 from leafkit.extras import told_of_extras
+from leafkit.texts.record import content
 from leafkit.types import Float32, Role, check_role
 from leafkit.vectors.pairs import Label, Pairs, PairsFile, Write
 
@@ -35,7 +36,7 @@ def read(path: Path) -> PairsFile:
     types = pyarrow.types
     if not any(test(columns["vector"]) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list)):
         raise VectorError(f"{path}: the column vector holds {columns['vector']}, wanted lists of numbers")
-    batches = _batches(file, path, ["text", "vector", *(["role"] if "role" in columns else [])])
+    batches = _batches(file, path, ["text", "vector", *(name for name in ("title", "role") if name in columns)])
     return PairsFile(label=_label(file, path), batches=batches, parts=(path,))
 
 
@@ -107,10 +108,13 @@ def _batches(file: parquet.ParquetFile, path: Path, columns: list[str]) -> Itera
 
 def _texts(batch: Any, path: Path, start: int) -> list[str]:
     texts = batch.column("text").to_pylist()
-    for row, text in enumerate(texts):
+    titles = batch.column("title").to_pylist() if "title" in batch.schema.names else [None] * len(texts)
+    for row, (text, title) in enumerate(zip(texts, titles, strict=True)):
         if not isinstance(text, str):
             raise VectorError(f"{path}: row {start + row} has {text!r} as its text, wanted a string")
-    return texts
+        if not isinstance(title, str | None):
+            raise VectorError(f"{path}: row {start + row} has {title!r} as its title, wanted a string")
+    return [content(title or "", text) for text, title in zip(texts, titles, strict=True)]
 
 
 def _roles(batch: Any, path: Path) -> list[Role | None]:

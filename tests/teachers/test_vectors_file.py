@@ -7,6 +7,7 @@ from pyarrow import parquet
 
 from leafkit.errors import DamageError, InputError, OptionError, VectorError
 from leafkit.teachers.open import open_teacher
+from leafkit.texts.read import read_texts
 
 TEXTS = ["one", "two", "three", "four"]
 
@@ -52,6 +53,33 @@ def test_the_file_gives_back_its_vectors_in_any_order_and_both_roles(write, dtyp
     assert len(teacher) == 4
     assert teacher.signals == {"embeddings"}
     assert teacher.encode([], "query").shape == (0, 6)
+
+
+def test_texts_are_found_that_are_read_from_the_very_file(write):
+    file = write([" one", "two\n", "three", "\tfour "], unit())
+    texts = [text.content for text in read_texts(file if file.suffix == ".parquet" else file.with_suffix(".jsonl"))]
+    teacher = open_teacher(file)
+    assert numpy.array_equal(teacher.encode(texts, "document"), unit())
+    assert numpy.array_equal(teacher.encode(["one ", " two"], "query"), unit()[:2])
+
+
+def test_a_title_belongs_to_the_text_that_was_encoded(tmp_path):
+    titles = ["A title", "", None, "Another "]
+    write_parquet(tmp_path / "v.parquet", TEXTS, unit(), title=titles)
+    write_npy(tmp_path / "v.npy", TEXTS, unit())
+    rows = [{"text": text, "title": title} for text, title in zip(TEXTS, titles, strict=True)]
+    (tmp_path / "v.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for file in (tmp_path / "v.parquet", tmp_path / "v.npy"):
+        teacher = open_teacher(file)
+        assert numpy.array_equal(teacher.encode(["A title one", "two", "three", "Another  four"], "document"), unit())
+        with pytest.raises(VectorError, match="no vector for 1 of 1"):
+            teacher.encode(["one"], "document")
+
+
+def test_a_title_that_is_no_string_is_refused(tmp_path):
+    file = write_parquet(tmp_path / "v.parquet", TEXTS, unit(), title=[1, 2, 3, 4])
+    with pytest.raises(VectorError, match="row 0 has 1 as its title"):
+        open_teacher(file)
 
 
 def test_a_role_keeps_its_vectors_to_itself(write):
