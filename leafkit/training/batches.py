@@ -62,6 +62,20 @@ def share_of(batch: Int64, rank: int, world: int) -> Int64:
     return batch[rank::world]
 
 
+def parts_of(batch: Int64, lengths: Int64, tokens: int) -> list[Int64]:
+    """``batch`` in order, cut where a part, padded to its longest text, would hold more than ``tokens`` tokens.
+
+    A text longer than that is a part of its own.
+    """
+    starts, longest = [0], 0
+    for place, length in enumerate(lengths.tolist()):
+        longest = max(longest, length)
+        if place > starts[-1] and longest * (place + 1 - starts[-1]) > tokens:
+            starts.append(place)
+            longest = length
+    return numpy.split(batch, starts[1:])
+
+
 def _in_proportion(weights: NDArray[numpy.float64], count: int, draw: numpy.random.Generator) -> Int64:
     """``count`` places in proportion to ``weights``, each as often as its share says, give or take one.
 

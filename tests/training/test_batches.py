@@ -1,9 +1,11 @@
+from itertools import pairwise
+
 import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leafkit.training.batches import batches_from, epoch_batches, share_of
+from leafkit.training.batches import batches_from, epoch_batches, parts_of, share_of
 
 
 def lengths(rows, seed=0):
@@ -58,3 +60,15 @@ def test_processes_share_a_batch_without_overlap(world):
     shares = [share_of(batch, rank, world) for rank in range(world)]
     assert sorted(numpy.concatenate(shares)) == batch.tolist()
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=50), st.integers(1, 300))
+def test_no_part_of_a_batch_holds_more_tokens_than_wanted_but_by_one_text(its_lengths, tokens):
+    batch, its_lengths = numpy.arange(100, 100 + len(its_lengths)), numpy.array(its_lengths)
+    parts = parts_of(batch, its_lengths, tokens)
+    assert numpy.concatenate(parts).tolist() == batch.tolist()
+    for part in parts:
+        assert len(part) == 1 or len(part) * its_lengths[part - 100].max() <= tokens
+    # No two neighbours would have fitted into one part.
+    for one, other in pairwise(parts):
+        assert (len(one) + 1) * its_lengths[[*(one - 100), other[0] - 100]].max() > tokens

@@ -91,6 +91,25 @@ def test_the_same_seed_gives_the_same_student_and_another_seed_another(distil, t
     assert not same(tmp_path / "one", tmp_path / "other")
 
 
+def test_a_batch_in_parts_trains_the_student_that_it_trains_at_once(distil, tmp_path, monkeypatch):
+    reports = {}
+    for name, tokens in (("whole", 10**6), ("parts", 40)):
+        monkeypatch.setattr("leafkit.training.loop.PART_TOKENS", tokens)
+        reports[name] = distil(out=tmp_path / name, epochs=2, learning_rate=1e-3, keep="last").training["history"]
+    whole, parts = (weights(tmp_path / name) for name in ("whole", "parts"))
+    assert all(torch.allclose(whole[name], parts[name], atol=1e-4) for name in whole)
+    assert not same(tmp_path / "whole", tmp_path / "parts")
+    losses = {name: [entry["loss"] for entry in history[1:]] for name, history in reports.items()}
+    assert losses["whole"] == pytest.approx(losses["parts"], rel=1e-4)
+
+
+def test_losses_that_compare_texts_see_the_whole_batch(distil, tmp_path, monkeypatch):
+    for name, tokens in (("whole", 10**6), ("parts", 40)):
+        monkeypatch.setattr("leafkit.training.loop.PART_TOKENS", tokens)
+        distil(out=tmp_path / name, methods=["leaf", "sinkd:weight=0.1"], keep="last")
+    assert same(tmp_path / "whole", tmp_path / "parts")
+
+
 @pytest.mark.parametrize("student", ["static:dim=16", "PATH:layers=1"])
 @pytest.mark.parametrize("objective", ["squared", "cosine"])
 def test_every_kind_of_student_learns_with_every_objective(student, objective, distil, tiny_teacher):
