@@ -38,27 +38,30 @@ def info(anything: str | Path) -> Facts:
 def _student(path: Path) -> Facts:
     from leafkit.mapping.mapping import FILE as MAPPING
     from leafkit.mapping.mapping import read_mapping
-    from leafkit.query import ExportRecord, QueryEncoder
+    from leafkit.query import FILES, ExportRecord, QueryEncoder
     from leafkit.students.folder import check_weights, read_student
 
     facts = read_student(path)
     # The encoder inside an index has its mapping there, beside the vectors.
     if not facts.runtime_only or (path / MAPPING).is_file():
         read_mapping(path, facts.space)
-    checked = []
+    held, checked = [], []
     if not facts.runtime_only:
         check_weights(facts)
+        held.append("torch")
         checked.append("the weights match their checksum")
     if (path / "onnx").is_dir():
         record = ExportRecord.read(path)
         for name in record.files:
             if not facts.runtime_only or (path / name).is_file():
                 record.check(path, name)
+        held += [f"{name} ONNX" for name in record.precisions if (path / FILES[name]).is_file()]
         QueryEncoder.open(path)
         checked.append("the exported files match theirs")
         checked.append("the ONNX file gives the golden vectors on this machine")
     health = f"whole: {', '.join(checked)}"
-    return {"kind": "student", "space": describe(facts.space), **_training(facts.training), "health": health}
+    shown = {"kind": "student", "space": describe(facts.space), "weights": ", ".join(held)}
+    return {**shown, **_training(facts.training), "health": health}
 
 
 def _training(training: Facts) -> Facts:

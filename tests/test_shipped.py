@@ -44,6 +44,8 @@ def test_a_name_is_a_student_wherever_a_student_is(shipped, index, exported, sen
         assert named.search(text).ids == inside.search(text).ids
     assert read_student("tiny-leaf").space == read_student(exported).space
     assert "golden vectors" in leafkit.info("tiny-leaf")["health"]
+    assert leafkit.info("tiny-leaf")["weights"] == "int8 ONNX"
+    assert leafkit.info(exported)["weights"] == "torch, int8 ONNX, float32 ONNX"
 
 
 def test_a_path_that_exists_goes_before_the_name(shipped, copied, tmp_path):
