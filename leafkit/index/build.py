@@ -49,6 +49,7 @@ from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.read import read_texts
 from leafkit.types import Teacher
+from leafkit.vectors.pairs import VECTOR_NAMES
 
 log = logging.getLogger("leafkit")
 
@@ -184,7 +185,9 @@ def read_documents(
             continue
         own = {"title": text.title} if text.title else {}
         # The vectors of a vectors file go into the index.
-        rest = {name: value for name, value in text.payload.items() if name != "vector"}
+        rest = {
+            name: its for name, its in text.payload.items() if name not in VECTOR_NAMES or not isinstance(its, list)
+        }
         yield Document(text.id, {**own, "text": text.text, **rest})
     if queries:
         log.warning("left out %d texts whose role is query: an index holds documents", queries)

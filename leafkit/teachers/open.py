@@ -16,7 +16,7 @@ from leafkit.types import Teacher
 ACCEPTED = """a teacher is one of
   a sentence-transformers model: a folder with modules.json, or a hub id like owner/name
   an ONNX folder: tokenizer.json beside model.onnx or onnx/model.onnx
-  a vectors file: .parquet with columns text and vector, or .npy with a .jsonl of the same name
+  a vectors file: .parquet with columns text and vector (or embedding), or .npy with a .jsonl of the same name
   a student that leafkit made: a folder with leafkit.json
   package:NAME, a model inside an installed Python package"""
 

@@ -21,6 +21,8 @@ from leafkit.space import Space
 from leafkit.types import Float32, Role
 
 SUFFIXES = (".parquet", ".npy")
+# What exporters of vectors call the column; the first that a file has is taken.
+VECTOR_NAMES = ("vector", "embedding", "embeddings", "emb")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,12 @@
-"""Vectors files in Parquet: columns text and vector, and if known id, title (of what was encoded) and role."""
+"""Vectors files in Parquet: columns of the text and its vector, and if known id, title (of what was encoded) and role.
+
+Text and vector go by the names that are usual for them.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,10 @@ from numpy.typing import NDArray
 from leafkit.atomic import new_file
 from leafkit.errors import OptionError, VectorError
 from leafkit.extras import told_of_extras
+from leafkit.texts.columns import TEXT_NAMES
 from leafkit.texts.record import content
 from leafkit.types import Float32, Role, check_role
-from leafkit.vectors.pairs import Label, Pairs, PairsFile, Write
+from leafkit.vectors.pairs import VECTOR_NAMES, Label, Pairs, PairsFile, Write
 
 with told_of_extras():
     import pyarrow
@@ -30,14 +34,20 @@ def read(path: Path) -> PairsFile:
     """The Parquet file at ``path``; raises `VectorError` if it has no such columns or is broken."""
     file = _open(path)
     columns = {field.name: field.type for field in file.schema_arrow}
-    missing = [name for name in ("text", "vector") if name not in columns]
-    if missing:
-        raise VectorError(f"{path} has no column {missing[0]!r}, it has {sorted(columns)}; rename the one it is")
+    text, vector = (_named(names, columns, path) for names in (TEXT_NAMES, VECTOR_NAMES))
     types = pyarrow.types
-    if not any(test(columns["vector"]) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list)):
-        raise VectorError(f"{path}: the column vector holds {columns['vector']}, wanted lists of numbers")
-    batches = _batches(file, path, ["text", "vector", *(name for name in ("title", "role") if name in columns)])
-    return PairsFile(label=_label(file, path), batches=batches, parts=(path,))
+    if not any(test(columns[vector]) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list)):
+        raise VectorError(f"{path}: the column {vector} holds {columns[vector]}, wanted lists of numbers")
+    return PairsFile(label=_label(file, path), batches=_batches(file, path, text, vector), parts=(path,))
+
+
+def _named(names: Sequence[str], columns: Mapping[str, Any], path: Path) -> str:
+    for name in names:
+        if name in columns:
+            return name
+    raise VectorError(
+        f"{path} has no column {' or '.join(map(repr, names))}, it has {sorted(columns)}; rename the one it is"
+    )
 
 
 def files(path: Path) -> list[Path]:
@@ -89,12 +99,13 @@ def _label(file: parquet.ParquetFile, path: Path) -> Label | None:
     return None if content is None else Label.from_json(content, where=str(path))
 
 
-def _batches(file: parquet.ParquetFile, path: Path, columns: list[str]) -> Iterator[Pairs]:
+def _batches(file: parquet.ParquetFile, path: Path, text: str, vector: str) -> Iterator[Pairs]:
+    columns = [text, vector, *(name for name in ("title", "role") if name in file.schema_arrow.names)]
     start, dim = 0, None
     try:
         for batch in file.iter_batches(BATCH, columns=columns):
-            texts, roles = _texts(batch, path, start), _roles(batch, path)
-            vectors = _vectors(batch.column("vector"), path, start, dim)
+            texts, roles = _texts(batch, text, path, start), _roles(batch, path)
+            vectors = _vectors(batch.column(vector), path, start, dim)
             dim = vectors.shape[1]
             yield Pairs(texts=texts, roles=roles, vectors=vectors)
             start += len(texts)
@@ -106,8 +117,8 @@ def _batches(file: parquet.ParquetFile, path: Path, columns: list[str]) -> Itera
         raise VectorError(f"{path} cannot be read past row {start} ({error}); write it again") from error
 
 
-def _texts(batch: Any, path: Path, start: int) -> list[str]:
-    texts = batch.column("text").to_pylist()
+def _texts(batch: Any, column: str, path: Path, start: int) -> list[str]:
+    texts = batch.column(column).to_pylist()
     titles = batch.column("title").to_pylist() if "title" in batch.schema.names else [None] * len(texts)
     for row, (text, title) in enumerate(zip(texts, titles, strict=True)):
         if not isinstance(text, str):

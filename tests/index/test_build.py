@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 import numpy
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from leafkit.errors import InputError, OptionError, OutputError, SpaceError, TextError, VectorError
 from leafkit.index import faiss_index
@@ -90,6 +92,18 @@ def test_a_vectors_file_is_documents_and_teacher_in_one(
     again = build_index(documents, tiny_teacher, tmp_path / "again")
     assert hits.ids == Searcher.open(again, encoder=teacher).search(sentences[0], 3).ids
     assert all(set(payload) == {"text"} for payload in hits.payload)
+
+
+def test_an_export_of_another_tool_is_indexed_with_what_else_it_holds(
+    tiny_teacher: Path, sentences: list[str], tmp_path: Path
+) -> None:
+    vectors = open_teacher(tiny_teacher).encode(sentences[:9], "document")
+    columns = {"content": sentences[:9], "title": ["On"] * 9, "embedding": list(vectors), "emb": ["kept"] * 9}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "export.parquet")
+    index = build_index(tmp_path / "export.parquet", tmp_path / "export.parquet", tmp_path / "index")
+    hits = Searcher.open(index, encoder=None).search(vectors[3], 1)
+    assert hits.scores[0] == pytest.approx(1, abs=1e-5)
+    assert hits.payload == [{"title": "On", "text": sentences[3], "emb": "kept"}]
 
 
 def test_queries_among_the_documents_are_left_out(

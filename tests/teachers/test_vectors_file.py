@@ -174,12 +174,18 @@ def test_options_of_a_computation_are_refused(write):
 
 
 def test_a_file_without_the_columns_names_them(tmp_path):
-    parquet.write_table(pyarrow.table({"content": TEXTS, "vector": list(unit())}), tmp_path / "v.parquet")
-    with pytest.raises(VectorError, match=r"no column 'text', it has \['content', 'vector'\]"):
+    parquet.write_table(pyarrow.table({"passage": TEXTS, "vector": list(unit())}), tmp_path / "v.parquet")
+    with pytest.raises(VectorError, match=r"no column 'text' or 'content' or .*, it has \['passage', 'vector'\]"):
         open_teacher(tmp_path / "v.parquet")
     parquet.write_table(pyarrow.table({"text": TEXTS, "vector": TEXTS}), tmp_path / "v.parquet")
     with pytest.raises(VectorError, match="holds string, wanted lists"):
         open_teacher(tmp_path / "v.parquet")
+
+
+@pytest.mark.parametrize(("text", "vector"), [("content", "embedding"), ("body", "emb"), ("text", "embeddings")])
+def test_columns_go_by_their_usual_names(tmp_path, text, vector):
+    parquet.write_table(pyarrow.table({text: TEXTS, vector: list(unit()), "n": [1, 2, 3, 4]}), tmp_path / "v.parquet")
+    assert numpy.array_equal(open_teacher(tmp_path / "v.parquet").encode(TEXTS, "document"), unit())
 
 
 def test_an_npy_without_its_texts_asks_for_them(tmp_path):
