@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 Teacher = Annotated[
     str,
     typer.Option(
-        help="The teacher: a sentence-transformers folder or hub id, an ONNX folder, a vectors file (.parquet, or .npy "
-        "beside .jsonl) or package:NAME, a model inside an installed Python package.",
+        help="The teacher: a sentence-transformers folder or hub id, an ONNX folder, a vectors file (.parquet, a "
+        "folder of them, or .npy beside .jsonl) or package:NAME, a model inside an installed Python package.",
         show_default=False,
     ),
 ]

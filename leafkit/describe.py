@@ -9,6 +9,7 @@ from typing import Any
 from leafkit.errors import DamageError, InputError
 from leafkit.shipped import named, resolve
 from leafkit.space import Space, describe
+from leafkit.vectors.pairs import is_pairs
 
 Facts = dict[str, Any]
 
@@ -30,7 +31,7 @@ def info(anything: str | Path) -> Facts:
     ):
         if test.is_file():
             return look(path)
-    if path.is_file():
+    if path.is_file() or is_pairs(path):
         return _vectors_file(path)
     return _folder(path)
 

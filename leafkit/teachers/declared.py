@@ -21,7 +21,7 @@ from leafkit.space import Space, describe
 from leafkit.students.folder import open_student, read_student
 from leafkit.teachers.options import TeacherOptions
 from leafkit.types import Encoder, Float32, Role, Teacher
-from leafkit.vectors.pairs import SUFFIXES, PairsFile, read_pairs
+from leafkit.vectors.pairs import PairsFile, is_pairs, read_pairs
 
 # Six layers of bge-small-en-v1.5 before any training have 0.84 with it and 0.21 with all-MiniLM-L6-v2, which also has
 # 384 numbers. Vectors of the right model for other texts have 0.49, but are not nearest.
@@ -70,7 +70,7 @@ def open_declared(teacher: str, options: TeacherOptions, opener: Callable[[str, 
             f"{teacher} has vectors of {opened.space.dim} numbers, the space of {facts.path} has {space.dim}: "
             f"{describe(space)}"
         )
-    file = read_pairs(Path(teacher)) if teacher.endswith(SUFFIXES) else None
+    file = read_pairs(Path(teacher)) if is_pairs(Path(teacher)) else None
     declared = Declared(opened, space, stand_in=bool(file and file.label and file.label.stand_in))
     runtime = (facts.path / RECORD).is_file()
     student = QueryEncoder.open(facts.path) if runtime else open_student(facts.path, device=options.device)

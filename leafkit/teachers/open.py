@@ -12,11 +12,13 @@ from leafkit.shipped import resolve
 from leafkit.teachers.options import GRAPHS, Compute, TeacherOptions
 from leafkit.teachers.weights import torch_weights
 from leafkit.types import Teacher
+from leafkit.vectors.pairs import SUFFIXES, is_pairs
 
 ACCEPTED = """a teacher is one of
   a sentence-transformers model: a folder with modules.json, or a hub id like owner/name
   an ONNX folder: tokenizer.json beside model.onnx or onnx/model.onnx
-  a vectors file: .parquet with columns text and vector (or embedding), or .npy with a .jsonl of the same name
+  a vectors file: .parquet with columns text and vector (or embedding), a folder of them, or .npy with a .jsonl of the
+  same name
   a student that leafkit made: a folder with leafkit.json
   package:NAME, a model inside an installed Python package"""
 
@@ -102,14 +104,18 @@ def _open(teacher: str, options: TeacherOptions) -> Teacher:
     if path.exists():
         options.refuse(["revision"], kind="a local teacher")
         return _open_file(path, options) if path.is_file() else _open_folder(path, options)
-    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", teacher) and path.suffix not in (".parquet", ".npy", ".jsonl"):
+    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", teacher) and path.suffix not in (*SUFFIXES, ".jsonl"):
         return _open_model(_hub_folder(teacher, options.revision), options, name=teacher)
     raise InputError(f"{teacher} does not exist; {ACCEPTED}")
 
 
 def _open_file(path: Path, options: TeacherOptions) -> Teacher:
-    if path.suffix not in (".parquet", ".npy"):
+    if not is_pairs(path):
         raise InputError(f"{path} is not a vectors file; {ACCEPTED}")
+    return _open_vectors(path, options)
+
+
+def _open_vectors(path: Path, options: TeacherOptions) -> Teacher:
     from leafkit.teachers.vectors_file import VectorsFileTeacher
 
     return VectorsFileTeacher.open(path, options)
@@ -128,6 +134,8 @@ def _open_folder(path: Path, options: TeacherOptions) -> Teacher:
         from leafkit.teachers.onnx_folder import OnnxTeacher
 
         return OnnxTeacher.open(path, options)
+    if is_pairs(path):
+        return _open_vectors(path, options)
     raise InputError(f"{path} holds no teacher; {ACCEPTED}")
 
 

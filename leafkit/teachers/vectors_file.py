@@ -79,7 +79,8 @@ def _read(file: PairsFile, path: Path) -> tuple[Keys, NDArray[Any]]:
     vectors: list[NDArray[Any]] = []
     first = 0
     for batch in file.batches:
-        check_vectors(batch.vectors, rows=len(batch.texts), dim=None, source=str(path), first=first)
+        dim = vectors[0].shape[1] if vectors else None
+        check_vectors(batch.vectors, rows=len(batch.texts), dim=dim, source=str(path), first=first)
         keys.append(text_keys(batch.texts, [role or BOTH for role in batch.roles]))
         vectors.append(batch.vectors)
         first += len(batch.texts)

@@ -1,4 +1,4 @@
-"""Vectors files: (text, vector) pairs as Parquet, or as .npy with a .jsonl of the same name.
+"""Vectors files: (text, vector) pairs as Parquet (or a folder of it), or as .npy with a .jsonl of the same name.
 
 What `leafkit embed` writes carries the label of its space: in the Parquet schema, or in a .space.json beside.
 """
@@ -70,9 +70,27 @@ class PairsFile:
 Write = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]
 
 
+def is_pairs(path: Path) -> bool:
+    """Whether ``path`` is a vectors file by its name, or a folder of Parquet files, which are the parts of one."""
+    return bool(_parts(path)) if path.is_dir() else path.suffix in SUFFIXES
+
+
 def read_pairs(path: Path) -> PairsFile:
     """The vectors file at ``path``; raises `InputError` (or `VectorError`, naming the row) if it cannot be used."""
-    return _format(path).read(path)
+    if not path.is_dir():
+        return _format(path).read(path)
+    parts = _parts(path)
+    labels = [_format(part).read_label(part) for part in parts]
+    other = next((part for part, label in zip(parts, labels, strict=True) if label != labels[0]), None)
+    if other is not None:
+        raise InputError(f"{other} is of another space than {parts[0]}; keep vectors of one model in a folder")
+    # One file is open at a time: there may be more than a process may open.
+    batches = (batch for part in parts for batch in read_pairs(part).batches)
+    return PairsFile(label=labels[0], batches=batches, parts=parts)
+
+
+def _parts(folder: Path) -> tuple[Path, ...]:
+    return tuple(sorted(folder.glob("*.parquet")))
 
 
 def new_pairs(path: Path, label: Label, *, precision: str) -> AbstractContextManager[Write]:

@@ -5,9 +5,11 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
+import leafkit
 from leafkit.errors import DamageError, InputError, OptionError, VectorError
 from leafkit.teachers.open import open_teacher
 from leafkit.texts.read import read_texts
+from leafkit.vectors.embed import embed
 
 TEXTS = ["one", "two", "three", "four"]
 
@@ -186,6 +188,33 @@ def test_a_file_without_the_columns_names_them(tmp_path):
 def test_columns_go_by_their_usual_names(tmp_path, text, vector):
     parquet.write_table(pyarrow.table({text: TEXTS, vector: list(unit()), "n": [1, 2, 3, 4]}), tmp_path / "v.parquet")
     assert numpy.array_equal(open_teacher(tmp_path / "v.parquet").encode(TEXTS, "document"), unit())
+
+
+def test_a_folder_of_parquet_files_is_one_vectors_file(tmp_path):
+    (tmp_path / "parts").mkdir()
+    for part in (0, 1):
+        rows = slice(2 * part, 2 * part + 2)
+        write_parquet(tmp_path / "parts" / f"{part}.parquet", TEXTS[rows], unit()[rows])
+    teacher = open_teacher(tmp_path / "parts")
+    assert numpy.array_equal(teacher.encode(TEXTS, "document"), unit())
+    assert (len(teacher), teacher.space.teacher) == (4, "parts")
+    assert leafkit.info(tmp_path / "parts")["vectors"] == 4
+    write_parquet(tmp_path / "parts" / "0.parquet", TEXTS[:2], unit(seed=1)[:2])
+    assert open_teacher(tmp_path / "parts").space.id != teacher.space.id
+    write_parquet(tmp_path / "parts" / "2.parquet", ["five"], unit(rows=1, dim=5))
+    with pytest.raises(VectorError, match="width 5, wanted 6"):
+        open_teacher(tmp_path / "parts")
+
+
+def test_a_folder_holds_vectors_of_one_space(tmp_path, tiny_teacher):
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "texts.txt").write_text("one\ntwo\n")
+    embed(tmp_path / "texts.txt", tiny_teacher, tmp_path / "parts" / "a.parquet")
+    embed(tmp_path / "texts.txt", tiny_teacher, tmp_path / "parts" / "b.parquet")
+    assert open_teacher(tmp_path / "parts").space == open_teacher(tiny_teacher).space
+    write_parquet(tmp_path / "parts" / "c.parquet", ["three"], unit(rows=1))
+    with pytest.raises(InputError, match=r"c\.parquet is of another space than .*a\.parquet"):
+        open_teacher(tmp_path / "parts")
 
 
 def test_an_npy_without_its_texts_asks_for_them(tmp_path):
