@@ -31,7 +31,7 @@ def info(anything: str | Path) -> Facts:
     ):
         if test.is_file():
             return look(path)
-    if path.is_file() or is_pairs(path):
+    if path.is_file():
         return _vectors_file(path)
     return _folder(path)
 
@@ -150,6 +150,8 @@ def _folder(path: Path) -> Facts:
             "queries": len(read_queries(path)),
             "judgements": ", ".join(sorted(found.stem for found in path.glob("qrels/*.tsv*"))),
         }
+    if is_pairs(path):
+        return _vectors_file(path)
     raise InputError(
         f"{path} is nothing that leafkit knows: no student, index, vector cache, teacher, vectors file or BEIR folder"
     )

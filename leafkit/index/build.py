@@ -47,9 +47,10 @@ from leafkit.mapping.rotation import SAMPLE
 from leafkit.shipped import resolve
 from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions
+from leafkit.texts.columns import is_vector
 from leafkit.texts.read import read_texts
+from leafkit.texts.record import Text
 from leafkit.types import Teacher
-from leafkit.vectors.pairs import VECTOR_NAMES
 
 log = logging.getLogger("leafkit")
 
@@ -110,13 +111,14 @@ def build_index(
     out = Path(out)
     _check_out(out, overwrite=overwrite)
     teacher_options = teacher_options or TeacherOptions()
+    read = read_documents(documents, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
     opened = open_teacher(teacher, **dataclasses.asdict(teacher_options))
     storage = {"precision": precision, "factory": factory, "rescore": rescore, "threads": threads}
     student, coordinates, options = _planned(
         opened.space, student, fold=fold, dim=dim, rotate=rotate, seed=seed, storage=storage
     )
     return _build(
-        read_documents(documents, skip_bad=skip_bad, text_column=text_column, id_column=id_column),
+        read,
         teacher_vectors(through_cache(opened, cache)),
         opened.space,
         out,
@@ -172,22 +174,29 @@ def index_vectors(
 def read_documents(
     sources: Sources, *, skip_bad: bool, text_column: str | None, id_column: str | None
 ) -> Iterator[Document]:
-    """Every document of ``sources``; queries among them are left out and counted. Raises `TextError`."""
+    """Every document of ``sources``; queries among them are left out and counted.
+
+    Raises `TextError`: for a source that is not there at once, for a bad row as it comes.
+    """
     paths = [sources] if isinstance(sources, str | PathLike) else sources
     # A vectors file .npy has its texts in the .jsonl beside it.
     paths = [Path(path).with_suffix(".jsonl") if str(path).endswith(".npy") else path for path in paths]
+    return _documents(
+        read_texts(
+            paths, role="document", skip_bad=skip_bad, text_column=text_column, id_column=id_column, unique_ids=skip_bad
+        )
+    )
+
+
+def _documents(texts: Iterator[Text]) -> Iterator[Document]:
     queries = 0
-    for text in read_texts(
-        paths, role="document", skip_bad=skip_bad, text_column=text_column, id_column=id_column, unique_ids=skip_bad
-    ):
+    for text in texts:
         if text.role == "query":
             queries += 1
             continue
         own = {"title": text.title} if text.title else {}
-        # The vectors of a vectors file go into the index.
-        rest = {
-            name: its for name, its in text.payload.items() if name not in VECTOR_NAMES or not isinstance(its, list)
-        }
+        # A vector goes into the index, if anywhere.
+        rest = {name: its for name, its in text.payload.items() if name != "text" and not is_vector(name, its)}
         yield Document(text.id, {**own, "text": text.text, **rest})
     if queries:
         log.warning("left out %d texts whose role is query: an index holds documents", queries)

@@ -56,10 +56,11 @@ def update_index(
         package = open_package(folder, verify=True)
         if add is None:
             return apply_change(package, (), None, remove or (), compact=compact, thread_count=threads)
+        documents = read_documents(add, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
         encoder = through_cache(_teacher(package, teacher, teacher_options), cache)
         return apply_change(
             package,
-            read_documents(add, skip_bad=skip_bad, text_column=text_column, id_column=id_column),
+            documents,
             _mapped_as(package, teacher_vectors(encoder)),
             remove or (),
             replace=replace,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 import numpy
 
@@ -20,8 +19,9 @@ from leafkit.query import RECORD, QueryEncoder
 from leafkit.space import Space, describe
 from leafkit.students.folder import open_student, read_student
 from leafkit.teachers.options import TeacherOptions
+from leafkit.teachers.vectors_file import VectorsFileTeacher
 from leafkit.types import Encoder, Float32, Role, Teacher
-from leafkit.vectors.pairs import PairsFile, is_pairs, read_pairs
+from leafkit.vectors.pairs import PairsFile, read_pairs
 
 # Six layers of bge-small-en-v1.5 before any training have 0.84 with it and 0.21 with all-MiniLM-L6-v2, which also has
 # 384 numbers. Vectors of the right model for other texts have 0.49, but are not nearest.
@@ -70,7 +70,7 @@ def open_declared(teacher: str, options: TeacherOptions, opener: Callable[[str, 
             f"{teacher} has vectors of {opened.space.dim} numbers, the space of {facts.path} has {space.dim}: "
             f"{describe(space)}"
         )
-    file = read_pairs(Path(teacher)) if is_pairs(Path(teacher)) else None
+    file = read_pairs(opened.path) if isinstance(opened, VectorsFileTeacher) else None
     declared = Declared(opened, space, stand_in=bool(file and file.label and file.label.stand_in))
     runtime = (facts.path / RECORD).is_file()
     student = QueryEncoder.open(facts.path) if runtime else open_student(facts.path, device=options.device)
@@ -97,7 +97,7 @@ def _check(name: str, teacher: Encoder, student: Encoder, texts: Sequence[tuple[
             f"{name} was declared to have vectors of the space {describe(student.space)}, but its student does not "
             f"know them: over {len(texts)} texts the mean cosine is {own.mean():.3f} (wanted more than {LEAST_COSINE}) "
             f"and {nearest:.0%} are nearest to their own (wanted {LEAST_NEAREST:.0%}). Are these the vectors of that "
-            "model, and of these texts?"
+            "model, and of these texts (with the title before the text where there is one)?"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from leafkit.vectors.keys import KeyIndex, Keys, text_keys
 from leafkit.vectors.pairs import Label, PairsFile, read_pairs
 
 BOTH = ""  # the role under which a text without one is kept
+BATCH = 65536
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +47,10 @@ class VectorsFileTeacher:
         kind = "a vectors file, which computes nothing"
         options.refuse(["compute", "teacher_batch_size", "device", "trust_remote_code"], kind=kind)
         file = read_pairs(path)
-        keys, vectors = _read(file, path)
-        index = KeyIndex.empty().extended(keys)
-        _check_repeats(index.find(keys), vectors, path)
-        unit = are_unit(vectors)
+        found = _read(file)
+        index = KeyIndex.empty().extended(found.keys)
+        _check_repeats(index.find(found.keys), found)
+        vectors, unit = found.vectors, found.unit
         label = _label(file, path, options, dim=vectors.shape[1], unit=unit)
         scale = label.space.normalised and (not unit or vectors.dtype == numpy.float16)
         return cls(path=path, space=label.space, stand_in=label.stand_in, scale=scale, index=index, vectors=vectors)
@@ -74,26 +76,56 @@ class VectorsFileTeacher:
         return unit_rows(vectors) if self.scale else vectors
 
 
-def _read(file: PairsFile, path: Path) -> tuple[Keys, NDArray[Any]]:
+@dataclass(frozen=True, kw_only=True)
+class _Rows:
+    """All rows of a vectors file; ``starts`` are the first of each batch, with its file and the row in it."""
+
+    keys: Keys
+    vectors: NDArray[Any]
+    unit: bool
+    starts: list[tuple[int, Path, int]]
+
+    def place(self, row: int) -> tuple[Path, int]:
+        """The file that holds ``row``, and which of its rows that is."""
+        start, path, first = self.starts[bisect(self.starts, row, key=lambda start: start[0]) - 1]
+        return path, first + row - start
+
+
+def _read(file: PairsFile) -> _Rows:
     keys: list[Keys] = []
-    vectors: list[NDArray[Any]] = []
-    first = 0
+    starts: list[tuple[int, Path, int]] = []
+    vectors, unit, row = numpy.empty((0, 0)), True, 0
     for batch in file.batches:
-        dim = vectors[0].shape[1] if vectors else None
-        check_vectors(batch.vectors, rows=len(batch.texts), dim=dim, source=str(path), first=first)
+        dim = vectors.shape[1] if starts else None
+        check_vectors(batch.vectors, rows=len(batch.texts), dim=dim, source=str(batch.path), first=batch.first)
+        if not starts:
+            # Filled in place: a list of batches put together would take the memory twice.
+            vectors = numpy.empty((file.rows, batch.vectors.shape[1]), dtype=batch.vectors.dtype)
+        elif vectors.dtype != batch.vectors.dtype:
+            vectors = vectors.astype(numpy.float32, copy=False)
+        starts.append((row, batch.path, batch.first))
         keys.append(text_keys(batch.texts, [role or BOTH for role in batch.roles]))
-        vectors.append(batch.vectors)
-        first += len(batch.texts)
-    return numpy.concatenate(keys), numpy.concatenate(vectors)
+        vectors[row : row + len(batch.texts)] = batch.vectors
+        unit = unit and are_unit(batch.vectors)
+        row += len(batch.texts)
+    return _Rows(keys=numpy.concatenate(keys), vectors=vectors, unit=unit, starts=starts)
 
 
-def _check_repeats(found: NDArray[Any], vectors: NDArray[Any], path: Path) -> None:
+def _check_repeats(found: NDArray[Any], rows: _Rows) -> None:
     """Raise `VectorError` if a text that comes again (its key is ``found`` in an earlier row) has another vector."""
     again = numpy.flatnonzero(found != numpy.arange(len(found)))
-    differs = ~numpy.isclose(vectors[again], vectors[found[again]], rtol=1e-2, atol=1e-3).all(axis=1)
-    if differs.any():
-        row = again[differs][0]
-        raise VectorError(f"{path}: rows {found[row]} and {row} hold one text with two vectors; remove one of them")
+    differing: list[int] = []
+    for start in range(0, len(again), BATCH):
+        later = again[start : start + BATCH]
+        near = numpy.isclose(rows.vectors[later], rows.vectors[found[later]], rtol=1e-2, atol=1e-3)
+        differing += later[~near.all(axis=1)].tolist()
+    if differing:
+        (path, first), (other, row) = rows.place(int(found[differing[0]])), rows.place(differing[0])
+        twice = f"{path}: rows {first} and {row}" if path == other else f"{path}: row {first} and row {row} of {other}"
+        more = f" ({len(differing) - 1:,} more rows do so)" if len(differing) > 1 else ""
+        raise VectorError(
+            f"{twice} hold one text with two vectors{more}; keep one of them (white space around a text does not count)"
+        )
 
 
 def _label(file: PairsFile, path: Path, options: TeacherOptions, *, dim: int, unit: bool) -> Label:
@@ -105,7 +137,7 @@ def _label(file: PairsFile, path: Path, options: TeacherOptions, *, dim: int, un
     digests = "".join(map(sha256_file, file.parts))
     weights = "sha256:" + (digests if len(file.parts) == 1 else hashlib.sha256(digests.encode()).hexdigest())
     space = Space(
-        **options.identity(path.stem, weights),
+        **options.identity(path.resolve().name if path.is_dir() else path.stem, weights),
         **options.prompts({}),
         dim=dim,
         normalised=unit if options.normalised is None else options.normalised,

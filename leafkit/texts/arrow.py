@@ -9,7 +9,7 @@ from typing import Any
 
 from leafkit.errors import LeafkitError, TextError
 from leafkit.extras import require
-from leafkit.texts.columns import Columns, Row, RowError
+from leafkit.texts.columns import VECTOR_NAMES, Columns, Row, RowError
 from leafkit.texts.lines import broken, not_utf8
 
 # Rows of a table taken at a time: enough to be quick, little enough for long documents.
@@ -32,6 +32,21 @@ def arrow_rows(tables: Iterable[Any], columns: Columns, where: str) -> Iterator[
         raise
     except Exception as error:  # every library below raises kinds of its own
         raise broken(where, number + 1, error) from error
+
+
+def vector_columns(schema: Any) -> list[str]:
+    """The columns of ``schema`` that hold vectors, the likeliest first."""
+    types = require("pyarrow.types")
+    kinds = {field.name: field.type for field in schema}
+    lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    numbers = (types.is_floating, types.is_integer)
+    return [
+        name
+        for name in VECTOR_NAMES
+        if name in kinds
+        and any(test(kinds[name]) for test in lists)
+        and any(test(kinds[name].value_type) for test in numbers)
+    ]
 
 
 def _check_schema(schema: Any, columns: Columns, where: str) -> None:

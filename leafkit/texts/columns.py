@@ -13,6 +13,8 @@ from leafkit.types import ROLES, Role
 
 TEXT_NAMES = ("text", "content", "sentence", "query", "document", "body")
 ID_NAMES = ("_id", "id", "docid")
+# What exporters of vectors call theirs.
+VECTOR_NAMES = ("vector", "embedding", "embeddings", "emb")
 
 
 class RowError(Exception):
@@ -85,6 +87,11 @@ class Columns:
             role=role or _role(columns.get("role")) or otherwise,
             payload={k: v for k, v in columns.items() if k not in (text_name, id_name, "title", "role")},
         )
+
+
+def is_vector(name: str, value: Any) -> bool:
+    """Whether a column ``name`` that holds ``value`` is the vector of its row."""
+    return name in VECTOR_NAMES and isinstance(value, list) and value != [] and isinstance(value[0], int | float)
 
 
 def _listed(names: Iterable[str]) -> str:

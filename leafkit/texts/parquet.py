@@ -9,14 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.extras import require
-from leafkit.texts.arrow import BATCH_ROWS, arrow_rows
+from leafkit.texts.arrow import BATCH_ROWS, arrow_rows, vector_columns
 from leafkit.texts.columns import Columns, Row
 from leafkit.texts.lines import COMPRESSIONS, open_plain
 
 
 def parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
-    """A row for every row; raises `TextError` if there is no text column of strings."""
+    """A row for every row, without its vector; raises `TextError` if there is no text column of strings."""
     return arrow_rows(_batches(path), columns, str(path))
+
+
+def parquet_parts(folder: Path) -> list[Path]:
+    """The Parquet files in ``folder``, which are parts of one table, without those of no rows that Spark writes.
+
+    Files in folders below are none of them.
+    """
+    files = sorted(path for path in folder.glob("*.parquet") if path.is_file() and not path.name.startswith("."))
+    return [path for path in files if _has_rows(path)] or files
+
+
+def _has_rows(path: Path) -> bool:
+    parquet = require("pyarrow.parquet")
+    try:
+        return parquet.read_metadata(path).num_rows > 0
+    except Exception:  # what is wrong with a broken file, its reader tells
+        return True
 
 
 def _batches(path: Path) -> Iterator[Any]:
@@ -26,6 +43,13 @@ def _batches(path: Path) -> Iterator[Any]:
             # Parquet is read from its end, which a compressed stream cannot be.
             with tempfile.TemporaryFile() as whole:
                 shutil.copyfileobj(file, whole)
-                yield from parquet.ParquetFile(whole, buffer_size=1 << 20).iter_batches(BATCH_ROWS)
+                yield from _rows(parquet.ParquetFile(whole, buffer_size=1 << 20))
         else:
-            yield from parquet.ParquetFile(file, buffer_size=1 << 20).iter_batches(BATCH_ROWS)
+            yield from _rows(parquet.ParquetFile(file, buffer_size=1 << 20))
+
+
+def _rows(file: Any) -> Iterator[Any]:
+    schema = file.schema_arrow
+    vectors = vector_columns(schema)
+    # As Python numbers, a vector takes twenty times as long as the text beside it.
+    yield from file.iter_batches(BATCH_ROWS, columns=[name for name in schema.names if name not in vectors])

@@ -12,7 +12,7 @@ from leafkit.errors import TextError
 from leafkit.texts.columns import Columns, Row, RowError
 from leafkit.texts.record import Text
 from leafkit.texts.sentences import sentence_of
-from leafkit.texts.source import Source, find_source
+from leafkit.texts.source import Source, find_sources
 from leafkit.types import Role, check_role
 
 logger = logging.getLogger("leafkit")
@@ -30,8 +30,9 @@ def read_texts(
     """Every text of ``sources`` in order, read as it is asked for.
 
     A source is a JSONL, CSV, TSV, Parquet or plain text file (each may end in .gz or .zst), a BEIR folder (its
-    corpus, as documents), a folder written by `datasets` or ``hub:owner/name[:split]``. The prefix ``query:`` or
-    ``document:`` gives all its rows that role; ``role`` is for rows which neither that nor a role column tells.
+    corpus, as documents), a folder of Parquet files, one written by `datasets` or ``hub:owner/name[:split]``. The
+    prefix ``query:`` or ``document:`` gives all its rows that role; ``role`` is for rows which neither that nor a role
+    column tells.
     ``sentences:`` gives one sentence of each row as a query, where there are documents and no queries.
     The text is in ``text_column``, or the first of text, content, sentence, query, document, body; the id is in
     ``id_column``, or the first of _id, id, docid, or else ``file name:row number``. All but title and role is payload.
@@ -43,7 +44,7 @@ def read_texts(
     default = None if role is None else check_role(role)
     if isinstance(sources, str | PathLike):
         sources = [sources]
-    found = [find_source(source) for source in sources]
+    found = [one for source in sources for one in find_sources(source)]
     if not found:
         raise TextError("got no sources of texts, wanted at least one")
     reading = _Reading(

@@ -16,7 +16,7 @@ from leafkit.texts.dataset import hub_rows, is_saved_dataset, saved_rows
 from leafkit.texts.delimited import csv_rows, tsv_rows
 from leafkit.texts.jsonl import jsonl_rows
 from leafkit.texts.lines import COMPRESSIONS
-from leafkit.texts.parquet import parquet_rows
+from leafkit.texts.parquet import parquet_parts, parquet_rows
 from leafkit.texts.plain import plain_rows
 from leafkit.types import ROLES, Role
 
@@ -47,13 +47,16 @@ class Source:
     sentences: bool = False
 
 
-def find_source(source: str | PathLike[str]) -> Source:
-    """The source that ``source`` names; raises `TextError` if there is none. Only strings may carry a prefix."""
+def find_sources(source: str | PathLike[str]) -> list[Source]:
+    """What ``source`` names, several for a folder of Parquet files; raises `TextError` if there is nothing.
+
+    Only strings may carry a prefix.
+    """
     if not isinstance(source, str):
-        return _path_source(Path(fspath(source)), None)
+        return _path_sources(Path(fspath(source)), None)
     prefix, name = split_prefix(source)
     if prefix == SENTENCES:
-        return dataclasses.replace(_found(name, "query"), sentences=True)
+        return [dataclasses.replace(found, sentences=True) for found in _found(name, "query")]
     return _found(name, cast(Role, prefix) if prefix else None)
 
 
@@ -63,16 +66,20 @@ def split_prefix(source: str) -> tuple[str, str]:
     return (prefix, name) if colon and prefix in (*ROLES, SENTENCES) else ("", source)
 
 
-def _found(name: str, role: Role | None) -> Source:
+def _found(name: str, role: Role | None) -> list[Source]:
     if name.startswith("hub:"):
         identifier = name.removeprefix("hub:")
-        return Source(name=name, label=identifier, role=role, rows=hub_rows(identifier))
-    return _path_source(Path(name), role)
+        return [Source(name=name, label=identifier, role=role, rows=hub_rows(identifier))]
+    return _path_sources(Path(name), role)
 
 
-def _path_source(path: Path, role: Role | None) -> Source:
+def _path_sources(path: Path, role: Role | None) -> list[Source]:
     if path.is_dir():
-        return _folder_source(path, role)
+        return _folder_sources(path, role)
+    return [_file_source(path, role)]
+
+
+def _file_source(path: Path, role: Role | None) -> Source:
     if not path.is_file():
         raise TextError(f"got {path}, which is no file, folder or hub:owner/name; wanted texts to read")
     kind = extension(path)
@@ -82,15 +89,19 @@ def _path_source(path: Path, role: Role | None) -> Source:
     return Source(name=str(path), label=path.name, role=role, rows=partial(rows, path))
 
 
-def _folder_source(folder: Path, role: Role | None) -> Source:
+def _folder_sources(folder: Path, role: Role | None) -> list[Source]:
     if corpus := find_plain_or_compressed(folder, "corpus.jsonl"):
-        return _path_source(corpus, role or "document")
+        return [_file_source(corpus, role or "document")]
     if is_saved_dataset(folder):
-        return Source(name=str(folder), label=folder.name, role=role, rows=saved_rows(folder))
+        return [Source(name=str(folder), label=folder.name, role=role, rows=saved_rows(folder))]
     kinds = {extension(file) for file in folder.iterdir() if file.is_file()} - {None}
+    if kinds == {".parquet"}:
+        return [_file_source(part, role) for part in parquet_parts(folder)]
     globs = " ".join(f"{folder}/*{kind}" for kind in sorted(kinds, key=str))
     advice = f"name the files in it: {globs}" if globs else f"and it holds no {', '.join(FORMATS)} file"
-    raise TextError(f"{folder}: is neither a BEIR folder (corpus.jsonl) nor a saved dataset; {advice}")
+    raise TextError(
+        f"{folder}: is neither a BEIR folder (corpus.jsonl), a saved dataset nor a folder of Parquet alone; {advice}"
+    )
 
 
 def find_plain_or_compressed(folder: Path, name: str) -> Path | None:

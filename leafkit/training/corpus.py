@@ -127,8 +127,8 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
     if valid is None:
         return _cut(everything, seed)
     held_out = _distinct(valid, replace(options, queries=None, documents=None))
-    secret = set(held_out.keys)
-    train = everything.choose([row for row, key in enumerate(everything.keys) if key not in secret])
+    secret = set(held_out.texts)
+    train = everything.choose([row for row, text in enumerate(everything.texts) if text not in secret])
     train.counts, train.repeated = everything.counts, everything.repeated
     if len(train) < len(everything):
         logger.warning("%d texts are held out for validation and left out of training", len(everything) - len(train))

@@ -18,17 +18,18 @@ from numpy.typing import NDArray
 from leafkit.atomic import disk_errors
 from leafkit.errors import DamageError, InputError, OutputError
 from leafkit.space import Space
+from leafkit.texts.parquet import parquet_parts
 from leafkit.types import Float32, Role
 
 SUFFIXES = (".parquet", ".npy")
-# What exporters of vectors call the column; the first that a file has is taken.
-VECTOR_NAMES = ("vector", "embedding", "embeddings", "emb")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Some rows of a vectors file; a row without a role serves both."""
+    """Some rows of a vectors file, from the row ``first`` of ``path`` on; a row without a role serves both."""
 
+    path: Path
+    first: int
     texts: Sequence[str]
     roles: Sequence[Role | None]
     vectors: NDArray[Any]  # (rows, dim), float16 or float32
@@ -59,9 +60,13 @@ class Label:
 
 @dataclass(frozen=True, kw_only=True)
 class PairsFile:
-    """A vectors file that is open for reading, a batch at a time, all of one width; ``parts`` holds its content."""
+    """A vectors file that is open for reading, ``rows`` rows in batches; ``parts`` holds its content.
+
+    Each file has one width; those of a folder may differ.
+    """
 
     label: Label | None
+    rows: int
     batches: Iterator[Pairs]
     parts: tuple[Path, ...]
 
@@ -72,25 +77,26 @@ Write = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]
 
 def is_pairs(path: Path) -> bool:
     """Whether ``path`` is a vectors file by its name, or a folder of Parquet files, which are the parts of one."""
-    return bool(_parts(path)) if path.is_dir() else path.suffix in SUFFIXES
+    return bool(parquet_parts(path)) if path.is_dir() else path.suffix in SUFFIXES
 
 
 def read_pairs(path: Path) -> PairsFile:
     """The vectors file at ``path``; raises `InputError` (or `VectorError`, naming the row) if it cannot be used."""
     if not path.is_dir():
         return _format(path).read(path)
-    parts = _parts(path)
-    labels = [_format(part).read_label(part) for part in parts]
-    other = next((part for part, label in zip(parts, labels, strict=True) if label != labels[0]), None)
-    if other is not None:
-        raise InputError(f"{other} is of another space than {parts[0]}; keep vectors of one model in a folder")
-    # One file is open at a time: there may be more than a process may open.
+    parts = tuple(parquet_parts(path))
+    label, rows = None, 0
+    for part in parts:
+        # One file is open at a time: there may be more than a process may open.
+        file = read_pairs(part)
+        if part != parts[0] and file.label != label:
+            raise InputError(
+                f"{part} is of another space than {parts[0]}, or one of them is a student's; keep the vectors of one "
+                "model in a folder"
+            )
+        label, rows = file.label, rows + file.rows
     batches = (batch for part in parts for batch in read_pairs(part).batches)
-    return PairsFile(label=labels[0], batches=batches, parts=parts)
-
-
-def _parts(folder: Path) -> tuple[Path, ...]:
-    return tuple(sorted(folder.glob("*.parquet")))
+    return PairsFile(label=label, rows=rows, batches=batches, parts=parts)
 
 
 def new_pairs(path: Path, label: Label, *, precision: str) -> AbstractContextManager[Write]:

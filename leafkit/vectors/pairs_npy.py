@@ -26,7 +26,10 @@ def read(path: Path) -> PairsFile:
     texts = path.with_suffix(".jsonl")
     if not texts.is_file():
         raise InputError(f"{path} has no {texts.name} beside it, which holds the texts of its rows")
-    return PairsFile(label=read_label(path), batches=_batches(_open(path), path, texts), parts=(path, texts))
+    vectors = _open(path)
+    return PairsFile(
+        label=read_label(path), rows=len(vectors), batches=_batches(vectors, path, texts), parts=(path, texts)
+    )
 
 
 def files(path: Path) -> list[Path]:
@@ -88,5 +91,9 @@ def _batches(vectors: NDArray[Any], path: Path, texts: Path) -> Iterator[Pairs]:
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         yield Pairs(
-            texts=[text for text, _ in part], roles=[role for _, role in part], vectors=vectors[start : start + BATCH]
+            path=path,
+            first=start,
+            texts=[text for text, _ in part],
+            roles=[role for _, role in part],
+            vectors=vectors[start : start + BATCH],
         )

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from leafkit.atomic import new_file
 from leafkit.errors import OptionError, VectorError
 from leafkit.extras import told_of_extras
-from leafkit.texts.columns import TEXT_NAMES
+from leafkit.texts.arrow import vector_columns
+from leafkit.texts.columns import TEXT_NAMES, VECTOR_NAMES
 from leafkit.texts.record import content
 from leafkit.types import Float32, Role, check_role
-from leafkit.vectors.pairs import VECTOR_NAMES, Label, Pairs, PairsFile, Write
+from leafkit.vectors.pairs import Label, Pairs, PairsFile, Write
 
 with told_of_extras():
     import pyarrow
@@ -34,20 +35,34 @@ def read(path: Path) -> PairsFile:
     """The Parquet file at ``path``; raises `VectorError` if it has no such columns or is broken."""
     file = _open(path)
     columns = {field.name: field.type for field in file.schema_arrow}
-    text, vector = (_named(names, columns, path) for names in (TEXT_NAMES, VECTOR_NAMES))
-    types = pyarrow.types
-    if not any(test(columns[vector]) for test in (types.is_list, types.is_large_list, types.is_fixed_size_list)):
-        raise VectorError(f"{path}: the column {vector} holds {columns[vector]}, wanted lists of numbers")
-    return PairsFile(label=_label(file, path), batches=_batches(file, path, text, vector), parts=(path,))
+    text = _text_column(columns, path)
+    vectors = vector_columns(file.schema_arrow)
+    if not vectors:
+        raise VectorError(f"{path} {_no_vectors(columns)}")
+    return PairsFile(
+        label=_label(file, path),
+        rows=file.metadata.num_rows,
+        batches=_batches(file, path, text, vectors[0]),
+        parts=(path,),
+    )
 
 
-def _named(names: Sequence[str], columns: Mapping[str, Any], path: Path) -> str:
-    for name in names:
+def _text_column(columns: Mapping[str, Any], path: Path) -> str:
+    for name in TEXT_NAMES:
         if name in columns:
             return name
-    raise VectorError(
-        f"{path} has no column {' or '.join(map(repr, names))}, it has {sorted(columns)}; rename the one it is"
-    )
+    raise VectorError(f"{path} {_missing(TEXT_NAMES, columns)}")
+
+
+def _no_vectors(columns: Mapping[str, Any]) -> str:
+    name = next((name for name in VECTOR_NAMES if name in columns), None)
+    if name is None:
+        return _missing(VECTOR_NAMES, columns)
+    return f"has {columns[name]} in its column {name!r}, wanted lists of numbers"
+
+
+def _missing(names: Sequence[str], columns: Mapping[str, Any]) -> str:
+    return f"has no column {' or '.join(map(repr, names))}, it has {sorted(columns)}; rename the one it is"
 
 
 def files(path: Path) -> list[Path]:
@@ -104,10 +119,12 @@ def _batches(file: parquet.ParquetFile, path: Path, text: str, vector: str) -> I
     start, dim = 0, None
     try:
         for batch in file.iter_batches(BATCH, columns=columns):
+            if start + batch.num_rows > file.metadata.num_rows:
+                break
             texts, roles = _texts(batch, text, path, start), _roles(batch, path)
             vectors = _vectors(batch.column(vector), path, start, dim)
             dim = vectors.shape[1]
-            yield Pairs(texts=texts, roles=roles, vectors=vectors)
+            yield Pairs(path=path, first=start, texts=texts, roles=roles, vectors=vectors)
             start += len(texts)
         if start != file.metadata.num_rows or not start:
             raise VectorError(

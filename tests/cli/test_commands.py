@@ -59,6 +59,15 @@ def test_info_says_what_something_is(run, made, thing):
         assert out.startswith("kind")
 
 
+def test_info_knows_a_collection_by_its_corpus_whatever_lies_beside_it(run, tmp_path):
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "a list"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "list"}\n')
+    (tmp_path / "more.parquet").write_bytes(b"not looked at")
+    code, out, _ = run("info", tmp_path)
+    assert code == 0
+    assert "collection in BEIR layout" in out
+
+
 def test_info_finds_a_changed_byte(run, made, tmp_path):
     index = shutil.copytree(made / "docs.index", tmp_path / "copy.index")
     file = next(index.glob("documents*.jsonl"))

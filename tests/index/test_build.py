@@ -101,9 +101,37 @@ def test_an_export_of_another_tool_is_indexed_with_what_else_it_holds(
     columns = {"content": sentences[:9], "title": ["On"] * 9, "embedding": list(vectors), "emb": ["kept"] * 9}
     parquet.write_table(pyarrow.table(columns), tmp_path / "export.parquet")
     index = build_index(tmp_path / "export.parquet", tmp_path / "export.parquet", tmp_path / "index")
-    hits = Searcher.open(index, encoder=None).search(vectors[3], 1)
+    hits = Searcher.open(index).search(vectors[3], 1)
     assert hits.scores[0] == pytest.approx(1, abs=1e-5)
     assert hits.payload == [{"title": "On", "text": sentences[3], "emb": "kept"}]
+
+
+def test_a_folder_of_parquet_files_is_documents_and_teacher_in_one(
+    documents: Path, tiny_teacher: Path, sentences: list[str], tmp_path: Path
+) -> None:
+    whole = parquet.read_table(embed(documents, tiny_teacher, tmp_path / "whole.parquet"))
+    (tmp_path / "parts").mkdir()
+    for part, start in enumerate(range(0, 200, 70)):
+        parquet.write_table(whole.slice(start, 70), tmp_path / "parts" / f"{part}.parquet")
+    index = build_index(tmp_path / "parts", tmp_path / "parts", tmp_path / "index")
+    again = build_index(tmp_path / "whole.parquet", tmp_path / "whole.parquet", tmp_path / "again")
+    teacher = open_teacher(tiny_teacher)
+    hits, wanted = (Searcher.open(each, encoder=teacher).search(sentences[150], 3) for each in (index, again))
+    assert (hits.ids, hits.payload) == (wanted.ids, wanted.payload)
+
+
+def test_documents_that_are_not_there_are_found_before_the_teacher_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match="missing"):
+        build_index(tmp_path / "missing.jsonl", "no-such-teacher", tmp_path / "index")
+
+
+def test_the_column_that_was_named_is_the_text(tiny_teacher: Path, tmp_path: Path) -> None:
+    (tmp_path / "docs.jsonl").write_text('{"text": "short", "content": "a long text", "emb": ["no", "vector"]}\n')
+    index = build_index(tmp_path / "docs.jsonl", tiny_teacher, tmp_path / "index", text_column="content")
+    teacher = open_teacher(tiny_teacher)
+    hits = Searcher.open(index, encoder=teacher).search(teacher.encode(["a long text"], "document")[0], 1)
+    assert hits.payload == [{"text": "a long text", "emb": ["no", "vector"]}]
+    assert hits.scores[0] == pytest.approx(1, abs=1e-3)
 
 
 def test_queries_among_the_documents_are_left_out(
@@ -130,9 +158,10 @@ def test_a_second_document_of_one_id_is_refused_or_skipped(tiny_teacher: Path, t
 
 
 def test_options_are_refused_before_a_text_is_read(tiny_teacher: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jsonl").write_text("no JSON\n")
     for options in ({"dim": 33}, {"precision": "int2"}, {"factory": "Nonsense"}, {"rescore": "x"}, {"threads": 0}):
         with pytest.raises(OptionError):
-            build_index(tmp_path / "absent.jsonl", tiny_teacher, tmp_path / "index", **options)
+            build_index(tmp_path / "broken.jsonl", tiny_teacher, tmp_path / "index", **options)
 
 
 def test_an_output_that_holds_something_is_left_alone(

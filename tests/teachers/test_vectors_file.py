@@ -180,8 +180,14 @@ def test_a_file_without_the_columns_names_them(tmp_path):
     with pytest.raises(VectorError, match=r"no column 'text' or 'content' or .*, it has \['passage', 'vector'\]"):
         open_teacher(tmp_path / "v.parquet")
     parquet.write_table(pyarrow.table({"text": TEXTS, "vector": TEXTS}), tmp_path / "v.parquet")
-    with pytest.raises(VectorError, match="holds string, wanted lists"):
+    with pytest.raises(VectorError, match="has string in its column 'vector', wanted lists"):
         open_teacher(tmp_path / "v.parquet")
+
+
+def test_of_several_columns_with_such_names_the_one_with_numbers_is_taken(tmp_path):
+    columns = {"text": TEXTS, "vector": ["a", "b", "c", "d"], "embedding": list(unit())}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "v.parquet")
+    assert numpy.array_equal(open_teacher(tmp_path / "v.parquet").encode(TEXTS, "document"), unit())
 
 
 @pytest.mark.parametrize(("text", "vector"), [("content", "embedding"), ("body", "emb"), ("text", "embeddings")])
@@ -202,8 +208,40 @@ def test_a_folder_of_parquet_files_is_one_vectors_file(tmp_path):
     write_parquet(tmp_path / "parts" / "0.parquet", TEXTS[:2], unit(seed=1)[:2])
     assert open_teacher(tmp_path / "parts").space.id != teacher.space.id
     write_parquet(tmp_path / "parts" / "2.parquet", ["five"], unit(rows=1, dim=5))
-    with pytest.raises(VectorError, match="width 5, wanted 6"):
+    with pytest.raises(VectorError, match=r"2\.parquet: got vectors of width 5, wanted 6"):
         open_teacher(tmp_path / "parts")
+
+
+def test_what_else_spark_leaves_in_a_folder_is_passed_over(tmp_path):
+    (tmp_path / "parts" / "more.parquet").mkdir(parents=True)
+    write_parquet(tmp_path / "parts" / "a.parquet", TEXTS, unit())
+    write_parquet(tmp_path / "parts" / "b.parquet", pyarrow.array([], pyarrow.string()), [])
+    (tmp_path / "parts" / "._a.parquet").write_bytes(b"of a Mac")
+    assert len(open_teacher(tmp_path / "parts")) == 4
+    assert [text.content for text in read_texts(tmp_path / "parts")] == TEXTS
+    (tmp_path / "parts" / "c.parquet").write_bytes(b"PAR1 cut off")
+    with pytest.raises(VectorError, match=r"c\.parquet is not a Parquet file"):
+        open_teacher(tmp_path / "parts")
+
+
+def test_an_error_names_the_part_and_its_row(tmp_path):
+    (tmp_path / "parts").mkdir()
+    write_parquet(tmp_path / "parts" / "a.parquet", TEXTS, unit())
+    write_parquet(tmp_path / "parts" / "b.parquet", ["five", "two ", "three"], unit(rows=3, seed=1))
+    with pytest.raises(VectorError, match=r"a\.parquet: row 1 and row 1 of .*b\.parquet hold one .* \(1 more rows"):
+        open_teacher(tmp_path / "parts")
+    write_parquet(tmp_path / "parts" / "b.parquet", ["five", "six"], [[1.0] * 6, [numpy.nan] * 6])
+    with pytest.raises(VectorError, match=r"b\.parquet: row 1 holds NaN"):
+        open_teacher(tmp_path / "parts")
+
+
+def test_parts_of_two_precisions_keep_the_finer(tmp_path):
+    (tmp_path / "parts").mkdir()
+    half = unit().astype(numpy.float16)
+    write_parquet(tmp_path / "parts" / "a.parquet", TEXTS[:2], half[:2])
+    write_parquet(tmp_path / "parts" / "b.parquet", TEXTS[2:], unit()[2:])
+    teacher = open_teacher(tmp_path / "parts", normalised=False)
+    assert numpy.array_equal(teacher.encode(TEXTS, "document"), numpy.concatenate([half[:2], unit()[2:]]))
 
 
 def test_a_folder_holds_vectors_of_one_space(tmp_path, tiny_teacher):

@@ -44,6 +44,11 @@ def test_validation_texts_given_are_taken_out_of_the_training_texts(tmp_path):
     assert (found.train.texts, found.valid.texts) == (list("bcdf"), list("aez"))
 
 
+def test_a_validation_text_is_trained_on_in_no_role(tmp_path):
+    train, valid = lines(tmp_path / "a.txt", "abcdef"), lines(tmp_path / "b.txt", "aez")
+    assert corpus([f"query:{train}", train], valid).train.texts == [*"bcdf", *"bcdf"]
+
+
 def test_the_digest_knows_text_role_and_order(tmp_path):
     train = lines(tmp_path / "train.txt", "xyz")
     one, other = lines(tmp_path / "a.txt", "abc"), lines(tmp_path / "b.txt", "acb")
