@@ -136,16 +136,31 @@ def write_float(model: SentenceTransformer, path: Path) -> None:
                 verbose=False,
             )
             program.save(str(path), external_data=False)
-        _name_head(path)
+        _name_products(path, graph)
     except Exception as error:  # the exporter has no error class of its own
         raise ExportError(f"torch cannot write this student as ONNX: {error}") from error
 
 
-def _name_head(path: Path) -> None:
-    """Give the last Gemm of the graph its name: a Dense that the student's model came with is one before it."""
+def _name_products(path: Path, graph: nn.Module) -> None:
+    """Give the last Gemm of the graph its name, and turned matrices those that they have in torch.
+
+    A Dense that the student's model came with is a Gemm before the head. Equal matrices keep the exporter's name.
+    """
     model = onnx.load(str(path))
     *_, head = (node for node in model.graph.node if node.op_type == "Gemm")
     head.name = HEAD
+    names: dict[bytes, list[str]] = {}
+    for name, values in graph.state_dict().items():
+        if values.ndim == 2:
+            names.setdefault(values.T.float().numpy(force=True).tobytes(), []).append(name)
+    taken, renamed = {tensor.name for tensor in model.graph.initializer}, {}
+    for tensor in model.graph.initializer:
+        same = names.get(tensor.raw_data, []) if len(tensor.dims) == 2 else []
+        if len(same) == 1 and same[0] not in taken:
+            renamed[tensor.name] = same[0]
+            tensor.name = same[0]
+    for node in model.graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
     onnx.save(model, str(path))
 
 

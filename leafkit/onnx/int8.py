@@ -37,7 +37,7 @@ TINY = numpy.float32(1e-6)
 # Names, by which `leafkit.onnx.weights` finds its way back: of a channel's factor, of a matrix that has taken factors
 # in, and of a narrowed table.
 FACTOR = "_factor"
-SMOOTHED = re.compile(r".+_of_(?P<activation>.+)_smooth")
+SMOOTHED = re.compile(r"(?P<matrix>.+?)_of_(?P<activation>.+)_smooth")
 TABLE_INT8, TABLE_STEP = "_int8", "_step"
 
 

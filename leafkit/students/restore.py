@@ -51,8 +51,8 @@ def restore(folder: Path) -> SentenceTransformer:
         if missing:
             raise InputError(
                 f"{folder} cannot be trained on: its graph does not show {len(missing)} of {len(needed)} weights, the "
-                f"first {missing[0]} (a matrix is found by its bias, which ModernBERT has none of); start from the "
-                "student's own folder, with torch weights"
+                f"first {missing[0]}; start from the student's own folder, with torch weights, or from what that "
+                "exports (leafkit export STUDENT --out NEW)"
             )
         onnx = QueryEncoder.open(folder)
         try:

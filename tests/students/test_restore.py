@@ -8,6 +8,7 @@ import onnx
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from transformers import AutoConfig
 
 import leafkit
 from leafkit.digest import sha256_file
@@ -64,6 +65,27 @@ def test_from_int8_every_weight_comes_back_nearly(shipped, student):
         assert near > 0.9995, name
 
 
+@pytest.fixture(scope="module")
+def modern(tiny_teacher, tmp_path_factory):
+    """A ModernBERT, whose matrices have no biases."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = AutoConfig.for_model("modernbert", vocab_size=200, max_position_embeddings=80, pad_token_id=0, **sizes)
+    folder = tmp_path_factory.mktemp("modern")
+    config.save_pretrained(folder)
+    return f"fresh:{folder / 'config.json'}"
+
+
+def test_a_student_without_biases_comes_back_too(modern, tiny_texts, teacher, tmp_path):
+    leafkit.distill(tiny_texts, teacher, modern, tmp_path / "student", epochs=1, keep="last")
+    shipped = leafkit.export(tmp_path / "student", out=tmp_path / "shipped")
+    ours = weights_of(open_student(tmp_path / "student", device="cpu").model)
+    assert all(torch.equal(ours[name], values) for name, values in weights_of(restore(shipped)).items())
+    (shipped / "onnx" / "model.onnx").unlink()
+    for name, values in weights_of(restore(shipped)).items():
+        near = torch.nn.functional.cosine_similarity(values.flatten(), ours[name].flatten(), dim=0)
+        assert near > 0.999, name
+
+
 @pytest.mark.parametrize("spec", ["static:dim=16", "teacher:layers=1,pooling=cls"])
 def test_tables_and_other_poolings_come_back_too(spec, tiny_texts, teacher, sentences, tmp_path):
     leafkit.distill(tiny_texts, teacher, spec, tmp_path / "student", epochs=0, head_bias=False)
@@ -103,7 +125,7 @@ def test_a_graph_that_hides_a_weight_is_refused(shipped):
     record["files"]["onnx/model_quantized.onnx"] = sha256_file(file)
     record["sha256"] = digest(record)
     (shipped / RECORD).write_text(json.dumps(record))
-    with pytest.raises(InputError, match=r"does not show 2 of \d+ weights, the first 0\.model\.\S+\.value\.weight"):
+    with pytest.raises(InputError, match=r"does not show 1 of \d+ weights, the first 0\.model\.\S+\.value\.bias"):
         restore(shipped)
 
 
