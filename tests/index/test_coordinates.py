@@ -207,14 +207,15 @@ def test_what_a_head_cannot_take_in_is_found_before_documents_are_read(
     import leafkit.onnx.head as home
 
     options = {"fold" if how.pop("fold") else "student": narrow / "None", **how}
-    missing = tmp_path / "no such file.jsonl"
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("no JSON\n")
     monkeypatch.setattr(home, "HEAD", "no such node")
     with pytest.raises(InputError, match=r"None does not show its head; run: leafkit export"):
-        build_index(missing, tiny_teacher, tmp_path / "index", **options)
+        build_index(broken, tiny_teacher, tmp_path / "index", **options)
     monkeypatch.delitem(sys.modules, "leafkit.onnx.head")
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'leafkit\[train\]'"):
-        build_index(missing, tiny_teacher, tmp_path / "index", **options)
+        build_index(broken, tiny_teacher, tmp_path / "index", **options)
 
 
 def test_what_cannot_be_folded_says_why(build, narrow, exported, tmp_path):

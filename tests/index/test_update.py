@@ -347,9 +347,10 @@ def test_a_damaged_index_is_not_updated(make: Make) -> None:
         update_vectors(index, remove=["doc 1"])
 
 
-def test_an_index_that_does_not_know_its_teacher_asks_for_it(make: Make) -> None:
+def test_an_index_that_does_not_know_its_teacher_asks_for_it(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "more.jsonl").write_text("no JSON\n")
     with pytest.raises(OptionError, match="--teacher"):
-        update_index(make(), add="more.jsonl")
+        update_index(make(), add=tmp_path / "more.jsonl")
 
 
 def test_a_folder_that_is_no_index_is_not_updated(tmp_path: Path) -> None:
