@@ -9,7 +9,6 @@ from typing import Any
 from leafkit.errors import DamageError, InputError
 from leafkit.shipped import named, resolve
 from leafkit.space import Space, describe
-from leafkit.vectors.pairs import is_pairs
 
 Facts = dict[str, Any]
 
@@ -150,6 +149,8 @@ def _folder(path: Path) -> Facts:
             "queries": len(read_queries(path)),
             "judgements": ", ".join(sorted(found.stem for found in path.glob("qrels/*.tsv*"))),
         }
+    from leafkit.vectors.pairs import is_pairs
+
     if is_pairs(path):
         return _vectors_file(path)
     raise InputError(

@@ -55,6 +55,11 @@ class Plan:
         (first, *others) = self.systems
         return isinstance(first, Leaf) and first.weight == 1 and not others
 
+    @property
+    def leaf_alone(self) -> bool:
+        """Whether nothing but LEAF takes part in the steps, so that each text has its loss for itself."""
+        return all(isinstance(method, Leaf) for method in self.methods.values())
+
     def needs(self, signal: str) -> bool:
         """Whether any system needs ``signal``."""
         return any(signal in system.needs for system in self.systems)

@@ -150,9 +150,9 @@ def _name_products(path: Path, graph: nn.Module) -> None:
     *_, head = (node for node in model.graph.node if node.op_type == "Gemm")
     head.name = HEAD
     names: dict[bytes, list[str]] = {}
-    for name, values in graph.state_dict().items():
-        if values.ndim == 2:
-            names.setdefault(values.T.float().numpy(force=True).tobytes(), []).append(name)
+    for name, module in graph.named_modules():
+        if isinstance(module, nn.Linear):
+            names.setdefault(module.weight.T.float().numpy(force=True).tobytes(), []).append(f"{name}.weight")
     taken, renamed = {tensor.name for tensor in model.graph.initializer}, {}
     for tensor in model.graph.initializer:
         same = names.get(tensor.raw_data, []) if len(tensor.dims) == 2 else []

@@ -19,10 +19,9 @@ from leafkit.teachers.options import TeacherOptions, check_space_options
 from leafkit.types import Float32, Role, check_role
 from leafkit.vectors.check import are_unit, check_vectors, unit_rows
 from leafkit.vectors.keys import KeyIndex, Keys, text_keys
-from leafkit.vectors.pairs import Label, PairsFile, read_pairs
+from leafkit.vectors.pairs import BATCH, Label, PairsFile, read_pairs
 
 BOTH = ""  # the role under which a text without one is kept
-BATCH = 65536
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,12 +19,14 @@ def parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
     return arrow_rows(_batches(path), columns, str(path))
 
 
-def parquet_parts(folder: Path) -> list[Path]:
-    """The Parquet files in ``folder``, which are parts of one table, without those of no rows that Spark writes.
+def parquet_files(folder: Path) -> list[Path]:
+    """The Parquet files in ``folder`` itself, without hidden ones."""
+    return sorted(path for path in folder.glob("*.parquet") if path.is_file() and not path.name.startswith("."))
 
-    Files in folders below are none of them.
-    """
-    files = sorted(path for path in folder.glob("*.parquet") if path.is_file() and not path.name.startswith("."))
+
+def parquet_parts(folder: Path) -> list[Path]:
+    """The Parquet files in ``folder``, which are parts of one table, without those of no rows that Spark writes."""
+    files = parquet_files(folder)
     return [path for path in files if _has_rows(path)] or files
 
 

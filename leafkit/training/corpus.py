@@ -127,9 +127,7 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
     if valid is None:
         return _cut(everything, seed)
     held_out = _distinct(valid, replace(options, queries=None, documents=None))
-    secret = set(held_out.texts)
-    train = everything.choose([row for row, text in enumerate(everything.texts) if text not in secret])
-    train.counts, train.repeated = everything.counts, everything.repeated
+    train = _without(everything, set(held_out.texts))
     if len(train) < len(everything):
         logger.warning("%d texts are held out for validation and left out of training", len(everything) - len(train))
     if not train.texts:
@@ -145,9 +143,14 @@ def _cut(everything: Texts, seed: int) -> Corpus:
     # A text in both roles is held out in both: a document of one sentence is its own query in sentences:FILE.
     secret = {distinct[place] for place in numpy.random.default_rng(seed).permutation(len(distinct))[:count]}
     held_out = [row for row, text in enumerate(everything.texts) if text in secret]
+    return Corpus(train=_without(everything, secret), valid=everything.choose(held_out))
+
+
+def _without(everything: Texts, secret: set[str]) -> Texts:
+    """What is left to train on, with the counts of all."""
     train = everything.choose([row for row, text in enumerate(everything.texts) if text not in secret])
     train.counts, train.repeated = everything.counts, everything.repeated
-    return Corpus(train=train, valid=everything.choose(held_out))
+    return train
 
 
 def _distinct(sources: Sources, options: TextOptions) -> Texts:

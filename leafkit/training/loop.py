@@ -13,7 +13,6 @@ import torch
 
 from leafkit.errors import OptionError
 from leafkit.kd.batch import Batch, View
-from leafkit.kd.objectives.leaf import Leaf
 from leafkit.kd.plan import Plan
 from leafkit.kd.setting import Gather, Setting
 from leafkit.progress import progress
@@ -173,8 +172,7 @@ class Loop:
         A loss of each text for itself has the same gradient in parts as at once; other methods compare texts, and
         several processes exchange gradients once a step.
         """
-        alone = all(isinstance(method, Leaf) for method in self.plan.methods.values())
-        if not alone or self._device.type != "cpu" or self._parallel is not self.forward:
+        if not self.plan.leaf_alone or self._device.type != "cpu" or self._parallel is not self.forward:
             return [rows]
         return parts_of(rows, self.material.tokens.lengths[rows], PART_TOKENS)
 

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from leafkit.atomic import disk_errors
 from leafkit.errors import DamageError, InputError, OutputError
 from leafkit.space import Space
-from leafkit.texts.parquet import parquet_parts
+from leafkit.texts.parquet import parquet_files, parquet_parts
 from leafkit.types import Float32, Role
 
 SUFFIXES = (".parquet", ".npy")
+BATCH = 65536  # rows read at a time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,7 @@ Write = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]
 
 def is_pairs(path: Path) -> bool:
     """Whether ``path`` is a vectors file by its name, or a folder of Parquet files, which are the parts of one."""
-    return bool(parquet_parts(path)) if path.is_dir() else path.suffix in SUFFIXES
+    return bool(parquet_files(path)) if path.is_dir() else path.suffix in SUFFIXES
 
 
 def read_pairs(path: Path) -> PairsFile:

@@ -16,9 +16,7 @@ from leafkit.atomic import new_file, write_file
 from leafkit.errors import InputError, VectorError
 from leafkit.texts.read import read_texts
 from leafkit.types import Float32, Role
-from leafkit.vectors.pairs import Label, Pairs, PairsFile, Write
-
-BATCH = 65536
+from leafkit.vectors.pairs import BATCH, Label, Pairs, PairsFile, Write
 
 
 def read(path: Path) -> PairsFile:

@@ -20,7 +20,7 @@ from leafkit.texts.arrow import vector_columns
 from leafkit.texts.columns import TEXT_NAMES, VECTOR_NAMES
 from leafkit.texts.record import content
 from leafkit.types import Float32, Role, check_role
-from leafkit.vectors.pairs import Label, Pairs, PairsFile, Write
+from leafkit.vectors.pairs import BATCH, Label, Pairs, PairsFile, Write
 
 with told_of_extras():
     import pyarrow
@@ -28,40 +28,29 @@ with told_of_extras():
     from pyarrow import parquet
 
 SPACE = b"leafkit.space"  # the key in the schema's metadata
-BATCH = 65536
 
 
 def read(path: Path) -> PairsFile:
     """The Parquet file at ``path``; raises `VectorError` if it has no such columns or is broken."""
     file = _open(path)
     columns = {field.name: field.type for field in file.schema_arrow}
-    text = _text_column(columns, path)
-    vectors = vector_columns(file.schema_arrow)
-    if not vectors:
-        raise VectorError(f"{path} {_no_vectors(columns)}")
+    texts, vectors = [name for name in TEXT_NAMES if name in columns], vector_columns(file.schema_arrow)
+    for names, found in ((TEXT_NAMES, texts), (VECTOR_NAMES, vectors)):
+        if not found:
+            raise VectorError(f"{path} {_lack(names, columns)}")
     return PairsFile(
         label=_label(file, path),
         rows=file.metadata.num_rows,
-        batches=_batches(file, path, text, vectors[0]),
+        batches=_batches(file, path, texts[0], vectors[0]),
         parts=(path,),
     )
 
 
-def _text_column(columns: Mapping[str, Any], path: Path) -> str:
-    for name in TEXT_NAMES:
-        if name in columns:
-            return name
-    raise VectorError(f"{path} {_missing(TEXT_NAMES, columns)}")
-
-
-def _no_vectors(columns: Mapping[str, Any]) -> str:
-    name = next((name for name in VECTOR_NAMES if name in columns), None)
-    if name is None:
-        return _missing(VECTOR_NAMES, columns)
-    return f"has {columns[name]} in its column {name!r}, wanted lists of numbers"
-
-
-def _missing(names: Sequence[str], columns: Mapping[str, Any]) -> str:
+def _lack(names: Sequence[str], columns: Mapping[str, Any]) -> str:
+    """Why none of ``names`` among ``columns`` will do."""
+    name = next((name for name in names if name in columns), None)
+    if name is not None:
+        return f"has {columns[name]} in its column {name!r}, wanted lists of numbers"
     return f"has no column {' or '.join(map(repr, names))}, it has {sorted(columns)}; rename the one it is"
 
 
