@@ -14,12 +14,12 @@ from typing import Any
 from leafkit.command import one_message
 from leafkit.errors import OptionError
 
-from . import encode, material, memory, query, start, train
+from . import encode, material, memory, peak, query, start, train
 from .child import Side
 from .figure import Figure, table
 from .machine import describe_machine, load
 
-ALL = ("encode", "query", "start", "memory", "train")
+ALL = ("encode", "query", "start", "memory", "train", "peak")
 NEEDS_STUDENTS = {"query", "start", "memory"}
 BUSY = 0.8
 
@@ -102,6 +102,9 @@ def _measurements(
         "start": lambda: start.measure(found, rounds=rounds),
         "memory": lambda: memory.measure(found, rounds=rounds, queries=queries, parameters=parameters),
         "train": lambda: train.measure(found, rounds=rounds, steps=options.steps),
+        "peak": lambda: peak.measure(
+            found, rounds=rounds, steps=options.steps, batch_size=options.batch_size, device=options.device
+        ),
     }
 
 
@@ -141,6 +144,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--texts", type=_positive, default=512, help="documents to encode in each round")
     parser.add_argument("--query-count", type=_positive, default=200, help="queries in each round")
     parser.add_argument("--steps", type=_positive, default=60, help="training steps in each round")
+    parser.add_argument("--device", default="cpu", help="of peak: cpu or cuda; all else is measured on the CPU")
+    parser.add_argument("--batch-size", type=_positive, default=train.BATCH, help="texts in a step of peak")
     students = "as leafkit distill takes them; the first is the main one"
     parser.add_argument("--students", nargs="+", default=["teacher:layers=6", "teacher:layers=3"], help=students)
     parser.add_argument("--work", help="keep students, indexes and vectors here  [default: a temporary folder]")

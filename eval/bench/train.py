@@ -6,7 +6,7 @@ import itertools
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -
     yield {}
 
 
-def ours(folder: str, precision: str) -> Iterator[Result]:
+def ours(folder: str, precision: str, batch_size: int = BATCH, device: str = "cpu") -> Iterator[Result]:
     """What leafkit does: `Loop`, as `leafkit distill` runs it, validated and saved only before and after."""
     import torch
 
@@ -127,21 +127,21 @@ def ours(folder: str, precision: str) -> Iterator[Result]:
 
     run = RunFolder(Path(folder))
     targets = numpy.load(run.path / "targets.npy", mmap_mode="r")
-    shipped = Recipe().on("cpu").precision
-    recipe = Recipe(precision=precision, valid_every=1 << 30)  # type: ignore[arg-type]
+    shipped = Recipe().on(device).precision
+    recipe = Recipe(precision=precision, batch_size=batch_size, valid_every=1 << 30).on(device)  # type: ignore[arg-type]
     store = VectorStore.open(_cache(folder), _space(run.path / "start"))
     lengths = open_material(run, open_start(run), store, len(targets)).tokens.lengths
     yield {
         "ships with": shipped,
-        "precision": precision,
+        "precision": recipe.precision,
         "threads": torch.get_num_threads(),
         "mean tokens": float(lengths.mean()),
     }
     for number in itertools.count():
-        model = open_start(run)
+        model = open_start(run).to(device)
         material = open_material(run, model, store, len(targets))
         place = run.path / f"checkpoints-{precision}-{number}"
-        yield {"rate": _rate(_loop_times(model, material, recipe, place), len(targets))}
+        yield {"rate": _rate(_loop_times(model, material, recipe, place), batch_size)}
 
 
 def theirs(folder: str, precision: str) -> Iterator[Result]:
@@ -158,7 +158,7 @@ def theirs(folder: str, precision: str) -> Iterator[Result]:
     yield {"precision": precision, "threads": torch.get_num_threads(), "tokens": tokens}
     while True:
         times = _trainer_times(str(run / "start"), rows, run / f"trainer-{precision}", bfloat16=precision == "bfloat16")
-        yield {"rate": _rate(times, len(texts))}
+        yield {"rate": _rate(dict(enumerate(times, 1)), BATCH)}
 
 
 def _cache(folder: str) -> Path:
@@ -172,7 +172,8 @@ def _space(student: Path) -> Any:
     return read_student(student).space
 
 
-def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> list[float]:
+def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> dict[int, float]:
+    """When each step ended whose loss was read: every one on a CPU, now and then on a GPU, which that waits for."""
     from accelerate import Accelerator
 
     from leafkit.kd.objectives.leaf import Leaf
@@ -181,11 +182,11 @@ def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> li
     from leafkit.training.forward import StudentForward
     from leafkit.training.loop import Loop
 
-    times: list[float] = []
+    times: dict[int, float] = {}
 
     def note(step: int, figures: dict[str, float]) -> None:
-        if "train/loss" in figures and step == len(times) + 1:
-            times.append(time.perf_counter())
+        if "train/loss" in figures:
+            times.setdefault(step, time.perf_counter())
 
     Loop(
         forward=StudentForward(model, recipe.precision),
@@ -207,6 +208,7 @@ def _trainer_times(student: str, rows: Any, out: Path, *, bfloat16: bool) -> lis
     return train_rival(model, rows, out, steps=steps, batch_size=BATCH, learning_rate=1e-4, bfloat16=bfloat16)
 
 
-def _rate(times: Sequence[float], texts: int) -> float:
-    """Texts a second between the end of the last step that does not count and the end of the last one."""
-    return (texts - WARM * BATCH) / (times[-1] - times[WARM - 1])
+def _rate(times: Mapping[int, float], batch_size: int) -> float:
+    """Texts a second between the end of a step after those that do not count and the end of the last one."""
+    first, last = min(step for step in times if step >= WARM), max(times)
+    return (last - first) * batch_size / (times[last] - times[first])

@@ -9,7 +9,7 @@ import pytest
 
 from leafkit.errors import LeafkitError, OptionError
 from leafkit.eval.bench import __main__ as bench
-from leafkit.eval.bench import encode, material, memory, query, rival_search, start, train
+from leafkit.eval.bench import encode, material, memory, peak, query, rival_search, start, train
 from leafkit.eval.bench.child import Side, environment, take_turns
 from leafkit.eval.bench.figure import Figure, Promise, Spread, table
 
@@ -226,9 +226,37 @@ def test_both_trainers_start_from_one_student_and_see_the_same_texts(made, tmp_p
 
 
 def test_the_first_steps_do_not_count():
-    times = [100.0 * step for step in range(train.WARM)]
-    times += [times[-1] + step for step in (1, 2, 3)]
-    assert train._rate(times, train.BATCH * (train.WARM + 3)) == train.BATCH
+    times = {step: 100.0 * step for step in range(1, train.WARM + 1)}
+    times |= {train.WARM + step: times[train.WARM] + step for step in (1, 2, 3)}
+    assert train._rate(times, train.BATCH) == train.BATCH
+
+
+def test_a_rate_needs_no_more_than_two_steps_that_were_waited_for():
+    assert train._rate({50: 7.0, 70: 9.0}, batch_size=256) == 2560
+
+
+def test_flops_are_those_of_the_layers_by_hand(made):
+    from leafkit.students.folder import open_student
+
+    model = open_student(made.student(0), device="cpu").model
+    config, tokens = model[0].model.config, 9
+    width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    layer = 2 * tokens * (4 * width * width + 2 * width * inner) + 4 * tokens * tokens * width
+    head = 2 * width * 32
+    features = model.preprocess(["a"])
+    features = {name: value[:, :1].repeat(1, tokens) for name, value in features.items() if hasattr(value, "repeat")}
+    # The backward pass has two products for each of the forward pass: of the weights and of the inputs.
+    assert peak.flops_of(model, features) == 3 * (layers * layer + head)
+
+
+def test_training_is_measured_in_shares_of_the_matrix_products_of_its_machine(made, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (figure,) = peak.measure(made, rounds=1, steps=2, batch_size=8, device="cpu")
+    assert 0 < figure.ours.median < 100
+    facts = figure.facts
+    reached = facts["texts/s"] * facts["GFLOPs a text"] / 1000 / facts["peak TFLOP/s"]
+    assert figure.ours.median == pytest.approx(100 * reached)
+    assert facts["in"] in ("bfloat16", "float32")
 
 
 @pytest.mark.parametrize(
@@ -260,10 +288,10 @@ def test_a_whole_run_reports_every_measurement_and_the_machine(tiny_teacher, bei
     bench.main(["--teacher", str(tiny_teacher), "--data", str(beir_folder), "--work", str(tmp_path / "w"), *small])
     report = json.loads(capsys.readouterr().out)
     names = [figure["name"] for figure in report["figures"]]
-    for part in ("encode documents", "query, teacher:layers=2", "process start", "memory", "train"):
+    for part in ("encode documents", "query, teacher:layers=2", "process start", "memory", "train", "of the machine"):
         assert any(part in name for name in names), part
     for figure in report["figures"]:
-        assert len(figure["theirs"]["values"]) == 2
+        assert len((figure["theirs"] or figure["ours"])["values"]) == 2
         assert figure["ours"]["median"] == statistics.median(figure["ours"]["values"])
     assert report["machine"]["packages"]["sentence-transformers"]
     assert len(report["load_before"]) == 3

@@ -1,0 +1,120 @@
+"""How much of the machine training uses: FLOPs of the student a second, beside those of bare matrix products."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import train
+from .child import Result, Side, take_turns
+from .figure import Figure, Spread
+from .material import Material
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Rows and columns of the matrices: on every machine the fastest counts.
+SIZES = (1024, 2048, 4096)
+SIZES_CUDA = (4096, 8192, 16384)
+SECONDS = 1.0
+
+
+def measure(material: Material, *, rounds: int, steps: int, batch_size: int, device: str) -> list[Figure]:
+    """The share of ``steps`` steps of the first student on queries, after ten that do not count.
+
+    What counts are the matrix products of the forward and backward pass over tokens that are no padding ("model
+    FLOPs", https://arxiv.org/abs/2204.02311, appendix B); attention's two are among them. Both sides compute in the
+    precision that leafkit trains in on ``device``.
+    """
+    student = material.students[0]
+    folder = str(material.work / "peak")
+    shutil.rmtree(folder, ignore_errors=True)
+    rows = {"queries": str(material.queries_file), "texts": batch_size * (train.WARM + steps) + train.HELD_OUT}
+    with Side(f"{train.__name__}:prepare", {"folder": folder, **rows, "teacher": material.teacher, "student": student}):
+        pass
+    with Side(f"{__name__}:work", {"folder": folder}) as side:
+        flops = side.facts["FLOPs a text"]
+    with ExitStack() as stack:
+        loop = {"folder": folder, "precision": "auto", "batch_size": batch_size, "device": device}
+        sides = {
+            "loop": stack.enter_context(Side(f"{train.__name__}:ours", loop)),
+            "products": stack.enter_context(Side(f"{__name__}:products", {"device": device})),
+        }
+        results = take_turns(sides, rounds)
+        facts = {name: side.facts for name, side in sides.items()}
+    rates = [result["rate"] for result in results["loop"]]
+    peak = max(result["rate"] for result in results["products"])
+    return [
+        Figure(
+            name="train, of the machine's matrix products",
+            unit="%",
+            ours=Spread(tuple(100 * rate * flops / peak for rate in rates)),
+            more_is_better=True,
+            facts={
+                "student": student,
+                "batch": batch_size,
+                "steps": steps,
+                "texts/s": Spread(tuple(rates)).median,
+                "mean tokens": facts["loop"]["mean tokens"],
+                "GFLOPs a text": flops / 1e9,
+                "peak TFLOP/s": peak / 1e12,
+                "in": facts["loop"]["precision"],
+                "device": facts["products"]["device"],
+                "threads": facts["loop"]["threads"],
+            },
+        )
+    ]
+
+
+def work(folder: str) -> Iterator[Result]:
+    """A side that says how many FLOPs a step spends on one of the run folder's texts, on average."""
+    import numpy
+
+    from leafkit.training.prepare import open_start
+    from leafkit.training.run_folder import RunFolder
+    from leafkit.training.tokens import Layout, TokenFile
+
+    run = RunFolder(Path(folder))
+    model = open_start(run)
+    tokens = TokenFile(run.path / "start" / "tokens", Layout.of(model))
+    lengths, first, counts = numpy.unique(tokens.lengths, return_index=True, return_counts=True)
+    found = [flops_of(model, tokens.features(first[place : place + 1])) for place in range(len(lengths))]
+    yield {"FLOPs a text": float(numpy.average(found, weights=counts))}
+
+
+def flops_of(model: Any, features: dict[str, Tensor]) -> int:
+    """FLOPs of the matrix products in the student's forward and backward pass over ``features``."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from leafkit.training.forward import StudentForward
+
+    forward = StudentForward(model, "float32")
+    counter = FlopCounterMode(display=False)
+    # The counter does not know the CPU's fused attention.
+    with sdpa_kernel(SDPBackend.MATH), counter:
+        forward(dict(features)).sum().backward()
+    model.zero_grad(set_to_none=True)
+    return counter.get_total_flops()
+
+
+def products(device: str) -> Iterator[Result]:
+    """The other side: FLOPs a second of square matrix products, the fastest of some sizes."""
+    import torch
+    from torch.utils.benchmark import Timer
+
+    from leafkit.training.recipe import Recipe
+
+    dtype = getattr(torch, Recipe().on(device).precision)
+    cuda = device.startswith("cuda")
+    yield {"device": torch.cuda.get_device_name(device) if cuda else device}
+    while True:
+        rates = []
+        for size in SIZES_CUDA if cuda else SIZES:
+            left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+            timer = Timer("left @ right", globals={"left": left, "right": right}, num_threads=torch.get_num_threads())
+            rates.append(2 * size**3 / timer.blocked_autorange(min_run_time=SECONDS).median)
+        yield {"rate": max(rates)}
