@@ -47,7 +47,6 @@ from leafkit.mapping.rotation import SAMPLE
 from leafkit.shipped import resolve
 from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions
-from leafkit.texts.columns import is_vector
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text
 from leafkit.types import Teacher
@@ -195,8 +194,7 @@ def _documents(texts: Iterator[Text]) -> Iterator[Document]:
             queries += 1
             continue
         own = {"title": text.title} if text.title else {}
-        # A vector goes into the index, if anywhere.
-        rest = {name: its for name, its in text.payload.items() if name != "text" and not is_vector(name, its)}
+        rest = {name: its for name, its in text.payload.items() if name != "text"}
         yield Document(text.id, {**own, "text": text.text, **rest})
     if queries:
         log.warning("left out %d texts whose role is query: an index holds documents", queries)

@@ -76,6 +76,7 @@ class Columns:
             raise row.problem
         columns = row.columns
         text_name, id_name = self.text_in(columns), self.id_in(columns)
+        taken = {text_name, id_name, "title", "role"}
         title = "" if text_name == "title" else _title(columns.get("title"))
         own_id = "" if id_name is None else _id(columns[id_name])
         if not own_id and self.id:
@@ -85,7 +86,7 @@ class Columns:
             text=_text(columns[text_name], text_name, title),
             title=title,
             role=role or _role(columns.get("role")) or otherwise,
-            payload={k: v for k, v in columns.items() if k not in (text_name, id_name, "title", "role")},
+            payload={k: v for k, v in columns.items() if k not in taken and not is_vector(k, v)},
         )
 
 

@@ -35,8 +35,8 @@ def read_texts(
     column tells.
     ``sentences:`` gives one sentence of each row as a query, where there are documents and no queries.
     The text is in ``text_column``, or the first of text, content, sentence, query, document, body; the id is in
-    ``id_column``, or the first of _id, id, docid, or else ``file name:row number``. All but title, role and the
-    vectors of Parquet is payload.
+    ``id_column``, or the first of _id, id, docid, or else ``file name:row number``. All but title, role
+    and vectors (vector, embedding, embeddings or emb, a list of numbers) is payload.
 
     Raises `TextError` naming file and row at the first bad row, or with ``skip_bad`` leaves such rows out and logs
     how many; with ``unique_ids`` a row is bad if its id came before (every id is kept in memory). A source that does

@@ -161,6 +161,14 @@ def test_parquet_payload_is_ready_for_json(tmp_path):
     assert list(read_texts(tmp_path / "a.parquet")) == [Text(id="3", text="a", payload=payload)]
 
 
+def test_vectors_are_no_payload_in_any_format(tmp_path):
+    rows = [{"text": "a", "emb": [1, 2], "embedding": [0.5, 0.25], "vector": "of a disease", "n": [1]}]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    write(tmp_path / "a.jsonl", *rows)
+    for path in (tmp_path / "a.parquet", tmp_path / "a.jsonl"):
+        assert [text.payload for text in read_texts(path)] == [{"vector": "of a disease", "n": [1]}]
+
+
 def test_rows_of_parquet_are_counted_across_batches_and_row_groups(tmp_path):
     table = pyarrow.table({"text": [f"text {number}" for number in range(1, 2501)]})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=700)
