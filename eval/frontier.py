@@ -209,10 +209,11 @@ def main(
     encoder: Annotated[str, typer.Option(help="torch, onnx or onnx-int8.")] = "torch",
     plot: Annotated[Path | None, typer.Option(help="A picture to draw as well, PLOT.svg.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of rotations and intervals.")] = 0,
+    query_prompt: Annotated[str | None, typer.Option(help="Text the teacher puts before a query.")] = None,
 ) -> None:
     """Measure what documents can be cut to while one student still finds them."""
     plan = list(ways([int(dim) for dim in dims.split(",")], precisions.split(",")))
-    opened = cached(open_teacher(teacher), cache)
+    opened = cached(open_teacher(teacher, query_prompt=query_prompt), cache)
     (one,) = open_students([student], encoder, None)
     measured = [
         measure(folder, documents, split, plan, opened, one.encoder, resolve(student), seed=seed) for folder in data

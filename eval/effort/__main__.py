@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m leafkit.eval.effort", description=__doc__)
     parser.add_argument("--data", nargs="+", type=Path, required=True, help="BEIR folders, joined into one index")
     parser.add_argument("--teacher", required=True, help="what leafkit.open_teacher takes")
+    parser.add_argument("--query-prompt", help="text the teacher puts before a query  [default: its own]")
     parser.add_argument("--student", type=Path, required=True, help="a student folder, or the name of one that ships")
     parser.add_argument("--split", default=Asked.split, help="whose queries: test or dev")
     parser.add_argument("--encoder", default=Asked.encoder, choices=ENCODERS, help="what runs the student")

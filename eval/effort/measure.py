@@ -43,6 +43,7 @@ class Asked:
     builds: int = 3
     seed: int = 0
     cache: Path | None = None
+    query_prompt: str | None = None
 
 
 def measure(asked: Asked) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def measure(asked: Asked) -> dict[str, Any]:
     total = sum(len(one.documents) for one in collections)
     if total < LEAST_DOCUMENTS:
         raise OptionError(f"got {total} documents, wanted {LEAST_DOCUMENTS} or more to search approximately")
-    teacher = open_teacher(asked.teacher)
+    teacher = open_teacher(asked.teacher, query_prompt=asked.query_prompt)
     if not keeps_its_space(teacher):
         raise OptionError(f"{asked.teacher} is a student; name the teacher it was distilled from")
     (student,) = open_students(asked.student, asked.encoder, None)

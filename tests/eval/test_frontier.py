@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import leafkit
-from leafkit.errors import OptionError
+from leafkit.errors import OptionError, SpaceError
 from leafkit.eval import frontier
 from leafkit.eval.frontier import Measured, Way, points, table, ways
 from leafkit.teachers.open import open_teacher
@@ -36,13 +36,25 @@ def collection(tmp_path, sentences):
     return folder
 
 
+def run(arguments):
+    app = frontier.typer.Typer()
+    app.command()(frontier.main)
+    return CliRunner().invoke(app, [str(part) for pair in arguments.items() for part in pair])
+
+
+def test_a_prompt_that_the_student_was_not_made_with_is_refused(collection, tiny_teacher, student, tmp_path):
+    arguments = {"--data": collection, "--teacher": tiny_teacher, "--student": student, "--out": tmp_path / "out.json"}
+    result = run({**arguments, "--query-prompt": "another: ", "--cache": tmp_path / "cache"})
+    assert isinstance(result.exception, SpaceError)
+    assert "query_prompt" in str(result.exception)
+    assert not (tmp_path / "out.json").exists()
+
+
 def test_a_whole_fold_and_every_rotation_keep_all_and_say_what_they_cost(collection, tiny_teacher, student, tmp_path):
     arguments = {"--data": collection, "--teacher": tiny_teacher, "--student": student, "--out": tmp_path / "out.json"}
     arguments |= {"--dims": "8", "--precisions": "float32,binary", "--cache": tmp_path / "cache"}
     arguments["--plot"] = tmp_path / "out.svg"
-    app = frontier.typer.Typer()
-    app.command()(frontier.main)
-    result = CliRunner().invoke(app, [str(part) for pair in arguments.items() for part in pair])
+    result = run(arguments)
     assert result.exit_code == 0, result.output
     content = json.loads((tmp_path / "out.json").read_text())
     found = {(p["way"]["coordinates"], p["way"]["precision"], p["dim"]): p for p in content["points"]}
