@@ -104,7 +104,7 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -
             corpus=Corpus(train=kept.choose(range(train)), valid=kept.choose(range(train, texts))),
             teacher=opened,
             student=parse_student(student),
-            recipe=Recipe(head="random"),
+            recipe=Recipe(),
             store=store,
             folder=run,
             device="cpu",
