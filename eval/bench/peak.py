@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import statistics
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,22 +28,15 @@ def measure(material: Material, *, rounds: int, steps: int, batch_size: int, dev
     FLOPs", https://arxiv.org/abs/2204.02311, appendix B); attention's two are among them. Both sides compute in the
     precision that leafkit trains in on ``device``.
     """
-    student = material.students[0]
-    folder = str(material.work / "peak")
-    shutil.rmtree(folder, ignore_errors=True)
-    rows = {"queries": str(material.queries_file), "texts": batch_size * (train.WARM + steps) + train.HELD_OUT}
-    with Side(f"{train.__name__}:prepare", {"folder": folder, **rows, "teacher": material.teacher, "student": student}):
-        pass
+    folder = train.run_folder(material, "peak", steps=steps, batch_size=batch_size)
     with Side(f"{__name__}:work", {"folder": folder}) as side:
         flops = side.facts["FLOPs a text"]
-    with ExitStack() as stack:
-        loop = {"folder": folder, "precision": "auto", "batch_size": batch_size, "device": device}
-        sides = {
-            "loop": stack.enter_context(Side(f"{train.__name__}:ours", loop)),
-            "products": stack.enter_context(Side(f"{__name__}:products", {"device": device})),
-        }
-        results = take_turns(sides, rounds)
-        facts = {name: side.facts for name, side in sides.items()}
+    asked = {"folder": folder, "precision": "auto", "batch_size": batch_size, "device": device}
+    with (
+        Side(f"{train.__name__}:ours", asked) as loop,
+        Side(f"{__name__}:products", {"device": device}) as bare,
+    ):
+        results = take_turns({"loop": loop, "products": bare}, rounds)
     rates = [result["rate"] for result in results["loop"]]
     peak = max(result["rate"] for result in results["products"])
     return [
@@ -54,16 +46,16 @@ def measure(material: Material, *, rounds: int, steps: int, batch_size: int, dev
             ours=Spread(tuple(100 * rate * flops / peak for rate in rates)),
             more_is_better=True,
             facts={
-                "student": student,
+                "student": material.students[0],
                 "batch": batch_size,
                 "steps": steps,
-                "texts/s": Spread(tuple(rates)).median,
-                "mean tokens": facts["loop"]["mean tokens"],
+                "texts/s": statistics.median(rates),
+                "mean tokens": loop.facts["mean tokens"],
                 "GFLOPs a text": flops / 1e9,
                 "peak TFLOP/s": peak / 1e12,
-                "in": facts["loop"]["precision"],
-                "device": facts["products"]["device"],
-                "threads": facts["loop"]["threads"],
+                "in": loop.facts["precision"],
+                "device": bare.facts["device"],
+                "threads": loop.facts["threads"],
             },
         )
     ]

@@ -34,17 +34,11 @@ PAIRS = (
 
 def measure(material: Material, *, rounds: int, steps: int) -> list[Figure]:
     """The figures of ``steps`` steps on queries, after ten that do not count; the teacher's vectors are there."""
-    student = material.students[0]
-    folder = str(material.work / "train")
-    # Checkpoints of an earlier run would be gone on from.
-    shutil.rmtree(folder, ignore_errors=True)
-    rows = {"queries": str(material.queries_file), "texts": BATCH * (WARM + steps) + HELD_OUT}
-    with Side(f"{__name__}:prepare", {"folder": folder, **rows, "teacher": material.teacher, "student": student}):
-        pass
+    folder = run_folder(material, "train", steps=steps, batch_size=BATCH)
     results, facts = _turns(folder, rounds)
     chosen = facts["ours float32"]["ships with"]
     results["ours auto"], facts["ours auto"] = results[f"ours {chosen}"], facts[f"ours {chosen}"]
-    about = {"student": student, "batch": BATCH, "steps": steps, "distinct texts": material.queries}
+    about = {"student": material.students[0], "batch": BATCH, "steps": steps, "distinct texts": material.queries}
     return [
         Figure(
             name=name,
@@ -57,6 +51,17 @@ def measure(material: Material, *, rounds: int, steps: int) -> list[Figure]:
         )
         for name, mine, other, least in PAIRS
     ]
+
+
+def run_folder(material: Material, name: str, *, steps: int, batch_size: int) -> str:
+    """A new run folder ``name`` with the main student's start and queries for ``steps`` steps after `WARM`."""
+    folder = str(material.work / name)
+    # Checkpoints of an earlier run would be gone on from.
+    shutil.rmtree(folder, ignore_errors=True)
+    rows = {"queries": str(material.queries_file), "texts": batch_size * (WARM + steps) + HELD_OUT}
+    student = {"teacher": material.teacher, "student": material.students[0]}
+    with Side(f"{__name__}:prepare", {"folder": folder, **rows, **student}):
+        return folder
 
 
 def _turns(folder: str, rounds: int) -> tuple[dict[str, list[Result]], dict[str, Result]]:
