@@ -123,7 +123,12 @@ def evaluate(
         packages=packages(),
         libraries=LIBRARIES,
     )
-    return Report(rows=tuple(rows), means=means_over(measured, seed=seed), provenance=provenance)
+    return Report(
+        rows=tuple(rows),
+        means=means_over(measured, seed=seed),
+        curves={student.name: student.curve for student in students if student.curve},
+        provenance=provenance,
+    )
 
 
 Sources = list[dict[str, str]]

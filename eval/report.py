@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from leafkit.errors import InputError
 
 from .bootstrap import Interval
 from .columns import tables_of
+from .learning import Moment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,21 +71,33 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The rows of an evaluation, their means over several collections, and where they come from."""
+    """The rows of an evaluation, their means over several collections, and where they come from.
+
+    ``curves`` are how near each student came to its teacher while it learnt.
+    """
 
     rows: tuple[Row, ...]
     provenance: Provenance
     means: tuple[Means, ...] = ()
+    curves: dict[str, tuple[Moment, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Report:
-        """The report that `to_json` wrote, also before there were means; raises `InputError` for anything else."""
+        """The report that `to_json` wrote, of any version; raises `InputError` for anything else."""
         try:
             means = [
                 Means(collections=tuple(found["collections"]), rows=_rows(found["rows"]))
                 for found in content.get("means", ())
             ]
-            return cls(rows=_rows(content["rows"]), provenance=Provenance(**content["provenance"]), means=tuple(means))
+            return cls(
+                rows=_rows(content["rows"]),
+                provenance=Provenance(**content["provenance"]),
+                means=tuple(means),
+                curves={
+                    name: tuple(Moment(**moment) for moment in curve)
+                    for name, curve in content.get("curves", {}).items()
+                },
+            )
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(
                 f"got JSON that is no report ({error!r}), wanted what leafkit evaluate --json prints; measure again"

@@ -13,9 +13,11 @@ from leafkit.mapping.mapping import Mapping, read_mapping
 from leafkit.progress import progress
 from leafkit.shipped import resolve
 from leafkit.space import Space, require_same
+from leafkit.students.folder import read_student
 from leafkit.teachers.options import Compute
 from leafkit.types import Encoder, Float32, Role
 
+from .learning import Moment, learning_curve
 from .names import Paths, distinct_names, listed
 from .provenance import student_digest
 
@@ -30,13 +32,14 @@ _AT_ONCE = 1024
 class Student:
     """An open student: what the rows call it, its vectors, the hash of its files, and its coordinates.
 
-    ``mapping`` leads there from the teacher's own; None where they are the same.
+    ``mapping`` leads there from the teacher's own; None where they are the same. ``curve`` is how it was trained.
     """
 
     name: str
     encoder: Encoder
     sha256: str
     mapping: Mapping | None = None
+    curve: tuple[Moment, ...] = ()
 
 
 class Shown:
@@ -76,7 +79,8 @@ def open_students(student: Paths, encoder: str, device: str | None, compute: Com
 def _student(name: str, folder: Path, encoder: str, device: str | None, compute: Compute) -> Student:
     opened = _open(folder, encoder, device, compute)
     mapping = read_mapping(folder, opened.space)
-    return Student(name, Shown(opened, name), student_digest(folder), mapping)
+    curve = learning_curve(read_student(folder).training)
+    return Student(name, Shown(opened, name), student_digest(folder), mapping, curve)
 
 
 def check_spaces(students: Sequence[Student], space: Space | None) -> Space:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from leafkit.errors import OptionError
 from leafkit.eval.embed_distill import train_rival
+from leafkit.eval.learning import Moment, learning_curve
 from leafkit.students.encoder import StudentEncoder
 from leafkit.students.folder import MARKER, StudentFacts, open_student, read_student
 from leafkit.teachers.sentence_transformer import set_compute
-from leafkit.training.batches import steps_per_epoch
 from leafkit.training.corpus import Corpus, TextOptions, read_corpus
 from leafkit.training.distill import distill
 from leafkit.training.recipe import Recipe
@@ -24,8 +24,6 @@ from leafkit.vectors.cached import CachedEncoder
 from .static import distill_static
 from .table import Kind, Variant
 from .texts import Chosen
-
-Curve = list[dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +40,13 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """A student, the seconds of training behind it, and the held-out cosine on its way (steps, examples, seconds)."""
+    """A student, the seconds of training behind it, and how near its teacher it came on the way."""
 
     encoder: Encoder
     seconds: float
     steps: int
     parameters: int
-    curve: Curve
+    curve: Sequence[Moment]
 
 
 def make(job: Job) -> Made:
@@ -83,20 +81,11 @@ def train(job: Job, recipe: Recipe, out: Path) -> StudentFacts:
 
 def _leafkit(job: Job) -> Made:
     training = train(job, job.recipe, job.out).training
-    count = training["data"]["training"]
-    curve = [
-        {
-            "step": entry["step"],
-            "examples": _examples(entry["step"], count, job.recipe.batch_size),
-            "seconds": entry["seconds"],
-            "cosine": entry["cosine_mean"],
-        }
-        for entry in training["history"]
-    ]
+    curve = learning_curve(training)
     encoder = open_student(job.out)
     return Made(
         encoder=encoder,
-        seconds=curve[-1]["seconds"],
+        seconds=curve[-1].seconds,
         steps=training["steps"],
         parameters=_parameters(encoder),
         curve=curve,
@@ -141,23 +130,18 @@ def _sentence_transformers(job: Job) -> Made:
     )
     seconds = time.perf_counter() - started
     trained = StudentEncoder(encoder.model, encoder.space)
-    return Made(encoder=trained, seconds=seconds, steps=steps, parameters=_parameters(trained), curve=[])
+    return Made(encoder=trained, seconds=seconds, steps=steps, parameters=_parameters(trained), curve=())
 
 
 def _model2vec(job: Job) -> Made:
     started = time.perf_counter()
     encoder = distill_static(job.teacher)
     seconds = time.perf_counter() - started
-    return Made(encoder=encoder, seconds=seconds, steps=0, parameters=encoder.parameters, curve=[])
+    return Made(encoder=encoder, seconds=seconds, steps=0, parameters=encoder.parameters, curve=())
 
 
 def _corpus(job: Job) -> Corpus:
     return read_corpus(job.texts.train, job.texts.valid, TextOptions(), seed=job.recipe.seed)
-
-
-def _examples(step: int, count: int, batch_size: int) -> int:
-    epochs, rest = divmod(step, steps_per_epoch(count, batch_size))
-    return epochs * count + min(rest * batch_size, count)
 
 
 def _parameters(encoder: Any) -> int:

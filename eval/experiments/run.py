@@ -117,7 +117,7 @@ class Runner:
             "parameters": made.parameters,
             "space": made.encoder.space.id,
             "figures": figures(made.encoder, job.teacher, job.texts.valid, self.bench),
-            "curve": made.curve,
+            "curve": [dataclasses.asdict(moment) for moment in made.curve],
         }
 
     def _job(self, variant: Variant, seed: int) -> Job:

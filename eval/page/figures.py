@@ -7,14 +7,19 @@ from collections.abc import Mapping, Sequence
 from leafkit.eval.report import average
 
 from .markup import Html, element
-from .plots import bars, glyph, grid_plot, hues_of
+from .plots import bars, curve_plot, glyph, grid_plot, hues_of
 from .section import Kept, Section, System, system_of
 
 
 def figures(section: Section, name: str) -> list[Html]:
     """All that can be drawn of ``section``; ``name`` sets the ids of its plots apart from those of other sections."""
     hues = hues_of(section.systems)
-    return [*_bars(section, hues, name), *_grid_plots(section, hues, name), *_heats(section, hues)]
+    return [
+        *_bars(section, hues, name),
+        *_grid_plots(section, hues, name),
+        *_heats(section, hues),
+        *_curves(section, hues, name),
+    ]
 
 
 def _grid_plots(section: Section, hues: Mapping[System, int], name: str) -> list[Html]:
@@ -38,12 +43,13 @@ def _grid_plots(section: Section, hues: Mapping[System, int], name: str) -> list
 
 
 def _legend(hues: Mapping[System, int], precisions: Sequence[str]) -> Html:
-    colours = [
-        element("li", element("span", class_="key", style=f"--colour: {_colour(number)}"), system.name)
-        for system, number in hues.items()
-    ]
+    colours = [_key(system.name, number) for system, number in hues.items()]
     marks = [element("li", glyph(i), " ", one) for i, one in enumerate(precisions)]
     return element("ul", *colours, *marks, class_="legend")
+
+
+def _key(name: str, number: int) -> Html:
+    return element("li", element("span", class_="key", style=f"--colour: {_colour(number)}"), name)
 
 
 def _colour(number: int) -> str:
@@ -124,4 +130,22 @@ def _bars(section: Section, hues: Mapping[System, int], name: str) -> list[Html]
         element("p", f"At dim {dim} in {precision}; lines are 95 % intervals over queries.", class_="soft"),
         _legend({system: hues[system] for system in students if any(system in found for found in kept.values())}, []),
         element("figure", bars(f"{name}-bars", kept, hues), class_="bars"),
+    ]
+
+
+def _curves(section: Section, hues: Mapping[System, int], name: str) -> list[Html]:
+    curves = {student: curve for student, curve in section.curves.items() if len(curve) > 1}
+    # A student measured in two modes is one curve, in the colour of the first.
+    colours = {system.student: hue for system, hue in reversed(hues.items()) if system.student in curves}
+    drawn = {student: (curve, colours[student]) for student, curve in curves.items() if student in colours}
+    if not drawn:
+        return []
+    note = "Mean cosine to the teacher on the texts that each training held out, over its last training."
+    keys = [_key(student, hue) for student, (_, hue) in drawn.items()]
+    plots = [curve_plot(f"{name}-{over}", drawn.values(), over) for over in ("examples", "seconds")]
+    return [
+        element("h2", "How they learnt"),
+        element("p", note, class_="soft"),
+        element("ul", *keys, class_="legend"),
+        element("div", *(element("figure", plot) for plot in plots), class_="plots"),
     ]

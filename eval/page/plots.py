@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from leafkit.eval.columns import metric_title
+from leafkit.eval.learning import Moment
 from leafkit.eval.report import Row
 from leafkit.extras import require
 
@@ -90,6 +91,18 @@ def _line(axes: Axes, places: Sequence[Any], rows: Sequence[Row], hue: int, styl
         markersize=4.5,
         linewidth=1.6,
     )
+
+
+def curve_plot(name: str, curves: Iterable[tuple[Sequence[Moment], int]], over: Literal["examples", "seconds"]) -> Html:
+    """The held-out cosine of students ``over`` what they had seen, each with the number of its colour."""
+    with canvas(4.4, 3.1) as (figure, axes):
+        for curve, hue in curves:
+            places = [getattr(moment, over) for moment in curve]
+            cosines = [moment.cosine for moment in curve]
+            axes.plot(places, cosines, color=paint(hue), marker="o", markersize=3.5, linewidth=1.6)
+        axes.set(xlabel="examples" if over == "examples" else "seconds of training", ylabel="held-out cosine")
+        axes.xaxis.set_major_formatter(require("matplotlib.ticker").EngFormatter(sep=""))
+        return svg(figure, name, f"held-out cosine by {over}")
 
 
 def _dim(row: Row) -> int:

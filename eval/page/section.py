@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from leafkit.eval.bootstrap import Interval
 from leafkit.eval.grid import FULL_PRECISION
+from leafkit.eval.learning import Moment
 from leafkit.eval.metrics import MAIN_METRIC
 from leafkit.eval.report import Means, Provenance, Report, Row, average
 
@@ -40,6 +41,7 @@ class Section:
     rows: tuple[Row, ...]
     means: tuple[Means, ...]
     sources: tuple[Provenance, ...]
+    curves: dict[str, tuple[Moment, ...]] = field(default_factory=dict)
 
     @property
     def systems(self) -> list[System]:
@@ -83,7 +85,7 @@ def sections(reports: Sequence[Report]) -> list[Section]:
     for report in reports:
         at = next((at for at, section in enumerate(found) if _fits(section, report)), None)
         if at is None:
-            found.append(Section(report.rows, report.means, (report.provenance,)))
+            found.append(Section(report.rows, report.means, (report.provenance,), report.curves))
         else:
             found[at] = _joined(found[at], report)
     return found
@@ -109,6 +111,7 @@ def _joined(section: Section, report: Report) -> Section:
         rows=_union(section.rows, report.rows),
         means=tuple(Means(collections=collections, rows=rows) for collections, rows in means.items()),
         sources=(*section.sources, report.provenance),
+        curves=section.curves | report.curves,
     )
 
 

@@ -7,6 +7,7 @@ from leafkit.errors import InputError, OptionError, SpaceError
 from leafkit.eval import students
 from leafkit.eval.provenance import student_digest
 from leafkit.eval.students import Student, check_spaces, open_students
+from leafkit.students.folder import read_student
 from leafkit.teachers.open import open_teacher
 
 
@@ -26,6 +27,13 @@ def test_encoding_in_parts_gives_the_same_vectors(exact_student, sentences, monk
     monkeypatch.setattr(students, "_AT_ONCE", 64)
     numpy.testing.assert_allclose(student.encoder.encode(sentences, "query"), whole, atol=1e-6)
     assert "exact" in capsys.readouterr().err
+
+
+def test_a_student_comes_with_the_curve_of_its_training(exported):
+    (student,) = open_students(exported, "torch", "cpu")
+    history = read_student(exported).training["history"]
+    assert [moment.cosine for moment in student.curve] == [entry["cosine_mean"] for entry in history]
+    assert student.curve
 
 
 def test_students_must_share_a_space(exact_student, tiny_teacher, other_teacher):

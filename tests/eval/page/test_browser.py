@@ -57,13 +57,13 @@ def shown(browser, folder, html):
     return json.loads(content[1].replace("&amp;", "&").replace("&gt;", ">")), console
 
 
-def test_a_page_is_drawn_without_asking_for_anything(browser, build, tmp_path):
+def test_a_page_is_drawn_without_asking_for_anything(browser, build, learnt, tmp_path):
     dims, precisions = [768, 512, 384, 256, 128, 64], ["float32", "int8", "binary"]
     report = build(["scifact", "WWW/mmmmmmmmmmmmmmmmmmmmmmmm"], ["small", "smaller"], dims=dims, precisions=precisions)
-    found, console = shown(browser, tmp_path, report.html())
+    found, console = shown(browser, tmp_path, learnt(report, "small", "smaller").html())
     assert console == []
     assert found["requests"] == []
-    assert len(found["svg"]) == 3
+    assert len(found["svg"]) == 3 + 2
     assert all(width > 100 and height > 100 for width, height in found["svg"])
     assert (found["overlaps"], found["cut"]) == (0, 0)
     assert found["width"] <= 1200, "nothing stands beyond the edge"

@@ -111,6 +111,23 @@ def test_there_is_a_plot_for_every_collection_and_one_of_bars(report, build):
     assert Page(build(["scifact"], [], dims=[64], precisions=["float32"]).html()).tags.count("svg") == 0
 
 
+def test_what_students_learnt_is_drawn_by_examples_and_by_seconds(report, build, learnt):
+    read = Page(learnt(report, "small").html())
+    assert read.tags.count("svg") == 3 + 2
+    labels = [value for _, name, value in read.attributes if name == "aria-label"]
+    assert {"held-out cosine by examples", "held-out cosine by seconds"} <= set(labels)
+    assert "How they learnt" in read.text
+    assert "untrained" not in read.text
+    others = learnt(build(["tiny"], ["third"], dims=[64], precisions=["float32"]), "third")
+    together = Page(page([learnt(report, "small"), others]))
+    assert together.tags.count("svg") == 3 + 1 + 2, "reports that agree share their curves"
+
+
+def test_curves_of_students_that_were_not_measured_are_not_drawn(report, learnt):
+    for without in (learnt(report), learnt(report, "absent")):
+        assert "How they learnt" not in without.html()
+
+
 def test_a_plot_draws_each_row_once_and_writes_its_bars_figures(report):
     read = Page(report.html())
     ids = [value for _, name, value in read.attributes if name == "id"]
@@ -163,8 +180,9 @@ def test_names_are_text_wherever_they_stand(build, hostile):
     assert "\N{REPLACEMENT CHARACTER}" in build(["\x07"], ["s"]).html()
 
 
-def test_the_same_report_is_the_same_page(report):
-    assert report.html() == Report.from_json(json.loads(json.dumps(report.to_json()))).html()
+def test_the_same_report_is_the_same_page(report, learnt):
+    for one in (report, learnt(report, "small", "smaller")):
+        assert one.html() == Report.from_json(json.loads(json.dumps(one.to_json()))).html()
 
 
 def test_a_report_without_vectors_or_rows_is_still_a_page(report):
