@@ -75,6 +75,7 @@ def train(job: Job, recipe: Recipe, out: Path) -> StudentFacts:
         valid=job.texts.valid,
         cache=job.cache,
         export=False,
+        feeds=job.variant.feeds,
         **dataclasses.asdict(recipe),
     )
 

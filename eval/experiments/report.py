@@ -47,6 +47,7 @@ def command(variant: Variant, texts: Chosen, run: Result) -> str:
         return f"# {variant.name}: {variant.kind}, by this table alone"
     words = ["leafkit", "distill", str(texts.train), "--valid", str(texts.valid), "--teacher", variant.teacher]
     words += [*_options(variant.teacher_options), "--student", variant.student, *_options(Recipe(**run["recipe"]))]
+    words += [word for feed in variant.feeds for word in ("--feed", feed)]
     return shlex.join([*words, "--no-export", "--out", variant.name])
 
 

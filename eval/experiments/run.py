@@ -127,6 +127,7 @@ class Runner:
         everything = [
             variant.kind,
             variant.student,
+            variant.feeds,
             dataclasses.asdict(recipe),
             texts.identity,
             teacher.space.id,

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from leafkit.errors import InputError, LeafkitError, OptionError, nearest
 from leafkit.eval.modes import MODES
+from leafkit.kd.plan import make_plan
 from leafkit.students.spec import parse_student
 from leafkit.teachers.options import TeacherOptions
 from leafkit.training.recipe import Recipe
@@ -49,7 +50,8 @@ class Measure:
 class Variant:
     """One row of the table. ``changes`` is what its TOML says.
 
-    With ``seconds`` of ``base`` its epochs give way to as many as fit into the time that the base takes.
+    With ``seconds`` of ``base`` its epochs give way to as many as fit into the time that the base takes. ``feeds`` are
+    the systems that choose its texts.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Variant:
     texts: Choice
     kind: Kind = "distill"
     seconds: Literal["base"] | None = None
+    feeds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,18 +106,22 @@ def _measure(fields: dict[str, Any]) -> Measure:
 
 
 def _variant(name: str, base: dict[str, Any], changes: dict[str, Any], texts: dict[str, Any]) -> Variant:
-    own = ("teacher", "student", "kind", "seconds", "texts", "teacher_options")
+    own = ("teacher", "student", "kind", "seconds", "texts", "teacher_options", "feeds")
     recipe = [field.name for field in dataclasses.fields(Recipe) if field.name != "seed"]
     fields = {**base, **changes}
     _check(fields, (*own, *recipe), where=name)
     if missing := [wanted for wanted in ("teacher", "student") if wanted not in fields]:
         raise OptionError(f"{name}: there is no {missing[0]}; give one in [{BASE}]")
-    if fields.get("kind", KINDS[0]) not in KINDS:
-        raise OptionError(f"{name}: unknown kind {fields['kind']!r}; wanted one of {', '.join(KINDS)}")
+    if (kind := fields.get("kind", KINDS[0])) not in KINDS:
+        raise OptionError(f"{name}: unknown kind {kind!r}; wanted one of {', '.join(KINDS)}")
     if (seconds := fields.get("seconds")) not in ((None,) if name == BASE else (None, BASE)):
         raise OptionError(f"{name}: seconds is {seconds!r}; wanted {BASE!r}, in a variant alone")
+    feeds = tuple(fields.get("feeds", ()))
+    if feeds and kind != KINDS[0]:
+        raise OptionError(f"{name}: feeds are for leafkit's own training, not for {kind}")
     try:
         parse_student(fields["student"])
+        make_plan(feeds=feeds)
     except LeafkitError as error:
         raise OptionError(f"{name}: {error}") from error
     return Variant(
@@ -125,8 +132,9 @@ def _variant(name: str, base: dict[str, Any], changes: dict[str, Any], texts: di
         student=fields["student"],
         recipe=_made(Recipe, {key: value for key, value in fields.items() if key in recipe}, where=name),
         texts=_made(Choice, {**texts, **changes.get("texts", {})}, where=f"{name}: texts"),
-        kind=fields.get("kind", KINDS[0]),
+        kind=kind,
         seconds=seconds,
+        feeds=feeds,
     )
 
 

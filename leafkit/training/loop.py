@@ -132,6 +132,7 @@ class Loop:
             roles=material.roles[:train],
             labels=material.labels,
             domains=material.domains,
+            lengths=material.tokens.lengths[:train],
             targets=lambda rows: material.targets(training_rows(rows, train)),
             student=lambda rows: encode_rows(self.forward, material.tokens, training_rows(rows, train)),
             teach=self.teach or _no_other_teacher,

@@ -33,6 +33,7 @@ def make_setting():
             "roles": rows % 2,
             "labels": rows % 4,
             "domains": (rows >= 90).astype(numpy.int64),
+            "lengths": 3 + rows % 5,
             "targets": lambda rows: teacher[rows],
             "student": lambda rows: student[rows],
             "teach": lambda name: lambda rows: other[rows],

@@ -34,6 +34,8 @@ def table(tmp_path_factory, tiny_teacher, beir_folder, sentences):
         [variants.as-long]
         batch_size = 16
         seconds = "base"
+        [variants.fed]
+        feeds = ["curriculum:every=2,initial=0.1"]
         [variants.rival]
         kind = "sentence-transformers"
         [variants.wild]

@@ -71,6 +71,14 @@ def test_a_variant_that_is_to_take_as_long_takes_other_epochs(report):
         assert run["steps"] == math.ceil(run["recipe"]["epochs"] * 8)
 
 
+def test_a_feed_chooses_what_is_trained_on(report):
+    fed = report["variants"]["fed"]
+    assert fed["command"].endswith("--feed curriculum:every=2,initial=0.1 --no-export --out fed")
+    curves = [variant["runs"][0]["curve"] for variant in (report["variants"]["base"], fed)]
+    assert [one[0]["cosine"] for one in curves] == [curves[0][0]["cosine"]] * 2
+    assert curves[0][-1]["cosine"] != curves[1][-1]["cosine"]
+
+
 def test_the_rival_starts_where_we_do_and_learns(report):
     figures = report["variants"]["rival"]["figures"]
     assert figures["cosine"]["mean"] > report["variants"]["undistilled"]["figures"]["cosine"]["mean"]
@@ -118,12 +126,13 @@ def test_another_recipe_is_another_result(done, table):
     others = [
         dataclasses.replace(base, recipe=asked.variants[-1].recipe),
         dataclasses.replace(base, seconds="base"),
+        dataclasses.replace(base, feeds=("curriculum",)),
         dataclasses.replace(base, texts=dataclasses.replace(base.texts, queries=3)),
         dataclasses.replace(base, teacher_options=TeacherOptions(query_prompt="")),
     ]
     names = [runner._job(variant, 0).out.name for variant in (base, *others)]
-    assert len(set(names)) == 5
-    assert [f"{name}.json" in known for name in names] == [True, False, False, False, False]
+    assert len(set(names)) == len(others) + 1
+    assert [f"{name}.json" in known for name in names] == [True] + len(others) * [False]
 
 
 def test_an_unknown_variant_is_named(table, tmp_path, capsys):

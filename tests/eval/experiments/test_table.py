@@ -39,10 +39,12 @@ def test_a_variant_is_the_base_with_its_changes(read):
         texts = { queries = 0, documents = 10 }
         teacher_options = { query_prompt = "" }
         seconds = "base"
+        feeds = ["curriculum:every=5"]
         """
     ).variants
     assert (base.name, base.recipe.learning_rate, base.recipe.batch_size) == ("base", 3e-4, 32)
     assert (variant.recipe.learning_rate, variant.recipe.batch_size, variant.seconds) == (3e-4, 64, "base")
+    assert (base.feeds, variant.feeds) == ((), ("curriculum:every=5",))
     assert (variant.texts.files, variant.texts.queries, variant.texts.documents) == (("a.jsonl",), 0, 10)
     assert (base.teacher_options.query_prompt, variant.teacher_options.query_prompt) == (None, "")
 
@@ -63,6 +65,8 @@ def test_the_command_line_goes_before_the_table(read):
         ("[variants.x]\nkind = 'magic'", "x: unknown kind 'magic'; wanted one of distill"),
         ("[variants.x]\nseconds = 0", "x: seconds is 0"),
         ("[variants.x.teacher_options]\nprompt = ''", "x: unknown field 'prompt'"),
+        ("[variants.x]\nfeeds = ['curiculum']", "x: there is no method 'curiculum'; did you mean 'curriculum'"),
+        ("[variants.x]\nfeeds = ['ddk']\nkind = 'model2vec'", "x: feeds are for leafkit's own training"),
         ("modes = ['teacher']", "unknown mode 'teacher'"),
     ],
 )
