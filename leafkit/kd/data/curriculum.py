@@ -4,7 +4,7 @@ Paper: https://arxiv.org/abs/1903.09848
 
     c(t) = min(1, sqrt(t (1 - c_0^2) / T + c_0^2))
 
-is the share of the texts, the shortest first, that step t draws from (equation 7).
+is the share of the texts, the shortest first, that step t draws from (the paper's square-root competence).
 """
 
 from __future__ import annotations

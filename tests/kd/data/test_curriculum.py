@@ -26,7 +26,7 @@ def test_its_square_grows_evenly():
 
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.1), (125, 0.507), (250, 0.711), (375, 0.8675), (500, 1.0)])
-def test_values_worked_by_hand_from_equation_7(step, share):
+def test_values_worked_by_hand(step, share):
     # sqrt(step (1 - 0.01) / 500 + 0.01)
     assert Curriculum(initial=0.1, until=0.5).competence(step, 1000) == pytest.approx(share, abs=5e-4)
 
