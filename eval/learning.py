@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from leafkit.training.batches import steps_per_epoch
+from leafkit.training.batches import examples_after
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moment:
+class Validation:
     """One validation: what had been seen by then, in optimiser steps, examples and seconds of training alone.
 
     ``cosine`` is the mean over the held-out texts, ``overlap_at_10`` the share of ten neighbours that is found.
+    ``examples`` are a few too small after an epoch where a feed chose the texts, whose batches are always full.
     """
 
     step: int
@@ -23,24 +24,19 @@ class Moment:
     overlap_at_10: float
 
 
-def learning_curve(training: Mapping[str, Any]) -> tuple[Moment, ...]:
-    """The validations of a student's last training, from its leafkit.json; empty where it says nothing of them."""
-    if not training.get("history"):
-        return ()
-    texts, batch_size = training["data"]["training"], training["recipe"]["batch_size"]
-    return tuple(
-        Moment(
-            step=entry["step"],
-            examples=_examples(entry["step"], texts, batch_size),
-            seconds=entry["seconds"],
-            cosine=entry["cosine_mean"],
-            overlap_at_10=entry["overlap_at_10"],
+def learning_curve(training: Mapping[str, Any]) -> tuple[Validation, ...]:
+    """The validations of a student's last training, from its leafkit.json; empty where it does not tell of them."""
+    try:
+        texts, batch_size = training["data"]["training"], training["recipe"]["batch_size"]
+        return tuple(
+            Validation(
+                step=entry["step"],
+                examples=examples_after(entry["step"], texts, batch_size),
+                seconds=entry["seconds"],
+                cosine=entry["cosine_mean"],
+                overlap_at_10=entry["overlap_at_10"],
+            )
+            for entry in training["history"]
         )
-        for entry in training["history"]
-    )
-
-
-def _examples(step: int, texts: int, batch_size: int) -> int:
-    """The last batch of an epoch may be smaller."""
-    epochs, rest = divmod(step, steps_per_epoch(texts, batch_size))
-    return epochs * texts + min(rest * batch_size, texts)
+    except KeyError:
+        return ()

@@ -12,7 +12,7 @@ from leafkit.errors import InputError
 
 from .bootstrap import Interval
 from .columns import tables_of
-from .learning import Moment
+from .learning import Validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,11 +79,11 @@ class Report:
     rows: tuple[Row, ...]
     provenance: Provenance
     means: tuple[Means, ...] = ()
-    curves: dict[str, tuple[Moment, ...]] = field(default_factory=dict)
+    curves: dict[str, tuple[Validation, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Report:
-        """The report that `to_json` wrote, of any version; raises `InputError` for anything else."""
+        """The report that `to_json` wrote, of this version or an earlier one; raises `InputError` for anything else."""
         try:
             means = [
                 Means(collections=tuple(found["collections"]), rows=_rows(found["rows"]))
@@ -94,7 +94,7 @@ class Report:
                 provenance=Provenance(**content["provenance"]),
                 means=tuple(means),
                 curves={
-                    name: tuple(Moment(**moment) for moment in curve)
+                    name: tuple(Validation(**found) for found in curve)
                     for name, curve in content.get("curves", {}).items()
                 },
             )

@@ -17,7 +17,7 @@ from leafkit.students.folder import read_student
 from leafkit.teachers.options import Compute
 from leafkit.types import Encoder, Float32, Role
 
-from .learning import Moment, learning_curve
+from .learning import Validation, learning_curve
 from .names import Paths, distinct_names, listed
 from .provenance import student_digest
 
@@ -39,7 +39,7 @@ class Student:
     encoder: Encoder
     sha256: str
     mapping: Mapping | None = None
-    curve: tuple[Moment, ...] = ()
+    curve: tuple[Validation, ...] = ()
 
 
 class Shown:

@@ -11,7 +11,7 @@ from typing import Any
 
 from leafkit.errors import OptionError
 from leafkit.eval.embed_distill import train_rival
-from leafkit.eval.learning import Moment, learning_curve
+from leafkit.eval.learning import Validation, learning_curve
 from leafkit.students.encoder import StudentEncoder
 from leafkit.students.folder import MARKER, StudentFacts, open_student, read_student
 from leafkit.teachers.sentence_transformer import set_compute
@@ -46,7 +46,7 @@ class Made:
     seconds: float
     steps: int
     parameters: int
-    curve: Sequence[Moment]
+    curve: Sequence[Validation]
 
 
 def make(job: Job) -> Made:

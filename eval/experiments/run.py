@@ -17,6 +17,7 @@ from leafkit.atomic import write_json
 from leafkit.errors import OptionError, TrainingError
 from leafkit.eval.collection import read_collection
 from leafkit.eval.names import distinct_names
+from leafkit.kd.registry import parse
 from leafkit.teachers.open import open_teacher
 from leafkit.vectors.cached import CachedEncoder, cached
 
@@ -117,7 +118,7 @@ class Runner:
             "parameters": made.parameters,
             "space": made.encoder.space.id,
             "figures": figures(made.encoder, job.teacher, job.texts.valid, self.bench),
-            "curve": [dataclasses.asdict(moment) for moment in made.curve],
+            "curve": [dataclasses.asdict(validation) for validation in made.curve],
         }
 
     def _job(self, variant: Variant, seed: int) -> Job:
@@ -127,13 +128,14 @@ class Runner:
         everything = [
             variant.kind,
             variant.student,
-            variant.feeds,
             dataclasses.asdict(recipe),
             texts.identity,
             teacher.space.id,
             self.bench.identity,
             self._job(self.table.variants[0], seed).out.name if variant.seconds == BASE else None,
         ]
+        if variant.feeds:
+            everything.append([repr(parse(feed)) for feed in variant.feeds])
         key = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:8]
         out = self.work / "students" / f"{variant.name}-seed{seed}-{key}"
         return Job(variant=variant, recipe=recipe, texts=texts, teacher=teacher, cache=self.cache, out=out)

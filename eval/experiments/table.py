@@ -116,9 +116,10 @@ def _variant(name: str, base: dict[str, Any], changes: dict[str, Any], texts: di
         raise OptionError(f"{name}: unknown kind {kind!r}; wanted one of {', '.join(KINDS)}")
     if (seconds := fields.get("seconds")) not in ((None,) if name == BASE else (None, BASE)):
         raise OptionError(f"{name}: seconds is {seconds!r}; wanted {BASE!r}, in a variant alone")
-    feeds = tuple(fields.get("feeds", ()))
-    if feeds and kind != KINDS[0]:
-        raise OptionError(f"{name}: feeds are for leafkit's own training, not for {kind}")
+    if not isinstance(feeds := fields.get("feeds", []), list):
+        raise OptionError(f"{name}: feeds is {feeds!r}; wanted a list")
+    if feeds and (kind != KINDS[0] or seconds):
+        raise OptionError(f"{name}: feeds are for leafkit's own training, and for as many epochs as are given")
     try:
         parse_student(fields["student"])
         make_plan(feeds=feeds)
@@ -134,7 +135,7 @@ def _variant(name: str, base: dict[str, Any], changes: dict[str, Any], texts: di
         texts=_made(Choice, {**texts, **changes.get("texts", {})}, where=f"{name}: texts"),
         kind=kind,
         seconds=seconds,
-        feeds=feeds,
+        feeds=tuple(feeds),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from leafkit.eval.report import average
 
 from .markup import Html, element
-from .plots import bars, curve_plot, glyph, grid_plot, hues_of
+from .plots import bars, curve_hue, curve_plot, glyph, grid_plot, hues_of
 from .section import Kept, Section, System, system_of
 
 
@@ -134,17 +134,15 @@ def _bars(section: Section, hues: Mapping[System, int], name: str) -> list[Html]
 
 
 def _curves(section: Section, hues: Mapping[System, int], name: str) -> list[Html]:
-    curves = {student: curve for student, curve in section.curves.items() if len(curve) > 1}
-    # A student measured in two modes is one curve, in the colour of the first.
-    colours = {system.student: hue for system, hue in reversed(hues.items()) if system.student in curves}
-    drawn = {student: (curve, colours[student]) for student, curve in curves.items() if student in colours}
+    measured = dict.fromkeys(system.student for system in hues)
+    drawn = {student: section.curves[student] for student in measured if len(section.curves.get(student, ())) > 1}
     if not drawn:
         return []
     note = "Mean cosine to the teacher on the texts that each training held out, over its last training."
-    keys = [_key(student, hue) for student, (_, hue) in drawn.items()]
-    plots = [curve_plot(f"{name}-{over}", drawn.values(), over) for over in ("examples", "seconds")]
+    keys = [_key(student, curve_hue(place)) for place, student in enumerate(drawn)]
+    plots = [curve_plot(f"{name}-{over}", list(drawn.values()), over) for over in ("examples", "seconds")]
     return [
-        element("h2", "How they learnt"),
+        element("h2", "Learning curves"),
         element("p", note, class_="soft"),
         element("ul", *keys, class_="legend"),
         element("div", *(element("figure", plot) for plot in plots), class_="plots"),

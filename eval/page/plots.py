@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from leafkit.eval.columns import metric_title
-from leafkit.eval.learning import Moment
+from leafkit.eval.learning import Validation
 from leafkit.eval.report import Row
 from leafkit.extras import require
 
@@ -93,15 +93,27 @@ def _line(axes: Axes, places: Sequence[Any], rows: Sequence[Row], hue: int, styl
     )
 
 
-def curve_plot(name: str, curves: Iterable[tuple[Sequence[Moment], int]], over: Literal["examples", "seconds"]) -> Html:
-    """The held-out cosine of students ``over`` what they had seen, each with the number of its colour."""
+def curve_hue(place: int) -> int:
+    """The number of the colour of the curve at ``place``."""
+    return 1 + place % HUES
+
+
+def curve_plot(name: str, curves: Sequence[Sequence[Validation]], over: Literal["examples", "seconds"]) -> Html:
+    """The held-out cosine of students ``over`` what they had seen, in the colours of `curve_hue`."""
     with canvas(4.4, 3.1) as (figure, axes):
-        for curve, hue in curves:
-            places = [getattr(moment, over) for moment in curve]
-            cosines = [moment.cosine for moment in curve]
-            axes.plot(places, cosines, color=paint(hue), marker="o", markersize=3.5, linewidth=1.6)
+        for place, curve in enumerate(curves):
+            axes.plot(
+                [getattr(validation, over) for validation in curve],
+                [validation.cosine for validation in curve],
+                color=paint(curve_hue(place)),
+                linestyle=_DASHES[place // HUES % len(_DASHES)],
+                marker="o",
+                markersize=3.5,
+                linewidth=1.6,
+            )
         axes.set(xlabel="examples" if over == "examples" else "seconds of training", ylabel="held-out cosine")
-        axes.xaxis.set_major_formatter(require("matplotlib.ticker").EngFormatter(sep=""))
+        if over == "examples":
+            axes.xaxis.set_major_formatter(require("matplotlib.ticker").EngFormatter(sep=""))
         return svg(figure, name, f"held-out cosine by {over}")
 
 

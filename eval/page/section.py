@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from leafkit.eval.bootstrap import Interval
 from leafkit.eval.grid import FULL_PRECISION
-from leafkit.eval.learning import Moment
+from leafkit.eval.learning import Validation
 from leafkit.eval.metrics import MAIN_METRIC
 from leafkit.eval.report import Means, Provenance, Report, Row, average
 
@@ -41,7 +41,7 @@ class Section:
     rows: tuple[Row, ...]
     means: tuple[Means, ...]
     sources: tuple[Provenance, ...]
-    curves: dict[str, tuple[Moment, ...]] = field(default_factory=dict)
+    curves: dict[str, tuple[Validation, ...]] = field(default_factory=dict)
 
     @property
     def systems(self) -> list[System]:

@@ -19,8 +19,8 @@ class Setting:
 
     ``dim`` is the width of the teacher's vectors, ``width`` that of what the student's head sees, ``depth`` how many
     layers the student has (0 for a token table). ``steps`` are all optimiser steps, ``epoch_steps`` those of a pass.
-    ``roles`` (0 query, 1 document), ``labels`` (-1 where a text has none), ``domains`` and ``lengths`` (in tokens of
-    the student) are (texts,).
+    ``roles`` (0 query, 1 document), ``labels`` (-1 where a text has none), ``domains`` and ``lengths`` (in the
+    tokens that the student reads, prompts included) are (texts,).
     ``targets`` gives the teacher's vectors of rows, ``student`` the student's as it is now, both (rows, dim) float32;
     ``teach`` opens another teacher by name and gives its vectors of rows.
     """

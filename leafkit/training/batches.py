@@ -57,6 +57,12 @@ def steps_per_epoch(rows: int, batch_size: int) -> int:
     return -(-rows // batch_size)
 
 
+def examples_after(step: int, texts: int, batch_size: int) -> int:
+    """How many examples the first ``step`` steps see; the last batch of an epoch may be smaller."""
+    epochs, rest = divmod(step, steps_per_epoch(texts, batch_size))
+    return epochs * texts + min(rest * batch_size, texts)
+
+
 def share_of(batch: Int64, rank: int, world: int) -> Int64:
     """The part of a global batch that process ``rank`` of ``world`` computes; parts may be empty."""
     return batch[rank::world]

@@ -17,7 +17,7 @@ from leafkit.kd.plan import Plan
 from leafkit.kd.setting import Gather, Setting
 from leafkit.progress import progress
 from leafkit.training.alarm import check_loss, check_spread
-from leafkit.training.batches import parts_of, share_of, steps_per_epoch
+from leafkit.training.batches import examples_after, parts_of, share_of, steps_per_epoch
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.companions import Companions
 from leafkit.training.encode import encode_rows
@@ -145,8 +145,7 @@ class Loop:
 
     def _texts(self, steps: int) -> int:
         """How many texts the first ``steps`` see; a bar needs no more than nearly, within an epoch."""
-        epochs, rest = divmod(steps, steps_per_epoch(self.material.train, self.recipe.batch_size))
-        return epochs * self.material.train + min(rest * self.recipe.batch_size, self.material.train)
+        return examples_after(steps, self.material.train, self.recipe.batch_size)
 
     def _step(self, rows: Int64) -> None:
         """One optimiser step on the global batch ``rows``, of which this process computes its share."""

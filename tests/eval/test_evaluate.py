@@ -132,6 +132,14 @@ def test_the_report_says_where_its_figures_come_from(beir_folder, tiny_teacher, 
     json.dumps(evaluate(beir_folder, teacher=tiny_teacher).to_json(), allow_nan=False)
 
 
+def test_the_report_has_the_curve_of_every_student_that_was_trained(beir_folder, exported, exact_student):
+    curves = evaluate(beir_folder, student=[exported, exact_student]).curves
+    start = json.loads((exported / "leafkit.json").read_text())["training"]["start"]
+    assert [(name, [one.cosine for one in curve]) for name, curve in curves.items()] == [
+        (exported.name, [start["cosine_mean"]])
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

@@ -20,8 +20,8 @@ def training(*steps, texts, batch_size):
     ("step", "examples"), [(0, 0), (1, 4), (2, 8), (3, 10), (4, 14), (6, 20), (7, 24)], ids=lambda value: str(value)
 )
 def test_the_last_batch_of_an_epoch_counts_what_it_holds(step, examples):
-    (moment,) = learning_curve(training(step, texts=10, batch_size=4))
-    assert (moment.step, moment.examples) == (step, examples)
+    (validation,) = learning_curve(training(step, texts=10, batch_size=4))
+    assert (validation.step, validation.examples) == (step, examples)
 
 
 def test_a_curve_has_the_figures_of_each_validation():
@@ -30,4 +30,8 @@ def test_a_curve_has_the_figures_of_each_validation():
 
 
 def test_a_student_that_remembers_no_training_has_no_curve():
+    whole = training(0, 3, texts=10, batch_size=4)
+    assert len(learning_curve(whole)) == 2
     assert learning_curve({}) == ()
+    for name in whole:
+        assert learning_curve({key: value for key, value in whole.items() if key != name}) == ()

@@ -32,7 +32,7 @@ def test_encoding_in_parts_gives_the_same_vectors(exact_student, sentences, monk
 def test_a_student_comes_with_the_curve_of_its_training(exported):
     (student,) = open_students(exported, "torch", "cpu")
     history = read_student(exported).training["history"]
-    assert [moment.cosine for moment in student.curve] == [entry["cosine_mean"] for entry in history]
+    assert [validation.cosine for validation in student.curve] == [entry["cosine_mean"] for entry in history]
     assert student.curve
 
 

@@ -126,7 +126,7 @@ class Pcoreset(Feed):
 
 def restricted(setting: Setting, rows: Int64) -> Setting:
     """``setting`` as if ``rows`` were all its texts, so that whoever learns from it asks the teacher for no others."""
-    facts = {name: getattr(setting, name)[rows] for name in ("roles", "labels", "domains")}
+    facts = {name: getattr(setting, name)[rows] for name in ("roles", "labels", "domains", "lengths")}
     targets, student = (lambda some: setting.targets(rows[some])), (lambda some: setting.student(rows[some]))
     return dataclasses.replace(setting, targets=targets, student=student, **facts)
 

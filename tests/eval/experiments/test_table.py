@@ -31,7 +31,7 @@ def read(tmp_path):
 
 
 def test_a_variant_is_the_base_with_its_changes(read):
-    base, variant = read(
+    base, variant, fed = read(
         TABLE
         + """
         [variants.other]
@@ -39,12 +39,13 @@ def test_a_variant_is_the_base_with_its_changes(read):
         texts = { queries = 0, documents = 10 }
         teacher_options = { query_prompt = "" }
         seconds = "base"
+        [variants.fed]
         feeds = ["curriculum:every=5"]
         """
     ).variants
     assert (base.name, base.recipe.learning_rate, base.recipe.batch_size) == ("base", 3e-4, 32)
     assert (variant.recipe.learning_rate, variant.recipe.batch_size, variant.seconds) == (3e-4, 64, "base")
-    assert (base.feeds, variant.feeds) == ((), ("curriculum:every=5",))
+    assert (base.feeds, fed.feeds) == ((), ("curriculum:every=5",))
     assert (variant.texts.files, variant.texts.queries, variant.texts.documents) == (("a.jsonl",), 0, 10)
     assert (base.teacher_options.query_prompt, variant.teacher_options.query_prompt) == (None, "")
 
@@ -66,7 +67,9 @@ def test_the_command_line_goes_before_the_table(read):
         ("[variants.x]\nseconds = 0", "x: seconds is 0"),
         ("[variants.x.teacher_options]\nprompt = ''", "x: unknown field 'prompt'"),
         ("[variants.x]\nfeeds = ['curiculum']", "x: there is no method 'curiculum'; did you mean 'curriculum'"),
+        ("[variants.x]\nfeeds = 'ddk'", "x: feeds is 'ddk'; wanted a list"),
         ("[variants.x]\nfeeds = ['ddk']\nkind = 'model2vec'", "x: feeds are for leafkit's own training"),
+        ("[variants.x]\nfeeds = ['ddk']\nseconds = 'base'", "x: feeds are .* for as many epochs as are given"),
         ("modes = ['teacher']", "unknown mode 'teacher'"),
     ],
 )

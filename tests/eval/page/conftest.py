@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from leafkit.eval.bootstrap import Interval
-from leafkit.eval.learning import Moment
+from leafkit.eval.learning import Validation
 from leafkit.eval.report import Means, Provenance, Report, Row, average
 
 HOSTILE = '<script>alert("x")</script> & $\\frac{}$ \x07'
@@ -87,15 +87,15 @@ def report():
 
 @pytest.fixture(scope="session")
 def learnt():
-    """Puts curves of two students into a report; one was never trained, and is a point alone."""
+    """Puts curves of students into a report; ``smaller`` was never trained, and is a point alone, unless it is one."""
 
     def put(report, *students):
         points = [(0, 0.0, 0.5), (32_000, 410.5, 0.8), (200_000, 2600.0, 0.95)]
         curve = tuple(
-            Moment(step=examples // 32, examples=examples, seconds=seconds, cosine=cosine, overlap_at_10=0.5)
+            Validation(step=examples // 32, examples=examples, seconds=seconds, cosine=cosine, overlap_at_10=0.5)
             for examples, seconds, cosine in points
         )
-        return replace(report, curves=dict.fromkeys(students, curve) | {"untrained": curve[:1]})
+        return replace(report, curves={"smaller": curve[:1]} | dict.fromkeys(students, curve))
 
     return put
 

@@ -116,8 +116,9 @@ def test_what_students_learnt_is_drawn_by_examples_and_by_seconds(report, build,
     assert read.tags.count("svg") == 3 + 2
     labels = [value for _, name, value in read.attributes if name == "aria-label"]
     assert {"held-out cosine by examples", "held-out cosine by seconds"} <= set(labels)
-    assert "How they learnt" in read.text
-    assert "untrained" not in read.text
+    assert "Learning curves" in read.text
+    keys = re.findall(r"</span>([^<]*)</li></ul><div class=\"plots\"><figure><svg", learnt(report, "small").html())
+    assert keys[-1] == "small", "one validation is no curve"
     others = learnt(build(["tiny"], ["third"], dims=[64], precisions=["float32"]), "third")
     together = Page(page([learnt(report, "small"), others]))
     assert together.tags.count("svg") == 3 + 1 + 2, "reports that agree share their curves"
@@ -125,7 +126,7 @@ def test_what_students_learnt_is_drawn_by_examples_and_by_seconds(report, build,
 
 def test_curves_of_students_that_were_not_measured_are_not_drawn(report, learnt):
     for without in (learnt(report), learnt(report, "absent")):
-        assert "How they learnt" not in without.html()
+        assert "Learning curves" not in without.html()
 
 
 def test_a_plot_draws_each_row_once_and_writes_its_bars_figures(report):

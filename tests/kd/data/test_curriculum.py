@@ -46,6 +46,22 @@ def test_there_is_always_a_batch(make_setting):
     assert len(drawn(Curriculum(initial=1e-9), make_setting(batch_size=500), 0).rows) == setting.texts
 
 
+def test_of_a_pool_that_is_smaller_already_it_takes_its_share(make_setting):
+    setting, curriculum = make_setting(), Curriculum(initial=0.5)
+    state = curriculum.build(setting)
+    curriculum.refresh(state, setting, 0)
+    longest = Pool(rows=numpy.flatnonzero(setting.lengths == setting.lengths.max()))
+    assert len(curriculum.feed(longest, state).rows) == len(longest.rows) / 2
+    assert len(curriculum.feed(Pool(rows=longest.rows[:10]), state).rows) == setting.batch_size
+
+
+def test_texts_of_one_length_come_in_an_order_of_the_seed(make_setting):
+    even = numpy.full(120, 7)
+    orders = [Curriculum().build(make_setting(lengths=even, seed=seed)).place.tolist() for seed in (0, 0, 1)]
+    assert orders[0] == orders[1] != orders[2]
+    assert all(sorted(order) == list(range(120)) != order for order in orders)
+
+
 def test_weights_stay_with_their_texts(make_setting):
     weights = numpy.linspace(1, 2, 120)
     pool = drawn(Curriculum(initial=0.3), make_setting(), 0, weights)

@@ -167,6 +167,7 @@ def test_a_restricted_setting_knows_its_rows_alone(make_setting):
     assert small.texts == 3
     assert small.labels.tolist() == [3, 2, 3]
     assert small.domains.tolist() == [0, 0, 1]
+    assert small.lengths.tolist() == [6, 3, 7]
     assert numpy.array_equal(small.targets(numpy.array([2, 0])), setting.targets(numpy.array([119, 3])))
     assert numpy.array_equal(small.student(numpy.array([1])), setting.student(numpy.array([50])))
 
