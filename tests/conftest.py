@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import hypothesis
 import pytest
+
+# A shell that starts the suite in the background has it ignore Ctrl-C, and so would the programs that tests stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is slow, not wrong.
 hypothesis.settings.register_profile("untimed", deadline=None)
