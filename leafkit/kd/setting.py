@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy
 from numpy.typing import NDArray
@@ -48,6 +48,13 @@ class Setting:
     def sample(self, most: int) -> Int64:
         """At most ``most`` training rows in ascending order, drawn from the seed."""
         return numpy.sort(numpy.random.default_rng([self.seed, most]).permutation(self.texts)[:most])
+
+    def restricted(self, rows: Int64) -> Setting:
+        """Itself as if ``rows`` were all its texts, so that whoever learns from it asks the teacher for no others."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        facts = {name: value[rows] for name, value in values.items() if isinstance(value, numpy.ndarray)}
+        targets, student = (lambda some: self.targets(rows[some])), (lambda some: self.student(rows[some]))
+        return replace(self, targets=targets, student=student, **facts)
 
 
 @dataclass(frozen=True, kw_only=True)

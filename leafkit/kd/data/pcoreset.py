@@ -8,7 +8,6 @@ Paper: https://arxiv.org/abs/2506.00910
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
@@ -84,7 +83,7 @@ class Pcoreset(Feed):
             rows = numpy.sort(numpy.random.default_rng([setting.seed, 13]).permutation(setting.texts)[:first])
             selected[rows] = True
             if self.space == "prob":
-                state.anchors = fit_anchors(restricted(setting, rows), self.anchors, min(self.count, first))
+                state.anchors = fit_anchors(setting.restricted(rows), self.anchors, min(self.count, first))
         state.register_buffer("selected", torch.from_numpy(selected))
         return state
 
@@ -122,13 +121,6 @@ class Pcoreset(Feed):
         if self.space == "feature":
             return normalize(vectors, dim=-1)
         return torch.softmax(state.anchors.logits(vectors.to(state.anchors.centres.device)), dim=-1).cpu()
-
-
-def restricted(setting: Setting, rows: Int64) -> Setting:
-    """``setting`` as if ``rows`` were all its texts, so that whoever learns from it asks the teacher for no others."""
-    facts = {name: getattr(setting, name)[rows] for name in ("roles", "labels", "domains", "lengths")}
-    targets, student = (lambda some: setting.targets(rows[some])), (lambda some: setting.student(rows[some]))
-    return dataclasses.replace(setting, targets=targets, student=student, **facts)
 
 
 def farthest_first(points: Tensor, asked: Tensor, most: int) -> Tensor:

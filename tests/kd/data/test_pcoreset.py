@@ -6,7 +6,7 @@ import torch
 
 import leafkit
 from leafkit.errors import OptionError
-from leafkit.kd.data.pcoreset import Pcoreset, farthest_first, restricted
+from leafkit.kd.data.pcoreset import Pcoreset, farthest_first
 from leafkit.kd.setting import Pool
 
 
@@ -159,17 +159,6 @@ def test_a_round_looks_at_no_more_candidates_than_given(make_setting):
 
     run(Pcoreset(first=10, picks=5, candidates=20, count=4), make_setting(student=student), 1)
     assert sorted(looked) == [10, 20]
-
-
-def test_a_restricted_setting_knows_its_rows_alone(make_setting):
-    setting, rows = make_setting(), numpy.array([3, 50, 119])
-    small = restricted(setting, rows)
-    assert small.texts == 3
-    assert small.labels.tolist() == [3, 2, 3]
-    assert small.domains.tolist() == [0, 0, 1]
-    assert small.lengths.tolist() == [6, 3, 7]
-    assert numpy.array_equal(small.targets(numpy.array([2, 0])), setting.targets(numpy.array([119, 3])))
-    assert numpy.array_equal(small.student(numpy.array([1])), setting.student(numpy.array([50])))
 
 
 def test_the_weights_and_the_choice_of_the_pool_stay(make_setting):

@@ -1,0 +1,16 @@
+"""What a method may know of a training."""
+
+from __future__ import annotations
+
+import numpy
+
+
+def test_a_restricted_setting_knows_its_rows_alone(make_setting):
+    setting, rows = make_setting(), numpy.array([3, 50, 119])
+    small = setting.restricted(rows)
+    assert small.texts == 3
+    assert small.labels.tolist() == [3, 2, 3]
+    assert small.domains.tolist() == [0, 0, 1]
+    assert small.lengths.tolist() == [6, 3, 7]
+    assert numpy.array_equal(small.targets(numpy.array([2, 0])), setting.targets(numpy.array([119, 3])))
+    assert numpy.array_equal(small.student(numpy.array([1])), setting.student(numpy.array([50])))
