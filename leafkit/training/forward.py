@@ -119,4 +119,10 @@ def layer_states(model: SentenceTransformer, features: dict[str, Tensor], states
 
 def depth(model: SentenceTransformer) -> int:
     """How many transformer layers a student has; 0 for a token table."""
-    return len(layer_stack(model[0].model)) if type(model[0]).__name__ == "Transformer" else 0
+    return model[0].model.config.num_hidden_layers if type(model[0]).__name__ == "Transformer" else 0
+
+
+def token_table(model: SentenceTransformer) -> nn.Embedding | nn.EmbeddingBag | None:
+    """The table that a student looks its tokens up in; None where it looks them up in another way."""
+    table = model[0].model.get_input_embeddings() if type(model[0]).__name__ == "Transformer" else model[0].embedding
+    return table if isinstance(table, nn.Embedding | nn.EmbeddingBag) else None

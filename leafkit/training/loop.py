@@ -21,7 +21,7 @@ from leafkit.training.batches import examples_after, parts_of, share_of, steps_p
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.companions import Companions
 from leafkit.training.encode import encode_rows
-from leafkit.training.forward import Outputs, StudentForward, depth
+from leafkit.training.forward import Outputs, StudentForward, depth, token_table
 from leafkit.training.gradients import Gradients
 from leafkit.training.interrupt import interruption
 from leafkit.training.material import Material
@@ -112,7 +112,8 @@ class Loop:
             self.checkpoints.load(self.state.step, self.forward.model, self.optimiser, self.companions)
             if self._first:
                 logger.info("going on from step %d of %d", self.state.step, self.steps)
-        self.gradients = Gradients(self.forward.model, lazy=self._device.type == "cpu" and not several)
+        lazy = self._device.type == "cpu" and not several
+        self.gradients = Gradients(self.forward.model, token_table(self.forward.model) if lazy else None)
         self._parallel = (
             self.accelerator.prepare_model(self.forward, device_placement=False) if several else self.forward
         )

@@ -3,11 +3,12 @@
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from transformers import AlbertConfig
 
 from leafkit.students.build import build_student
 from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
-from leafkit.training.forward import StudentForward, depth
+from leafkit.training.forward import StudentForward, depth, token_table
 
 TEXTS = ["a list", "the file of a user to remove", "sort"]
 
@@ -48,7 +49,20 @@ def test_layer_states_pass_gradients_and_leave_no_hook(student):
     assert not any(module._forward_hooks for module in student.modules())
 
 
+def test_layers_that_share_their_weights_count_as_well(tiny_teacher, tmp_path):
+    sizes = {"hidden_size": 16, "embedding_size": 8, "num_attention_heads": 2, "intermediate_size": 32}
+    AlbertConfig(vocab_size=200, num_hidden_layers=3, **sizes).save_pretrained(tmp_path)
+    spec = parse_student(f"fresh:{tmp_path / 'config.json'}")
+    assert depth(build_student(spec, open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))) == 3
+
+
 def test_a_token_table_has_no_depth(tiny_teacher):
     table = build_student(parse_student("static:dim=8"), open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
     assert depth(table) == 0
     assert isinstance(table, SentenceTransformer)
+
+
+def test_the_token_table_is_what_tokens_are_looked_up_in(tiny_teacher, student):
+    assert token_table(student) is student[0].model.embeddings.word_embeddings
+    table = build_student(parse_student("static:dim=8"), open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
+    assert token_table(table) is table[0].embedding
