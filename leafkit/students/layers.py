@@ -39,6 +39,11 @@ def keep_layers(model: PreTrainedModel, layers: int | tuple[int, ...]) -> tuple[
     kept = evenly_spaced(stack.total, layers) if isinstance(layers, int) else layers
     if kept[-1] >= stack.total:
         raise OptionError(f"got layer {kept[-1]}, but the model has {stack.total}, counted from 0 to {stack.total - 1}")
+    if (wrong := stack.misplaced(kept)) is not None:
+        raise OptionError(
+            f"layer {kept[wrong]} of {type(model).__name__} cannot be layer {wrong} of a student: the two have other "
+            f"weights. Keep layer {wrong} itself there, as in layers={','.join(map(str, range(len(kept))))}"
+        )
     stack.keep(kept)
     return kept
 
@@ -53,11 +58,20 @@ class Layers:
         self._parent, self._name = _stack(model, self.total)
         self._layers = list(getattr(self._parent, self._name))
         self._types = getattr(model.config, "layer_types", None)
+        self._weights = [{name: one.shape for name, one in layer.named_parameters()} for layer in self._layers]
 
     @property
     def now(self) -> nn.ModuleList:
         """The layers that the model has now."""
         return getattr(self._parent, self._name)
+
+    def misplaced(self, kept: Sequence[int]) -> int | None:
+        """The first place at which the model, opened again with the layers ``kept``, would build another layer.
+
+        T5 keeps what all layers share in the first, and ModernBERT's first has no norm before its attention.
+        """
+        places = enumerate(kept)
+        return next((place for place, one in places if self._weights[place] != self._weights[one]), None)
 
     def keep(self, kept: Sequence[int]) -> None:
         """Let the model be the layers ``kept``, counted from 0 among all, and tell it so."""
@@ -83,12 +97,15 @@ def _stack(model: PreTrainedModel, total: int) -> tuple[nn.Module, str]:
     """The module and attribute that hold the list of all ``total`` layers."""
     from torch import nn
 
-    found = [
-        (parent, name)
+    lists = [
+        (parent, name, child)
         for parent in model.modules()
         for name, child in parent.named_children()
         if isinstance(child, nn.ModuleList) and len(child) == total
     ]
+    # What a layer is made of may be a list of that length as well.
+    inner = {id(module) for _, _, child in lists for layer in child for module in layer.modules()}
+    found = [(parent, name) for parent, name, child in lists if id(child) not in inner]
     if len(found) != 1:
         raise OptionError(
             f"layers= needs a model with one list of {total} layers; {type(model).__name__} has {len(found)}. "

@@ -56,8 +56,9 @@ def pick_layers(count: int, forward: StudentForward, tokens: TokenFile, rows: In
             features = without_each(kept, stack, forward, tokens, rows)
             cosines = [fit_head(one, targets).cosine for one in features]
             bar.update(len(kept))
-            best = max(cosines)
-            del kept[cosines.index(best)]
+            left = {place: [*kept[:place], *kept[place + 1 :]] for place in range(len(kept))}
+            place = max((one for one in left if stack.misplaced(left[one]) is None), key=cosines.__getitem__)
+            kept, best = left[place], cosines[place]
     stack.keep(kept)
     chosen = ", ".join(map(str, kept))
     logger.info("layers: %s of %d, by a cosine of %.4f with a ridge head on short texts", chosen, stack.total, best)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel, T5Config, T5EncoderModel
 
 from leafkit.errors import OptionError
 from leafkit.students.layers import evenly_spaced, keep_layers
@@ -66,3 +66,37 @@ def test_kept_layers_are_the_originals_in_order_and_the_config_counts_them():
 def test_a_layer_beyond_the_last_is_refused():
     with pytest.raises(OptionError, match="got layer 4"):
         keep_layers(bert(), (0, 4))
+
+
+def t5(layers=4):
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_heads": 2, "vocab_size": 50}
+    return T5EncoderModel(T5Config(num_layers=layers, **sizes)).eval()
+
+
+def modernbert(layers=4):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2, "vocab_size": 50, "pad_token_id": 0}
+    return ModernBertModel(ModernBertConfig(num_hidden_layers=layers, **sizes)).eval()
+
+
+@pytest.mark.parametrize("make", [bert, t5, modernbert])
+def test_what_is_kept_is_the_same_model_when_it_is_opened_again(make, tmp_path):
+    model, ids = make(), torch.arange(8)[None]
+    keep_layers(model, (0, 2, 3))
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path).eval()
+    assert torch.allclose(again(ids).last_hidden_state, model(ids).last_hidden_state, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [t5, modernbert])
+def test_a_first_layer_unlike_the_others_must_stay_the_first(make):
+    with pytest.raises(OptionError, match=r"layer 1 of \w+ cannot be layer 0 .* layers=0,1$"):
+        keep_layers(make(), (1, 3))
+
+
+def test_a_list_inside_a_layer_is_no_list_of_layers():
+    # Each of T5's blocks is a list of two: attention and feed-forward.
+    model = t5(layers=2)
+    assert keep_layers(model, (0,)) == (0,)
+    assert len(model.encoder.block) == 1

@@ -1,7 +1,7 @@
 import numpy
 import pytest
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModel
 
 from leafkit.describe import info
 from leafkit.errors import OptionError
@@ -81,6 +81,19 @@ def test_a_picked_student_has_the_layers_of_the_one_that_names_them(distil, idle
     texts = ["a text", "and another"]
     vectors = [open_teacher(str(facts.path)).encode(texts, "query") for facts in (picked, named)]
     assert numpy.allclose(*vectors, atol=1e-6)
+
+
+def test_a_first_layer_unlike_the_others_is_never_left_out(distil, tiny_teacher, tmp_path):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(tiny_teacher), device="cpu")
+    torch.manual_seed(0)
+    model[0].model = AutoModel.from_config(
+        AutoConfig.for_model("modernbert", vocab_size=200, max_position_embeddings=80, pad_token_id=0, **SMALL)
+    )
+    model.save(str(tmp_path / "modernbert"))
+    facts = distil(student=f"{tmp_path / 'modernbert'}:layers=1,pick=greedy", epochs=0)
+    assert facts.training["head"]["layers"] == [0]
 
 
 def test_all_layers_are_all_of_them(distil, idle_teacher):
