@@ -107,7 +107,7 @@ class OnnxTeacher:
     @classmethod
     def open(cls, folder: Path, options: TeacherOptions) -> OnnxTeacher:
         """The teacher in ``folder``; raises `InputError` if it does not say how its tokens become one vector."""
-        options.refuse(["compute", "device", "trust_remote_code"], kind="an ONNX folder, which runs as it was exported")
+        options.refuse(["compute", "trust_remote_code"], kind="an ONNX folder, which runs as it was exported")
         file = next(folder / at for at in GRAPHS if (folder / at).is_file())
         graph = Graph.open(file)
         length = options.max_length or _max_length(folder)

@@ -50,6 +50,7 @@ def open_teacher(
     query_prompt, document_prompt: put before every text of the role instead of the model's own prompt.
     pooling: mean or cls, for an ONNX folder that does not say.
     normalised: scale vectors to length one (or declare that they are not).
+    device: where torch computes; a vectors file and an ONNX folder do without torch, the latter on the CPU.
     trust_remote_code: run Python code that a model brings with it. Only for models whose code you have read.
     revision: branch, tag or commit of a hub model.
 

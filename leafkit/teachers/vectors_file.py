@@ -44,7 +44,7 @@ class VectorsFileTeacher:
         Raises `VectorError` for vectors that cannot be used, and for texts that come twice with other vectors.
         """
         kind = "a vectors file, which computes nothing"
-        options.refuse(["compute", "teacher_batch_size", "device", "trust_remote_code"], kind=kind)
+        options.refuse(["compute", "teacher_batch_size", "trust_remote_code"], kind=kind)
         file = read_pairs(path)
         found = _read(file)
         index = KeyIndex.empty().extended(found.keys)
