@@ -137,8 +137,17 @@ def set_compute(model: SentenceTransformer, compute: str, *, label: str = "teach
         return
     for module in model.modules():
         if isinstance(module, Transformer):
-            module.model.to(getattr(torch, compute))
+            _cast(module.model, getattr(torch, compute))
             module.register_forward_hook(_to_float32)
+
+
+def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Bring ``model`` to ``dtype``, all but its rotary frequencies: rounded, they turn far tokens by whole radians."""
+    frequencies = {name: buffer for name, buffer in model.named_buffers() if name.endswith("inv_freq")}
+    model.to(dtype)
+    for name, buffer in frequencies.items():
+        owner, _, own = name.rpartition(".")
+        setattr(model.get_submodule(owner), own, buffer)
 
 
 def _to_float32(module: torch.nn.Module, inputs: tuple, features: dict[str, Any]) -> None:

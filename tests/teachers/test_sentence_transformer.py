@@ -243,3 +243,20 @@ def test_a_broken_model_folder_is_an_input_error(copied, file, content, message)
 def test_pooling_cannot_be_given_to_a_model_that_says_how_it_pools(tiny_teacher):
     with pytest.raises(OptionError, match="pooling means nothing"):
         open_teacher(tiny_teacher, pooling="cls")
+
+
+@pytest.mark.parametrize("compute", ["bfloat16", "float16"])
+def test_rotary_frequencies_are_not_rounded(compute, tiny_teacher, sentence_model, tmp_path):
+    """Rounded to bfloat16, ModernBERT's turn its 512th token by up to half a radian."""
+    import torch
+    from transformers import ModernBertConfig, ModernBertModel
+
+    model = sentence_model(tiny_teacher)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    model[0].model = ModernBertModel(ModernBertConfig(vocab_size=200, pad_token_id=0, **sizes))
+    model.save(str(tmp_path / "rotary"))
+    rounded, exact = (open_teacher(tmp_path / "rotary", compute=how).model[0].model for how in (compute, "float32"))
+    frequencies = {name: buffer for name, buffer in exact.named_buffers() if name.endswith("inv_freq")}
+    assert frequencies
+    assert all(torch.equal(dict(rounded.named_buffers())[name], buffer) for name, buffer in frequencies.items())
+    assert {str(parameter.dtype) for parameter in rounded.parameters()} == {f"torch.{compute}"}
