@@ -67,7 +67,13 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 def write_json(path: Path, content: Any) -> None:
     """Replace the file at ``path`` by ``content`` as readable JSON in one step."""
-    write_file(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # A path whose bytes are no UTF-8 has lone surrogates, which only escapes can hold.
+        text = json.dumps(content, indent=1)
+    write_file(path, text + "\n")
 
 
 @contextlib.contextmanager

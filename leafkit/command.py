@@ -17,7 +17,8 @@ def command() -> str:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     module = spec.name.removesuffix(".__main__") if spec else None
     program = ["python", "-m", module] if module else [Path(sys.argv[0]).name]
-    return shlex.join([*program, *sys.argv[1:]])
+    # Paths whose bytes are no UTF-8 could not be written down.
+    return shlex.join([*program, *sys.argv[1:]]).encode("utf-8", "replace").decode()
 
 
 @contextmanager

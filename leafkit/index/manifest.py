@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shlex
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +15,7 @@ import faiss
 import numpy
 
 from leafkit.atomic import write_file
+from leafkit.command import command
 from leafkit.digest import sha256_file
 from leafkit.errors import DamageError, InputError
 from leafkit.index.documents import DocumentFiles
@@ -88,7 +87,7 @@ def how() -> dict[str, Any]:
     """When, with which command and versions a package is written."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]).encode("utf-8", "replace").decode(),
+        "command": command(),
         "versions": {"leafkit": __version__, "faiss": faiss.__version__, "numpy": numpy.__version__},
     }
 

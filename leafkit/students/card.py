@@ -126,7 +126,8 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
         command=training["command"],
         versions=", ".join(f"{package} {version}" for package, version in training["versions"].items()),
     )
-    write_file(facts.path / "README.md", text)
+    # Names of files may be no UTF-8.
+    write_file(facts.path / "README.md", text.encode("utf-8", "replace"))
 
 
 def _spaced(recipe: dict[str, Any]) -> list[tuple[str, Any]]:

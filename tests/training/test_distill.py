@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import logging
+import os
+import shutil
 
 import numpy
 import pytest
@@ -46,6 +48,25 @@ def test_plain_sentence_transformers_gives_the_same_vectors(distil, tmp_path):
 
 def test_the_student_lives_in_the_teachers_space(distil, tiny_teacher):
     assert distil().space == open_teacher(tiny_teacher).space
+
+
+def test_what_computes_no_vectors_in_torch_teaches_by_its_name(distil, texts_file, tiny_teacher, tmp_path):
+    from leafkit.vectors.embed import embed
+
+    pairs = embed(texts_file, str(tiny_teacher), tmp_path / "pairs.parquet", precision="float32")
+    by_name = distil(teacher=str(pairs), student=f"{tiny_teacher}:layers=2", device="cpu")
+    opened = distil(teacher=open_teacher(pairs), student=f"{tiny_teacher}:layers=2", out=tmp_path / "opened")
+    assert same(by_name.path, opened.path)
+
+
+def test_texts_in_a_file_whose_name_is_not_utf8_make_a_student(distil, texts_file, tmp_path):
+    file = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
+    shutil.copy(texts_file, file)
+    with open(file, "a") as end:
+        end.write('{"text": "a text of no known source"}\n')
+    facts = distil(texts=str(file), role="document")
+    assert str(file) in {row["source"] for row in facts.training["data"]["counts"]}
+    assert "caf?.jsonl" in (facts.path / "README.md").read_text()
 
 
 def test_opened_plainly_a_student_has_no_parameters_that_were_not_trained(distil, tmp_path):
