@@ -31,6 +31,8 @@ def static_modules(student: Static, teacher: Teacher, teacher_model: str | None,
     if "online" in teacher.signals:
         table = principal(_token_vectors(teacher, words), student.dim)
     else:
+        if student.dim > teacher.space.dim:
+            raise _too_wide(student.dim, teacher.space.dim)
         table = numpy.random.default_rng(seed).standard_normal((len(words), student.dim), dtype=numpy.float32)
         table /= numpy.sqrt(student.dim)
     # A table never sees special tokens; said in tokenizer.json, every other runtime leaves them out as well.
@@ -56,7 +58,7 @@ def principal(vectors: Float32, dim: int) -> Float32:
     """
     used = vectors.any(axis=1)
     if dim > min(vectors.shape[1], int(used.sum())):
-        raise OptionError(f"got dim={dim}, but the teacher's token vectors have {vectors.shape[1]}: ask for fewer")
+        raise _too_wide(dim, vectors.shape[1])
     centred = vectors[used].astype(numpy.float64)
     centred -= centred.mean(axis=0)
     values, directions = numpy.linalg.eigh(centred.T @ centred)
@@ -66,6 +68,10 @@ def principal(vectors: Float32, dim: int) -> Float32:
     table = numpy.zeros((len(vectors), dim), dtype=numpy.float32)
     table[used] = centred @ top
     return table
+
+
+def _too_wide(dim: int, most: int) -> OptionError:
+    return OptionError(f"got dim={dim}, but the teacher's vectors have {most}: ask for fewer, as in static:dim={most}")
 
 
 def _token_vectors(teacher: Teacher, words: list[str]) -> Float32:

@@ -195,8 +195,9 @@ def test_what_cannot_be_built_is_refused_with_what_to_do(teacher, tiny_teacher, 
     build("static:dim=8", teacher, str(tiny_teacher)).save_pretrained(str(tmp_path / "table"))
     with pytest.raises(OptionError, match="pools no tokens"):
         build(f"{tmp_path / 'table'}:pooling=cls", teacher)
-    with pytest.raises(OptionError, match="dim=64"):
-        build("static:dim=64", teacher, str(tiny_teacher))
+    for table, its in (("static:dim=64", teacher), (f"static:dim=64,tokenizer={tiny_teacher}", black_box)):
+        with pytest.raises(OptionError, match="got dim=64, but the teacher's vectors have 32"):
+            build(table, its, str(tiny_teacher))
     with pytest.raises(InputError, match="cannot be opened"):
         build(str(tmp_path / "absent"), teacher)
     (tmp_path / "bad.json").write_text(json.dumps({"hidden_size": 3}))
