@@ -9,6 +9,8 @@ import numpy
 from leafkit.types import Float32
 
 NEIGHBOURS = 10
+# Neighbours take the square of the texts: 4,000 a fraction of a second, 60,000 two minutes and 2 GB.
+MOST_NEIGHBOURED = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +20,7 @@ class Figures:
     ``cosine_mean`` and ``cosine_p5`` (the 5th percentile) are of student and teacher vector of the same text;
     ``overlap_at_10`` is the share of the teacher's ten nearest held-out texts that the student's vector finds
     among the teacher's vectors; ``spread`` is the student's variance relative to the teacher's; ``distance`` is
-    the mean Euclidean distance.
+    the mean Euclidean distance. Of more than `MOST_NEIGHBOURED` texts, neighbours are sought among so many at random.
     """
 
     cosine_mean: float
@@ -31,10 +33,11 @@ class Figures:
 def measure(student: Float32, teacher: Float32) -> Figures:
     """All figures of (rows, dim) vectors of the same texts."""
     each = cosines(student, teacher)
+    some = numpy.sort(numpy.random.default_rng(0).permutation(len(teacher))[:MOST_NEIGHBOURED])
     return Figures(
         cosine_mean=float(each.mean()),
         cosine_p5=float(numpy.percentile(each, 5)),
-        overlap_at_10=overlap(student, teacher, NEIGHBOURS),
+        overlap_at_10=overlap(student[some], teacher[some], NEIGHBOURS),
         spread=spread(student, teacher),
         distance=float(numpy.linalg.norm(student - teacher, axis=1).mean()),
     )

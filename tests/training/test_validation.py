@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
+from leafkit.training import validation as home
 from leafkit.training.validation import cosines, measure, overlap, spread
 
 
@@ -63,3 +64,13 @@ def test_spread_is_zero_when_all_texts_get_one_vector_whatever_its_length():
 def test_one_text_and_equal_teacher_vectors_are_defined():
     assert overlap(vectors(1), vectors(1), 10) == 1
     assert spread(vectors(3), numpy.ones((3, 8), numpy.float32)) == 1
+
+
+def test_of_more_texts_than_that_neighbours_are_sought_among_some(monkeypatch):
+    student, teacher = vectors(400, seed=1) + vectors(400, seed=2), vectors(400, seed=2)
+    whole = measure(student, teacher)
+    monkeypatch.setattr(home, "MOST_NEIGHBOURED", 300)
+    some = measure(student, teacher)
+    assert some.overlap_at_10 != whole.overlap_at_10
+    assert some.overlap_at_10 == pytest.approx(whole.overlap_at_10, abs=0.05)
+    assert some.cosine_mean == whole.cosine_mean
