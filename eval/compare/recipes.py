@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from leafkit.digest import sha256_file
 from leafkit.errors import OptionError
-from leafkit.shipped import resolve_recipe
+from leafkit.eval.provenance import files_digest
+from leafkit.shipped import resolve, resolve_recipe
+from leafkit.students.spec import Pretrained, parse_student
 from leafkit.texts.source import split_prefix
-from leafkit.training.recipe_file import read_recipe
+from leafkit.training.recipe_file import read_options, read_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One recipe: ``given`` as the user named it, with the SHA-256 of the file and of each file of texts."""
+    """One recipe: ``given`` as the user named it, with the SHA-256 of the file, its ``texts`` and local ``models``."""
 
     name: str
     given: str
     sha256: str
     texts: dict[str, str]
+    models: dict[str, str]
     arguments: dict[str, Any]
 
     def key(self, task: dict[str, Any]) -> str:
-        """Twelve letters that change when the recipe, a text or the ``task`` does."""
-        everything = json.dumps([self.sha256, self.texts, task], sort_keys=True)
+        """Twelve letters that change when the recipe, a text, a model or the ``task`` does."""
+        everything = json.dumps([self.sha256, self.texts, self.models, task], sort_keys=True)
         return hashlib.sha256(everything.encode()).hexdigest()[:12]
 
 
@@ -51,11 +54,25 @@ def read_entry(recipe: str | Path) -> Entry:
             raise OptionError(f"{recipe} says no {wanted}; a recipe to compare must be whole")
     path = resolve_recipe(recipe)
     sources = [*arguments["texts"], *arguments.get("valid", [])]
-    files = {source: Path(split_prefix(source)[1]) for source in sources}
+    student = parse_student(arguments["student"]) if arguments.get("student") else None
+    models = [read_options(recipe)["teacher"], *([student.source] if isinstance(student, Pretrained) else [])]
     return Entry(
         name=path.stem,
         given=str(recipe),
         sha256=sha256_file(path),
-        texts={source: sha256_file(file) for source, file in files.items() if file.is_file()},
+        texts=_digests({source: Path(split_prefix(source)[1]) for source in sources}),
+        models=_digests({model: resolve(model) for model in models}),
         arguments=arguments,
     )
+
+
+def _digests(paths: Mapping[str, Path]) -> dict[str, str]:
+    """The SHA-256 of every file or folder of ``paths`` that is there; what a hub has is known by its name alone."""
+    found = {}
+    for name, path in paths.items():
+        if path.is_file():
+            found[name] = sha256_file(path)
+        elif path.is_dir():
+            files = (file for file in path.rglob("*") if file.is_file())
+            found[name] = files_digest((file.relative_to(path).as_posix(), file) for file in files)
+    return found

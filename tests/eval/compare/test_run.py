@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -186,3 +187,18 @@ def test_the_texts_behind_a_prefix_are_hashed(tmp_path, prefix):
     docs.write_text("list the open ports\n")
     recipe.write_text(f'texts = ["{prefix}{docs}"]\nteacher = "any"\n')
     assert read_entry(recipe).texts == {f"{prefix}{docs}": sha256_file(docs)}
+
+
+def test_another_text_in_a_folder_or_another_model_is_another_run(recipes, beir_folder, tiny_teacher, tmp_path):
+    texts = shutil.copytree(beir_folder, tmp_path / "texts")
+    teacher, student = (shutil.copytree(tiny_teacher, tmp_path / name) for name in ("teacher", "student"))
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f'texts = ["{texts}"]\nteacher = "{teacher}"\nquery_prompt = "find: "\nstudent = "{student}:layers=2"\n'
+    )
+    keys = {read_entry(recipe).key({}) for _ in range(2)}
+    for file in (texts / "corpus.jsonl", teacher / "config.json", student / "config.json"):
+        with open(file, "a") as end:
+            end.write("\n")
+        keys.add(read_entry(recipe).key({}))
+    assert len(keys) == 4
