@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import InputError, OptionError
 from leafkit.shipped import resolve
-from leafkit.students.layers import keep_layers
+from leafkit.students.layers import Layers, check_count, keep_layers
 from leafkit.students.spec import FORMS, Fresh, Pretrained
 from leafkit.teachers.open import package_folder
 
@@ -48,6 +48,8 @@ def pretrained_modules(student: Pretrained, teacher_model: str | None) -> list[A
             raise OptionError(f"{source} has no transformer layers to choose from; leave out layers=")
         if student.pick == "even":
             keep_layers(modules[0].model, student.layers)
+        elif isinstance(student.layers, int):
+            check_count(Layers(modules[0].model).total, student.layers)
     if student.pooling is not None:
         modules = _pooled(source, modules, student.pooling)
     return _plain(modules)

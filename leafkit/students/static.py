@@ -26,13 +26,13 @@ def static_modules(student: Static, teacher: Teacher, teacher_model: str | None,
         raise OptionError(
             f"a static student needs a tokenizer, and this teacher has none. A student is one of:\n{FORMS}"
         )
+    if student.dim > teacher.space.dim:
+        raise _too_wide(student.dim, teacher.space.dim)
     tokenizer = load_tokenizer(place)
     words = token_texts(tokenizer)
     if "online" in teacher.signals:
         table = principal(_token_vectors(teacher, words), student.dim)
     else:
-        if student.dim > teacher.space.dim:
-            raise _too_wide(student.dim, teacher.space.dim)
         table = numpy.random.default_rng(seed).standard_normal((len(words), student.dim), dtype=numpy.float32)
         table /= numpy.sqrt(student.dim)
     # A table never sees special tokens; said in tokenizer.json, every other runtime leaves them out as well.

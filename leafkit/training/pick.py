@@ -13,7 +13,7 @@ import torch
 from leafkit.errors import OptionError
 from leafkit.progress import progress
 from leafkit.students.head import fit_head
-from leafkit.students.layers import Layers, check_count
+from leafkit.students.layers import Layers
 from leafkit.teachers.batches import length_batches
 from leafkit.training.encode import BATCH_ROWS, BATCH_TOKENS
 from leafkit.training.forward import StudentForward
@@ -39,10 +39,9 @@ def pick_layers(count: int, forward: StudentForward, tokens: TokenFile, rows: In
     Evenly spaced layers, the usual choice, do not ask what a layer does: of bge-small's twelve, greedy elimination
     spares the first two and the last four, and leaves out those in the middle.
 
-    Raises `OptionError` if there are not so many layers, or too few texts to judge by.
+    Raises `OptionError` for too few texts to judge by. There must be more than ``count`` layers, or as many.
     """
     stack = Layers(forward.model[0].model)
-    check_count(stack.total, count)
     if len(rows) < FEWEST_TEXTS:
         raise OptionError(
             f"pick=greedy chooses layers by training texts and got {len(rows)}; "

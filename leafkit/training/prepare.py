@@ -12,7 +12,7 @@ import numpy
 
 from leafkit.atomic import new_folder
 from leafkit.errors import OptionError
-from leafkit.mapping.mapping import Mapping, mapped, read_mapping
+from leafkit.mapping.mapping import Mapping, read_mapping
 from leafkit.mapping.rotation import SAMPLE, fit_rotation
 from leafkit.mapping.store import Targets
 from leafkit.students.build import build_student
@@ -60,21 +60,13 @@ def prepare(job: Job) -> None:
     Afterwards `open_material` and `open_start` find all that the loop needs, in this process or another.
     """
     train, valid = job.corpus.train, job.corpus.valid
-    places = job.store.fill(job.teacher, train.texts + valid.texts, train.roles + valid.roles)
     start = job.folder.path / "start"
-    if not (start / MARKER).is_file():
-        mapping = _rotation(job, places)
-        # Through the store: a token table asks the teacher about every token, which is long work as well.
-        teacher = mapped(CachedEncoder(job.teacher, job.store), mapping)
-        model = build_student(
-            job.student,
-            teacher,
-            teacher_model=teacher_model(job.teacher),
-            head_bias=job.recipe.head_bias,
-            seed=job.recipe.seed,
-        )
+    # Before the teacher reads for hours: a student that cannot be built is refused at once.
+    model = None if (start / MARKER).is_file() else _built(job)
+    places = job.store.fill(job.teacher, train.texts + valid.texts, train.roles + valid.roles)
+    if model is not None:
         with new_folder(start, marker=MARKER) as folder:
-            _write_start(job, model, Targets(job.store, mapping), places, folder)
+            _write_start(job, model, Targets(job.store, _rotation(job, places)), places, folder)
     save_array(start / "places.npy", places)
 
 
@@ -95,6 +87,18 @@ def open_material(folder: RunFolder, model: SentenceTransformer, store: VectorSt
 def open_start(folder: RunFolder) -> SentenceTransformer:
     """The student before its first step, on the CPU."""
     return open_student(folder.path / "start", device="cpu").model
+
+
+def _built(job: Job) -> SentenceTransformer:
+    """The student that is asked for, its head as it is drawn."""
+    return build_student(
+        job.student,
+        # Through the store: a token table asks the teacher about every token, which is long work as well.
+        CachedEncoder(job.teacher, job.store),
+        teacher_model=teacher_model(job.teacher),
+        head_bias=job.recipe.head_bias,
+        seed=job.recipe.seed,
+    )
 
 
 def _rotation(job: Job, places: Int64) -> Mapping | None:

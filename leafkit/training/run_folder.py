@@ -42,12 +42,12 @@ class RunFolder:
             yield
 
     def claim(self, description: dict[str, Any]) -> None:
-        """Say what this run does, or see that the unfinished run here does the same.
+        """Say what this run does, or see that the unfinished run here does the same, if there is anything of it.
 
         Raises `OutputError` naming the first field that differs, and both ways out.
         """
         file = self.path / "run.json"
-        if not file.is_file():
+        if not file.is_file() or {path.name for path in self.path.iterdir()} <= {file.name, "lock"}:
             write_json(file, description)
             return
         before = _read(file)

@@ -12,10 +12,11 @@ import time
 import pytest
 import torch
 
-from leafkit.errors import DamageError, OutputError
+from leafkit.errors import DamageError, InputError, OptionError, OutputError
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.distill import distill
 from leafkit.training.optimiser import adamw
+from leafkit.vectors.store import VectorStore
 
 RUN = """
 import sys, json, torch
@@ -137,6 +138,17 @@ def test_another_recipe_is_refused_by_its_first_difference_and_both_ways_out(
         distill(**settings("student", epochs=1) | change)
     assert "delete that folder" in str(raised.value)
     assert "another out" in str(raised.value)
+
+
+@pytest.mark.parametrize("student", ["static:dim=64", "teacher:layers=9", "teacher:layers=9,pick=greedy", "nowhere"])
+def test_a_student_that_cannot_be_had_is_refused_before_the_teacher_reads_and_stands_in_no_ones_way(
+    student, settings, tmp_path, monkeypatch
+):
+    with monkeypatch.context() as patched, pytest.raises((InputError, OptionError)):
+        patched.setattr(VectorStore, "fill", lambda *_: pytest.fail("the teacher was asked for texts"))
+        distill(**settings("student", student=student))
+    distill(**settings("student", epochs=1))
+    assert (tmp_path / "student").is_dir()
 
 
 def test_an_unfinished_run_goes_on_without_training_again(unfinished, settings, tmp_path, caplog):
