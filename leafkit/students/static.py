@@ -26,9 +26,9 @@ def static_modules(student: Static, teacher: Teacher, teacher_model: str | None,
         raise OptionError(
             f"a static student needs a tokenizer, and this teacher has none. A student is one of:\n{FORMS}"
         )
+    tokenizer = load_tokenizer(place)
     if student.dim > teacher.space.dim:
         raise _too_wide(student.dim, teacher.space.dim)
-    tokenizer = load_tokenizer(place)
     words = token_texts(tokenizer)
     if "online" in teacher.signals:
         table = principal(_token_vectors(teacher, words), student.dim)
