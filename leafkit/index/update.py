@@ -119,12 +119,14 @@ def read_ids(names: Iterable[str]) -> Iterator[str]:
 def _teacher(package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions | None) -> Teacher:
     from leafkit.teachers.open import open_teacher
 
-    options: Mapping[str, Any] = dataclasses.asdict(given or TeacherOptions())
+    given = given or TeacherOptions()
+    options: Mapping[str, Any] = dataclasses.asdict(given)
     if teacher is None:
         recorded = package.manifest.built.get("teacher")
         if recorded is None:
             raise OptionError(f"{package.folder} does not record which teacher to open; give it with --teacher")
-        teacher, options = recorded["argument"], recorded["options"]
+        # What is said now goes before what is recorded, and is refused below where it makes another space.
+        teacher, options = recorded["argument"], {**recorded["options"], **{one: options[one] for one in given.given()}}
     opened = open_teacher(teacher, **options)
     wanted = package.teacher_space
     require_same(wanted, opened.space, wanted_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
