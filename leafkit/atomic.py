@@ -27,7 +27,11 @@ def disk_errors(path: Path) -> Iterator[None]:
             ) from error
         if error.errno == errno.EFBIG:
             raise OutputError(f"{path} would be larger than files may be there; choose another place") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in (errno.ENOTDIR, errno.EEXIST):
+            raise OutputError(
+                f"{path} cannot be written: {error.filename} is a file, wanted a folder; choose another place"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG):
             raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place") from error
         raise
 
