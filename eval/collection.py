@@ -50,13 +50,13 @@ def read_collection(
     """The collection in ``folder``; raises `OptionError` naming the splits it has where ``split`` is not one.
 
     Judged queries without a relevant document do not count (no ranking could score on them). With ``skip_bad``
-    documents that cannot be used are left out of the corpus and counted in the log. A corpus of more than
+    documents and queries that cannot be used are left out and counted in the log. A corpus of more than
     ``documents`` is cut as `cut_corpus` says.
     """
     path = Path(folder)
     check_folder(path, split)
     judgements = judged_queries(read_qrels(path, split))
-    texts = read_queries(path)
+    texts = read_queries(path, skip_bad=skip_bad)
     missing = sorted(query for query in judgements if query not in texts)
     judgements = {query: judged for query, judged in judgements.items() if query in texts}
     if not judgements:

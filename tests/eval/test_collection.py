@@ -86,6 +86,16 @@ def test_bad_documents_stop_the_reading_unless_skipped(folder):
     assert read_collection(folder, skip_bad=True).document_ids == ["a", "b"]
 
 
+def test_bad_queries_stop_the_reading_unless_skipped(folder):
+    lines = (folder / "queries.jsonl").read_text()
+    (folder / "queries.jsonl").write_text(lines + lines)
+    with pytest.raises(TextError, match=r"queries\.jsonl.* again"):
+        read_collection(folder)
+    once = read_collection(folder, skip_bad=True)
+    (folder / "queries.jsonl").write_text(lines)
+    assert once.queries == read_collection(folder).queries
+
+
 @pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
 def test_the_digest_follows_every_file_it_covers(folder, name):
     before = collection_digest(folder, "test")
