@@ -83,6 +83,8 @@ def evaluate(
     Raises `InputError` where there is nothing to measure or data cannot be used, `OptionError` for an unknown
     value, `SpaceError` for a student of another space.
     """
+    if seed < 0:
+        raise OptionError(f"seed is {seed}; wanted 0 or more")
     folders, tasks = listed(data), [mteb] if isinstance(mteb, str) else list(mteb or ())
     check_documents(documents, folders=bool(folders))
     _check_sources(folders, tasks, data_root, split)

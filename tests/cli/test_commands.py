@@ -129,6 +129,19 @@ def bad_calls(made, other_teacher, tiny_teacher):
             "whole numbers",
         ),
         "an id that is not there twice": (["update", index, "--add", docs], "doc-0"),
+        "documents to add of another prompt": (
+            ["update", index, "--add", docs, "--replace", "--document-prompt", "y: "],
+            "document_prompt",
+        ),
+        "an output below a file": (
+            ["index", docs, "--teacher", tiny_teacher, "--out", docs / "x"],
+            "is a file, wanted a folder",
+        ),
+        "a cache that is a file": (
+            ["index", docs, "--teacher", tiny_teacher, "--out", "x", "--cache", docs],
+            "is a file, wanted a folder",
+        ),
+        "a seed below zero": (["evaluate", "--data", made, "--student", student, "--seed", "-1"], "wanted 0 or more"),
     }
 
 
