@@ -12,7 +12,7 @@ from leafkit.texts.beir import is_beir, read_corpus, read_qrels, read_queries
 
 from .cut import Cut, cut_corpus, judged_documents, splits
 from .metrics import judged_queries
-from .provenance import files_digest
+from .provenance import folder_digest
 
 _log = logging.getLogger("leafkit")
 
@@ -109,8 +109,7 @@ def check_folder(folder: Path, split: str) -> None:
 def collection_digest(folder: Path, split: str) -> str:
     """One SHA-256 over the corpus, the queries and the judgements of ``split``, or of every split where it is ``*``."""
     patterns = ("corpus.jsonl*", "queries.jsonl*", f"qrels/{split}.tsv*")
-    files = (path for pattern in patterns for path in folder.glob(pattern))
-    return files_digest((path.relative_to(folder).as_posix(), path) for path in files)
+    return folder_digest(folder, (path for pattern in patterns for path in folder.glob(pattern)))
 
 
 def _check_ids(folder: Path, collection: Collection) -> None:

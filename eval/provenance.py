@@ -64,7 +64,11 @@ def files_digest(files: Iterable[tuple[str, Path]]) -> str:
     return digest.hexdigest()
 
 
+def folder_digest(folder: Path, paths: Iterable[Path]) -> str:
+    """One SHA-256 over those of ``paths`` below ``folder`` that are files, each by its name from there."""
+    return files_digest((path.relative_to(folder).as_posix(), path) for path in paths if path.is_file())
+
+
 def student_digest(folder: Path) -> str:
     """One SHA-256 over every file of a student folder that its vectors depend on: weights, tokenizer, settings."""
-    files = (path for path in folder.rglob("*") if path.suffix in _MODEL_FILES and path.is_file())
-    return files_digest((path.relative_to(folder).as_posix(), path) for path in files)
+    return folder_digest(folder, (path for path in folder.rglob("*") if path.suffix in _MODEL_FILES))

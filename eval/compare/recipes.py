@@ -11,7 +11,7 @@ from typing import Any
 
 from leafkit.digest import sha256_file
 from leafkit.errors import OptionError
-from leafkit.eval.provenance import files_digest
+from leafkit.eval.provenance import folder_digest
 from leafkit.shipped import resolve, resolve_recipe
 from leafkit.students.spec import Pretrained, parse_student
 from leafkit.texts.source import split_prefix
@@ -73,6 +73,5 @@ def _digests(paths: Mapping[str, Path]) -> dict[str, str]:
         if path.is_file():
             found[name] = sha256_file(path)
         elif path.is_dir():
-            files = (file for file in path.rglob("*") if file.is_file())
-            found[name] = files_digest((file.relative_to(path).as_posix(), file) for file in files)
+            found[name] = folder_digest(path, path.rglob("*"))
     return found
