@@ -96,3 +96,8 @@ def _in_proportion(weights: NDArray[numpy.float64], count: int, draw: numpy.rand
 
 def _cut(rows: Int64, size: int) -> list[Int64]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def sample_rows(rows: Int64, most: int, seed: int) -> Int64:
+    """At most ``most`` of ``rows``, in ascending order."""
+    return numpy.sort(numpy.random.default_rng(seed).permutation(rows)[:most])

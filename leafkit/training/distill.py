@@ -29,11 +29,12 @@ from leafkit.students.folder import MARKER, StudentFacts, read_student, write_st
 from leafkit.students.moment import MOST_QUERIES, write_moment
 from leafkit.students.spec import Static, parse_student
 from leafkit.teachers.open import open_teacher
+from leafkit.training.batches import sample_rows
 from leafkit.training.corpus import Corpus, Sources, TextOptions, Texts, read_corpus
 from leafkit.training.encode import encode_rows
 from leafkit.training.facts import training_facts
 from leafkit.training.forward import StudentForward
-from leafkit.training.prepare import Job, draw, open_material, prepare, require_own_vectors, teacher_model
+from leafkit.training.prepare import Job, open_material, prepare, require_own_vectors, teacher_model
 from leafkit.training.recipe import Head, Keep, Optimiser, Precision, Recipe
 from leafkit.training.rounds import Rounds
 from leafkit.training.run_folder import RunFolder
@@ -322,7 +323,7 @@ class Distillation:
         """The student's vectors of training queries (of any texts where there is none), for folding."""
         material = open_material(self.folder, model, store, count)
         queries = numpy.flatnonzero(material.roles[:count] == ROLES.index("query"))
-        rows = draw(queries if len(queries) else material.train_rows, MOST_QUERIES, self.recipe.seed)
+        rows = sample_rows(queries if len(queries) else material.train_rows, MOST_QUERIES, self.recipe.seed)
         return encode_rows(StudentForward(model.to(self.device), self.recipe.precision).eval(), material.tokens, rows)
 
     def _finish(self, model: SentenceTransformer, training: dict[str, Any], queries: Float32) -> StudentFacts:

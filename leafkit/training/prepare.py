@@ -21,6 +21,7 @@ from leafkit.students.head import MOST_TEXTS, fit_head, set_head
 from leafkit.students.spec import Pretrained, Static, StudentSpec
 from leafkit.training import pick
 from leafkit.training.arrays import save_array
+from leafkit.training.batches import sample_rows
 from leafkit.training.corpus import Corpus
 from leafkit.training.encode import encode_rows
 from leafkit.training.forward import StudentForward
@@ -106,7 +107,7 @@ def _rotation(job: Job, places: Int64) -> Mapping | None:
         return None
     rows = places[: len(job.corpus.train)]
     documents = [row for row, role in zip(rows, job.corpus.train.roles, strict=True) if role == "document"]
-    sample = draw(numpy.array(documents or rows, dtype=numpy.int64), SAMPLE, job.recipe.seed)
+    sample = sample_rows(numpy.array(documents or rows, dtype=numpy.int64), SAMPLE, job.recipe.seed)
     return fit_rotation(job.recipe.rotate, job.store.gather(sample), job.teacher.space, seed=job.recipe.seed)
 
 
@@ -166,16 +167,11 @@ def _fit(
         facts["ridge"] = {"of": "head", "texts": len(rows), "penalty": head.penalty}
         logger.info("head: ridge solution on %d texts, relative penalty %g", len(rows), head.penalty)
     if recipe.head == "ridge" and isinstance(job.student, Static):
-        rows = draw(numpy.arange(train), most_texts(job.teacher.space.dim), recipe.seed)
+        rows = sample_rows(numpy.arange(train), most_texts(job.teacher.space.dim), recipe.seed)
         penalty = fit_table(forward, tokens, rows, wanted(rows), seed=recipe.seed)
         facts["ridge"] = {"of": "token table", "texts": len(rows), "penalty": penalty}
         logger.info("token table: ridge solution on %d texts, penalty %g", len(rows), penalty)
     return facts
-
-
-def draw(rows: Int64, most: int, seed: int) -> Int64:
-    """At most ``most`` of ``rows``, in ascending order."""
-    return numpy.sort(numpy.random.default_rng(seed).permutation(rows)[:most])
 
 
 def balanced_sample(roles: Int64, most: int, seed: int) -> Int64:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy
 
+from leafkit.training.batches import sample_rows
 from leafkit.types import Float32
 
 NEIGHBOURS = 10
@@ -33,7 +34,7 @@ class Figures:
 def measure(student: Float32, teacher: Float32) -> Figures:
     """All figures of (rows, dim) vectors of the same texts."""
     each = cosines(student, teacher)
-    some = numpy.sort(numpy.random.default_rng(0).permutation(len(teacher))[:MOST_NEIGHBOURED])
+    some = sample_rows(numpy.arange(len(teacher)), MOST_NEIGHBOURED, seed=0)
     return Figures(
         cosine_mean=float(each.mean()),
         cosine_p5=float(numpy.percentile(each, 5)),
