@@ -29,7 +29,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             raise OutputError(f"{path} would be larger than files may be there; choose another place") from error
         if error.errno in (errno.ENOTDIR, errno.EEXIST):
             raise OutputError(
-                f"{path} cannot be written: {error.filename} is a file, wanted a folder; choose another place"
+                f"{path} cannot be written: {error.filename}, or what it is in, is a file, wanted a folder; "
+                "choose another place"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG):
             raise OutputError(f"{path} cannot be written: {error.strerror}; choose another place") from error
@@ -71,13 +72,12 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
 
 def write_json(path: Path, content: Any) -> None:
     """Replace the file at ``path`` by ``content`` as readable JSON in one step."""
-    text = json.dumps(content, indent=1, ensure_ascii=False)
     try:
-        text.encode()
+        text = json.dumps(content, indent=1, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         # A path whose bytes are no UTF-8 has lone surrogates, which only escapes can hold.
-        text = json.dumps(content, indent=1)
-    write_file(path, text + "\n")
+        text = json.dumps(content, indent=1).encode()
+    write_file(path, text + b"\n")
 
 
 @contextlib.contextmanager

@@ -28,7 +28,10 @@ def static_modules(student: Static, teacher: Teacher, teacher_model: str | None,
         )
     tokenizer = load_tokenizer(place)
     if student.dim > teacher.space.dim:
-        raise _too_wide(student.dim, teacher.space.dim)
+        raise OptionError(
+            f"got dim={student.dim}, but the teacher's vectors have {teacher.space.dim}: ask for fewer, "
+            f"as in static:dim={teacher.space.dim}"
+        )
     words = token_texts(tokenizer)
     if "online" in teacher.signals:
         table = principal(_token_vectors(teacher, words), student.dim)
@@ -57,8 +60,9 @@ def principal(vectors: Float32, dim: int) -> Float32:
     Rows of zeros stay zeros. Raises `OptionError` if there are fewer directions than ``dim``.
     """
     used = vectors.any(axis=1)
-    if dim > min(vectors.shape[1], int(used.sum())):
-        raise _too_wide(dim, vectors.shape[1])
+    most = min(vectors.shape[1], int(used.sum()))
+    if dim > most:
+        raise OptionError(f"got dim={dim}, but the teacher's token vectors have {most} directions: ask for fewer")
     centred = vectors[used].astype(numpy.float64)
     centred -= centred.mean(axis=0)
     values, directions = numpy.linalg.eigh(centred.T @ centred)
@@ -68,10 +72,6 @@ def principal(vectors: Float32, dim: int) -> Float32:
     table = numpy.zeros((len(vectors), dim), dtype=numpy.float32)
     table[used] = centred @ top
     return table
-
-
-def _too_wide(dim: int, most: int) -> OptionError:
-    return OptionError(f"got dim={dim}, but the teacher's vectors have {most}: ask for fewer, as in static:dim={most}")
 
 
 def _token_vectors(teacher: Teacher, words: list[str]) -> Float32:
