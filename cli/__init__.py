@@ -7,10 +7,9 @@ import sys
 
 import typer
 
+from leafkit.cli import compare, distill, embed, evaluate, export, index, info, methods, quickstart, search, update
 from leafkit.command import one_message
 from leafkit.version import __version__
-
-from . import compare, distill, embed, evaluate, export, index, info, methods, quickstart, search, update
 
 app = typer.Typer(
     name="leafkit",

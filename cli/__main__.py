@@ -1,5 +1,5 @@
 """``python -m leafkit.cli`` is ``leafkit``."""
 
-from . import main
+from leafkit.cli import main
 
 main()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Cache, Json
+from leafkit.cli.options import Cache, Json
 
 
 def compare(
@@ -44,8 +44,8 @@ def compare(
     leafkit compare --recipe lab-retrieval --recipe sinkd --seeds 5 --out sinkd.json
     leafkit compare --recipe lab-classes --recipe nd --recipe dho --task classes --out results/
     """
-    from leafkit.eval.compare.report import check_out, table, write_results
-    from leafkit.eval.compare.run import compare as run
+    from leafkit.evaluation.compare.report import check_out, table, write_results
+    from leafkit.evaluation.compare.run import compare as run
 
     if out:
         check_out(out, len(recipe) - 1)

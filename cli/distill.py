@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Cache, Overwrite, Recipe, Teacher, TeacherFlags, TextOptions, option, spread_options
+from leafkit.cli.options import Cache, Overwrite, Recipe, Teacher, TeacherFlags, TextOptions, option, spread_options
 
 
 @dataclass(frozen=True, kw_only=True)

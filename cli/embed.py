@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Cache, Overwrite, TeacherFlags, TextOptions, spread_options
+from leafkit.cli.options import Cache, Overwrite, TeacherFlags, TextOptions, spread_options
 
 
 @spread_options
@@ -31,7 +31,7 @@ def embed(
     leafkit embed docs.jsonl --encoder BAAI/bge-small-en-v1.5 --out docs.parquet
     leafkit embed query:questions.txt --encoder my-student --out questions.npy
     """
-    from leafkit.vectors.embed import embed as run
+    from leafkit.teachers.embed import embed as run
 
     opened = teacher_flags.open(encoder)
     reading = dataclasses.asdict(text_options)

@@ -9,10 +9,9 @@ from typing import Annotated
 
 import typer
 
-from leafkit.atomic import write_file
+from leafkit.cli.options import Cache, Json, TeacherFlags, spread_options
 from leafkit.errors import OptionError
-
-from .options import Cache, Json, TeacherFlags, spread_options
+from leafkit.files.atomic import write_file
 
 # The options that take several values in a row.
 _EXAMPLES = {
@@ -69,8 +68,8 @@ def evaluate(
     leafkit evaluate --data beir/* --documents 10000 --teacher T --student S --report report.html
     leafkit evaluate --mteb stsb-en banking77 --data-root bench --student my-student
     """
-    from leafkit.eval.evaluate import evaluate as run
-    from leafkit.eval.page.build import check_page
+    from leafkit.evaluation.evaluate import evaluate as run
+    from leafkit.evaluation.page.build import check_page, page
 
     if report:
         check_page(report)
@@ -95,7 +94,7 @@ def evaluate(
     )
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else found.table())
     if report:
-        write_file(report, found.html())
+        write_file(report, page([found]))
 
 
 def spread(arguments: Sequence[str]) -> list[str]:

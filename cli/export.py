@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Overwrite
+from leafkit.cli.options import Overwrite
 
 
 def export(

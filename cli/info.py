@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Json
+from leafkit.cli.options import Json
 
 
 def info(

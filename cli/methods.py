@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Json
+from leafkit.cli.options import Json
 
 app = typer.Typer(
     name="methods",
@@ -27,7 +27,7 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
     """
     if context.invoked_subcommand:
         return
-    from leafkit.eval.ledger import ledger
+    from leafkit.methods.ledger import ledger
 
     rows = ledger()
     if as_json:
@@ -49,7 +49,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Explain one system: what it does, its fields, what of it is ours, its paper, its recipe and its result."""
-    from leafkit.eval.manual import manual
+    from leafkit.methods.manual import manual
 
     page = manual(name)
     typer.echo(json.dumps(page, indent=1, ensure_ascii=False) if as_json else _text(page))
@@ -77,7 +77,7 @@ def _text(page: dict[str, Any]) -> str:
 
 
 def _result(found: dict[str, Any]) -> str:
-    from leafkit.eval.compare.statistics import shown
+    from leafkit.methods.ledger import shown
 
     apart = found["difference"]
     if not apart:

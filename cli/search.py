@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leafkit.cli.options import Json
 from leafkit.errors import OptionError
 
-from .options import Json
-
 if TYPE_CHECKING:
-    from leafkit.search import Hits
+    from leafkit.search.searcher import Hits
 
 
 def search(
@@ -42,7 +41,7 @@ def search(
     leafkit search help.index -k 3 --json "unpack a zip file" "list open ports"
     cut -f2 questions.tsv | leafkit search help.index --queries -
     """
-    from leafkit.search import Searcher
+    from leafkit.search.searcher import Searcher
 
     texts = [*(query or []), *_read_lines(queries)]
     if not texts:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Cache, TeacherFlags, TextOptions, spread_options
+from leafkit.cli.options import Cache, TeacherFlags, TextOptions, spread_options
 
 
 @spread_options

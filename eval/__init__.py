@@ -1,1 +1,1 @@
-"""Measure a student against its teacher: retrieval metrics, dims x precisions, BEIR folders and MTEB tasks."""
+"""The laboratory: benchmarks and studies, run from a checkout as ``python -m eval.NAME``."""

@@ -1,6 +1,6 @@
 """Does a score without training order students as distilling them does? The claim of DisWOT, on random students.
 
-python -m leafkit.eval.architectures --recipe diswot --count 24 --out architectures.json
+python -m eval.architectures --recipe diswot --count 24 --out architectures.json
 
 Paper: https://arxiv.org/abs/2303.15678. Students within the recipe's parameters are drawn at random and distilled as it
 says, all alike; the scores that they have without that are then compared with their held-out cosines by Kendall's tau.
@@ -19,25 +19,25 @@ from typing import Annotated, Any
 import numpy
 import typer
 
-from leafkit.atomic import disk_errors, write_json
 from leafkit.command import command, one_message
 from leafkit.errors import OptionError
+from leafkit.evaluation.bootstrap import RESAMPLES, interval
+from leafkit.evaluation.compare.recipes import Entry, read_entry
+from leafkit.evaluation.metrics import Float64
+from leafkit.evaluation.provenance import commit, packages
 from leafkit.extras import require
-from leafkit.kd.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
-from leafkit.kd.budget import Budget, parse_budget
-from leafkit.kd.registry import parse
-from leafkit.progress import progress
+from leafkit.files.atomic import disk_errors, write_json
+from leafkit.files.progress import progress
+from leafkit.methods.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
+from leafkit.methods.budget import Budget, parse_budget
+from leafkit.methods.registry import parse
 from leafkit.shipped import resolve_recipe
 from leafkit.teachers.open import open_teacher
-from leafkit.training.corpus import TextOptions, read_corpus
+from leafkit.texts.table import TextOptions
+from leafkit.training.corpus import read_corpus
 from leafkit.training.distill import distill
 from leafkit.types import Int64
 from leafkit.vectors.store import default_cache
-
-from .bootstrap import RESAMPLES, interval
-from .compare.recipes import Entry, read_entry
-from .metrics import Float64
-from .provenance import commit, packages
 
 BASELINE = "parameters"
 

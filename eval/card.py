@@ -1,4 +1,4 @@
-"""Scores in a student's card: python -m leafkit.eval.card STUDENT RESULT.json... writes them into its README.md."""
+"""Scores in a student's card: python -m eval.card STUDENT RESULT.json... writes them into its README.md."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from leafkit.atomic import write_file
 from leafkit.command import one_message
 from leafkit.errors import InputError
-
-from .columns import metric_title
-from .page.section import sections
-from .report import Report, Row
+from leafkit.evaluation.columns import metric_title
+from leafkit.evaluation.page.section import sections
+from leafkit.evaluation.report import Report
+from leafkit.evaluation.rows import Row
+from leafkit.files.atomic import write_file
 
 _HEAD = "## Scores"
 

@@ -1,6 +1,6 @@
 """Bytes of a document against nDCG@10: prefixes, rotated prefixes and folds, in every precision, for one student.
 
-python -m leafkit.eval.frontier --data beir/scifact --teacher T --student S --dims 256,128 --out frontier.json
+python -m eval.frontier --data beir/scifact --teacher T --student S --dims 256,128 --out frontier.json
 """
 
 from __future__ import annotations
@@ -14,25 +14,24 @@ from typing import Annotated, Any
 import numpy
 import typer
 
-from leafkit.atomic import write_json
+from eval.frontier_plot import draw
 from leafkit.command import command, one_message
 from leafkit.errors import OptionError
+from leafkit.evaluation.bootstrap import Interval, interval, ratios, resampled_means
+from leafkit.evaluation.collection import read_collection
+from leafkit.evaluation.grid import Cell, CellFinder
+from leafkit.evaluation.metrics import MAIN_METRIC, Float64
+from leafkit.evaluation.provenance import commit, packages
+from leafkit.evaluation.retrieval import search_scores
+from leafkit.evaluation.students import open_students
+from leafkit.files.atomic import write_json
+from leafkit.files.progress import progress
 from leafkit.index.coordinates import Coordinates
-from leafkit.progress import progress
 from leafkit.shipped import resolve
 from leafkit.space import Space
 from leafkit.teachers.open import open_teacher
 from leafkit.types import Float32
 from leafkit.vectors.cached import cached
-
-from .bootstrap import Interval, interval, ratios, resampled_means
-from .collection import read_collection
-from .frontier_plot import draw
-from .grid import Cell, CellFinder
-from .metrics import MAIN_METRIC, Float64
-from .provenance import commit, packages
-from .retrieval import search_scores
-from .students import open_students
 
 PRECISIONS = ("float32", "int8", "int4+none", "binary")
 # What a number of a document takes, with what is kept on disk to rescore hits of sign bits.
@@ -44,7 +43,7 @@ IN_MEMORY = {**BYTES, "binary": 1 / 8}
 class Way:
     """One way to keep a document: its coordinates, how many numbers of them, and their precision.
 
-    ``coordinates``: teacher's own, pca or itq (`leafkit.mapping.rotation`), the student's fold (`leafkit.mapping.fold`)
+    ``coordinates``: teacher's own, pca or itq (`leafkit.vectors.rotation`), the student's fold (`leafkit.index.fold`)
     or fold+itq, its signs evened out. ``dim`` None keeps all.
     """
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leafkit.atomic import new_file
 from leafkit.extras import require
+from leafkit.files.atomic import new_file
 
 if TYPE_CHECKING:
-    from .frontier import Point
+    from eval.frontier import Point
 
 _COLOURS = {"teacher": "#7f7f7f", "pca": "#1f77b4", "fold": "#d62728", "itq": "#9467bd", "fold+itq": "#ff7f0e"}
 _NAMES = {"teacher": "plain prefix", "pca": "PCA prefix", "fold": "fold", "itq": "ITQ", "fold+itq": "fold, then ITQ"}

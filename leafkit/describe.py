@@ -36,10 +36,10 @@ def info(anything: str | Path) -> Facts:
 
 
 def _student(path: Path) -> Facts:
-    from leafkit.mapping.mapping import FILE as MAPPING
-    from leafkit.mapping.mapping import read_mapping
-    from leafkit.query import FILES, ExportRecord, QueryEncoder
+    from leafkit.search.query_encoder import FILES, ExportRecord, QueryEncoder
     from leafkit.students.folder import check_weights, read_student
+    from leafkit.vectors.mapping import FILE as MAPPING
+    from leafkit.vectors.mapping import read_mapping
 
     facts = read_student(path)
     # The encoder inside an index has its mapping there, beside the vectors.
@@ -93,7 +93,7 @@ def _manifest(path: Path) -> Facts:
 
 
 def _index(path: Path) -> Facts:
-    from leafkit.index.package import open_package
+    from leafkit.search.package import open_package
 
     manifest = open_package(path, verify=True).manifest
     shown = ("count", "dim", "precision", "factory", "rescore", "metric")

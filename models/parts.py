@@ -16,10 +16,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from leafkit.atomic import new_folder, write_json
 from leafkit.command import one_message
-from leafkit.digest import sha256_file
 from leafkit.errors import DamageError, InputError, OptionError
+from leafkit.files.atomic import new_folder, write_json
+from leafkit.files.digest import sha256_file
 
 MANIFEST, FORMAT, VERSION = "parts.json", "leafkit-parts", 1
 MIB = 1 << 20

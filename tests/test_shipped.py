@@ -8,7 +8,7 @@ import pytest
 
 import leafkit
 from leafkit.errors import InputError, OutputError
-from leafkit.query import copy_runtime
+from leafkit.search.query_encoder import copy_runtime
 from leafkit.shipped import resolve, resolve_recipe, students
 from leafkit.students.folder import open_student, read_student
 

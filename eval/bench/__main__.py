@@ -1,4 +1,4 @@
-"""``python -m leafkit.eval.bench``: measure leafkit beside sentence-transformers and print what came out."""
+"""``python -m eval.bench``: measure leafkit beside sentence-transformers and print what came out."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from eval.bench import encode, material, memory, peak, query, start, train
+from eval.bench.child import Side
+from eval.bench.figure import Figure, table
+from eval.bench.machine import describe_machine, load
 from leafkit.command import one_message
 from leafkit.errors import OptionError
-
-from . import encode, material, memory, peak, query, start, train
-from .child import Side
-from .figure import Figure, table
-from .machine import describe_machine, load
 
 ALL = ("encode", "query", "start", "memory", "train", "peak")
 NEEDS_STUDENTS = {"query", "start", "memory"}
@@ -116,7 +115,7 @@ def _prepare(found: material.Material) -> list[int]:
         "documents": str(found.documents_file),
         "queries": str(found.queries_file),
     }
-    with Side("leafkit.eval.bench.material:prepare", arguments) as side:
+    with Side("eval.bench.material:prepare", arguments) as side:
         return side.facts["parameters"]
 
 
@@ -134,7 +133,7 @@ def _positive(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m leafkit.eval.bench", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m eval.bench", description=__doc__)
     parser.add_argument("--teacher", required=True, help="a sentence-transformers folder, hub id or package:NAME")
     parser.add_argument("--data", required=True, help="documents: a BEIR folder, or what leafkit.read_texts takes")
     parser.add_argument("--queries", nargs="+", help="real queries  [default: the BEIR folder's own]")

@@ -1,7 +1,7 @@
 """A measured side in a process of its own, so that no threads, caches or memory of another side reach it.
 
 A side is a function that yields: first facts about itself, once it is ready, then one result for each round. Both
-are what JSON can carry. ``python -m leafkit.eval.bench.child MODULE:FUNCTION ARGUMENTS`` runs it, a round for each
+are what JSON can carry. ``python -m eval.bench.child MODULE:FUNCTION ARGUMENTS`` runs it, a round for each
 line on stdin.
 """
 

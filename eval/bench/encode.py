@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy
 
-from .child import Result, Side, take_turns
-from .figure import Figure, Promise, Spread
-from .material import Material, read_documents
+from eval.bench.child import Result, Side, take_turns
+from eval.bench.figure import Figure, Promise, Spread
+from eval.bench.material import Material, read_documents
 
 LEAST_RATIO, LEAST_COSINE = 1.8, 0.999
 WARM = 16

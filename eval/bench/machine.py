@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from leafkit.eval.provenance import commit, packages
+from leafkit.evaluation.provenance import commit, packages
 from leafkit.version import __version__
 
 

@@ -10,8 +10,8 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from leafkit.atomic import write_file
 from leafkit.errors import OptionError
+from leafkit.files.atomic import write_file
 from leafkit.texts.read import read_texts
 
 # Texts of each role that the students' heads are fitted on; how good they are is not measured here.
@@ -103,7 +103,7 @@ def read_queries(path: Path | str, count: int) -> list[str]:
 
 def model_of(teacher: str) -> str:
     """The folder or hub id that sentence-transformers opens for the teacher argument ``teacher``."""
-    from leafkit.teachers.open import package_folder
+    from leafkit.files.model_folder import package_folder
 
     return str(package_folder(teacher.removeprefix("package:"))) if teacher.startswith("package:") else teacher
 
@@ -113,7 +113,7 @@ def prepare(work: str, teacher: str, students: Sequence[str], documents: str, qu
     import numpy
 
     from leafkit.index.build import build_index
-    from leafkit.index.package import open_package
+    from leafkit.search.package import open_package
     from leafkit.teachers.open import open_teacher
     from leafkit.training.distill import distill
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .child import Result, Side
-from .figure import Figure, Promise, Spread
-from .machine import peak_memory
-from .material import Material, read_queries
-from .query import K
-from .query import theirs as rival
+from eval.bench.child import Result, Side
+from eval.bench.figure import Figure, Promise, Spread
+from eval.bench.machine import peak_memory
+from eval.bench.material import Material, read_queries
+from eval.bench.query import K
+from eval.bench.query import theirs as rival
 
 MOST = 250.0
 
@@ -46,7 +46,7 @@ def measure(material: Material, *, rounds: int, queries: int, parameters: Sequen
 
 def ours(index: str, queries: str, count: int) -> Iterator[Result]:
     """What leafkit does: open an index, then search it."""
-    from leafkit.search import Searcher
+    from leafkit.search.searcher import Searcher
 
     searcher = Searcher.open(index)
     yield {"opened": peak_memory(), "precision": searcher.encoder.precision}  # type: ignore[attr-defined]

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import train
-from .child import Result, Side, take_turns
-from .figure import Figure, Spread
-from .material import Material
+from eval.bench import train
+from eval.bench.child import Result, Side, take_turns
+from eval.bench.figure import Figure, Spread
+from eval.bench.material import Material
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from .child import Result, Side, take_turns
-from .figure import Figure, Spread
-from .material import Material, read_documents, read_queries
+from eval.bench.child import Result, Side, take_turns
+from eval.bench.figure import Figure, Spread
+from eval.bench.material import Material, read_documents, read_queries
 
 LEAST_RATIO = 4.0
 K = 10
@@ -56,7 +56,7 @@ def shared(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) -> fl
 
 def ours(index: str, queries: str, count: int) -> Iterator[Result]:
     """What leafkit does: an open `Searcher`."""
-    from leafkit.search import Searcher
+    from leafkit.search.searcher import Searcher
 
     searcher = Searcher.open(index, threads=1)
 

@@ -8,11 +8,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from eval.bench.child import environment
+from eval.bench.figure import Figure, Promise, Spread
+from eval.bench.material import Material, read_queries
 from leafkit.errors import LeafkitError
-
-from .child import environment
-from .figure import Figure, Promise, Spread
-from .material import Material, read_queries
 
 LEAST_RATIO, MOST_SECONDS = 6.0, 1.0
 # The short process runs more often: its time is the more easily disturbed.

@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy
 
-from leafkit.eval.embed_distill import train_rival
-
-from .child import Result, Side, take_turns
-from .figure import Figure, Spread
-from .material import Material, read_queries
+from eval.bench.child import Result, Side, take_turns
+from eval.bench.figure import Figure, Spread
+from eval.bench.material import Material, read_queries
+from eval.embed_distill import train_rival
 
 LEAST_RATIO = 1.5
 BATCH = 32
@@ -86,10 +85,11 @@ def _facts(ours: Result, theirs: Result) -> dict[str, Any]:
 
 def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -> Iterator[Result]:
     """A side that fills a run folder: tokens, teacher vectors, and the student both sides start from."""
-    from leafkit.digest import text_key
+    from leafkit.files.digest import text_key
     from leafkit.students.spec import parse_student
     from leafkit.teachers.open import open_teacher
-    from leafkit.training.corpus import Corpus, Texts
+    from leafkit.texts.table import Texts
+    from leafkit.training.corpus import Corpus
     from leafkit.training.prepare import Job, open_material, open_start
     from leafkit.training.prepare import prepare as fill
     from leafkit.training.recipe import Recipe
@@ -181,8 +181,8 @@ def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> di
     """When each step ended whose loss was read: every one on a CPU, now and then on a GPU, which that waits for."""
     from accelerate import Accelerator
 
-    from leafkit.kd.objectives.leaf import Leaf
-    from leafkit.kd.plan import make_plan
+    from leafkit.methods.objectives.leaf import Leaf
+    from leafkit.methods.plan import make_plan
     from leafkit.training.checkpoint import Checkpoints
     from leafkit.training.forward import StudentForward
     from leafkit.training.loop import Loop

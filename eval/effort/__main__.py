@@ -1,4 +1,4 @@
-"""``python -m leafkit.eval.effort``: how far an index has to look for a student's queries, beside its teacher's."""
+"""``python -m eval.effort``: how far an index has to look for a student's queries, beside its teacher's."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from leafkit.atomic import write_json
+from eval.effort.measure import Asked, measure
 from leafkit.command import one_message
-from leafkit.eval.students import ENCODERS
-
-from .measure import Asked, measure
+from leafkit.evaluation.students import ENCODERS
+from leafkit.files.atomic import write_json
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,7 +64,7 @@ def _positive(text: str) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m leafkit.eval.effort", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m eval.effort", description=__doc__)
     parser.add_argument("--data", nargs="+", type=Path, required=True, help="BEIR folders, joined into one index")
     parser.add_argument("--teacher", required=True, help="what leafkit.open_teacher takes")
     parser.add_argument("--query-prompt", help="text the teacher puts before a query  [default: its own]")

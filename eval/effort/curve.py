@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import faiss
 import numpy
 
-from leafkit.eval.metrics import Float64
-from leafkit.index.faiss_index import Depth, FaissIndex, threads
-from leafkit.index.finder import build
-from leafkit.index.plan import plan_index
-from leafkit.progress import progress
+from leafkit.evaluation.metrics import Float64
+from leafkit.files.progress import progress
+from leafkit.search.faiss_index import Depth, FaissIndex, threads
+from leafkit.search.finder import build
+from leafkit.search.plan import plan_index
 from leafkit.types import Float32, Int64
 
 HITS = 10

@@ -9,22 +9,21 @@ from typing import Any
 
 import numpy
 
+from eval.effort.curve import GRAPH, HITS, Curve, curves, lists_for
+from eval.effort.need import needs
 from leafkit.command import command
 from leafkit.errors import OptionError
-from leafkit.eval.bootstrap import RESAMPLES
-from leafkit.eval.collection import Collection, read_collection
-from leafkit.eval.provenance import commit, packages
-from leafkit.eval.students import open_students
-from leafkit.index.cosine import unit_prefix
-from leafkit.mapping.mapping import mapped
+from leafkit.evaluation.bootstrap import RESAMPLES
+from leafkit.evaluation.collection import Collection, read_collection
+from leafkit.evaluation.provenance import commit, packages
+from leafkit.evaluation.students import open_students
 from leafkit.space import require_same
 from leafkit.teachers.open import open_teacher
 from leafkit.types import Encoder, Float32, Role
 from leafkit.vectors.cached import cached, keeps_its_space
+from leafkit.vectors.cosine import unit_prefix
+from leafkit.vectors.mapping import mapped
 from leafkit.version import __version__
-
-from .curve import GRAPH, HITS, Curve, curves, lists_for
-from .need import needs
 
 LEAST_DOCUMENTS = 100
 

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy
 
-from leafkit.eval.bootstrap import Interval, interval, resampled_means
-from leafkit.eval.metrics import Float64
-
-from .curve import Curve
+from eval.effort.curve import Curve
+from leafkit.evaluation.bootstrap import Interval, interval, resampled_means
+from leafkit.evaluation.metrics import Float64
 
 TARGETS = (0.95, 0.99)
 

@@ -1,4 +1,4 @@
-"""``python -m leafkit.eval.experiments TABLE.toml --out RESULT.json``: run a table and print what came out."""
+"""``python -m eval.experiments TABLE.toml --out RESULT.json``: run a table and print what came out."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from leafkit.atomic import write_json
+from eval.bench.machine import describe_machine, load
+from eval.experiments.report import NOTE, command, differences, summaries, table
+from eval.experiments.run import Result, Runner
+from eval.experiments.table import BASE, Table, read_table
 from leafkit.command import command as command_line
 from leafkit.command import one_message
-from leafkit.digest import sha256_file
-from leafkit.eval.bench.machine import describe_machine, load
+from leafkit.files.atomic import write_json
+from leafkit.files.digest import sha256_file
 from leafkit.vectors.store import default_cache
-
-from .report import NOTE, command, differences, summaries, table
-from .run import Result, Runner
-from .table import BASE, Table, read_table
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -93,7 +92,7 @@ def _report(path: Path, asked: Table, runner: Runner, results: dict[str, list[Re
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m leafkit.eval.experiments", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m eval.experiments", description=__doc__)
     parser.add_argument("table", type=Path, help="a TOML file: see eval/experiments")
     parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
     parser.add_argument("--work", type=Path, help="results so far and unfinished students  [default: OUT.work]")

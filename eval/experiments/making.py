@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.embed_distill import train_rival
+from eval.experiments.static import distill_static
+from eval.experiments.table import Kind, Variant
+from eval.experiments.texts import Chosen
 from leafkit.errors import OptionError
-from leafkit.eval.embed_distill import train_rival
-from leafkit.eval.learning import Validation, learning_curve
+from leafkit.evaluation.learning import Validation, learning_curve
 from leafkit.students.encoder import StudentEncoder
 from leafkit.students.folder import MARKER, StudentFacts, open_student, read_student
 from leafkit.teachers.sentence_transformer import set_compute
-from leafkit.training.corpus import Corpus, TextOptions, read_corpus
+from leafkit.texts.table import TextOptions
+from leafkit.training.corpus import Corpus, read_corpus
 from leafkit.training.distill import distill
 from leafkit.training.recipe import Recipe
 from leafkit.types import Encoder
 from leafkit.vectors.cached import CachedEncoder
-
-from .static import distill_static
-from .table import Kind, Variant
-from .texts import Chosen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy
 
-from leafkit.eval.collection import Collection
-from leafkit.eval.grid import full_cell
-from leafkit.eval.metrics import MAIN_METRIC
-from leafkit.eval.modes import systems
-from leafkit.eval.retrieval import Plan, measure_collection
-from leafkit.eval.students import Student
+from leafkit.evaluation.collection import Collection
+from leafkit.evaluation.grid import full_cell
+from leafkit.evaluation.metrics import MAIN_METRIC
+from leafkit.evaluation.modes import systems
+from leafkit.evaluation.retrieval import Plan, measure_collection
+from leafkit.evaluation.students import Student
 from leafkit.texts.read import read_texts
-from leafkit.training.validation import cosines
 from leafkit.types import ROLES, Encoder, Role
+from leafkit.vectors.cosine import row_cosines
 
 MEAN = "mean"
 
@@ -59,7 +59,7 @@ def _cosines(encoder: Encoder, teacher: Encoder, valid: Path) -> dict[str, float
     for text in read_texts(valid):
         texts[text.role or "document"].append(text.content)
     asked = [role for role in ROLES if texts[role]]
-    each = {role: cosines(encoder.encode(texts[role], role), teacher.encode(texts[role], role)) for role in asked}
+    each = {role: row_cosines(encoder.encode(texts[role], role), teacher.encode(texts[role], role)) for role in asked}
     every = numpy.concatenate(list(each.values()))
     return {"cosine": float(every.mean())} | {f"cosine {role}": float(of_role.mean()) for role, of_role in each.items()}
 

@@ -7,11 +7,10 @@ import json
 import shutil
 from pathlib import Path
 
-from leafkit.atomic import write_json
+from eval.experiments.making import Job, train
 from leafkit.errors import OptionError
+from leafkit.files.atomic import write_json
 from leafkit.training.batches import steps_per_epoch
-
-from .making import Job, train
 
 WARM, STEPS = 10, 30
 

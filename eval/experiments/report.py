@@ -7,13 +7,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from eval.experiments.measuring import MEAN, figure
+from eval.experiments.run import Result
+from eval.experiments.statistics import Difference, Summary, difference, summary
+from eval.experiments.table import BASE, Variant
+from eval.experiments.texts import Chosen
 from leafkit.training.recipe import Recipe
-
-from .measuring import MEAN, figure
-from .run import Result
-from .statistics import Difference, Summary, difference, summary
-from .table import BASE, Variant
-from .texts import Chosen
 
 NOTE = (
     "mean ± standard deviation over seeds; [95 % t-interval of the difference to the base, paired by seed]: it covers "

@@ -13,19 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from leafkit.atomic import write_json
+from eval.experiments.making import Job, make
+from eval.experiments.measuring import MEAN, Bench, figures
+from eval.experiments.pace import epochs_as_long
+from eval.experiments.table import BASE, Choice, Table, Variant
+from eval.experiments.texts import Chosen, choose
 from leafkit.errors import OptionError, TrainingError
-from leafkit.eval.collection import read_collection
-from leafkit.eval.names import distinct_names
-from leafkit.kd.registry import parse
+from leafkit.evaluation.collection import read_collection
+from leafkit.evaluation.names import distinct_names
+from leafkit.files.atomic import write_json
+from leafkit.methods.registry import parse
 from leafkit.teachers.open import open_teacher
 from leafkit.vectors.cached import CachedEncoder, cached
-
-from .making import Job, make
-from .measuring import MEAN, Bench, figures
-from .pace import epochs_as_long
-from .table import BASE, Choice, Table, Variant
-from .texts import Chosen, choose
 
 log = logging.getLogger("leafkit")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from leafkit.errors import InputError, LeafkitError, OptionError, nearest
-from leafkit.eval.modes import MODES
-from leafkit.kd.plan import make_plan
+from leafkit.evaluation.modes import MODES
+from leafkit.methods.plan import make_plan
 from leafkit.students.spec import parse_student
 from leafkit.teachers.options import TeacherOptions
 from leafkit.training.recipe import Recipe

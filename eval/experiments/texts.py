@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leafkit.atomic import write_file
-from leafkit.digest import sha256_file
+from eval.experiments.table import Choice
 from leafkit.errors import OptionError, TextError
+from leafkit.files.atomic import write_file
+from leafkit.files.digest import sha256_file
 from leafkit.texts.read import read_texts
-
-from .table import Choice
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,20 +11,20 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import OptionError, VectorError
-from leafkit.index import finder as finding
-from leafkit.index.cosine import check_dim, unit_prefix
-from leafkit.index.documents import Documents
-from leafkit.index.faiss_index import FaissIndex
-from leafkit.index.finder import Built
-from leafkit.index.kept import blocks_of, encode, write_kept
-from leafkit.index.manifest import part_name
-from leafkit.index.plan import check_precision, check_rescore, plan_index
-from leafkit.mapping.mapping import Mapping as LinearMap
-from leafkit.progress import progress
+from leafkit.files.progress import progress
+from leafkit.search import finder as finding
+from leafkit.search.documents import Documents
+from leafkit.search.faiss_index import FaissIndex
+from leafkit.search.finder import Built
+from leafkit.search.manifest import part_name
+from leafkit.search.plan import check_precision, check_rescore, plan_index
+from leafkit.search.rescoring import blocks_of, encode, write_kept
 from leafkit.texts.record import Text
 from leafkit.types import Encoder, Float32
 from leafkit.vectors.cached import CachedEncoder
 from leafkit.vectors.check import check_vectors
+from leafkit.vectors.cosine import check_dim, unit_prefix
+from leafkit.vectors.mapping import Mapping as LinearMap
 
 # A block is encoded, cut and spooled at a time: 100 MB at 384 components, whatever the size of the corpus.
 BLOCK = 65_536

@@ -13,8 +13,8 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.atomic import check_free, new_folder
 from leafkit.errors import OptionError, OutputError
+from leafkit.files.atomic import check_free, new_folder
 from leafkit.index.assemble import (
     IndexOptions,
     VectorsOf,
@@ -26,9 +26,8 @@ from leafkit.index.assemble import (
     teacher_vectors,
 )
 from leafkit.index.coordinates import Coordinates
-from leafkit.index.documents import Document, Documents, write_documents
-from leafkit.index.kept import blocks_of
-from leafkit.index.manifest import (
+from leafkit.search.documents import Document, Documents, write_documents
+from leafkit.search.manifest import (
     DOCUMENT_PARTS,
     ENCODER,
     FORMAT,
@@ -40,16 +39,17 @@ from leafkit.index.manifest import (
     part_name,
     write_manifest,
 )
-from leafkit.index.package import SPOOL
-from leafkit.index.plan import plan_index
-from leafkit.mapping.mapping import FILE as MAPPING
-from leafkit.mapping.rotation import SAMPLE
+from leafkit.search.package import SPOOL
+from leafkit.search.plan import plan_index
+from leafkit.search.rescoring import blocks_of
 from leafkit.shipped import resolve
 from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text
 from leafkit.types import Teacher
+from leafkit.vectors.mapping import FILE as MAPPING
+from leafkit.vectors.rotation import SAMPLE
 
 log = logging.getLogger("leafkit")
 
@@ -92,8 +92,8 @@ def build_index(
         float16 for other storage that loses more than 2e-4 of cosine, none for the rest.
     fold: a student in place of ``student``; the index keeps of each document only what this student's queries can tell
         apart, its width + 1 numbers (+ 2 for a token table), with the same cosines, and serves no other. With
-        ``dim``, the most telling of them (`leafkit.mapping.fold`).
-    rotate: pca, itq or random, before a prefix or sign bits are taken (`leafkit.mapping.rotation`).
+        ``dim``, the most telling of them (`leafkit.index.fold`).
+    rotate: pca, itq or random, before a prefix or sign bits are taken (`leafkit.vectors.rotation`).
     skip_bad: leave out rows that cannot be used, and documents whose id came before.
     threads: of FAISS while building; by default all cores.
     teacher_options: how ``teacher`` is opened where it is not open yet.
@@ -328,7 +328,7 @@ def _planned(
 
 def _copy_encoder(student: str | Path | None, folder: Path) -> None:
     if student is not None:
-        from leafkit.query import copy_runtime
+        from leafkit.search.query_encoder import copy_runtime
 
         copy_runtime(Path(student), folder / ENCODER)
 

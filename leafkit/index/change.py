@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.atomic import disk_errors, flush
 from leafkit.errors import InputError, OptionError
+from leafkit.files.atomic import disk_errors, flush
 from leafkit.index.assemble import VectorsOf, spool
-from leafkit.index.documents import Document, Documents, DocumentWriter, write_documents
-from leafkit.index.faiss_index import FaissIndex, threads
-from leafkit.index.finder import losses
-from leafkit.index.kept import blocks_of, encode, write_kept
-from leafkit.index.manifest import (
+from leafkit.search.documents import Document, Documents, DocumentWriter, write_documents
+from leafkit.search.faiss_index import FaissIndex, threads
+from leafkit.search.finder import losses
+from leafkit.search.manifest import (
     DOCUMENT_PARTS,
     describe_files,
     document_files,
@@ -28,7 +27,8 @@ from leafkit.index.manifest import (
     read_manifest,
     write_manifest,
 )
-from leafkit.index.package import ADDED, SPOOL, Package, remove_leftovers
+from leafkit.search.package import ADDED, SPOOL, Package, remove_leftovers
+from leafkit.search.rescoring import blocks_of, encode, write_kept
 from leafkit.types import Float32, Int64
 
 COMPACT_SHARE = 0.2

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from leafkit.errors import OptionError
 from leafkit.extras import told_of_extras
-from leafkit.mapping.fold import fold, fold_to
-from leafkit.mapping.mapping import Mapping, read_mapping
-from leafkit.mapping.rotation import check_kind, fit_rotation
+from leafkit.index.fold import fold, fold_to
 from leafkit.space import Space, require_same
 from leafkit.students.moment import read_moment
 from leafkit.types import Float32
+from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.rotation import check_kind, fit_rotation
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from leafkit.errors import InputError, OptionError
 from leafkit.index.assemble import VectorsOf, check_given, mapped_blocks, teacher_vectors
 from leafkit.index.build import Sources, read_documents, through_cache
 from leafkit.index.change import UpdateCounts, apply_change
-from leafkit.index.documents import Document
-from leafkit.index.kept import blocks_of
-from leafkit.index.manifest import read_manifest
-from leafkit.index.package import Package, only_writer, open_package
+from leafkit.search.documents import Document
+from leafkit.search.manifest import read_manifest
+from leafkit.search.package import Package, only_writer, open_package
+from leafkit.search.rescoring import blocks_of
 from leafkit.space import Space, require_same
 from leafkit.teachers.options import TeacherOptions
 from leafkit.types import Teacher

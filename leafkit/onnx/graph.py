@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from leafkit.errors import ExportError
 from leafkit.onnx.head import HEAD
-from leafkit.query import OUTPUT
+from leafkit.search.query_encoder import OUTPUT
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -12,13 +12,13 @@ import numpy
 import onnx
 from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
 
-from leafkit.atomic import write_json
-from leafkit.digest import sha256_file
 from leafkit.errors import InputError
-from leafkit.mapping.mapping import Mapping
-from leafkit.query import FILES, MARKER, RECORD, ExportRecord, digest
+from leafkit.files.atomic import write_json
+from leafkit.files.digest import sha256_file
+from leafkit.search.query_encoder import FILES, MARKER, RECORD, ExportRecord, digest
 from leafkit.space import Space
 from leafkit.types import Float32
+from leafkit.vectors.mapping import Mapping
 
 HEAD = "head"  # its node's name in a float32 graph
 

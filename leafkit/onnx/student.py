@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy
 
-from leafkit.atomic import new_folder, write_json
-from leafkit.digest import sha256_file
 from leafkit.extras import told_of_extras
-from leafkit.mapping.mapping import FILE as MAPPING
-from leafkit.onnx.golden import GOLDEN, judge
-from leafkit.query import FILES, FORMAT, RECORD, TOKENIZER, VERSION, QueryEncoder, digest
+from leafkit.files.atomic import new_folder, write_json
+from leafkit.files.digest import sha256_file
+from leafkit.search.query_encoder import FILES, FORMAT, RECORD, TOKENIZER, VERSION, QueryEncoder, digest
 from leafkit.students.folder import MARKER, open_student, read_student
+from leafkit.students.golden import GOLDEN, judge
 from leafkit.students.moment import FILE as MOMENT
 from leafkit.types import Encoder, Float32
+from leafkit.vectors.mapping import FILE as MAPPING
 
 log = logging.getLogger("leafkit")
 

@@ -13,7 +13,7 @@ from onnx import ModelProto, NodeProto, numpy_helper
 
 from leafkit.onnx.graph import MODULES, TABLE, TABLE_REST
 from leafkit.onnx.int8 import FACTOR, SMOOTHED, TABLE_INT8, TABLE_STEP
-from leafkit.query import FILES, ExportRecord
+from leafkit.search.query_encoder import FILES, ExportRecord
 from leafkit.types import Float32
 
 PRODUCTS = {"Gemm", "MatMul", "MatMulInteger"}

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import InputError, OptionError
+from leafkit.files.model_folder import package_folder
 from leafkit.shipped import resolve
 from leafkit.students.layers import Layers, check_count, keep_layers
 from leafkit.students.spec import FORMS, Fresh, Pretrained
-from leafkit.teachers.open import package_folder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -94,7 +94,7 @@ def open_model(source: str) -> SentenceTransformer:
     name = source.removeprefix("package:")
     place = resolve(source) if name == source else package_folder(name)
     if (place / MARKER).is_file() and read_student(place).runtime_only:
-        from leafkit.students.restore import restore
+        from leafkit.onnx.restore import restore
 
         return restore(place)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from leafkit.atomic import write_file
+from leafkit.files.atomic import write_file
 from leafkit.space import describe
 from leafkit.students.folder import StudentFacts
 

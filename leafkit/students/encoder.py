@@ -1,4 +1,4 @@
-"""A finished student as an encoder over torch; the query host uses `leafkit.query` instead, without torch."""
+"""A finished student as an encoder over torch; the query host uses `leafkit.search.query_encoder`."""
 
 from __future__ import annotations
 

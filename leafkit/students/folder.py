@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leafkit.atomic import write_json
-from leafkit.digest import sha256_file
 from leafkit.errors import DamageError, InputError
+from leafkit.files.atomic import write_json
+from leafkit.files.digest import sha256_file
 from leafkit.shipped import named, resolve
 from leafkit.space import Space
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-    from leafkit.mapping.mapping import Mapping
     from leafkit.students.encoder import StudentEncoder
+    from leafkit.vectors.mapping import Mapping
 
 MARKER = "leafkit.json"
 FORMAT, VERSION = "leafkit-student", 1
@@ -137,7 +137,7 @@ def check_weights(facts: StudentFacts) -> None:
 
 @contextlib.contextmanager
 def _full_disk_as_such(folder: Path) -> Iterator[None]:
-    """Turn safetensors' own error about a full disk into the system's, which `leafkit.atomic` knows."""
+    """Turn safetensors' own error about a full disk into the system's, which `leafkit.files.atomic` knows."""
     from safetensors import SafetensorError
 
     try:

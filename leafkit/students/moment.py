@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy
 
-from leafkit.atomic import new_file
 from leafkit.errors import DamageError, InputError
+from leafkit.files.atomic import new_file
 from leafkit.space import Space
 from leafkit.types import Float32
 

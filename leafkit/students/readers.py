@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leafkit.atomic import write_json
+from leafkit.files.atomic import write_json
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

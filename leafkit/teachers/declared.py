@@ -13,15 +13,17 @@ from itertools import islice
 import numpy
 
 from leafkit.errors import SpaceError
-from leafkit.mapping.mapping import mapped, read_mapping
-from leafkit.onnx.golden import GOLDEN
-from leafkit.query import RECORD, QueryEncoder
+from leafkit.search.query_encoder import RECORD, QueryEncoder
 from leafkit.space import Space, describe
 from leafkit.students.folder import open_student, read_student
+from leafkit.students.golden import GOLDEN
 from leafkit.teachers.options import TeacherOptions
 from leafkit.teachers.vectors_file import VectorsFileTeacher
 from leafkit.types import Encoder, Float32, Role, Teacher
-from leafkit.vectors.pairs import PairsFile, read_pairs
+from leafkit.vectors.cosine import unit_rows
+from leafkit.vectors.mapping import mapped, read_mapping
+from leafkit.vectors.pairs import read_pairs
+from leafkit.vectors.pairs_format import PairsFile
 
 # Six layers of bge-small-en-v1.5 before any training have 0.84 with it and 0.21 with all-MiniLM-L6-v2, which also has
 # 384 numbers. Vectors of the right model for other texts have 0.49, but are not nearest.
@@ -103,4 +105,4 @@ def _check(name: str, teacher: Encoder, student: Encoder, texts: Sequence[tuple[
 
 def _units(encoder: Encoder, texts: Sequence[tuple[str, Role]]) -> Float32:
     vectors = numpy.concatenate([encoder.encode([text], role) for text, role in texts])
-    return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit_rows(vectors)

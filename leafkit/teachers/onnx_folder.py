@@ -13,12 +13,13 @@ import onnxruntime
 from tokenizers import Encoding, Tokenizer
 
 from leafkit.errors import InputError
+from leafkit.files.model_folder import read_json, read_modules, weights_hash
 from leafkit.space import Space
-from leafkit.teachers.batches import length_batches
 from leafkit.teachers.options import GRAPHS, POOLINGS, TeacherOptions
-from leafkit.teachers.weights import read_json, read_modules, weights_hash
+from leafkit.texts.batches import length_batches
 from leafkit.types import Float32, Int64, Role, check_role
-from leafkit.vectors.check import are_unit, check_vectors, unit_rows
+from leafkit.vectors.check import check_vectors
+from leafkit.vectors.cosine import are_unit, unit_rows
 
 BATCH_TOKENS = 4096
 POOL_TEXTS = 2048  # texts tokenised in one call

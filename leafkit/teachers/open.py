@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from importlib import metadata
 from pathlib import Path
 
 from leafkit.errors import InputError
 from leafkit.extras import told_of_extras
+from leafkit.files.model_folder import package_folder, torch_weights
 from leafkit.shipped import resolve
 from leafkit.teachers.options import GRAPHS, Compute, TeacherOptions
-from leafkit.teachers.weights import torch_weights
 from leafkit.types import Teacher
 from leafkit.vectors.pairs import SUFFIXES, is_pairs
 
@@ -79,21 +78,6 @@ def open_teacher(
 
         return open_declared(str(teacher), options, _open)
     return _open(str(teacher), options)
-
-
-def package_folder(distribution: str) -> Path:
-    """The model folder (the one with modules.json) in an installed distribution, found without running its code.
-
-    Raises `InputError` if the distribution is not installed or does not hold exactly one model.
-    """
-    try:
-        files = metadata.files(distribution) or []
-    except metadata.PackageNotFoundError as error:
-        raise InputError(f"the package {distribution!r} is not installed; run: pip install {distribution}") from error
-    found = [Path(str(file.locate())).parent for file in files if file.name == "modules.json"]
-    if len(found) != 1:
-        raise InputError(f"the package {distribution!r} holds {len(found)} models (modules.json), wanted exactly one")
-    return found[0]
 
 
 def _open(teacher: str, options: TeacherOptions) -> Teacher:

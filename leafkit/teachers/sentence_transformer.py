@@ -13,10 +13,10 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Router, Transformer
 
 from leafkit.errors import InputError, OptionError
+from leafkit.files.model_folder import torch_weights, weights_hash
 from leafkit.space import Space
-from leafkit.teachers.batches import length_batches
 from leafkit.teachers.options import TeacherOptions
-from leafkit.teachers.weights import torch_weights, weights_hash
+from leafkit.texts.batches import length_batches
 from leafkit.types import Float32, Int64, Role, check_role
 from leafkit.vectors.check import check_vectors
 

@@ -12,14 +12,16 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.digest import sha256_file
 from leafkit.errors import DamageError, VectorError
+from leafkit.files.digest import sha256_file
 from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions, check_space_options
 from leafkit.types import Float32, Role, check_role
-from leafkit.vectors.check import are_unit, check_vectors, unit_rows
+from leafkit.vectors.check import check_vectors
+from leafkit.vectors.cosine import are_unit, unit_rows
 from leafkit.vectors.keys import KeyIndex, Keys, text_keys
-from leafkit.vectors.pairs import BATCH, Label, PairsFile, read_pairs
+from leafkit.vectors.pairs import read_pairs
+from leafkit.vectors.pairs_format import BATCH, Label, PairsFile
 
 BOTH = ""  # the role under which a text without one is kept
 

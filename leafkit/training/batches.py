@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.kd.setting import Pool
+from leafkit.methods.setting import Pool
 from leafkit.types import Int64
 
 POOL = 50

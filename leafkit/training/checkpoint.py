@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leafkit.atomic import disk_errors, flush, write_json
 from leafkit.errors import DamageError
+from leafkit.files.atomic import disk_errors, flush, write_json
 
 if TYPE_CHECKING:
     import torch

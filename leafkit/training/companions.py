@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from leafkit.errors import OptionError
-from leafkit.kd.plan import Plan
-from leafkit.kd.registry import name_of
-from leafkit.kd.setting import Pool, Setting
+from leafkit.methods.plan import Plan
+from leafkit.methods.registry import name_of
+from leafkit.methods.setting import Pool, Setting
 from leafkit.training.batches import batches_from, drawn_batches
 from leafkit.training.checkpoint import moments, set_moments
 from leafkit.training.optimiser import adamw
 from leafkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from leafkit.kd.batch import Batch, View
-    from leafkit.kd.system import Method
+    from leafkit.methods.batch import Batch, View
+    from leafkit.methods.system import Method
     from leafkit.types import Int64
 
 

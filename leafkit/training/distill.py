@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any
 import numpy
 from torch import distributed
 
-from leafkit.atomic import check_free, new_folder
 from leafkit.errors import ExportError, OptionError
-from leafkit.kd.architecture import choose_student
-from leafkit.kd.objectives.leaf import Distance, Leaf
-from leafkit.kd.plan import Plan, Specs, make_plan
-from leafkit.kd.setting import Gather
-from leafkit.kd.system import System
-from leafkit.mapping.mapping import read_mapping
+from leafkit.files.atomic import check_free, new_folder
+from leafkit.methods.architecture import choose_student
+from leafkit.methods.objectives.leaf import Distance, Leaf
+from leafkit.methods.plan import Plan, Specs, make_plan
+from leafkit.methods.setting import Gather
+from leafkit.methods.system import System
 from leafkit.students.card import write_card
 from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
 from leafkit.students.moment import MOST_QUERIES, write_moment
 from leafkit.students.spec import Static, parse_student
 from leafkit.teachers.open import open_teacher
+from leafkit.texts.table import Sources, TextOptions, Texts
 from leafkit.training.batches import sample_rows
-from leafkit.training.corpus import Corpus, Sources, TextOptions, Texts, read_corpus
+from leafkit.training.corpus import Corpus, read_corpus
 from leafkit.training.encode import encode_rows
 from leafkit.training.facts import training_facts
 from leafkit.training.forward import StudentForward
@@ -40,6 +40,7 @@ from leafkit.training.rounds import Rounds
 from leafkit.training.run_folder import RunFolder
 from leafkit.training.tensorboard import tensorboard_report
 from leafkit.types import ROLES, Float32, Teacher
+from leafkit.vectors.mapping import read_mapping
 from leafkit.vectors.store import VectorStore
 
 if TYPE_CHECKING:
@@ -97,8 +98,8 @@ def distill(
     teacher: what `leafkit.open_teacher` takes, an open teacher where it needs options, or a function that opens one
     (called in the main process alone, so that others do not load it, and let go before training).
     student: a model, some of its layers, a config or a token table (`leafkit.students.spec` lists the forms).
-    methods: systems of `leafkit.kd` that train the student, as ``sinkd:weight=0.1`` or objects; LEAF unless another
-    objective is named. feeds: those that choose, change or write its texts.
+    methods: systems of `leafkit.methods` that train the student, as ``sinkd:weight=0.1`` or objects; LEAF unless
+    another objective is named. feeds: those that choose, change or write its texts.
     architecture, budget: a search for the student instead of ``student``, within e.g. ``2M params, 1 ms``.
     objective: norm (the paper's distance), squared or cosine.
     optimiser: adamw, or muon for the matrices of the transformer and AdamW for the rest, at one learning rate.
@@ -116,7 +117,7 @@ def distill(
     keep: the best student by held-out cosine, which may be the start, or the last.
     seed: of the held-out cut, the order of the texts, and whatever starts at random.
     cache, store_dtype: where teacher vectors are kept, and whether as float16 or float32.
-    rotate: pca, itq or random; the student learns the teacher's space in these coordinates (`leafkit.mapping`).
+    rotate: pca, itq or random; the student learns the space in these coordinates (`leafkit.vectors.rotation`).
     queries, documents: take so many texts of each role, the first ones  [default: all].
     role, skip_bad, text_column, id_column: how `leafkit.read_texts` reads; role is for texts that have none.
     device: cpu, cuda  [default: the best there is].

@@ -7,8 +7,8 @@ import contextlib
 import numpy
 import torch
 
-from leafkit.progress import progress
-from leafkit.teachers.batches import length_batches
+from leafkit.files.progress import progress
+from leafkit.texts.batches import length_batches
 from leafkit.training.forward import StudentForward
 from leafkit.training.tokens import TokenFile
 from leafkit.types import Float32, Int64

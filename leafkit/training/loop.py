@@ -12,10 +12,10 @@ import numpy
 import torch
 
 from leafkit.errors import OptionError
-from leafkit.kd.batch import Batch, View
-from leafkit.kd.plan import Plan
-from leafkit.kd.setting import Gather, Setting
-from leafkit.progress import progress
+from leafkit.files.progress import progress
+from leafkit.methods.batch import Batch, View
+from leafkit.methods.plan import Plan
+from leafkit.methods.setting import Gather, Setting
 from leafkit.training.alarm import check_loss, check_spread
 from leafkit.training.batches import examples_after, parts_of, share_of, steps_per_epoch
 from leafkit.training.checkpoint import Checkpoints, State

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy
 
-from leafkit.mapping.store import Targets
 from leafkit.training.tokens import TokenFile
 from leafkit.types import Float32, Int64
+from leafkit.vectors.targets import Targets
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,10 @@ import numpy
 import torch
 
 from leafkit.errors import OptionError
-from leafkit.progress import progress
+from leafkit.files.progress import progress
 from leafkit.students.head import fit_head
 from leafkit.students.layers import Layers
-from leafkit.teachers.batches import length_batches
+from leafkit.texts.batches import length_batches
 from leafkit.training.encode import BATCH_ROWS, BATCH_TOKENS
 from leafkit.training.forward import StudentForward
 from leafkit.training.tokens import TokenFile

@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy
 
-from leafkit.atomic import new_folder
 from leafkit.errors import OptionError
-from leafkit.mapping.mapping import Mapping, read_mapping
-from leafkit.mapping.rotation import SAMPLE, fit_rotation
-from leafkit.mapping.store import Targets
+from leafkit.files.arrays import save_array
+from leafkit.files.atomic import new_folder
 from leafkit.students.build import build_student
 from leafkit.students.folder import MARKER, open_student, read_student, write_student
 from leafkit.students.head import MOST_TEXTS, fit_head, set_head
 from leafkit.students.spec import Pretrained, Static, StudentSpec
 from leafkit.training import pick
-from leafkit.training.arrays import save_array
 from leafkit.training.batches import sample_rows
 from leafkit.training.corpus import Corpus
 from leafkit.training.encode import encode_rows
@@ -32,7 +29,10 @@ from leafkit.training.table import fit_table, most_texts
 from leafkit.training.tokens import Layout, TokenFile, write_tokens
 from leafkit.types import ROLES, Float32, Int64, Teacher
 from leafkit.vectors.cached import CachedEncoder, keeps_its_space
+from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.rotation import SAMPLE, fit_rotation
 from leafkit.vectors.store import VectorStore
+from leafkit.vectors.targets import Targets
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

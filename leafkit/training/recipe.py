@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from leafkit.errors import OptionError
-from leafkit.kd.objectives.leaf import Distance
-from leafkit.mapping.rotation import check_kind
+from leafkit.methods.objectives.leaf import Distance
+from leafkit.vectors.rotation import check_kind
 
 Precision = Literal["auto", "bfloat16", "float32"]
 Head = Literal["ridge", "random"]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from leafkit.errors import InputError, OptionError, nearest
-from leafkit.kd.plan import make_plan
-from leafkit.kd.registry import parse
+from leafkit.methods.plan import make_plan
+from leafkit.methods.registry import parse
 from leafkit.shipped import resolve_recipe
 from leafkit.teachers.options import POOLINGS, TeacherOptions
 from leafkit.training.recipe import Recipe

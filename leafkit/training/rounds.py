@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from leafkit.kd.plan import Plan
-from leafkit.kd.setting import Gather, Setting
+from leafkit.methods.plan import Plan
+from leafkit.methods.setting import Gather, Setting
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.encode import encode_rows
 from leafkit.training.forward import StudentForward

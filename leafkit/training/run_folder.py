@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leafkit.atomic import disk_errors, write_json
 from leafkit.errors import OutputError
+from leafkit.files.atomic import disk_errors, write_json
 
 
 @dataclass(frozen=True)

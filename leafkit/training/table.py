@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, embedding_bag
 
-from leafkit.mapping.rotation import principal_directions
-from leafkit.progress import progress
+from leafkit.files.progress import progress
 from leafkit.students.head import Linear, set_head
 from leafkit.training.forward import StudentForward
 from leafkit.training.tokens import TokenFile
 from leafkit.types import Float32, Int64
+from leafkit.vectors.rotation import principal_directions
 
 MOST_NUMBERS = 2**28  # of target vectors: a gigabyte, 700,000 texts of a teacher of 384 numbers
 MOST_HELD_OUT = 4_000

@@ -12,8 +12,8 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import DamageError
-from leafkit.progress import progress
-from leafkit.training.arrays import save_array
+from leafkit.files.arrays import save_array
+from leafkit.files.progress import progress
 from leafkit.types import Int64, Role
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import numpy
 
 from leafkit.training.batches import sample_rows
 from leafkit.types import Float32
+from leafkit.vectors.cosine import row_cosines, unit_rows
 
 NEIGHBOURS = 10
 # Neighbours take the square of the texts: 4,000 a fraction of a second, 60,000 two minutes and 2 GB.
@@ -33,7 +34,7 @@ class Figures:
 
 def measure(student: Float32, teacher: Float32) -> Figures:
     """All figures of (rows, dim) vectors of the same texts."""
-    each = cosines(student, teacher)
+    each = row_cosines(student, teacher)
     some = sample_rows(numpy.arange(len(teacher)), MOST_NEIGHBOURED, seed=0)
     return Figures(
         cosine_mean=float(each.mean()),
@@ -42,11 +43,6 @@ def measure(student: Float32, teacher: Float32) -> Figures:
         spread=spread(student, teacher),
         distance=float(numpy.linalg.norm(student - teacher, axis=1).mean()),
     )
-
-
-def cosines(student: Float32, teacher: Float32) -> Float32:
-    """The cosine of each row with its counterpart; 0 where a row is zero."""
-    return (_unit(student) * _unit(teacher)).sum(axis=1)
 
 
 def overlap(student: Float32, teacher: Float32, neighbours: int) -> float:
@@ -59,18 +55,18 @@ def overlap(student: Float32, teacher: Float32, neighbours: int) -> float:
     if count < 1:
         return 1.0
     shared = 0
-    index = _unit(teacher)
+    index = unit_rows(teacher)
     for start in range(0, len(teacher), 1024):
         part = slice(start, start + 1024)
         wanted = _nearest(index[part] @ index.T, start, count)
-        found = _nearest(_unit(student[part]) @ index.T, start, count)
+        found = _nearest(unit_rows(student[part]) @ index.T, start, count)
         shared += sum(len(numpy.intersect1d(w, f)) for w, f in zip(wanted, found, strict=True))
     return shared / (count * len(teacher))
 
 
 def spread(student: Float32, teacher: Float32) -> float:
     """Total variance of the student's unit vectors, relative to the teacher's: 0 if all texts get one vector."""
-    of_student, of_teacher = (float(_unit(v).astype(numpy.float64).var(axis=0).sum()) for v in (student, teacher))
+    of_student, of_teacher = (float(unit_rows(v).astype(numpy.float64).var(axis=0).sum()) for v in (student, teacher))
     return of_student / of_teacher if of_teacher > 0 else 1.0
 
 
@@ -78,7 +74,3 @@ def _nearest(scores: Float32, first: int, count: int) -> numpy.ndarray:
     own = numpy.arange(len(scores))
     scores[own, first + own] = -numpy.inf
     return numpy.argpartition(-scores, count - 1, axis=1)[:, :count]
-
-
-def _unit(vectors: Float32) -> Float32:
-    return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -9,9 +9,6 @@ import numpy
 from leafkit.errors import VectorError
 from leafkit.types import Float32
 
-# float16 keeps ten bits: a unit vector read back from it is this far from unit norm, and never further.
-UNIT_TOLERANCE = 1e-3
-
 
 def check_vectors(vectors: Any, *, rows: int | None, dim: int | None, source: str, first: int = 0) -> Float32:
     """``vectors`` as float32 of shape (rows, dim); ``None`` leaves a side free. Rows count from ``first``.
@@ -40,15 +37,3 @@ def check_vectors(vectors: Any, *, rows: int | None, dim: int | None, source: st
     if len(zero):
         raise VectorError(f"{source}: row {first + zero[0]} is all zeros ({len(zero)} of {len(checked)} rows)")
     return checked
-
-
-def unit_rows(vectors: Float32) -> Float32:
-    """Each row of ``vectors`` scaled to length one."""
-    return vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-def are_unit(vectors: Float32) -> bool:
-    """Whether every row has length one, within what float16 storage loses."""
-    with numpy.errstate(over="ignore"):
-        lengths = numpy.linalg.norm(vectors.astype(numpy.float32, copy=False), axis=1)
-    return bool((abs(lengths - 1) <= UNIT_TOLERANCE).all())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.digest import text_key
+from leafkit.files.digest import text_key
 from leafkit.types import Int64, Role
 
 KEY_BYTES = 16

@@ -5,75 +5,18 @@ What `leafkit embed` writes carries the label of its space: in the Parquet schem
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy
-from numpy.typing import NDArray
 
-from leafkit.atomic import disk_errors
-from leafkit.errors import DamageError, InputError, OutputError
-from leafkit.space import Space
+from leafkit.errors import InputError, OutputError
+from leafkit.files.atomic import disk_errors
 from leafkit.texts.parquet import parquet_files, parquet_parts
-from leafkit.types import Float32, Role
+from leafkit.vectors.pairs_format import Label, PairsFile, Write
 
 SUFFIXES = (".parquet", ".npy")
-BATCH = 65536  # rows read at a time
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """Some rows of a vectors file, from the row ``first`` of ``path`` on; a row without a role serves both."""
-
-    path: Path
-    first: int
-    texts: Sequence[str]
-    roles: Sequence[Role | None]
-    vectors: NDArray[Any]  # (rows, dim), float16 or float32
-
-
-@dataclass(frozen=True, kw_only=True)
-class Label:
-    """The space that the vectors of a file live in; ``stand_in`` where a student made them."""
-
-    space: Space
-    stand_in: bool = False
-
-    def to_json(self) -> str:
-        """The label as the file carries it; `from_json` reads it back."""
-        return json.dumps({**self.space.to_json(), "stand_in": self.stand_in}, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, content: bytes, where: str) -> Label:
-        """The label in ``content``; raises `DamageError` naming ``where`` if it is none."""
-        try:
-            fields = json.loads(content)
-        except ValueError as error:
-            raise DamageError(f"{where}: its space is not JSON ({error}); write the file again") from error
-        if not isinstance(fields, dict):
-            raise DamageError(f"{where}: its space is not an object; write the file again")
-        return cls(space=Space.from_json(fields, where=where), stand_in=fields.get("stand_in") is True)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairsFile:
-    """A vectors file that is open for reading, ``rows`` rows in batches; ``parts`` holds its content.
-
-    Each file has one width; those of a folder may differ.
-    """
-
-    label: Label | None
-    rows: int
-    batches: Iterator[Pairs]
-    parts: tuple[Path, ...]
-
-
-# Takes ids, texts, roles and vectors of some rows.
-Write = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]
 
 
 def is_pairs(path: Path) -> bool:

@@ -12,11 +12,11 @@ import numpy
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from leafkit.atomic import new_file, write_file
 from leafkit.errors import InputError, VectorError
+from leafkit.files.atomic import new_file, write_file
 from leafkit.texts.read import read_texts
 from leafkit.types import Float32, Role
-from leafkit.vectors.pairs import BATCH, Label, Pairs, PairsFile, Write
+from leafkit.vectors.pairs_format import BATCH, Label, Pairs, PairsFile, Write
 
 
 def read(path: Path) -> PairsFile:

@@ -13,14 +13,14 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.atomic import new_file
 from leafkit.errors import OptionError, VectorError
 from leafkit.extras import told_of_extras
+from leafkit.files.atomic import new_file
 from leafkit.texts.arrow import vector_columns
 from leafkit.texts.columns import TEXT_NAMES, VECTOR_NAMES
 from leafkit.texts.record import content
 from leafkit.types import Float32, Role, check_role
-from leafkit.vectors.pairs import BATCH, Label, Pairs, PairsFile, Write
+from leafkit.vectors.pairs_format import BATCH, Label, Pairs, PairsFile, Write
 
 with told_of_extras():
     import pyarrow

@@ -19,14 +19,15 @@ from typing import Any
 
 import numpy
 
-from leafkit.atomic import disk_errors, write_json
 from leafkit.errors import DamageError, OptionError, VectorError
-from leafkit.progress import progress
+from leafkit.files.atomic import disk_errors, write_json
+from leafkit.files.progress import progress
 from leafkit.space import Space, require_same
-from leafkit.teachers.batches import length_batches
+from leafkit.texts.batches import length_batches
 from leafkit.types import Encoder, Float32, Int64, Role
 from leafkit.vectors.by_role import encode_by_role
-from leafkit.vectors.check import check_vectors, unit_rows
+from leafkit.vectors.check import check_vectors
+from leafkit.vectors.cosine import unit_rows
 from leafkit.vectors.keys import KEY_BYTES, KeyIndex, first_of_each, roles_of, text_keys
 
 BLOCK = 4096  # texts a block: what a kill can cost, and the pool in which batches are sorted by length

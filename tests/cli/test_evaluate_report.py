@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from leafkit.eval.report import Report
+from leafkit.evaluation.page.build import page
+from leafkit.evaluation.report import Report
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def test_the_page_shows_what_was_printed(run, judgements, tiny_teacher, tmp_path
     code, out, _ = run("evaluate", *options, "--report", "report.html", "--json")
     assert code == 0
     printed = Report.from_json(json.loads(out))
-    assert (tmp_path / "report.html").read_text(encoding="utf-8") == printed.html()
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page([printed])
     assert [row.documents for row in printed.rows] == [20, 20]
     assert printed.provenance.data[0]["documents"] == "20 of 50"
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
@@ -49,10 +50,10 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_opened(run
 def test_an_older_page_survives_an_evaluation_that_fails(run, judgements, tiny_teacher, tmp_path, monkeypatch):
     (tmp_path / "report.html").write_text("an older report")
 
-    def fail(self):
+    def fail(reports):
         raise OSError("disk on fire")
 
-    monkeypatch.setattr(Report, "html", fail)
+    monkeypatch.setattr("leafkit.evaluation.page.build.page", fail)
     with pytest.raises(OSError, match="disk on fire"):
         run("evaluate", "--data", judgements, "--teacher", tiny_teacher, "--report", "report.html")
     assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from leafkit.cli import compare as typed
-from leafkit.eval.compare import run as function
-from leafkit.kd.registry import names
+from leafkit.evaluation.compare import run as function
+from leafkit.methods.registry import names
 
 
 def test_every_system_is_listed_with_its_folder(run):
@@ -46,7 +46,7 @@ def test_a_measured_system_shows_its_difference(run, tmp_path, monkeypatch):
     apart = {"mean": 0.02, "low": 0.01, "high": 0.03}
     found = {"system": "leaf", "verdict": "beats", "metric": "nDCG@10", "baseline": "lab", "seeds": [0, 1]}
     (tmp_path / "leaf.json").write_text(json.dumps(found | {"difference": apart}))
-    monkeypatch.setattr("leafkit.eval.ledger.RESULTS", tmp_path)
+    monkeypatch.setattr("leafkit.methods.ledger.RESULTS", tmp_path)
     out = run("methods", "show", "leaf")[1]
     assert "+0.0200 [+0.0100, +0.0300] nDCG@10 against lab, 2 seeds" in out
 

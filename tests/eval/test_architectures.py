@@ -6,9 +6,9 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
+from eval import architectures
+from eval.architectures import agreement, shapes, table
 from leafkit.errors import OptionError
-from leafkit.eval import architectures
-from leafkit.eval.architectures import agreement, shapes, table
 
 COSINES = [0.1, 0.2, 0.3, 0.4]
 

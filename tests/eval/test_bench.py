@@ -7,11 +7,11 @@ import sys
 import numpy
 import pytest
 
+from eval.bench import __main__ as bench
+from eval.bench import encode, material, memory, peak, query, rival_search, start, train
+from eval.bench.child import Side, environment, take_turns
+from eval.bench.figure import Figure, Promise, Spread, table
 from leafkit.errors import LeafkitError, OptionError
-from leafkit.eval.bench import __main__ as bench
-from leafkit.eval.bench import encode, material, memory, peak, query, rival_search, start, train
-from leafkit.eval.bench.child import Side, environment, take_turns
-from leafkit.eval.bench.figure import Figure, Promise, Spread, table
 
 DOCUMENTS, DISTINCT = 240, 200
 STUDENTS = ("teacher:layers=2", "static:dim=32")
@@ -176,7 +176,7 @@ def test_both_sides_answer_the_same_queries_from_the_same_vectors(made):
 
 
 def test_the_vectors_of_the_rival_are_those_of_the_index(made):
-    from leafkit.search import Searcher
+    from leafkit.search.searcher import Searcher
 
     held = numpy.load(made.vectors_file)
     assert held.shape == (DOCUMENTS, 32)
@@ -187,7 +187,7 @@ def test_the_vectors_of_the_rival_are_those_of_the_index(made):
 
 def test_a_search_host_is_measured_in_a_process_of_its_own(made):
     common = {"queries": str(made.queries_file), "count": 5}
-    with Side("leafkit.eval.bench.memory:ours", {**common, "index": str(made.index(0))}, threads=1) as side:
+    with Side("eval.bench.memory:ours", {**common, "index": str(made.index(0))}, threads=1) as side:
         peak = side.round()["peak"]
     assert 20 < side.facts["opened"] <= peak < 2000
     rounds = memory.theirs(**search_places(made), **common)

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from eval.card import put, scores
 from leafkit.errors import InputError
-from leafkit.eval.card import put, scores
-from leafkit.eval.report import Report
+from leafkit.evaluation.report import Report
 
 RESULT = Path(__file__).resolve().parents[2] / "eval" / "results" / "scifact-nfcorpus.json"
 CARD = "# a student\n\n## How near\n\ntext\n\n## Training\n\nmore\n"

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 import leafkit
+from eval import frontier
+from eval.frontier import Measured, Way, points, table, ways
 from leafkit.errors import OptionError, SpaceError
-from leafkit.eval import frontier
-from leafkit.eval.frontier import Measured, Way, points, table, ways
 from leafkit.teachers.open import open_teacher
 
 

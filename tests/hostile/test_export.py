@@ -6,7 +6,7 @@ import pytest
 
 import leafkit
 from leafkit.errors import DamageError, InputError, LeafkitError
-from leafkit.query import QueryEncoder, copy_runtime, digest
+from leafkit.search.query_encoder import QueryEncoder, copy_runtime, digest
 from leafkit.space import Space
 
 FILES = ["leafkit.json", "tokenizer.json", "onnx/export.json", "onnx/model_quantized.onnx"]

@@ -14,9 +14,9 @@ import pytest
 
 from leafkit.errors import DamageError, InputError, LeafkitError, OutputError, SpaceError, TextError
 from leafkit.index.build import index_vectors
-from leafkit.index.manifest import MANIFEST, Manifest, describe_files, read_manifest, write_manifest
 from leafkit.index.update import update_vectors
-from leafkit.search import Searcher
+from leafkit.search.manifest import MANIFEST, Manifest, describe_files, read_manifest, write_manifest
+from leafkit.search.searcher import Searcher
 from leafkit.space import Space
 
 SPACE = Space(teacher="drawn", weights="name:drawn", dim=32, normalised=True, pooling="mean", max_length=64)

@@ -17,15 +17,15 @@ import pytest
 from pyarrow import parquet
 
 from leafkit.errors import InputError, OptionError, OutputError, SpaceError, TextError, VectorError
-from leafkit.index import faiss_index
 from leafkit.index.build import build_index, index_vectors
-from leafkit.index.manifest import read_manifest
 from leafkit.index.update import update_index
-from leafkit.search import Searcher
+from leafkit.search import faiss_index
+from leafkit.search.manifest import read_manifest
+from leafkit.search.searcher import Searcher
 from leafkit.space import Space
+from leafkit.teachers.embed import embed
 from leafkit.teachers.open import open_teacher
 from leafkit.teachers.options import TeacherOptions
-from leafkit.vectors.embed import embed
 
 
 @pytest.fixture

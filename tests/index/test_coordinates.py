@@ -10,9 +10,9 @@ import pytest
 import leafkit
 from leafkit.errors import DamageError, InputError, MissingExtraError, OptionError, SpaceError, VectorError
 from leafkit.index.build import build_index, index_vectors
-from leafkit.index.manifest import read_manifest
 from leafkit.index.update import update_index, update_vectors
-from leafkit.search import Searcher
+from leafkit.search.manifest import read_manifest
+from leafkit.search.searcher import Searcher
 from leafkit.teachers.open import open_teacher
 
 QUERIES = ["show files list", "git commit branch 3", "audio video convert", "kill process 12"]
@@ -158,8 +158,8 @@ def test_given_vectors_are_folded_and_added(narrow, tiny_teacher, tmp_path, sent
 
 def test_the_ridge_start_of_rotated_coordinates_is_the_rotated_ridge_start(narrow):
     """W minimises |W h - t|, so R W minimises |R W h - R t|."""
-    from leafkit.mapping.mapping import read_mapping
     from leafkit.students.folder import open_student
+    from leafkit.vectors.mapping import read_mapping
 
     plain, turned = (open_student(narrow / name) for name in ("None", "pca"))
     mapping = read_mapping(narrow / "pca", turned.space)

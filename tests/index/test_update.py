@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from leafkit.errors import DamageError, InputError, OptionError, OutputError, SpaceError, TextError, VectorError
 from leafkit.index.build import index_vectors
-from leafkit.index.package import open_package
 from leafkit.index.update import UpdateCounts, read_ids, update_index, update_vectors
-from leafkit.search import Searcher
+from leafkit.search.package import open_package
+from leafkit.search.searcher import Searcher
 from leafkit.space import Space
 
 Make = Callable[..., Path]
@@ -233,7 +233,7 @@ def test_two_updates_at_once_are_refused(make: Make) -> None:
     program = f"""
         import sys, time
         from pathlib import Path
-        from leafkit.index.package import only_writer
+        from leafkit.search.package import only_writer
         with only_writer(Path({str(index)!r})):
             print("held", flush=True)
             sys.stdin.read()
@@ -269,7 +269,8 @@ def test_a_full_disk_leaves_the_old_index(
 KILLED = """
     import os, signal, sys
     import numpy
-    from leafkit.index import change, manifest, package
+    from leafkit.index import change
+    from leafkit.search import manifest, package
     from leafkit.index.update import update_vectors
     calls, stop = 0, int(sys.argv[2])
 

@@ -7,10 +7,10 @@ import numpy
 import pytest
 
 import leafkit
-from leafkit.eval.card import scores
-from leafkit.eval.report import Report
+from eval.card import scores
+from leafkit.evaluation.report import Report
 from leafkit.models.help_pages import write_embedded, write_help_pages
-from leafkit.search import Searcher
+from leafkit.search.searcher import Searcher
 from leafkit.shipped import resolve
 from leafkit.students.backbone import open_model
 from leafkit.teachers.options import TeacherOptions

@@ -9,10 +9,10 @@ from tokenizers import Tokenizer
 import leafkit
 from leafkit.errors import ExportError, InputError, OutputError
 from leafkit.onnx import student as exporter
-from leafkit.onnx.golden import GOLDEN, judge, nearest_kept
 from leafkit.onnx.head import read_head
-from leafkit.query import QueryEncoder
+from leafkit.search.query_encoder import QueryEncoder
 from leafkit.students.folder import open_student
+from leafkit.students.golden import GOLDEN, judge, nearest_kept
 
 
 def cosines(left, right):

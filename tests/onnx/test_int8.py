@@ -146,7 +146,7 @@ def test_weights_have_seven_bits_and_operators_are_those_of_the_standard(exporte
 
 ELSEWHERE = """
 import json, sys, leafkit
-from leafkit.onnx.golden import GOLDEN
+from leafkit.students.golden import GOLDEN
 encoder = leafkit.QueryEncoder.open(sys.argv[1], precision="int8")
 print(json.dumps([encoder.encode([text], role)[0].tolist() for text, role in GOLDEN[:8]]))
 """

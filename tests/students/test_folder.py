@@ -4,8 +4,8 @@ import numpy
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from leafkit.atomic import new_folder
 from leafkit.errors import OutputError
+from leafkit.files.atomic import new_folder
 from leafkit.students.build import build_student
 from leafkit.students.card import _parameters
 from leafkit.students.folder import open_student, read_student, write_student
@@ -57,7 +57,7 @@ def test_every_module_is_stock(student):
 
 
 def test_the_hashes_are_those_of_the_weight_files(student):
-    from leafkit.digest import sha256_file
+    from leafkit.files.digest import sha256_file
 
     facts = student[1]
     assert set(facts.weights) == {f.relative_to(facts.path).as_posix() for f in facts.path.rglob("*.safetensors")}

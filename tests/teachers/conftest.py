@@ -5,6 +5,10 @@ import shutil
 
 import pytest
 
+from tests.fixtures.filling_teacher import filling, hash_teacher
+
+__all__ = ["filling", "hash_teacher"]
+
 
 @pytest.fixture(scope="session")
 def sentence_model():

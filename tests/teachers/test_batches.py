@@ -2,7 +2,7 @@ import numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leafkit.teachers.batches import length_batches
+from leafkit.texts.batches import length_batches
 
 LENGTHS = st.lists(st.integers(0, 50), max_size=60)
 

@@ -8,7 +8,7 @@ import pytest
 
 from leafkit.errors import InputError, OptionError
 from leafkit.teachers.open import open_teacher
-from leafkit.vectors.check import unit_rows
+from leafkit.vectors.cosine import unit_rows
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from leafkit.errors import InputError, OptionError
-from leafkit.teachers.open import open_teacher, package_folder
+from leafkit.files.model_folder import package_folder
+from leafkit.teachers.open import open_teacher
 from leafkit.types import Teacher
 
 
@@ -26,7 +27,7 @@ def installed(tiny_teacher, tmp_path, monkeypatch):
 
 def test_nothing_heavy_is_imported_before_a_teacher_is_opened():
     code = (
-        "import sys, leafkit.teachers.open, leafkit.vectors.cached, leafkit.vectors.embed; "
+        "import sys, leafkit.teachers.open, leafkit.vectors.cached, leafkit.teachers.embed; "
         "sys.exit(bool({'torch', 'transformers', 'pyarrow', 'onnxruntime'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,9 +7,9 @@ from pyarrow import parquet
 
 import leafkit
 from leafkit.errors import DamageError, InputError, OptionError, VectorError
+from leafkit.teachers.embed import embed
 from leafkit.teachers.open import open_teacher
 from leafkit.texts.read import read_texts
-from leafkit.vectors.embed import embed
 
 TEXTS = ["one", "two", "three", "four"]
 

@@ -6,9 +6,9 @@ import numpy
 import pytest
 import torch
 
-from leafkit.kd.plan import Plan
-from leafkit.kd.setting import Pool, Setting
-from leafkit.kd.system import Feed
+from leafkit.methods.plan import Plan
+from leafkit.methods.setting import Pool, Setting
+from leafkit.methods.system import Feed
 from leafkit.training.batches import batches_from, drawn_batches
 from leafkit.training.companions import Companions
 from leafkit.training.recipe import Recipe

@@ -1,7 +1,8 @@
 import pytest
 
 from leafkit.errors import OptionError, TextError
-from leafkit.training.corpus import TextOptions, read_corpus
+from leafkit.texts.table import TextOptions
+from leafkit.training.corpus import read_corpus
 
 
 def lines(path, texts):

@@ -51,7 +51,7 @@ def test_the_student_lives_in_the_teachers_space(distil, tiny_teacher):
 
 
 def test_what_computes_no_vectors_in_torch_teaches_by_its_name(distil, texts_file, tiny_teacher, tmp_path):
-    from leafkit.vectors.embed import embed
+    from leafkit.teachers.embed import embed
 
     pairs = embed(texts_file, str(tiny_teacher), tmp_path / "pairs.parquet", precision="float32")
     by_name = distil(teacher=str(pairs), student=f"{tiny_teacher}:layers=2", device="cpu")
@@ -255,7 +255,7 @@ def test_a_wrong_argument_leaves_no_folder_behind(settings, error, distil, tmp_p
 
 
 def test_the_student_appears_with_files_for_a_host_without_torch(distil, tmp_path):
-    from leafkit.query import QueryEncoder
+    from leafkit.search.query_encoder import QueryEncoder
 
     distil(export=True)
     without_torch = QueryEncoder.open(tmp_path / "student", precision="float32").encode(QUERY, "query")

@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from leafkit.errors import OptionError
-from leafkit.kd.system import Objective, Topology
+from leafkit.methods.system import Objective, Topology
 from leafkit.training import distill as home
 
 
@@ -53,7 +53,7 @@ def planned(monkeypatch, distil):
             )
 
         monkeypatch.setattr(home, "make_plan", plan)
-        monkeypatch.setattr("leafkit.kd.plan.describe", lambda system: type(system).__name__.lower())
+        monkeypatch.setattr("leafkit.methods.plan.describe", lambda system: type(system).__name__.lower())
         return distil(epochs=6, learning_rate=1e-3, head="random")
 
     return run

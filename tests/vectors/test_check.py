@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leafkit.errors import VectorError
-from leafkit.vectors.check import are_unit, check_vectors, unit_rows
+from leafkit.vectors.check import check_vectors
+from leafkit.vectors.cosine import are_unit, unit_rows
 
 
 def good(rows=5, dim=3):

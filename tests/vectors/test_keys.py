@@ -2,7 +2,7 @@ import numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leafkit.digest import text_key
+from leafkit.files.digest import text_key
 from leafkit.vectors.keys import KeyIndex, first_of_each, text_keys
 
 # A handful of halves, so that keys share the first one all the time, which real keys hardly ever do.

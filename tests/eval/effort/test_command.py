@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from leafkit.eval.effort.__main__ import main
+from eval.effort.__main__ import main
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leafkit.eval.effort.curve import curves, depths_of, lists_for
-from leafkit.eval.effort.need import needed, needs
+from eval.effort.curve import curves, depths_of, lists_for
+from eval.effort.need import needed, needs
 
 
 def units(vectors):

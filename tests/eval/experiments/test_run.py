@@ -7,11 +7,11 @@ import shlex
 
 import pytest
 
+from eval.experiments import run as home
+from eval.experiments.__main__ import main
+from eval.experiments.run import Runner
+from eval.experiments.table import read_table
 from leafkit.errors import OptionError
-from leafkit.eval.experiments import run as home
-from leafkit.eval.experiments.__main__ import main
-from leafkit.eval.experiments.run import Runner
-from leafkit.eval.experiments.table import read_table
 from leafkit.teachers.options import TeacherOptions
 from leafkit.training.distill import distill
 
@@ -40,7 +40,7 @@ def test_an_undistilled_random_head_is_worse(report):
 
 
 def test_figures_are_those_of_evaluate_and_of_the_students_own_validation(report, table, done, beir_folder, tmp_path):
-    from leafkit.eval.evaluate import evaluate
+    from leafkit.evaluation.evaluate import evaluate
 
     run = report["variants"]["base"]["runs"][0]
     variant = read_table(table).variants[0]

@@ -2,7 +2,7 @@ import numpy
 import pytest
 from scipy import stats
 
-from leafkit.eval.experiments.statistics import difference, summary
+from eval.experiments.statistics import difference, summary
 
 
 def test_the_interval_is_that_of_scipys_paired_test():

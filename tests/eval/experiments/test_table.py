@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-import leafkit.eval.experiments
+import eval.experiments
+from eval.experiments.table import read_table
 from leafkit.errors import InputError, OptionError
-from leafkit.eval.experiments.table import read_table
 
 TABLE = """
 seeds = [3, 4]
@@ -94,7 +94,7 @@ def test_what_is_no_toml_is_refused(read, tmp_path):
 
 @pytest.mark.parametrize("name", ["ablations", "starts", "rivals"])
 def test_the_tables_that_lie_here_can_be_run(name):
-    path = Path(leafkit.eval.experiments.__file__).parent / f"{name}.toml"
+    path = Path(eval.experiments.__file__).parent / f"{name}.toml"
     table = read_table(path)
-    assert path.read_text().startswith("# python -m leafkit.eval.experiments eval/experiments/")
+    assert path.read_text().startswith("# python -m eval.experiments eval/experiments/")
     assert len({variant.name for variant in table.variants}) == len(table.variants) > 4

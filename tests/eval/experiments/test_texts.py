@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from eval.experiments.table import Choice
+from eval.experiments.texts import choose
 from leafkit.errors import OptionError, TextError
-from leafkit.eval.experiments.table import Choice
-from leafkit.eval.experiments.texts import choose
 
 
 @pytest.fixture

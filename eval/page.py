@@ -1,0 +1,40 @@
+"""``python -m eval.page RESULT.json... --out page.html``: results of ``evaluate --json`` as one page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from leafkit.command import one_message
+from leafkit.errors import InputError
+from leafkit.evaluation.page.build import check_page, page
+from leafkit.evaluation.report import Report
+from leafkit.files.atomic import write_file
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the page that the command line asks for; an error of leafkit becomes one message and exit code 1."""
+    parser = argparse.ArgumentParser(
+        prog="python -m eval.page", description="Results of leafkit evaluate --json as one page."
+    )
+    parser.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="from leafkit evaluate --json")
+    parser.add_argument("--out", required=True, type=Path, metavar="PAGE.html", help="file to write or replace")
+    options = parser.parse_args(arguments)
+    with one_message():
+        check_page(options.out)
+        write_file(options.out, page([_read(path) for path in options.results]))
+
+
+def _read(path: Path) -> Report:
+    try:
+        return Report.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); wanted the JSON of leafkit evaluate --json") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Measure students against their teacher: retrieval metrics, MTEB tasks, grids of dims and precisions, reports."""

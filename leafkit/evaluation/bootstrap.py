@@ -1,0 +1,59 @@
+"""95 % intervals of means and of ratios of means, by resampling queries (Efron's percentile bootstrap).
+
+Systems are compared on the same resampled queries (paired): Sakai, SIGIR 2006, https://doi.org/10.1145/1148170.1148261
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from leafkit.evaluation.metrics import Float64
+
+RESAMPLES = 2000
+_COUNTS_AT_ONCE = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The middle 95 % of the resampled values."""
+
+    low: float
+    high: float
+
+
+def resampled_means(values: Float64, *, seed: int | Sequence[int], resamples: int = RESAMPLES) -> Float64:
+    """Means of ``values``, shape (systems, queries), over resampled queries; shape (resamples, systems).
+
+    All systems see the same resamples, so differences and ratios between columns are paired.
+    """
+    generator = numpy.random.default_rng(seed)
+    queries = values.shape[1]
+    chance = numpy.full(queries, 1 / queries)
+    block = max(1, _COUNTS_AT_ONCE // queries)
+    means = [
+        generator.multinomial(queries, chance, size=min(block, resamples - start)) @ values.T / queries
+        for start in range(0, resamples, block)
+    ]
+    return numpy.concatenate(means)
+
+
+def interval(sample: Float64) -> Interval | None:
+    """The 2.5th and 97.5th percentiles of ``sample``; None where a value is not finite (a ratio over zero)."""
+    if not numpy.isfinite(sample).all():
+        return None
+    low, high = numpy.percentile(sample, [2.5, 97.5])
+    return Interval(float(low), float(high))
+
+
+def ratio_interval(upper: Float64, lower: Float64) -> Interval | None:
+    """The interval of ``upper / lower`` where both are resampled means of the same resamples."""
+    return interval(ratios(upper, lower))
+
+
+def ratios(upper: Float64, lower: Float64) -> Float64:
+    """``upper / lower``, not finite where ``lower`` is zero."""
+    with numpy.errstate(divide="ignore", invalid="ignore"):
+        return upper / lower

@@ -1,1 +1,0 @@
-"""Other coordinates of a teacher's space: rotations that change no cosine, and folds that keep what a student sees."""

@@ -1,0 +1,145 @@
+"""DDK: domains in which the student lags are drawn from more often.
+
+Paper: https://arxiv.org/abs/2407.16154
+
+    r_0[i]     = softmax_i(rho[i])
+    psi[i]     = r_t[i] exp(rho[i])
+    r_t+1[i]   = alpha psi[i] / sum(psi) + (1 - alpha) / N
+
+with N domains and the discrepancy rho[i], the paper's ratio of the perplexities of student and teacher. Here
+rho[i] = P[i] / P_reference[i], where P[i] is the mean squared distance of student and teacher on probes of domain i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy
+
+from leafkit.errors import OptionError
+from leafkit.methods.setting import Pool, Setting
+from leafkit.methods.system import Feed
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from leafkit.types import Int64
+
+MOST = 4.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ddk(Feed):
+    """Draws each domain by its discrepancy, measured on probe texts of it that are never trained on.
+
+    ``every``: steps between two measurements, 0 for off. The paper's 1000 are of 30,000 steps, so that it measures
+    30 times; the default of 100 suits some thousand steps (ours).
+    ``alpha``: share of the draws that goes by discrepancy, 0 to 1 (paper: 0.5); the rest is spread evenly, so that no
+    domain falls below (1 - alpha) / N. 1 is the paper's ablation without smoothing, 0 draws all domains alike.
+    ``cap``: largest share of one domain, above 0.5 up to 1; what exceeds it goes to the others in proportion (ours).
+    ``probes``: most probe texts of a domain, and never more than a tenth of it (paper: 500).
+    ``least``: domains of fewer texts than this are one domain together, at least 10 for one probe (ours).
+    """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/2407.16154"
+    needs: ClassVar[frozenset[str]] = frozenset({"domains"})
+    off: ClassVar[Mapping[str, Any]] = {"every": 0}
+    reconstruction: ClassVar[str] = (
+        "without language modelling there is no perplexity, and a teacher has no distance to itself: the discrepancy "
+        "is the student's squared distance over its own at step 0 on the same probes, at most 4; the loss is LEAF; "
+        "the cap, the smallest domain and the probes taken from the training texts; no early stop"
+    )
+
+    every: int = 100
+    alpha: float = 0.5
+    cap: float = 0.6
+    probes: int = 64
+    least: int = 20
+
+    def __post_init__(self) -> None:
+        wanted = {
+            "every": (self.every >= 0, "0 or more steps"),
+            "alpha": (0 <= self.alpha <= 1, "0 to 1"),
+            "cap": (0.5 < self.cap <= 1, "more than 0.5, at most 1"),
+            "probes": (self.probes >= 1, "1 or more texts"),
+            "least": (self.least >= 10, "10 or more texts"),
+        }
+        self.require(wanted)
+
+    def build(self, setting: Setting) -> nn.Module:
+        """``domain`` and ``reserved`` of each text; ``share`` r and ``reference`` P of each domain."""
+        import torch
+
+        domain = merged(setting.domains, self.least)
+        count = int(domain.max()) + 1
+        if self.every and count < 2:
+            raise OptionError(
+                f"ddk finds only one domain of {self.least} or more texts; wanted texts of several sources, or a "
+                "smaller ddk:least"
+            )
+        draw = numpy.random.default_rng([setting.seed, 7])
+        reserved = numpy.zeros(len(domain), dtype=bool)
+        for place in range(count if self.every else 0):
+            rows = numpy.flatnonzero(domain == place)
+            reserved[draw.permutation(rows)[: min(self.probes, len(rows) // 10)]] = True
+        state = torch.nn.Module()
+        state.register_buffer("domain", torch.from_numpy(domain))
+        state.register_buffer("reserved", torch.from_numpy(reserved))
+        state.register_buffer("share", torch.full((count,), 1 / count, dtype=torch.float64))
+        state.register_buffer("reference", torch.ones(count, dtype=torch.float64))
+        return state
+
+    def refresh(self, state: Any, setting: Setting, step: int) -> None:
+        """Measure all domains on their probes; step 0 gives the reference."""
+        import torch
+
+        if not self.every:
+            return
+        rows = numpy.flatnonzero(state.reserved.cpu().numpy())
+        domain = state.domain.cpu()[rows]
+        error = torch.from_numpy(setting.student(rows)).double() - torch.from_numpy(setting.targets(rows)).double()
+        sums = torch.zeros(len(state.share), dtype=torch.float64).index_add_(0, domain, error.square().sum(dim=-1))
+        distance = sums / torch.bincount(domain, minlength=len(sums))
+        if step == 0:
+            state.reference.copy_(distance)
+            state.share.copy_(torch.softmax(torch.ones_like(sums), dim=0))
+            return
+        ratio = (distance / state.reference.cpu().clamp(min=1e-12)).clamp(max=MOST)
+        state.share.copy_(next_share(state.share.cpu(), ratio, self.alpha, self.cap))
+
+    def feed(self, pool: Pool, state: Any) -> Pool:
+        """All but the probes, each domain by its share; inside a domain as ``pool`` weighs it."""
+        if not self.every:
+            return pool
+        kept = ~state.reserved.cpu().numpy()[pool.rows]
+        rows = pool.rows[kept]
+        before = numpy.ones(len(rows)) if pool.weights is None else pool.weights[kept]
+        share, domain = state.share.cpu().numpy(), state.domain.cpu().numpy()[rows]
+        sums = numpy.bincount(domain, before, minlength=len(share))
+        return Pool(rows=rows, weights=before * (share / numpy.where(sums > 0, sums, 1))[domain])
+
+
+def next_share(share: Tensor, ratio: Tensor, alpha: float, cap: float) -> Tensor:
+    """The share of each domain in the next draws by its discrepancy ``ratio``, all (domains,); in log space."""
+    import torch
+
+    smoothed = alpha * torch.softmax(share.log() + ratio, dim=0) + (1 - alpha) / len(share)
+    # More than half can only be one domain's, so that handing its excess on takes no second round.
+    above = smoothed > cap
+    if not above.any():
+        return smoothed
+    return torch.where(above, cap, smoothed * (1 - cap) / smoothed[~above].sum())
+
+
+def merged(domains: Int64, least: int) -> Int64:
+    """Domains numbered from 0, (texts,); the smallest are one together where they have fewer than ``least`` texts."""
+    place, count = numpy.unique(domains, return_inverse=True, return_counts=True)[1:]
+    order = numpy.argsort(count, kind="stable")
+    together = int((count < least).sum())
+    while 0 < together < len(count) and count[order[:together]].sum() < least:
+        together += 1
+    target = numpy.arange(len(count))
+    target[order[:together]] = order[0]
+    return numpy.unique(target, return_inverse=True)[1][place].astype(numpy.int64)

@@ -1,0 +1,89 @@
+"""TAID: the target moves from the student's own distribution to the teacher's.
+
+Paper: https://arxiv.org/abs/2501.16937
+
+    p_t = softmax((1 - t) sg[z_S] + t z_T),    loss = CE(p_t, q)
+    r = (previous - loss) / previous,    m <- beta m + (1 - beta) r,    dt = alpha sigmoid(m) (1 - t)
+    t <- min(1, max(start + (1 - start) step / steps, t + dt))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from leafkit.methods.anchors import Kind, fit_anchors
+from leafkit.methods.batch import Batch
+from leafkit.methods.objectives.ofa import weighted_cross_entropy
+from leafkit.methods.setting import Setting
+from leafkit.methods.system import Objective
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taid(Objective):
+    """Cross-entropy to a mix, in logit space, of the student's own anchor distribution and the teacher's.
+
+    ``weight``: ours 0.1 as an addition to LEAF; the paper trains on this loss alone.
+    ``start``: the teacher's share t at step 0, 0 to 1 (paper: 0.4; 0.2 for two pairs). It ends at 1.
+    ``adaptive``: whether t also hurries ahead as the loss falls; else the ramp alone. A step adds at most
+    ``rate``, so that adaptivity matters over thousands of steps only.
+    ``rate``, ``momentum``: alpha and beta of the schedule (paper: 5e-4 and 0.99).
+    ``anchors``, ``count``: what stands for classes, and how many (ours; the paper has a vocabulary).
+    """
+
+    paper: ClassVar[str] = "https://arxiv.org/abs/2501.16937"
+    moves_target: ClassVar[bool] = True
+    reconstruction: ClassVar[str] = "logits are cosines with anchors over their temperature, not those of a vocabulary"
+
+    weight: float = 0.1
+    start: float = 0.4
+    adaptive: bool = True
+    rate: float = 5e-4
+    momentum: float = 0.99
+    anchors: Kind = "clusters"
+    count: int = 64
+
+    def __post_init__(self) -> None:
+        self.require({name: (0 <= getattr(self, name) <= 1, "0 to 1") for name in ("start", "rate", "momentum")})
+
+    def build(self, setting: Setting) -> nn.Module:
+        """``anchors``; ``share`` t, ``previous`` loss (negative before the first) and ``trend`` m; ``step`` of all."""
+        import torch
+
+        state = torch.nn.Module()
+        state.anchors = fit_anchors(setting, self.anchors, self.count)
+        for name, value in (("share", self.start), ("previous", -1.0), ("trend", 0.0), ("step", 0.0)):
+            state.register_buffer(name, torch.tensor(value, dtype=torch.float64))
+        state.steps = setting.steps
+        return state
+
+    def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
+        """The cross-entropy of each text, (rows,); at a perfect student it is an entropy and not 0."""
+        student, teacher = state.anchors.logits(batch.student), state.anchors.logits(batch.teacher)
+        return {"taid": moving_cross_entropy(student, teacher, state.share.to(student))}
+
+    def tick(self, batch: Batch, terms: dict[str, Tensor], state: Any) -> None:
+        """Move t on, never back; the first step only notes the loss."""
+        import torch
+
+        loss = terms["taid"].double().mean().to(state.share.device)
+        ahead = state.share.clone()
+        if self.adaptive and float(state.previous) >= 0:
+            change = (state.previous - loss) / (state.previous + 1e-15)
+            state.trend.mul_(self.momentum).add_((1 - self.momentum) * change)
+            ahead += self.rate * torch.sigmoid(state.trend) * (1 - state.share)
+        ramp = self.start + (1 - self.start) * state.step / max(1, state.steps)
+        state.share.copy_(torch.maximum(ramp, ahead).clamp(max=1.0))
+        state.previous.copy_(loss)
+        state.step += 1
+
+
+def moving_cross_entropy(student: Tensor, teacher: Tensor, share: Tensor | float) -> Tensor:
+    """-sum p_t log q of logits (rows, count), (rows,), with the teacher's ``share`` t; p_t carries no gradient."""
+    import torch
+
+    target = torch.softmax((1 - share) * student.detach() + share * teacher.detach(), dim=-1)
+    return weighted_cross_entropy(student, target)

@@ -1,0 +1,1 @@
+"""The search host: open an index, encode queries and search, without torch."""

@@ -1,0 +1,89 @@
+"""The page as a browser shows it: drawn, silent and alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from leafkit.evaluation.page.build import page
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+# A frame around the page reads what the page, which runs no script, cannot say itself.
+FRAME = """<!DOCTYPE html><iframe width="1200" height="2000" src="page.html"></iframe><pre></pre><script>
+onload = () => {
+  const page = document.querySelector("iframe").contentWindow, size = one => one.getBoundingClientRect();
+  const texts = [...page.document.querySelectorAll("svg text")].filter(one => one.textContent);
+  const boxes = texts.map(size), frames = texts.map(one => size(one.ownerSVGElement));
+  const within = (a, b) => a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom;
+  const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+  document.querySelector("pre").textContent = JSON.stringify({
+    svg: [...page.document.querySelectorAll("svg")].map(one => [size(one).width, size(one).height]),
+    overlaps: boxes.filter((a, i) => boxes.slice(i + 1).some(b => !apart(a, b))).length,
+    cut: boxes.filter((a, i) => !within(a, frames[i])).length,
+    requests: page.performance.getEntriesByType("resource").map(one => one.name),
+    width: page.document.documentElement.scrollWidth,
+    text: page.document.body.innerText,
+    alerted: typeof page.alerted,
+  }).replaceAll("<", "\\\\u003c");
+};
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    return found or pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
+
+
+def shown(browser, folder, html):
+    """What the browser made of the page, and what it wrote to its console."""
+    (folder / "page.html").write_text(html, encoding="utf-8")
+    (folder / "frame.html").write_text(FRAME, encoding="utf-8")
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--enable-logging=stderr",
+        "--allow-file-access-from-files",
+    ]
+    options += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
+    command = [browser, *options, (folder / "frame.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    content = re.search(r"<pre>(.*?)</pre>", done.stdout, flags=re.DOTALL)
+    assert content, done.stderr
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return json.loads(content[1].replace("&amp;", "&").replace("&gt;", ">")), console
+
+
+def test_a_page_is_drawn_without_asking_for_anything(browser, build, learnt, tmp_path):
+    dims, precisions = [768, 512, 384, 256, 128, 64], ["float32", "int8", "binary"]
+    report = build(["scifact", "WWW/mmmmmmmmmmmmmmmmmmmmmmmm"], ["small", "smaller"], dims=dims, precisions=precisions)
+    found, console = shown(browser, tmp_path, page([learnt(report, "small", "smaller")]))
+    assert console == []
+    assert found["requests"] == []
+    assert len(found["svg"]) == 3 + 2
+    assert all(width > 100 and height > 100 for width, height in found["svg"])
+    assert (found["overlaps"], found["cut"]) == (0, 0)
+    assert found["width"] <= 1200, "nothing stands beyond the edge"
+    assert "small, smaller: distilled from the-teacher" in found["text"]
+
+
+def test_hostile_names_are_shown_and_not_run(browser, build, tmp_path):
+    name = '<script>alerted = 1</script><img src="http://example.org/x.png" onerror="alerted = 1">'
+    found, console = shown(browser, tmp_path, page([build([name, "other"], [name])]))
+    assert (found["alerted"], found["requests"], console) == ("undefined", [], [])
+    assert name in found["text"]
+
+
+def test_the_browser_sees_what_a_page_may_not_do(browser, tmp_path):
+    """The checks above can fail."""
+    bad = "<img src=http://example.org/x.png><script>alerted = 1; console.error(1)</script><svg width=0 height=0></svg>"
+    bad += "<svg width=90 height=50><text x=9 y=30>one</text><text x=12 y=33>two</text><text x=86 y=30>3</text></svg>"
+    found, console = shown(browser, tmp_path, bad)
+    assert (found["alerted"], found["svg"], len(found["requests"])) == ("number", [[0, 0], [90, 50]], 1)
+    assert (found["overlaps"], found["cut"]) == (1, 1)
+    assert console

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+
+import pytest
+
+import leafkit
+from leafkit.errors import InputError, MissingExtraError, OptionError, SpaceError
+from leafkit.evaluation.evaluate import evaluate
+from leafkit.teachers.open import open_teacher
+from leafkit.teachers.options import TeacherOptions
+
+
+class Counting:
+    """A teacher that counts the texts it computes."""
+
+    def __init__(self, teacher):
+        self._teacher = teacher
+        self.space = teacher.space
+        self.signals = teacher.signals
+        self.texts = 0
+
+    def encode(self, texts, role):
+        self.texts += len(texts)
+        return self._teacher.encode(texts, role)
+
+
+def test_the_modes_are_side_by_side_with_their_retention(beir_folder, tiny_teacher, noisy_student):
+    report = leafkit.evaluate(beir_folder, teacher=tiny_teacher, student=noisy_student)
+    assert [row.mode for row in report.rows] == ["teacher", "standard", "asymmetric"]
+    assert [row.student for row in report.rows] == [None, "noisy", "noisy"]
+    assert report.rows[0].retention == 1.0
+    assert report.rows[1].retention < 0.9
+
+
+def test_documents_and_queries_are_encoded_by_the_teacher_once_ever(beir_folder, tiny_teacher, exact_student):
+    teacher = Counting(open_teacher(tiny_teacher, compute="float32"))
+    first = evaluate(beir_folder, teacher=teacher)
+    assert teacher.texts == 230
+    again = evaluate(beir_folder, teacher=teacher, student=exact_student, dims=[32, 8])
+    assert teacher.texts == 230
+    assert again.rows[0].metrics == first.rows[0].metrics
+
+
+def test_a_student_alone_is_measured_alone(beir_folder, noisy_student):
+    (row,) = evaluate(beir_folder, student=noisy_student).rows
+    assert (row.mode, row.retention, row.of_full) == ("standard", None, None)
+
+
+def test_several_students_stand_in_one_table(beir_folder, tiny_teacher, exact_student, noisy_student, tmp_path):
+    same_name = shutil.copytree(exact_student, tmp_path / "noisy")
+    report = evaluate(beir_folder, teacher=tiny_teacher, student=[noisy_student, same_name], modes=["asymmetric"])
+    assert [row.mode for row in report.rows] == ["asymmetric"] * 2
+    assert [row.student.split("/")[-1] for row in report.rows] == ["noisy", "noisy"]
+    assert len({row.student for row in report.rows}) == 2
+    assert report.rows[0].metrics != report.rows[1].metrics
+
+
+def test_a_student_of_another_teacher_is_refused(beir_folder, other_teacher, exact_student):
+    with pytest.raises(SpaceError, match="the student exact does not live in the space of the teacher: weights"):
+        evaluate(beir_folder, teacher=other_teacher, student=exact_student)
+
+
+def test_a_student_cannot_stand_for_its_teacher(beir_folder, exact_student):
+    with pytest.raises(OptionError, match="got a student, or its vectors, as the teacher"):
+        evaluate(beir_folder, teacher=exact_student)
+
+
+def test_a_file_of_document_vectors_is_teacher_enough_for_the_asymmetric_mode(
+    beir_folder, tiny_teacher, exact_student, tmp_path
+):
+    leafkit.embed(beir_folder, tiny_teacher, tmp_path / "documents.parquet")
+    options = {"student": exact_student, "precisions": ["float32", "int8"]}
+    rows = evaluate(beir_folder, teacher=tmp_path / "documents.parquet", **options).rows
+    assert [(row.mode, row.precision) for row in rows] == [
+        ("standard", "float32"),
+        ("asymmetric", "float32"),
+        ("standard", "int8"),
+        ("asymmetric", "int8"),
+    ]
+    both = evaluate(beir_folder, teacher=tiny_teacher, **options).rows
+    assert rows[1].metrics["ndcg@10"] == pytest.approx(both[2].metrics["ndcg@10"], abs=0.01)
+
+
+def test_several_folders_are_told_apart_by_name(beir_folder, tiny_teacher, tmp_path):
+    other = shutil.copytree(beir_folder, tmp_path / "other" / "tiny")
+    report = evaluate([beir_folder, other], teacher=tiny_teacher)
+    assert report.rows[1].data == "other/tiny"
+    assert report.rows[0].metrics == report.rows[1].metrics
+    assert [source["name"] for source in report.provenance.data] == [row.data for row in report.rows]
+
+
+def test_means_over_folders_are_means_of_their_rows(beir_folder, other_beir_folder, tiny_teacher, noisy_student):
+    folders, precisions = [beir_folder, other_beir_folder], ["float32", "int8"]
+    report = evaluate(folders, teacher=tiny_teacher, student=noisy_student, precisions=precisions)
+    (means,) = report.means
+    assert means.collections == ("tiny", "other")
+    assert len(means.rows) == 6
+    for mean, first, second in zip(means.rows, report.rows[:6], report.rows[6:], strict=True):
+        assert (mean.mode, mean.precision) == (first.mode, first.precision)
+        assert mean.retention == pytest.approx((first.retention + second.retention) / 2)
+        assert mean.retention_interval.low <= mean.retention <= mean.retention_interval.high
+    assert "mean over 2 collections" in report.table().split("\n\n")[-2]
+    assert evaluate(beir_folder, teacher=tiny_teacher).means == ()
+
+
+def test_a_cut_is_told_in_the_rows_and_where_they_come_from(beir_folder, tiny_teacher):
+    report = evaluate(beir_folder, teacher=tiny_teacher, documents=100)
+    assert report.rows[0].documents == 100
+    assert report.provenance.data[0]["documents"] == "100 of 200"
+    assert evaluate(beir_folder, teacher=tiny_teacher, documents=500).provenance.data[0]["documents"] == "200 of 200"
+    assert "documents" not in evaluate(beir_folder, teacher=tiny_teacher).provenance.data[0]
+
+
+def test_the_same_command_gives_the_same_report(beir_folder, tiny_teacher, noisy_student):
+    first, second = (evaluate(beir_folder, teacher=tiny_teacher, student=noisy_student, seed=3) for _ in range(2))
+    assert first == second
+    assert evaluate(beir_folder, teacher=tiny_teacher, seed=4).rows[0].interval != first.rows[0].interval
+
+
+def test_the_report_says_where_its_figures_come_from(beir_folder, tiny_teacher, exact_student, noisy_student):
+    source = evaluate(beir_folder, teacher=tiny_teacher, student=[exact_student, noisy_student], seed=5).provenance
+    assert source.space["id"] == open_teacher(tiny_teacher).space.id
+    assert source.seed == 5
+    assert source.leafkit == leafkit.__version__
+    assert len(set(source.students.values())) == 2
+    assert (source.data[0]["name"], source.data[0]["split"]) == ("tiny", "test")
+    assert len(source.data[0]["sha256"]) == 64
+    assert source.packages["pytrec-eval-terrier"]
+    json.dumps(evaluate(beir_folder, teacher=tiny_teacher).to_json(), allow_nan=False)
+
+
+def test_the_report_has_the_curve_of_every_student_that_was_trained(beir_folder, exported, exact_student):
+    curves = evaluate(beir_folder, student=[exported, exact_student]).curves
+    start = json.loads((exported / "leafkit.json").read_text())["training"]["start"]
+    assert [(name, [one.cosine for one in curve]) for name, curve in curves.items()] == [
+        (exported.name, [start["cosine_mean"]])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"dims": [33]}, "got .*33|dim"),
+        ({"precisions": ["int2"]}, "unknown precision 'int2'; wanted one of float32"),
+        ({"modes": ["asymmetric"]}, "needs a student"),
+        ({"split": "dev"}, "it has: test"),
+        ({"encoder": "tflite", "student": "x"}, "wanted one of torch, onnx, onnx-int8"),
+    ],
+)
+def test_unknown_values_are_refused(beir_folder, tiny_teacher, options, problem):
+    with pytest.raises(OptionError, match=problem):
+        evaluate(beir_folder, teacher=tiny_teacher, **options)
+
+
+def test_nothing_to_measure_is_refused(beir_folder, tiny_teacher):
+    with pytest.raises(InputError, match="nothing to measure on"):
+        evaluate(teacher=tiny_teacher)
+    with pytest.raises(InputError, match="give a teacher, a student, or both"):
+        evaluate(beir_folder)
+
+
+def test_what_is_missing_is_found_before_a_model_is_loaded(tmp_path):
+    with pytest.raises(OptionError, match="not a folder in BEIR's layout"):
+        evaluate(tmp_path, teacher="no-such-teacher")
+
+
+@pytest.mark.parametrize(("package", "options"), [("bm25s", {"bm25": True}), ("beir", {"cross_check": True})])
+def test_a_missing_package_is_found_before_a_model_is_loaded(beir_folder, monkeypatch, package, options):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=package):
+        evaluate(beir_folder, teacher="no-such-teacher", **options)
+
+
+def test_the_cross_check_adds_beirs_own_figure(beir_folder, tiny_teacher):
+    pytest.importorskip("beir")
+    rows = evaluate(beir_folder, teacher=tiny_teacher, precisions=["float32", "int8"], cross_check=True).rows
+    assert rows[0].beir_ndcg == pytest.approx(rows[0].metrics["ndcg@10"], abs=5.1e-6)
+    assert rows[1].beir_ndcg is None
+
+
+def test_what_ships_can_be_measured_in_place_of_what_was_trained(beir_folder, tiny_teacher, noisy_student, tmp_path):
+    pytest.importorskip("onnxscript")
+    student = shutil.copytree(noisy_student, tmp_path / "shipped")
+    leafkit.export(student)
+    exact = {"teacher_options": TeacherOptions(compute="float32")}
+    found = {
+        encoder: evaluate(beir_folder, teacher=tiny_teacher, student=student, encoder=encoder, **exact).rows
+        for encoder in ("torch", "onnx", "onnx-int8")
+    }
+    for row, same, close in zip(*found.values(), strict=True):
+        assert row.metrics["recall@100"] == pytest.approx(same.metrics["recall@100"], abs=0.01)
+        assert row.metrics["ndcg@10"] == pytest.approx(same.metrics["ndcg@10"], abs=0.01)
+        assert row.metrics["recall@100"] == pytest.approx(close.metrics["recall@100"], abs=0.1)

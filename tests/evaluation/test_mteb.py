@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import gzip
+import json
+import random
+
+import pytest
+
+pytest.importorskip("mteb")
+
+from leafkit.errors import InputError, OptionError, TextError
+from leafkit.evaluation import mteb_model
+from leafkit.evaluation.evaluate import evaluate
+from leafkit.evaluation.metrics import METRICS
+from leafkit.evaluation.mteb_model import symmetric_role
+from leafkit.evaluation.mteb_tasks import find_task
+from leafkit.space import Space
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, beir_folder, sentences):
+    """A folder of tasks: retrieval (tiny), similarity (sts), labels to train on (intents) and to cluster (topics)."""
+    root = beir_folder.parent
+    draw = random.Random(1)
+    pairs = []
+    for text in sentences[:60]:
+        kept = text.split()[: draw.randint(1, 6)]
+        pairs.append({"sentence1": text, "sentence2": " ".join(kept), "score": len(kept)})
+    write(root / "sts" / "test.jsonl.gz", pairs)
+    labels = [
+        {"text": f"{'git commit push' if i % 2 else 'image video audio'} {i}", "label": f"l{i % 2}"} for i in range(60)
+    ]
+    write(root / "intents" / "train.jsonl.gz", labels[:40])
+    write(root / "intents" / "test.jsonl.gz", labels[40:])
+    write(root / "topics" / "test.jsonl.gz", labels)
+    return root
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """The prompt type of every call that mteb makes for vectors."""
+    calls = []
+    encode = mteb_model.MtebModel.encode
+
+    def counting(self, inputs, *, prompt_type=None, **more):
+        calls.append(None if prompt_type is None else prompt_type.value)
+        return encode(self, inputs, prompt_type=prompt_type, **more)
+
+    monkeypatch.setattr(mteb_model.MtebModel, "encode", counting)
+    return calls
+
+
+def test_mteb_measures_what_the_folder_itself_gives(root, tiny_teacher, noisy_student):
+    options = {
+        "teacher": tiny_teacher,
+        "student": noisy_student,
+        "dims": [32, 8],
+        "precisions": ["float32", "int8", "binary"],
+    }
+    ours = evaluate(root / "tiny", **options).rows
+    theirs = evaluate(mteb="tiny", data_root=root, **options).rows
+    assert len(ours) == len(theirs) == 18
+    for own, other in zip(ours, theirs, strict=True):
+        assert (own.mode, own.dim, own.precision) == (other.mode, other.dim, other.precision)
+        assert tuple(other.metrics) == METRICS
+        # mteb rounds to five digits, and searches 1000 hits where we search one more for the query's own document.
+        assert own.metrics == pytest.approx(other.metrics, abs=1.1e-5)
+        assert own.retention == pytest.approx(other.retention, abs=1e-3)
+        assert (own.queries, own.documents) == (other.queries, other.documents)
+
+
+def test_queries_and_documents_go_to_their_own_encoders(root, tiny_teacher, noisy_student, encoded):
+    evaluate(mteb="tiny", data_root=root, teacher=tiny_teacher, student=noisy_student, modes=["asymmetric"])
+    assert sorted(encoded) == ["document", "query"]
+
+
+def test_two_students_do_not_share_results(root, tiny_teacher, exact_student, noisy_student):
+    rows = [
+        evaluate(mteb="tiny", data_root=root, student=student).rows[0] for student in (exact_student, noisy_student)
+    ]
+    assert rows[0].metrics != rows[1].metrics
+
+
+def test_a_rerun_takes_cached_results_and_encodes_nothing(root, tiny_teacher, noisy_student, encoded):
+    options = {"mteb": ["tiny", "sts"], "data_root": root, "teacher": tiny_teacher, "student": noisy_student}
+    first = evaluate(**options)
+    assert encoded
+    encoded.clear()
+    assert evaluate(**options).rows == first.rows
+    assert encoded == []
+
+
+@pytest.mark.parametrize("change", [{"dims": [8]}, {"precisions": ["int8"]}, {"modes": ["standard"]}, {"cache": "new"}])
+def test_what_changes_the_vectors_is_measured_anew(root, tiny_teacher, noisy_student, encoded, change, tmp_path):
+    change = {"cache": tmp_path} if "cache" in change else change
+    options = {"mteb": "tiny", "data_root": root, "student": noisy_student, "teacher": tiny_teacher}
+    evaluate(**(options | {"modes": ["asymmetric"]}))
+    encoded.clear()
+    evaluate(**(options | {"modes": ["asymmetric"]} | change))
+    assert encoded
+
+
+def test_data_that_changed_under_its_name_is_measured_anew(tmp_path, tiny_teacher, sentences, encoded):
+    rows = [{"sentence1": text, "sentence2": text[:9], "score": i} for i, text in enumerate(sentences[:20])]
+    write(tmp_path / "sts" / "test.jsonl.gz", rows)
+    options = {"mteb": "sts", "data_root": tmp_path, "teacher": tiny_teacher}
+    before = evaluate(**options)
+    write(tmp_path / "sts" / "test.jsonl.gz", [row | {"score": -row["score"]} for row in rows])
+    after = evaluate(**options)
+    assert after.rows[0].metrics["cosine_spearman"] == pytest.approx(-before.rows[0].metrics["cosine_spearman"])
+    assert len(encoded) == 4
+
+
+def test_a_half_written_result_is_measured_again(root, tiny_teacher, encoded, tmp_path, caplog):
+    options = {"mteb": "sts", "data_root": root, "teacher": tiny_teacher, "cache": tmp_path}
+    first = evaluate(**options)
+    (result,) = tmp_path.glob("mteb/results/**/sts.json")
+    result.write_bytes(result.read_bytes()[:40])
+    encoded.clear()
+    assert evaluate(**options).rows == first.rows
+    assert len(encoded) == 2
+    assert "cannot be read and is measured again" in caplog.text
+
+
+def test_tables_are_similarity_classification_or_clustering(root, tiny_teacher, exact_student):
+    names = ["sts", "intents", "intents:clustering", "topics"]
+    rows = evaluate(mteb=names, data_root=root, teacher=tiny_teacher, student=exact_student).rows
+    found = {(row.data, row.mode): row for row in rows}
+    assert len(rows) == 8
+    for name, main, count in zip(
+        names, ("cosine_spearman", "accuracy", "v_measure", "v_measure"), (60, 20, 20, 60), strict=True
+    ):
+        teacher, student = found[name, "teacher"], found[name, "standard"]
+        assert (teacher.main, teacher.queries, teacher.documents) == (main, count, None)
+        assert list(teacher.metrics) == [main]
+        assert student.retention == pytest.approx(1, abs=0.05)
+    assert found["intents", "teacher"].metrics["accuracy"] > 0.9
+
+
+def test_clustering_does_not_depend_on_what_was_measured_before(root, tiny_teacher, exact_student, tmp_path):
+    options = {"mteb": "topics", "data_root": root, "student": exact_student}
+    alone = evaluate(**options, cache=tmp_path / "a").rows[0]
+    after = evaluate(**options, teacher=tiny_teacher, cache=tmp_path / "b").rows[1]
+    assert alone.metrics == after.metrics
+
+
+def test_a_task_without_sides_leaves_the_asymmetric_mode_and_precisions_out(root, tiny_teacher, exact_student, caplog):
+    options = {"mteb": "sts", "data_root": root, "teacher": tiny_teacher, "student": exact_student}
+    rows = evaluate(**options, dims=[32, 8], precisions=["int8"]).rows
+    assert [(row.mode, row.dim, row.precision) for row in rows] == [
+        ("teacher", 32, "float32"),
+        ("standard", 32, "float32"),
+        ("teacher", 8, "float32"),
+        ("standard", 8, "float32"),
+    ]
+    assert evaluate(**options, modes=["asymmetric"]).rows == ()
+    assert "the asymmetric mode says nothing" in caplog.text
+
+
+@pytest.mark.parametrize(("prompts", "role"), [(("search: ", ""), "document"), (("query: ", "passage: "), "query")])
+def test_texts_without_a_side_take_the_documents_role_unless_it_has_a_prompt(prompts, role):
+    space = Space(
+        teacher="t",
+        weights="name:t",
+        dim=2,
+        normalised=True,
+        pooling="mean",
+        max_length=None,
+        query_prompt=prompts[0],
+        document_prompt=prompts[1],
+    )
+    assert symmetric_role(space) == role
+
+
+def test_a_task_is_found_whatever_the_case_of_its_name(root):
+    assert find_task("TINY", root, "test").metadata.name == "tiny"
+
+
+def test_an_unknown_local_task_names_the_nearest(root):
+    with pytest.raises(OptionError, match=r"no folder for the task 'intent'; did you mean intents\?"):
+        find_task("intent", root, "test")
+
+
+def test_an_unknown_kind_names_those_there_are(root):
+    with pytest.raises(
+        OptionError, match="unknown kind of task; wanted one of retrieval, sts, classification, clustering"
+    ):
+        find_task("intents:regression", root, "test")
+
+
+def test_a_data_root_that_is_none_is_refused(root):
+    with pytest.raises(InputError, match="is not a folder"):
+        find_task("tiny", root / "tiny" / "queries.jsonl", "test")
+
+
+@pytest.mark.parametrize(("name", "split", "has"), [("tiny", "dev", "test"), ("intents", "dev", "test, train")])
+def test_a_split_that_is_not_there_names_those_that_are(root, name, split, has):
+    with pytest.raises(OptionError, match=f"it has: {has}"):
+        find_task(name, root, split)
+
+
+def test_a_table_of_other_columns_says_what_is_wanted(tmp_path):
+    write(tmp_path / "odd" / "test.jsonl.gz", [{"question": "a"}])
+    with pytest.raises(OptionError, match="has the columns question; wanted"):
+        find_task("odd", tmp_path, "test")
+
+
+def test_a_broken_table_is_named_by_file_and_line(tmp_path, tiny_teacher):
+    rows = [{"sentence1": "a", "sentence2": "b", "score": 1}, {"sentence1": "a", "sentence2": "b", "score": "high"}]
+    write(tmp_path / "sts" / "test.jsonl.gz", rows)
+    with pytest.raises(TextError, match=r"test\.jsonl\.gz:2: got 'high' as score"):
+        evaluate(mteb="sts", data_root=tmp_path, teacher=tiny_teacher)
+
+
+def test_an_unknown_task_of_mteb_names_the_nearest(tiny_teacher):
+    with pytest.raises(OptionError, match=r"mteb has no task 'Scifact2'; did you mean SciFact"):
+        evaluate(mteb="Scifact2", teacher=tiny_teacher)
+
+
+def test_a_hub_task_without_network_says_what_was_tried_and_what_to_do(tiny_teacher):
+    with pytest.raises(InputError, match=r"tried mteb/scifact on the hub .* offline .* --data-root"):
+        evaluate(mteb="SciFact", teacher=tiny_teacher)

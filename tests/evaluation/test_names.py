@@ -1,0 +1,24 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from leafkit.errors import OptionError
+from leafkit.evaluation.names import distinct_names, listed
+
+
+def test_one_path_several_or_none_are_a_list():
+    assert listed(None) == []
+    assert listed("a") == listed(Path("a")) == listed(["a"]) == [Path("a")]
+
+
+def test_names_are_as_short_as_they_can_be():
+    assert distinct_names([Path("x/a"), Path("y/b")], what="student") == ["a", "b"]
+    assert distinct_names([Path("x/a"), Path("y/a")], what="student") == ["x/a", "y/a"]
+    assert distinct_names([], what="student") == []
+
+
+def test_the_same_folder_twice_is_refused():
+    with pytest.raises(OptionError, match=r"the student x/\.\./a is given twice"):
+        distinct_names([Path("x/../a"), Path("a")], what="student")

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from leafkit.errors import InputError
+from leafkit.evaluation.bootstrap import Interval
+from leafkit.evaluation.report import Provenance, Report
+from leafkit.evaluation.rows import Means, Row
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PROVENANCE = Provenance(
+    command="leafkit evaluate",
+    leafkit="1.0",
+    commit="abc",
+    space={"id": "0123456789ab"},
+    students={},
+    encoder="torch",
+    data=[{"name": "tiny", "sha256": "1"}],
+    seed=7,
+    resamples=2000,
+    packages={},
+    libraries={},
+)
+
+
+def row(**fields):
+    base = {
+        "data": "tiny",
+        "mode": "teacher",
+        "student": None,
+        "dim": 8,
+        "precision": "float32",
+        "metrics": {"ndcg@10": 0.5, "recall@10": 0.25, "recall@100": 0.75, "mrr@10": 0.5, "map": 0.125},
+        "main": "ndcg@10",
+        "interval": Interval(0.4, 0.6),
+        "retention": 1.0,
+        "of_full": 1.0,
+        "queries": 3,
+        "documents": 9,
+    }
+    return Row(**(base | fields))
+
+
+def lines(*rows):
+    return [line.split() for line in Report(rows=rows, provenance=PROVENANCE).table().splitlines()]
+
+
+def test_the_table_has_a_column_for_each_metric_and_retention_in_per_cent():
+    table = Report(rows=(row(retention=0.875, retention_interval=Interval(0.8, 0.95)),), provenance=PROVENANCE).table()
+    title, values = table.splitlines()[:2]
+    assert title.split("  ")[0] == "data"
+    for name, value in {
+        "nDCG@10": "0.5000 [0.4000, 0.6000]",
+        "MAP": "0.1250",
+        "retention": "87.5% [80.0, 95.0]",
+    }.items():
+        at = title.index(name)
+        assert values[at : at + len(value)] == value
+
+
+def test_columns_that_say_nothing_are_left_out():
+    title = lines(row(retention=None, of_full=None))[0]
+    assert "student" not in title
+    assert "BEIR" not in title
+    assert "retention" not in title
+    assert "student" in lines(row(student="s"))[0]
+
+
+def test_the_full_teacher_is_compared_with_only_where_there_are_several_cells():
+    assert "full" not in lines(row())[0]
+    assert "full" in lines(row(), row(dim=4))[0]
+
+
+def test_rows_of_other_metrics_start_their_own_block():
+    blocks = Report(rows=(row(), row(metrics={"accuracy": 0.5}, main="accuracy")), provenance=PROVENANCE).table()
+    first, second, _ = blocks.split("\n\n")
+    assert "nDCG@10" in first
+    assert "accuracy" not in first
+    assert "accuracy" in second
+
+
+def test_figures_carry_seed_space_and_code():
+    assert (
+        "resamples, seed 7]; space 0123456789ab, leafkit 1.0 (abc)"
+        in Report(rows=(row(),), provenance=PROVENANCE).table()
+    )
+
+
+def test_a_table_of_nothing_is_no_error():
+    assert "space" in Report(rows=(), provenance=PROVENANCE).table()
+
+
+def test_json_keeps_every_figure():
+    report = Report(rows=(row(),), provenance=PROVENANCE)
+    back = json.loads(json.dumps(report.to_json()))
+    assert back["rows"][0]["interval"] == {"low": 0.4, "high": 0.6}
+    assert back["rows"][0]["metrics"]["map"] == 0.125
+    assert back["provenance"]["seed"] == 7
+
+
+def test_a_figure_that_has_no_value_is_null_in_json():
+    report = Report(
+        rows=(row(metrics={"cosine_spearman": float("nan")}, main="cosine_spearman"),), provenance=PROVENANCE
+    )
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["rows"][0]["metrics"] == {"cosine_spearman": None}
+
+
+@pytest.mark.parametrize("means", [(), (Means(collections=("a", "b"), rows=(row(data="mean"),)),)])
+def test_a_report_comes_back_from_its_json(means):
+    other = row(metrics={"accuracy": 0.5}, main="accuracy", interval=None, retention=None, queries=None)
+    report = Report(rows=(row(retention_interval=Interval(0.5, 1.5)), other), means=means, provenance=PROVENANCE)
+    assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
+
+
+def test_a_figure_without_value_comes_back_as_one():
+    report = Report(rows=(row(metrics={"cosine_spearman": float("nan")}, main="x"),), provenance=PROVENANCE)
+    (back,) = Report.from_json(report.to_json()).rows
+    assert math.isnan(back.metrics["cosine_spearman"])
+    assert "nan" in Report.from_json(report.to_json()).table()
+
+
+def test_reports_from_before_there_were_means_or_curves_are_read():
+    content = Report(rows=(row(),), provenance=PROVENANCE).to_json()
+    del content["means"], content["curves"]
+    back = Report.from_json(content)
+    assert (back.means, back.curves) == ((), {})
+
+
+def test_the_committed_results_are_reports():
+    paths = sorted((ROOT / "eval" / "results").glob("*.json"))
+    assert paths
+    for path in paths:
+        report = Report.from_json(json.loads(path.read_text()))
+        assert report.rows
+        assert report.table()
+
+
+@pytest.mark.parametrize("content", [{}, [], "x", {"rows": []}, {"rows": [{"x": 1}], "provenance": {}}, {"rows": 3}])
+def test_other_json_is_refused(content):
+    with pytest.raises(InputError, match="wanted what leafkit evaluate --json prints"):
+        Report.from_json(content)
+
+
+def test_the_table_ends_with_the_means():
+    means = Means(collections=("a", "b"), rows=(row(data="mean over 2 collections", retention=0.75),))
+    table = Report(rows=(row(),), means=(means,), provenance=PROVENANCE).table()
+    first, last, _ = table.split("\n\n")
+    assert first.startswith("data  mode")
+    assert last.splitlines()[1].startswith("mean over 2 collections  teacher")
+    assert "75.0%" in last
+
+
+def test_a_report_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        row().mode = "student"

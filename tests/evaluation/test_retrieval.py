@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import logging
+
+import numpy
+import pytest
+
+from leafkit.errors import VectorError
+from leafkit.evaluation import retrieval
+from leafkit.evaluation.baseline import bm25_run
+from leafkit.evaluation.collection import read_collection
+from leafkit.evaluation.grid import Cell, full_cell
+from leafkit.evaluation.metrics import METRICS
+from leafkit.evaluation.modes import MODES, System, systems
+from leafkit.evaluation.retrieval import Plan, measure_collection
+from leafkit.evaluation.students import Student, open_students
+from leafkit.teachers.open import open_teacher
+
+
+@pytest.fixture(scope="module")
+def collection(beir_folder):
+    return read_collection(beir_folder)
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_teacher):
+    return open_teacher(tiny_teacher, compute="float32")
+
+
+def plan(found, **fields):
+    space = found[0].documents.space
+    base = {
+        "systems": found,
+        "cells": [full_cell(space)],
+        "full": full_cell(space),
+        "skippable": True,
+        "bm25": False,
+        "cross_check": False,
+        "seed": 0,
+    }
+    return Plan(**(base | fields))
+
+
+def test_a_student_equal_to_its_teacher_loses_nothing_in_any_mode(collection, teacher, exact_student):
+    rows = measure_collection(
+        collection, plan(systems(MODES, teacher, open_students(exact_student, "torch", "cpu")))
+    ).rows
+    assert [row.mode for row in rows] == list(MODES)
+    for row in rows:
+        # One part in a million of the vectors differs, which may swap neighbours of nearly equal score.
+        assert row.retention == pytest.approx(1, abs=0.02)
+        assert row.metrics["recall@100"] == pytest.approx(rows[0].metrics["recall@100"], abs=0.02)
+
+
+def test_a_noisy_student_loses_and_the_interval_holds_its_retention(collection, teacher, noisy_student):
+    rows = measure_collection(
+        collection, plan(systems(MODES, teacher, open_students(noisy_student, "torch", "cpu")))
+    ).rows
+    for row in rows[1:]:
+        assert row.retention < 0.9
+        assert row.retention_interval.low <= row.retention <= row.retention_interval.high
+        assert row.retention == pytest.approx(row.metrics["ndcg@10"] / rows[0].metrics["ndcg@10"])
+
+
+def test_beir_finds_the_same_ndcg_on_the_same_vectors(collection, teacher, noisy_student):
+    pytest.importorskip("beir")
+    found = systems(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
+    cells = [Cell(dim=dim, precision="float32") for dim in (32, 8)]
+    rows = measure_collection(collection, plan(found, cells=cells, cross_check=True)).rows
+    assert len(rows) == 6
+    for row in rows:
+        # BEIR rounds to five digits.
+        assert row.metrics["ndcg@10"] == pytest.approx(row.beir_ndcg, abs=5.1e-6)
+
+
+def test_searching_in_blocks_changes_nothing(collection, teacher, monkeypatch):
+    found = plan(systems(["teacher"], teacher, []), cells=[Cell(dim=32, precision="binary")])
+    whole = measure_collection(collection, found).rows
+    monkeypatch.setattr(retrieval, "_BLOCK", 7)
+    assert measure_collection(collection, found).rows == whole
+
+
+def test_cells_are_compared_with_the_teacher_in_them_and_with_the_full_teacher(collection, teacher, noisy_student):
+    found = systems(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
+    small = Cell(dim=8, precision="int8")
+    alone = measure_collection(collection, plan(found, cells=[small])).rows
+    both = measure_collection(collection, plan(found, cells=[full_cell(teacher.space), small])).rows
+    full = both[0].metrics["ndcg@10"]
+    assert [(row.dim, row.precision) for row in alone] == [(8, "int8")] * 3
+    for row, same in zip(alone, both[3:], strict=True):
+        assert row.metrics == same.metrics
+        assert row.of_full == same.of_full == pytest.approx(row.metrics["ndcg@10"] / full)
+        assert row.retention == same.retention == pytest.approx(row.metrics["ndcg@10"] / alone[0].metrics["ndcg@10"])
+
+
+class Documents:
+    """A file of document vectors: it has none of the queries."""
+
+    signals = frozenset({"embeddings"})
+
+    def __init__(self, teacher):
+        self._teacher = teacher
+        self.space = teacher.space
+
+    def encode(self, texts, role):
+        if role == "query":
+            raise VectorError("the file lacks 30 texts")
+        return self._teacher.encode(texts, role)
+
+
+def test_document_vectors_alone_still_measure_the_asymmetric_mode(collection, teacher, exact_student, caplog):
+    found = systems(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
+    with caplog.at_level(logging.WARNING, "leafkit"):
+        rows = measure_collection(collection, plan(found)).rows
+    assert [(row.mode, row.retention) for row in rows] == [("standard", None), ("asymmetric", None)]
+    assert "the teacher mode is left out" in caplog.text
+    assert "lacks 30 texts" in caplog.text
+
+
+def test_missing_query_vectors_are_an_error_where_the_teacher_mode_was_asked_for(collection, teacher, exact_student):
+    found = systems(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
+    with pytest.raises(VectorError, match="lacks 30 texts"):
+        measure_collection(collection, plan(found, skippable=False))
+    with pytest.raises(VectorError, match="lacks 30 texts"):
+        measure_collection(collection, plan(found[:1]))
+
+
+class Counting:
+    def __init__(self, encoder):
+        self._encoder = encoder
+        self.space = encoder.space
+        self.asked = []
+
+    def encode(self, texts, role):
+        self.asked.append(role)
+        return self._encoder.encode(texts, role)
+
+
+def test_each_side_is_encoded_once_for_all_modes_and_cells(collection, teacher, exact_student):
+    (student,) = open_students(exact_student, "torch", "cpu")
+    ours, theirs = Counting(student.encoder), Counting(teacher)
+    found = systems(MODES, theirs, [Student("s", ours, "")])
+    cells = [Cell(dim=dim, precision=precision) for dim in (32, 8) for precision in ("float32", "int8", "binary")]
+    assert len(measure_collection(collection, plan(found, cells=cells)).rows) == 18
+    assert sorted(ours.asked) == sorted(theirs.asked) == ["document", "query"]
+
+
+class Letters:
+    """Each text is a direction of its own; the same text is the same direction in both roles."""
+
+    def __init__(self, space, texts):
+        self.space = space
+        self._rows = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+
+    def encode(self, texts, role):
+        vectors = numpy.full((len(texts), self.space.dim), 0.01, dtype=numpy.float32)
+        for vector, text in zip(vectors, texts, strict=True):
+            vector[self._rows[text]] = 1.0
+        return vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_a_query_that_is_itself_a_document_does_not_find_itself(tmp_path, teacher):
+    """ArguAna's queries are documents: without the rule every query's best hit would be itself."""
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "x"}\n{"_id": "b", "text": "y"}\n')
+    (tmp_path / "queries.jsonl").write_text('{"_id": "a", "text": "x"}\n')
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\na\tb\t1\n")
+    letters = Letters(teacher.space, ["x", "y"])
+    (row,) = measure_collection(
+        read_collection(tmp_path), plan([System("teacher", None, letters, letters, "")], cross_check=True)
+    ).rows
+    assert (row.metrics["mrr@10"], row.metrics["ndcg@10"], row.beir_ndcg) == (1.0, 1.0, 1.0)
+
+
+def test_bm25_finds_documents_by_their_words_and_nothing_without_one(collection, teacher):
+    rows = measure_collection(collection, plan(systems(["teacher"], teacher, []), bm25=True)).rows
+    assert (rows[-1].mode, rows[-1].dim, rows[-1].retention) == ("bm25", None, None)
+    assert rows[-1].metrics["ndcg@10"] > rows[0].metrics["ndcg@10"]
+    run = bm25_run(collection)
+    words = {
+        id_: set(text.lower().split()) for id_, text in zip(collection.document_ids, collection.documents, strict=True)
+    }
+    for query, text in zip(collection.query_ids, collection.queries, strict=True):
+        assert all(words[document] & set(text.lower().split()) for document in run[query])
+
+
+def test_rows_carry_their_counts(collection, teacher):
+    (row,) = measure_collection(collection, plan(systems(["teacher"], teacher, []))).rows
+    assert (row.queries, row.documents) == (30, 200)
+    assert tuple(row.metrics) == METRICS
+    assert row.interval.low < row.metrics["ndcg@10"] < row.interval.high

@@ -1,0 +1,99 @@
+"""A training as methods see it, small enough to work by hand: unit vectors, two domains, four classes."""
+
+import numpy
+import pytest
+import torch
+
+from leafkit.methods.batch import Batch, View
+from leafkit.methods.setting import Setting
+
+TEXTS, DIM, WIDTH, DEPTH = 120, 8, 6, 3
+
+
+def unit(rows, dim, seed):
+    draw = numpy.random.default_rng(seed).standard_normal((rows, dim)).astype(numpy.float32)
+    return draw / numpy.linalg.norm(draw, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def make_setting():
+    """Make a `Setting` of 120 texts; any field can be given."""
+
+    def make(**fields):
+        teacher, student, other = unit(TEXTS, DIM, 0), unit(TEXTS, DIM, 1), unit(TEXTS, 5, 2)
+        rows = numpy.arange(TEXTS)
+        facts = {
+            "dim": DIM,
+            "width": WIDTH,
+            "depth": DEPTH,
+            "steps": 100,
+            "epoch_steps": 15,
+            "batch_size": 8,
+            "seed": 0,
+            "roles": rows % 2,
+            "labels": rows % 4,
+            "domains": (rows >= 90).astype(numpy.int64),
+            "lengths": 3 + rows % 5,
+            "targets": lambda rows: teacher[rows],
+            "student": lambda rows: student[rows],
+            "teach": lambda name: lambda rows: other[rows],
+        }
+        return Setting(**facts | fields)
+
+    return make
+
+
+@pytest.fixture
+def make_batch(make_setting):
+    """Make the `Batch` of some training rows, with a student that takes gradients; any field can be given."""
+
+    def make(rows=range(8), *, setting=None, dtype=torch.float32, **fields):
+        setting = setting or make_setting()
+        rows = numpy.asarray(list(rows))
+        draw = torch.Generator().manual_seed(int(rows.sum()) + 7)
+        raw = (1.5 * torch.randn(len(rows), setting.dim, generator=draw)).to(dtype).requires_grad_()
+        hidden = torch.randn(len(rows), setting.width, generator=draw).to(dtype).requires_grad_()
+        layers = [torch.randn(len(rows), setting.width, generator=draw).to(dtype) for _ in range(setting.depth)]
+        facts = {
+            "student": torch.nn.functional.normalize(raw, dim=-1),
+            "raw": raw,
+            "hidden": hidden,
+            "layers": tuple(layer.requires_grad_() for layer in layers),
+            "teacher": torch.from_numpy(setting.targets(rows)).to(dtype),
+            "roles": torch.from_numpy(setting.roles[rows]),
+            "rows": torch.from_numpy(rows),
+            "labels": torch.from_numpy(setting.labels[rows]),
+            "domains": torch.from_numpy(setting.domains[rows]),
+        }
+        return Batch(**facts | fields)
+
+    return make
+
+
+@pytest.fixture
+def make_view(make_setting):
+    """Make the `View` of some training rows, as padded token ids (CLS 2, SEP 3, padding 0)."""
+
+    def make(rows=range(8), *, setting=None, step=0, **fields):
+        setting = setting or make_setting()
+        rows = numpy.asarray(list(rows))
+        lengths = 3 + rows % 5
+        ids = numpy.zeros((len(rows), int(lengths.max())), dtype=numpy.int64)
+        for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+            ids[place, :length] = [2, *range(10 + row, 10 + row + length - 2), 3]
+        facts = {
+            "features": {
+                "input_ids": torch.from_numpy(ids),
+                "attention_mask": torch.from_numpy((ids > 0).astype(numpy.int64)),
+            },
+            "teacher": torch.from_numpy(setting.targets(rows)),
+            "roles": torch.from_numpy(setting.roles[rows]),
+            "rows": torch.from_numpy(rows),
+            "labels": torch.from_numpy(setting.labels[rows]),
+            "domains": torch.from_numpy(setting.domains[rows]),
+            "step": step,
+            "seed": 0,
+        }
+        return View(**facts | fields)
+
+    return make

@@ -1,0 +1,226 @@
+import itertools
+
+import numpy
+import pytest
+import torch
+
+import leafkit
+from leafkit.errors import OptionError
+from leafkit.methods.feeds.pcoreset import Pcoreset, farthest_first
+from leafkit.methods.setting import Pool
+
+
+def cloud(rows, dim, seed):
+    return torch.rand(rows, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def radius(points, centres):
+    return float(torch.cdist(points, points[list(centres)]).amin(dim=1).amax())
+
+
+def everything(setting):
+    return Pool(rows=numpy.arange(setting.texts))
+
+
+def run(pcoreset, setting, rounds):
+    state = pcoreset.build(setting)
+    for step in range(rounds + 1):
+        pcoreset.refresh(state, setting, step * pcoreset.every)
+    return state
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_the_greedy_radius_is_at_most_twice_the_best(seed, count):
+    points = cloud(14, 2, seed)
+    greedy = [0, *(1 + farthest_first(points[1:], points[:1], count - 1)).tolist()]
+    best = min(radius(points, centres) for centres in itertools.combinations(range(14), count))
+    assert best <= radius(points, greedy) <= 2 * best
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_pick_is_the_farthest_from_all_before_it(seed):
+    points, asked = cloud(40, 3, seed), cloud(5, 3, seed + 100)
+    known = asked
+    for place in farthest_first(points, asked, 15).tolist():
+        distances = torch.cdist(points, known).amin(dim=1)
+        assert float(distances[place]) == pytest.approx(float(distances.amax()))
+        known = torch.cat([known, points[place : place + 1]])
+
+
+def test_hand_values():
+    points = torch.tensor([[0.0], [10.0], [4.0], [7.0], [9.0]])
+    # from 0: 10; then of 4 (4 away), 7 (3 away), 9 (1 away) the first; then 7 (3 away)
+    assert farthest_first(points, torch.zeros(1, 1), 4).tolist() == [1, 2, 3, 4]
+
+
+def test_picks_are_the_same_when_the_classes_are_permuted():
+    points, asked = torch.softmax(4 * cloud(60, 6, 0), dim=1), torch.softmax(4 * cloud(4, 6, 1), dim=1)
+    order = torch.tensor([5, 2, 0, 1, 4, 3])
+    assert torch.equal(farthest_first(points, asked, 20), farthest_first(points[:, order], asked[:, order], 20))
+
+
+def test_a_duplicate_is_not_taken_while_a_point_at_a_distance_is_left():
+    distinct = cloud(10, 4, 0).float()
+    points = torch.cat([distinct, distinct, distinct[:3]])
+    asked = distinct[:3]
+    taken = farthest_first(points, asked, len(points)).tolist()
+    assert {place % 10 for place in taken[:7]} == set(range(3, 10))
+    assert len(set(taken)) == len(points)
+
+
+def test_no_place_is_taken_twice_even_if_all_points_are_one():
+    assert farthest_first(torch.ones(5, 3), torch.ones(2, 3), 9).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_many_asked_points_are_measured_in_parts_alike():
+    points, asked = cloud(30, 3, 0), cloud(2500, 3, 1)
+    first = int(torch.cdist(points, asked).amin(dim=1).argmax())
+    assert farthest_first(points, asked, 5)[0] == first
+
+
+@pytest.mark.parametrize("space", ["prob", "feature", "random"])
+def test_the_selection_grows_by_its_picks_to_the_budget_and_never_shrinks(space, make_setting):
+    setting = make_setting()
+    pcoreset = Pcoreset(first=10, picks=7, share=0.25, space=space, count=4)
+    state = pcoreset.build(setting)
+    sizes, before = [], torch.zeros(120, dtype=torch.bool)
+    for step in range(6):
+        pcoreset.refresh(state, setting, step * pcoreset.every)
+        assert (state.selected | ~before).all()
+        before = state.selected.clone()
+        pool = pcoreset.feed(everything(setting), state)
+        assert torch.equal(torch.from_numpy(pool.rows), state.selected.nonzero()[:, 0])
+        sizes.append(len(pool.rows))
+        assert pcoreset.asked(120, state) == len(pool.rows)
+    assert sizes == [10, 17, 24, 30, 30, 30]
+
+
+@pytest.mark.parametrize("space", ["prob", "feature", "random"])
+def test_the_same_seed_picks_the_same(space, make_setting):
+    pcoreset = Pcoreset(first=10, picks=7, space=space, count=4)
+    one, two = (run(pcoreset, make_setting(), 2).selected for _ in range(2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, run(pcoreset, make_setting(seed=1), 2).selected)
+
+
+@pytest.mark.parametrize("space", ["prob", "feature", "random"])
+@pytest.mark.parametrize("anchors", ["clusters", "labels", "texts"])
+def test_the_teacher_is_asked_for_no_text_that_is_not_selected(space, anchors, make_setting):
+    setting = make_setting()
+    asked = set()
+
+    def targets(rows):
+        asked.update(rows.tolist())
+        return setting.targets(rows)
+
+    state = run(Pcoreset(first=12, picks=5, space=space, anchors=anchors, count=4), make_setting(targets=targets), 3)
+    selected = set(state.selected.nonzero()[:, 0].tolist())
+    assert len(selected) == 27
+    assert asked <= selected
+    assert len(asked) == (12 if space == "prob" else 0)
+
+
+def test_in_probability_space_the_picks_are_far_from_the_anchors_view_of_what_was_asked(make_setting):
+    setting = make_setting()
+    pcoreset = Pcoreset(first=10, picks=1, count=4)
+    state = pcoreset.build(setting)
+    before = state.selected.clone()
+    pcoreset.refresh(state, setting, 15)
+    points = torch.softmax(state.anchors.logits(torch.from_numpy(setting.student(numpy.arange(120)))), dim=-1)
+    distances = torch.cdist(points, points[before]).amin(dim=1)
+    assert int((state.selected & ~before).nonzero()) == int(distances.argmax())
+
+
+def test_in_feature_space_the_length_of_a_vector_does_not_count(make_setting):
+    setting = make_setting()
+    scale = (1 + numpy.arange(120, dtype=numpy.float32))[:, None]
+    longer = make_setting(student=lambda rows: scale[rows] * setting.student(rows))
+    pcoreset = Pcoreset(first=10, picks=7, space="feature")
+    assert torch.equal(run(pcoreset, setting, 2).selected, run(pcoreset, longer, 2).selected)
+
+
+def test_farthest_first_covers_more_than_chance(make_setting):
+    # 110 texts in one corner and ten far away, each alone: the ten are what is picked.
+    vectors = numpy.eye(16, dtype=numpy.float32)[numpy.maximum(numpy.arange(120) - 109, 0)]
+    setting = make_setting(dim=16, student=lambda rows: vectors[rows])
+    state = run(Pcoreset(first=5, picks=10, space="feature"), setting, 1)
+    assert state.selected[110:].all()
+    assert not run(Pcoreset(first=5, picks=10, space="random"), setting, 1).selected[110:].all()
+
+
+def test_a_round_looks_at_no_more_candidates_than_given(make_setting):
+    looked = []
+    setting = make_setting()
+
+    def student(rows):
+        looked.append(len(rows))
+        return setting.student(rows)
+
+    run(Pcoreset(first=10, picks=5, candidates=20, count=4), make_setting(student=student), 1)
+    assert sorted(looked) == [10, 20]
+
+
+def test_the_weights_and_the_choice_of_the_pool_stay(make_setting):
+    setting = make_setting()
+    state = Pcoreset().build(setting)
+    before = Pool(rows=numpy.arange(50, 100), weights=numpy.arange(50, 100, dtype=numpy.float64))
+    after = Pcoreset().feed(before, state)
+    assert set(after.rows) <= set(before.rows)
+    assert state.selected[after.rows].all()
+    assert numpy.array_equal(after.weights, after.rows)
+
+
+def test_off_the_pool_is_the_pool_itself_and_nobody_is_asked(make_setting):
+    def refuse(rows):
+        raise AssertionError("asked")
+
+    setting = make_setting(targets=refuse, student=refuse)
+    pcoreset = Pcoreset(**Pcoreset.off)
+    state = run(pcoreset, setting, 3)
+    pool = everything(setting)
+    assert pcoreset.feed(pool, state) is pool
+    assert state.selected.all()
+
+
+@pytest.mark.parametrize("space", ["prob", "random"])
+def test_a_checkpoint_holds_all(space, make_setting):
+    setting = make_setting()
+    pcoreset = Pcoreset(first=10, picks=7, space=space, count=4)
+    state, fresh = run(pcoreset, setting, 1), pcoreset.build(setting)
+    fresh.load_state_dict(state.state_dict())
+    for some in (state, fresh):
+        pcoreset.refresh(some, setting, 30)
+    assert torch.equal(state.selected, fresh.selected)
+
+
+def test_a_budget_below_two_texts_is_refused(make_setting):
+    with pytest.raises(OptionError, match="two texts or more"):
+        Pcoreset(share=0.01).build(make_setting())
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"every": -1},
+        {"first": 1},
+        {"picks": 0},
+        {"share": 0.0},
+        {"share": 1.1},
+        {"space": "logits"},
+        {"anchors": "words"},
+        {"count": 1},
+        {"candidates": 10},
+    ],
+)
+def test_a_field_outside_its_range_is_refused(field):
+    with pytest.raises(OptionError, match=f"pcoreset:{next(iter(field))}.*wanted"):
+        Pcoreset(**field)
+
+
+@pytest.mark.parametrize(("head", "share"), [("random", 0.25), ("ridge", 1)])
+def test_a_student_tells_of_how_many_texts_the_teacher_was_asked(head, share, tiny_teacher, tiny_texts, tmp_path):
+    how = {"feeds": [Pcoreset(every=1, first=10, picks=30)], "head": head, "export": False, "cache": tmp_path / "cache"}
+    facts = leafkit.distill(tiny_texts, tiny_teacher, "teacher:layers=1", tmp_path / "student", **how)
+    data = facts.training["data"]
+    assert data["asked"] == round(share * data["training"])

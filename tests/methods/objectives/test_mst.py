@@ -1,0 +1,320 @@
+import logging
+
+import numpy
+import pytest
+import torch
+from torch.nn.functional import kl_div, normalize, one_hot
+
+from leafkit.errors import OptionError
+from leafkit.methods.objectives.mst import Mst, divergence
+from leafkit.methods.plan import make_plan
+from leafkit.training.companions import Companions
+from leafkit.training.recipe import Recipe
+
+COUNT = 8
+
+
+@pytest.fixture
+def build(make_setting):
+    """Build the state of a system as a training does, under a seed."""
+
+    def run(system, setting=None):
+        torch.manual_seed(0)
+        return system.build(setting or make_setting())
+
+    return run
+
+
+def mst(**fields):
+    return Mst(**{"count": COUNT, "sample": 0} | fields)
+
+
+def open_masks(state):
+    """Set every mask to one."""
+    for teacher in state.teachers:
+        for gate in teacher.gates:
+            gate[2].weight.zero_()
+            gate[2].bias.fill_(100.0)
+
+
+def plant(state, logits):
+    """Have the router give ``logits`` for every text."""
+    with torch.no_grad():
+        state.router[1].weight.zero_()
+        state.router[1].bias.copy_(torch.as_tensor(logits, dtype=torch.float32))
+
+
+def whole(state, batch):
+    """Each teacher's own logits, (teachers, rows, count)."""
+    main, *others = state.teachers
+    return torch.stack([main.anchors.logits(batch.teacher), *(o.anchors.logits(o.vectors[batch.rows]) for o in others)])
+
+
+def router_gradient(system, state, batch, name="routed"):
+    state.router.zero_grad()
+    system.terms(batch, state)[name].sum().backward()
+    return torch.cat([parameter.grad.flatten() for parameter in state.router.parameters()])
+
+
+@pytest.mark.parametrize("others", ["", "other"])
+def test_with_masks_of_one_the_specialised_teachers_are_the_teacher(build, make_batch, others):
+    state, batch = build(mst(others=others)), make_batch()
+    own = whole(state, batch)
+    vectors = [batch.teacher, *(other.vectors[batch.rows] for other in state.teachers[1:])]
+    open_masks(state)
+    for teacher, given, expected in zip(state.teachers, vectors, own, strict=True):
+        torch.testing.assert_close(teacher(given), expected.expand(2, -1, -1))
+
+
+def test_a_mask_hides_coordinates(build):
+    state = build(mst(masks=1))
+    open_masks(state)
+    teacher = state.teachers[0]
+    teacher.gates[0][2].bias[3:] = -100.0
+    vectors = torch.randn(5, 8)
+    kept = vectors * (torch.arange(8) < 3)
+    torch.testing.assert_close(teacher(vectors)[0], teacher.anchors.logits(kept))
+
+
+def test_training_the_masks_brings_the_teachers_to_the_student_and_leaves_their_vectors(build, make_setting):
+    setting = make_setting(batch_size=2)
+    rows = numpy.arange(setting.texts)
+    before = setting.targets(rows).tobytes(), setting.teach("other")(rows).tobytes()
+    drawn, trained = build(mst(others="other"), setting), build(mst(others="other", sample=1000), setting)
+    student = drawn.teachers[0].anchors.logits(torch.from_numpy(setting.student(rows)))
+    for first, last, gather in zip(drawn.teachers, trained.teachers, (setting.targets, setting.teach("other"))):
+        vectors = torch.from_numpy(gather(rows))
+        far, near = (divergence(student, t(vectors), 4.0).mean(dim=-1) for t in (first, last))
+        assert (near < far).all()
+        assert torch.equal(first.anchors.centres, last.anchors.centres)
+    assert (setting.targets(rows).tobytes(), setting.teach("other")(rows).tobytes()) == before
+
+
+def test_the_masks_stay_teachers_and_are_frozen_afterwards_and_their_distance_is_told(build, make_batch, caplog):
+    with caplog.at_level(logging.INFO, logger="leafkit.methods.objectives.mst"):
+        state = build(mst(sample=1000))
+    assert "masked teachers diverge" in caplog.text
+    batch = make_batch()
+    student = state.teachers[0].anchors.logits(batch.student)
+    masked, own = state.teachers[0](batch.teacher), whole(state, batch)[0]
+    assert (divergence(masked, own, 4.0).mean(dim=-1) < divergence(masked, student, 4.0).mean(dim=-1)).all()
+    assert not any(parameter.requires_grad for parameter in state.teachers.parameters())
+    assert all(parameter.grad is None for parameter in state.teachers.parameters())
+    assert all(parameter.requires_grad for parameter in state.router.parameters())
+
+
+def test_building_twice_gives_the_same_and_the_state_can_be_loaded(build):
+    system = mst(others="other", sample=1000)
+    one, two, drawn = build(system), build(system), build(mst(others="other"))
+    drawn.load_state_dict(one.state_dict())
+    for state in (two, drawn):
+        assert all(torch.equal(value, state.state_dict()[key]) for key, value in one.state_dict().items())
+    assert one.teachers[1].vectors.dtype == torch.float16
+    assert one.teachers[1].vectors.shape == (120, 5)
+    assert not hasattr(one.teachers[0], "vectors")
+
+
+def test_a_uniform_router_is_balanced_and_a_one_sided_one_costs_much_but_not_infinitely_much(build, make_batch):
+    system, batch = mst(), make_batch()
+    state = build(system)
+    found = []
+    for logits in ([0.0, 0.0], [2.0, 0.0], [6.0, 0.0], [500.0, 0.0]):
+        plant(state, logits)
+        found.append(system.terms(batch, state)["balance"])
+    torch.testing.assert_close(found[0], torch.zeros(8), atol=1e-6, rtol=0)
+    means = [balance.mean().item() for balance in found]
+    assert means == sorted(means)
+    assert means[-1] > 4
+    assert all(balance.isfinite().all() for balance in found)
+
+
+def test_balance_is_the_divergence_of_the_uniform_from_the_mean_gate_over_the_number_of_teachers(build, make_batch):
+    system, batch = mst(), make_batch()
+    state = build(system)
+    plant(state, torch.tensor([0.75, 0.25]).log())
+    expected = (0.5 * numpy.log(0.5 / 0.75) + 0.5 * numpy.log(0.5 / 0.25)) / 2
+    assert system.terms(batch, state)["balance"].tolist() == pytest.approx([expected] * 8, rel=1e-5)
+    half = mst(balance=0.5).terms(batch, state)["balance"]
+    assert half.tolist() == pytest.approx([expected / 2] * 8, rel=1e-5)
+
+
+@pytest.mark.parametrize("routing", ["hard", "straight"])
+def test_choosing_all_is_uniform_distillation_from_many_teachers(build, make_batch, routing):
+    system, batch = mst(others="other", chosen=4, routing=routing), make_batch()
+    state = build(system)
+    plant(state, [3.0, -1.0, 0.0, 2.0])
+    main, other = state.teachers
+    student = (main.anchors.logits(batch.student) / 4).log_softmax(dim=-1)
+    teachers = [*main(batch.teacher), *other(other.vectors[batch.rows])]
+    each = [16 * kl_div(student, (t / 4).softmax(dim=-1), reduction="none").sum(dim=-1) for t in teachers]
+    torch.testing.assert_close(system.terms(batch, state)["routed"], sum(each) / 4)
+
+
+def test_the_hard_choice_is_the_mean_over_the_likeliest(build, make_batch):
+    batch = make_batch()
+    for chosen, places in ((1, [2]), (2, [2, 0]), (3, [2, 0, 3])):
+        system = mst(others="other", chosen=chosen)
+        state = build(system)
+        plant(state, [1.0, -1.0, 2.0, 0.0])
+        main, other = state.teachers
+        logits = torch.cat([main(batch.teacher), other(other.vectors[batch.rows])])[places]
+        expected = divergence(logits, main.anchors.logits(batch.student), 4.0).mean(dim=0)
+        torch.testing.assert_close(system.terms(batch, state)["routed"], expected)
+
+
+def test_the_choice_alone_gives_the_router_no_gradient_unless_it_is_soft_or_passed_straight_through(build, make_batch):
+    for routing, moves in (("hard", False), ("straight", True), ("soft", True)):
+        system = mst(others="other", routing=routing, balance=0.0)
+        state = build(system)
+        terms = system.terms(make_batch(), state)
+        (terms["routed"] + terms["balance"]).sum().backward()
+        gradients = [parameter.grad for parameter in state.router.parameters()]
+        assert any(g is not None and g.abs().max() > 1e-6 for g in gradients) == moves
+        assert moves or all(g is None or not g.any() for g in gradients)
+
+
+def test_in_hard_mode_the_balance_moves_the_router_and_the_student(build, make_batch):
+    system, batch = mst(), make_batch()
+    state = build(system)
+    assert router_gradient(system, state, batch, "balance").any()
+    assert batch.raw.grad.any()
+
+
+def test_straight_has_the_values_of_hard_and_the_gradient_of_the_weighted_divergences(build, make_batch):
+    batch = make_batch()
+    hard, straight = mst(others="other"), mst(others="other", routing="straight")
+    state = build(hard)
+    torch.testing.assert_close(hard.terms(batch, state)["routed"], straight.terms(batch, state)["routed"])
+    teachers, student = torch.randn(4, 8, COUNT), torch.randn(8, COUNT)
+    gate = torch.rand(8, 4).softmax(dim=-1).requires_grad_()
+    straight.routed(teachers, student, gate).sum().backward()
+    torch.testing.assert_close(gate.grad, divergence(teachers, student, 4.0).T)
+
+
+def test_soft_with_a_certain_router_is_the_one_teacher_and_with_equal_ones_their_mean_logits(make_batch):
+    teachers, student = torch.randn(3, 8, COUNT), torch.randn(8, COUNT)
+    system = mst(masks=3, routing="soft")
+    certain = one_hot(torch.arange(8) % 3, 3).float()
+    expected = torch.stack([divergence(teachers[i % 3, i], student[i], 4.0) for i in range(8)])
+    torch.testing.assert_close(system.routed(teachers, student, certain), expected)
+    equal = system.routed(teachers, student, torch.full((8, 3), 1 / 3))
+    torch.testing.assert_close(equal, divergence(teachers.mean(dim=0), student, 4.0))
+
+
+@pytest.mark.parametrize("routing", ["straight", "soft"])
+def test_the_router_learns_to_pick_a_planted_good_teacher(build, make_setting, make_batch, routing):
+    order = numpy.random.default_rng(5).permutation(120)
+    targets = make_setting().targets
+    setting = make_setting(teach=lambda name: lambda rows: targets(order[rows]))
+    system = mst(others="shuffled", masks=1, routing=routing, balance=0.0)
+    state = build(system, setting)
+    plant(state, [-1.0, 1.0])  # at first it prefers the bad one
+    rows = numpy.arange(120)
+    teacher = torch.from_numpy(targets(rows))
+    student = normalize(teacher + 0.1 * torch.randn(120, 8), dim=-1)
+    batch = make_batch(rows, setting=setting, student=student, teacher=teacher)
+    optimiser = torch.optim.Adam(state.router.parameters(), lr=3e-2)
+    for _ in range(150):
+        optimiser.zero_grad()
+        system.terms(batch, state)["routed"].mean().backward()
+        optimiser.step()
+    distribution = state.teachers[0].anchors.logits(student).softmax(dim=-1)
+    assert (state.router(distribution).argmax(dim=-1) == 0).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("routing", ["hard", "straight", "soft"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_terms_are_finite_per_text_and_follow_it_and_a_single_text_will_do(build, make_batch, routing, dtype):
+    system = mst(others="other", routing=routing, chosen=2, sample=1000)
+    state = build(system)
+    alone, forth, back = (make_batch(rows, dtype=dtype) for rows in (range(1), range(8), range(8)))
+    order = torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
+    fields = {"student", "teacher", "rows"}
+    back = type(back)(**vars(back) | {name: getattr(forth, name)[order] for name in fields})
+    for name, loss in system.terms(forth, state).items():
+        torch.testing.assert_close(system.terms(back, state)[name], loss[order])
+        single = system.terms(alone, state)[name]
+        assert loss.shape == (8,)
+        assert single.shape == (1,)
+        assert loss.isfinite().all()
+        assert single.isfinite().all()
+
+
+def test_steps_of_a_training_move_the_router_and_leave_the_masks(make_setting, make_batch):
+    plan = make_plan(["leaf", "mst:count=8,others=other"])
+    recipe, place = Recipe(weight_decay=0.1), torch.device("cpu")
+    companions = Companions(plan, make_setting(), recipe, place)
+    before = {name: value.clone() for name, value in companions.states.state_dict().items()}
+    for _ in range(3):
+        losses, _ = companions.losses(make_batch())
+        losses.sum().backward()
+        companions.step(1e-2)
+    moved = {name for name, value in companions.states.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved == {name for name in before if ".router." in name}
+    resumed = Companions(plan, make_setting(), recipe, place)
+    resumed.restore(companions.tensors())
+    for each in (companions, resumed):
+        each.losses(make_batch())[0].sum().backward()
+        each.step(1e-2)
+    after = companions.states.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in resumed.states.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("epoch", "routed", "balance"), [(0, 1, 1), (1, 0.5, 0.9), (10, 0.5, 0.9), (11, 0.5, 0.81), (31, 0.25, 0.6561)]
+)
+def test_the_terms_fade_after_the_first_and_every_tenth_and_thirtieth_epoch(build, make_batch, epoch, routed, balance):
+    system = mst()
+    state = build(system)
+    start, later = (system.terms(make_batch(step=step), state) for step in (0, 15 * epoch))
+    torch.testing.assert_close(later["routed"], routed * start["routed"])
+    torch.testing.assert_close(later["balance"], balance * start["balance"])
+
+
+def test_hand_value_of_the_divergence():
+    target, logits = torch.tensor([2.0 * numpy.log(3), 0.0]), torch.zeros(2)  # 3/4 and 1/4 at temperature 2
+    expected = 4 * (0.75 * numpy.log(1.5) + 0.25 * numpy.log(0.5))
+    assert divergence(target, logits, 2.0).item() == pytest.approx(expected, rel=1e-6)
+    assert divergence(target, target + 5, 2.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_teachers_share_anchor_texts_and_each_has_its_own_vectors_and_temperature(build, make_setting):
+    setting = make_setting()
+    main, other = build(mst(others="other")).teachers
+    vectors, theirs = (torch.from_numpy(gather(numpy.arange(120))) for gather in (setting.targets, setting.teach("")))
+    places = (main.anchors.centres @ vectors.T).argmax(dim=-1)
+    torch.testing.assert_close(other.anchors.centres, theirs[places])
+    for teacher, own in ((main, vectors), (other, theirs)):
+        confidence = teacher.anchors.logits(own).softmax(dim=-1).amax(dim=-1).mean().item()
+        assert confidence == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"others": "a;;b"},
+        {"others": "a; a"},
+        {"masks": 0},
+        {"sample": -1},
+        {"temperature": 0.0},
+        {"chosen": 0},
+        {"chosen": 3},
+        {"routing": "loud"},
+        {"balance": float("nan")},
+        {"count": 1},
+    ],
+)
+def test_values_out_of_range_are_refused(fields):
+    with pytest.raises(OptionError, match=f"mst:{next(iter(fields))} is .*; wanted"):
+        Mst(**fields)
+
+
+def test_more_teachers_allow_more_to_be_chosen():
+    assert Mst(chosen=6, others="a; b").chosen == 6
+    with pytest.raises(OptionError, match="1 to 6 specialised teachers"):
+        Mst(chosen=7, others="a; b")
+
+
+def test_more_anchors_than_texts_are_refused(build):
+    with pytest.raises(OptionError, match="count is 500; wanted 2 to 120"):
+        build(mst(count=500))

@@ -1,0 +1,119 @@
+import pytest
+import torch
+
+from leafkit.errors import OptionError
+from leafkit.methods.objectives.pld import Pld, plackett_luce, ranking, weighted_ranking_loss
+
+
+def draw(rows, count, seed):
+    return torch.randn(rows, count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture
+def logits():
+    return draw(6, 9, 0).requires_grad_(), draw(6, 9, 1), torch.tensor([0, 3, 8, 2, 2, 5])
+
+
+def test_all_weight_on_the_first_place_is_cross_entropy(logits):
+    student, teacher, label = logits
+    order = ranking(teacher, label)
+    weights = torch.zeros(6, 9, dtype=torch.float64).index_fill_(1, torch.tensor([0]), 1.0)
+    loss = weighted_ranking_loss(student.gather(1, order), weights)
+    assert torch.allclose(loss, torch.nn.functional.cross_entropy(student, label, reduction="none"))
+
+
+def test_equal_weights_are_list_mle(logits):
+    student, teacher, label = logits
+    ordered = student.gather(1, ranking(teacher, label))
+    loss = weighted_ranking_loss(ordered, torch.ones(6, 9, dtype=torch.float64))
+    steps = [torch.logsumexp(ordered[:, k:], dim=1) - ordered[:, k] for k in range(9)]
+    assert torch.allclose(loss, torch.stack(steps).sum(dim=0))
+
+
+def test_of_two_items_it_is_cross_entropy_times_the_teachers_mass_on_the_label():
+    student, teacher, label = draw(5, 2, 2), draw(5, 2, 3), torch.tensor([0, 1, 1, 0, 1])
+    mass = teacher.softmax(-1).gather(1, label[:, None])[:, 0]
+    wanted = mass * torch.nn.functional.cross_entropy(student, label, reduction="none")
+    assert torch.allclose(plackett_luce(student, teacher, label, 2), wanted)
+
+
+def test_a_shift_of_the_student_costs_nothing_and_gradients_add_up_to_zero(logits):
+    student, teacher, label = logits
+    loss = plackett_luce(student, teacher, label, 9)
+    assert torch.allclose(loss, plackett_luce(student + 3.7, teacher, label, 9))
+    (gradient,) = torch.autograd.grad(loss.sum(), student)
+    assert gradient.sum(dim=1).abs().max() < 1e-12
+
+
+def test_the_gradient_is_what_is_left_to_choose_less_what_was_chosen(logits):
+    student, teacher, label = logits
+    (gradient,) = torch.autograd.grad(plackett_luce(student, teacher, label, 9).sum(), student)
+    order, weights = ranking(teacher, label), teacher.softmax(-1)
+    for row in range(6):
+        wanted = torch.zeros(9, dtype=torch.float64)
+        for k in range(9):
+            left = order[row, k:]
+            wanted[left] += weights[row, order[row, k]] * student[row, left].detach().softmax(-1)
+            wanted[order[row, k]] -= weights[row, order[row, k]]
+        assert torch.allclose(gradient[row], wanted, atol=1e-12)
+
+
+def test_it_is_convex_in_the_students_logits(logits):
+    _, teacher, label = logits
+    one, other = draw(6, 9, 4), draw(6, 9, 5)
+    ends = (plackett_luce(one, teacher, label, 9) + plackett_luce(other, teacher, label, 9)) / 2
+    assert (plackett_luce((one + other) / 2, teacher, label, 9) <= ends + 1e-12).all()
+
+
+def test_the_teachers_own_logits_are_neither_free_nor_stationary(logits):
+    _, teacher, _ = logits
+    label, own = teacher.argmax(dim=1), teacher.clone().requires_grad_()
+    loss = plackett_luce(own, teacher, label, 9)
+    (gradient,) = torch.autograd.grad(loss.sum(), own)
+    assert (loss > 0.1).all()
+    assert (gradient.norm(dim=1) > 0.01).all()
+
+
+def test_any_scores_in_the_right_order_get_free_as_they_grow(logits):
+    _, teacher, label = logits
+    order = ranking(teacher, label)
+    scores = torch.zeros(6, 9, dtype=torch.float64).scatter_(1, order, torch.arange(9.0, 0, -1).double().expand(6, 9))
+    losses = [float(plackett_luce(scale * scores, teacher, label, 9).sum()) for scale in (1, 3, 10, 100)]
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 1e-12
+
+
+def test_ties_go_to_the_first_place_and_the_label_stands_before_all():
+    teacher = torch.tensor([[1.0, 2.0, 2.0, 0.0]])
+    assert ranking(teacher, torch.tensor([3])).tolist() == [[3, 1, 2, 0]]
+
+
+def test_what_is_not_ranked_drops_its_mass(logits):
+    student, teacher, label = logits
+    order = ranking(teacher, label)[:, :3]
+    wanted = weighted_ranking_loss(student.gather(1, order), teacher.softmax(-1).gather(1, order))
+    assert torch.allclose(plackett_luce(student, teacher, label, 3), wanted)
+
+
+def test_with_labels_the_class_of_a_text_comes_first(make_setting, make_batch):
+    method, setting = Pld(anchors="labels", scale=5), make_setting()
+    state, batch = method.build(setting), make_batch()
+    student = state.anchors.logits(batch.student) * state.anchors.temperature * 5
+    wanted = plackett_luce(student, state.anchors.logits(batch.teacher), batch.labels, 256)
+    assert torch.allclose(method.terms(batch, state)["pld"], wanted)
+
+
+def test_without_labels_the_teachers_own_order_is_observed_and_its_temperature_weighs(make_setting, make_batch):
+    method, batch = Pld(anchors="clusters", count=8, temperature=4, most=5), make_batch()
+    state = method.build(make_setting())
+    teacher, centres = state.anchors.logits(batch.teacher), state.anchors.centres
+    order = teacher.argsort(dim=1, descending=True)[:, :5]
+    student = (20 * batch.student @ centres.T).gather(1, order)
+    wanted = weighted_ranking_loss(student, (teacher / 4).softmax(-1).gather(1, order))
+    assert torch.allclose(method.terms(batch, state)["pld"], wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize("fields", [{"temperature": 0}, {"scale": -1}, {"scale": 101}, {"most": 1}])
+def test_a_ranking_that_cannot_be_is_refused(fields):
+    with pytest.raises(OptionError, match="wanted"):
+        Pld(**fields)

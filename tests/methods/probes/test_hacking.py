@@ -1,0 +1,100 @@
+import numpy
+import pytest
+
+from leafkit.errors import InputError, OptionError
+from leafkit.methods.probes.hacking import Hacking, cross, departs, distance, rises
+
+LAW = {"window": 21, "patience": 3, "deviations": 3.0}
+
+
+@pytest.fixture
+def spaces():
+    draw = numpy.random.default_rng(0)
+    return [draw.standard_normal((50, 6)).astype(numpy.float32) for _ in range(3)]
+
+
+def series(seed, drift=0.0):
+    """A power law with 2 % noise over a hundred observations, drifting upwards after the sixtieth."""
+    draw, steps = numpy.random.default_rng(seed), numpy.arange(1, 101)
+    late = numpy.maximum(steps - 60, 0)
+    return steps**-0.5 * (1 + 0.02 * draw.standard_normal(100)) * (1 + drift) ** late
+
+
+def alarm(values, law=LAW):
+    first = 1 + law["window"] + law["patience"]
+    return any(departs(values[:end].tolist(), **law) for end in range(first, len(values) + 1))
+
+
+def test_golden_is_proxy_and_the_teachers_fault_and_the_cross_term(spaces):
+    student, teacher, oracle = spaces
+    whole = distance(student, teacher) + distance(teacher, oracle) + cross(student, teacher, oracle)
+    assert distance(student, oracle) == pytest.approx(whole)
+
+
+def test_a_healthy_law_raises_hardly_an_alarm():
+    assert sum(alarm(series(seed)) for seed in range(200)) <= 4
+
+
+def test_an_upward_drift_is_found():
+    assert sum(alarm(series(seed, drift=0.01)) for seed in range(100)) >= 95
+
+
+def test_as_it_ships_it_finds_the_drift_and_raises_few_alarms():
+    shipped = {name: getattr(Hacking(), name) for name in LAW}
+    assert sum(alarm(series(seed), shipped) for seed in range(200)) <= 8
+    assert sum(alarm(series(seed, drift=0.01), shipped) for seed in range(100)) >= 95
+
+
+def test_a_short_series_never_departs():
+    assert not departs([1.0] * 5 + [9.0] * 3, **LAW)
+
+
+def test_a_perfect_law_is_continued_and_its_break_is_seen():
+    law = [n**-0.7 for n in range(1, 40)]
+    assert not departs(law, window=8, patience=3, deviations=3)
+    assert departs([*law, 0.5, 0.5, 0.5], window=8, patience=3, deviations=3)
+    assert not departs([*law, 0.5, 0.5], window=8, patience=3, deviations=3)
+
+
+def test_a_rise_is_measured_from_the_least():
+    assert not rises([3, 2, 1, 1, 1], 0.01)
+    assert rises([3, 2, 1, 1, 1, 2, 2], 0.01)
+
+
+def test_what_it_saw_before_is_read_from_the_history(spaces):
+    student, teacher, _ = spaces
+    probe = Hacking(window=4, patience=2)
+    history = [{"step": n, "hacking": {"proxy": n**-0.5}} for n in range(1, 8)]
+    assert probe.observe(student, teacher, history[:6])["proxy"] == pytest.approx(distance(student, teacher))
+    last = {"step": 8, "hacking": probe.observe(student, teacher, history)}
+    assert "events" not in last["hacking"]
+    assert probe.observe(student, teacher, [*history, last])["events"] == ["refresh_data"]
+
+
+def test_an_oracle_that_is_left_behind_stops_the_training(spaces, tmp_path):
+    _, teacher, oracle = spaces
+    numpy.save(tmp_path / "oracle.npy", oracle)
+    probe = Hacking(oracle=str(tmp_path / "oracle.npy"))
+    history, seen = [], []
+    for share in (0.0, 0.3, 0.6, 0.9):
+        near = oracle + share * (teacher - oracle)
+        seen.append(probe.observe(near.astype(numpy.float32), teacher, history))
+        history.append({"step": len(history), "hacking": seen[-1]})
+    assert seen[-1]["golden"] > seen[0]["golden"]
+    assert seen[-1]["events"] == ["stop"]
+    assert "events" not in seen[0]
+
+
+def test_an_oracle_of_other_texts_is_refused(spaces, tmp_path):
+    student, teacher, oracle = spaces
+    numpy.save(tmp_path / "oracle.npy", oracle[:9])
+    with pytest.raises(InputError, match="a vector for each held-out text"):
+        Hacking(oracle=str(tmp_path / "oracle.npy")).observe(student, teacher, [])
+    with pytest.raises(InputError, match="cannot be read"):
+        Hacking(oracle=str(tmp_path / "none.npy")).observe(student, teacher, [])
+
+
+@pytest.mark.parametrize("fields", [{"window": 2}, {"patience": 0}, {"every": -1}, {"rise": -0.1}])
+def test_a_watch_that_cannot_be_is_refused(fields):
+    with pytest.raises(OptionError, match="wanted"):
+        Hacking(**fields)

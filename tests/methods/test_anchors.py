@@ -1,0 +1,58 @@
+import numpy
+import pytest
+import torch
+
+from leafkit.errors import OptionError
+from leafkit.methods.anchors import fit_anchors
+
+
+def test_the_teacher_is_half_sure_of_its_largest_class(make_setting):
+    setting = make_setting()
+    anchors = fit_anchors(setting, "clusters", 16)
+    sure = anchors.logits(torch.from_numpy(setting.targets(numpy.arange(120)))).softmax(dim=-1).amax(dim=-1)
+    assert float(sure.mean()) == pytest.approx(0.5, abs=0.01)
+    assert torch.allclose(anchors.centres.norm(dim=-1), torch.ones(16))
+
+
+def test_the_centres_of_classes_are_their_means(make_setting):
+    corners = numpy.eye(8, dtype=numpy.float32)[:4]
+    anchors = fit_anchors(make_setting(targets=lambda rows: corners[rows % 4]), "labels", 2)
+    assert torch.allclose(anchors.centres, torch.from_numpy(corners))
+
+
+def test_no_centre_is_nearer_to_its_texts_than_k_means_leaves_it(make_setting):
+    setting = make_setting()
+    vectors = torch.from_numpy(setting.targets(numpy.arange(120)))
+    centres = {kind: fit_anchors(setting, kind, 8).centres for kind in ("clusters", "texts")}
+    nearness = {kind: (vectors @ found.T).amax(dim=-1).mean() for kind, found in centres.items()}
+    assert nearness["clusters"] > nearness["texts"]
+
+
+def test_the_class_of_a_text_is_its_own_where_it_has_one(make_setting, make_batch):
+    setting = make_setting()
+    anchors = fit_anchors(setting, "labels", 2)
+    batch = make_batch(labels=torch.tensor([3, -1, 2, 1, 0, -1, 2, 3]))
+    nearest = anchors.logits(batch.teacher).argmax(dim=-1)
+    assert torch.equal(anchors.labels(batch), torch.where(batch.labels >= 0, batch.labels, nearest))
+
+
+def test_clusters_name_the_nearest_centre(make_setting, make_batch):
+    anchors, batch = fit_anchors(make_setting(), "clusters", 6), make_batch()
+    assert torch.equal(anchors.labels(batch), (batch.teacher @ anchors.centres.T).argmax(dim=-1))
+
+
+def test_the_same_seed_gives_the_same_anchors(make_setting):
+    one, other = (fit_anchors(make_setting(), "clusters", 6) for _ in range(2))
+    assert torch.equal(one.centres, other.centres)
+    assert not torch.equal(one.centres, fit_anchors(make_setting(seed=1), "clusters", 6).centres)
+
+
+@pytest.mark.parametrize(("kind", "count"), [("clusters", 1), ("texts", 121), ("stars", 4)])
+def test_anchors_that_cannot_be_are_refused(kind, count, make_setting):
+    with pytest.raises(OptionError, match="wanted"):
+        fit_anchors(make_setting(), kind, count)
+
+
+def test_classes_need_labels(make_setting):
+    with pytest.raises(OptionError, match="label column"):
+        fit_anchors(make_setting(labels=numpy.full(120, -1)), "labels", 4)

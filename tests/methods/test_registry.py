@@ -1,0 +1,93 @@
+"""Systems are found by the names of their files, ours and those of other packages."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from leafkit.errors import OptionError
+from leafkit.methods.objectives.leaf import Leaf
+from leafkit.methods.registry import FOLDERS, describe, find, names, parse
+
+SYSTEM = '''
+"""Half of the distance.
+
+Paper: https://example.org/halves
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from leafkit.methods.system import Objective
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halves(Objective):
+    """Half of the distance between student and teacher."""
+
+    paper: ClassVar[str] = "https://example.org/halves"
+
+    share: float = 0.5
+
+    def terms(self, batch, state):
+        return {"halves": self.share * (batch.student - batch.teacher).norm(dim=-1)}
+'''
+
+
+def test_every_name_finds_one_class_and_a_folder():
+    assert find("leaf") is Leaf
+    assert set(names().values()) <= set(FOLDERS)
+    assert parse("leaf:distance=squared,weight=0.5") == Leaf(distance="squared", weight=0.5)
+    assert parse(Leaf()) == Leaf()
+    assert describe(Leaf(distance="cosine")) == "leaf:distance=cosine"
+
+
+def test_a_wrong_value_of_a_choice_gets_the_nearest():
+    with pytest.raises(OptionError, match="did you mean 'norm'"):
+        parse("leaf:distance=nrom")
+
+
+def test_another_package_adds_a_system_by_an_entry_point(tmp_path, tiny_texts, tiny_teacher):
+    (tmp_path / "halving").mkdir()
+    (tmp_path / "halving" / "__init__.py").touch()
+    (tmp_path / "halving" / "halves.py").write_text(SYSTEM)
+    facts = tmp_path / "halving-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: halving\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[leafkit.methods]\nobjectives.halves = halving.halves:Halves\n")
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import torch
+        torch.set_num_threads(1)
+        import leafkit
+        from leafkit.methods.registry import names
+        assert names()["halves"] == "objectives"
+        facts = leafkit.distill(
+            {str(tiny_texts)!r}, {str(tiny_teacher)!r}, "teacher:layers=2", {str(tmp_path / "out")!r},
+            methods=["leaf", "halves:share=0.25"], export=False)
+        print(facts.training["methods"])
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "['leaf', 'halves:share=0.25']"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("halves", r"wanted FOLDER\.NAME"), ("objectives.mixup", r"adds 'objectives\.mixup'.*a mixup in feeds already")],
+)
+def test_an_entry_point_without_a_folder_or_with_a_name_that_is_taken_is_refused(name, message, monkeypatch):
+    from importlib.metadata import EntryPoint
+
+    from leafkit.methods import registry
+
+    names.cache_clear()
+    point = EntryPoint(name=name, value="halving.halves:Halves", group=registry.GROUP)
+    monkeypatch.setattr(registry, "_foreign", lambda: [point])
+    try:
+        with pytest.raises(OptionError, match=message):
+            names()
+    finally:
+        names.cache_clear()

@@ -1,0 +1,212 @@
+import logging
+
+import numpy
+import pytest
+
+from leafkit.errors import OptionError, VectorError
+from leafkit.files.digest import text_key
+from leafkit.methods.writers.condense import Condense, centers, choose, exact, herding, matching_loss, pursuit
+from leafkit.texts.table import Texts
+
+MODES = ["herding", "kcenter", "omp", "random"]
+
+
+def unit(rows, dim=32, seed=0, shift=0.0):
+    drawn = numpy.random.default_rng(seed).standard_normal((rows, dim)) + shift
+    return (drawn / numpy.linalg.norm(drawn, axis=1, keepdims=True)).astype(numpy.float32)
+
+
+def corpus(count):
+    texts = Texts(repeated=3)
+    for row in range(count):
+        role = ("query", "document")[row % 2]
+        texts.add(f"text {row}", role, text_key(role, f"text {row}"), label=f"class {row % 4}", domain="a")
+        texts.counts[role, "a"] += 1
+    return texts
+
+
+def error(vectors, rows):
+    return matching_loss(vectors, vectors[rows]) ** 0.5
+
+
+@pytest.fixture
+def problem():
+    """Features (300, 7) and targets (300, 5) of a linear student, and its features by the Cholesky way."""
+    draw = numpy.random.default_rng(0)
+    features, targets = draw.standard_normal((300, 7)) @ draw.standard_normal((7, 7)), draw.standard_normal((300, 5))
+    return features, targets
+
+
+def ridge(features, targets, penalty):
+    return numpy.linalg.solve(features.T @ features + penalty * numpy.eye(features.shape[1]), features.T @ targets)
+
+
+def gradient(features, targets, student):
+    return features.T @ (features @ student - targets)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 1e-6, 1e-2, 1.0, 37.0, 1e4])
+def test_the_exact_set_has_the_same_ridge_solution_for_every_penalty(penalty, problem):
+    condensed = exact(*problem)
+    assert [array.shape for array in condensed] == [(7, 7), (7, 5)]
+    numpy.testing.assert_allclose(ridge(*condensed, penalty), ridge(*problem, penalty), rtol=1e-9, atol=1e-11)
+
+
+def test_the_exact_set_has_the_same_gradient_at_every_student_so_that_their_matching_loss_is_zero(problem):
+    condensed = exact(*problem)
+    for seed in range(10):
+        student = 10.0 ** (seed - 5) * numpy.random.default_rng(seed).standard_normal((7, 5))
+        one, other = gradient(*problem, student).ravel(), gradient(*condensed, student).ravel()
+        numpy.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-9)
+        assert one @ other / numpy.linalg.norm(one) / numpy.linalg.norm(other) == pytest.approx(1, abs=1e-12)
+
+
+def test_the_exact_set_is_the_transposed_cholesky_factor_and_its_targets(problem):
+    features, targets = problem
+    factor = numpy.linalg.cholesky(features.T @ features).T
+    condensed = exact(features, targets)
+    numpy.testing.assert_allclose(condensed[0], factor, atol=1e-10)
+    numpy.testing.assert_allclose(condensed[1], numpy.linalg.solve(factor.T, features.T @ targets), atol=1e-10)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 300])
+def test_the_exact_set_is_lossless_where_there_is_no_cholesky_factor(rows, problem):
+    features, targets = problem[0][:rows].copy(), problem[1][:rows]
+    features[:, 2] = features[:, 5]
+    condensed = exact(features, targets)
+    assert len(condensed[0]) == min(rows, 7)
+    for penalty in (0.1, 10.0):
+        numpy.testing.assert_allclose(ridge(*condensed, penalty), ridge(features, targets, penalty), atol=1e-9)
+
+
+def test_the_matching_loss_is_zero_for_the_same_set_in_any_order_and_not_for_others():
+    vectors = unit(50)
+    assert matching_loss(vectors, vectors) == 0
+    assert matching_loss(vectors, vectors[::-1]) == pytest.approx(0, abs=1e-15)
+    assert matching_loss(vectors, vectors[:10]) > 1e-3
+    assert matching_loss(numpy.array([[1.0, 0.0], [3.0, 0.0]]), numpy.array([[2.0, 1.0]])) == 1.0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_all_texts_match_all_texts(mode):
+    vectors = unit(40)
+    rows = choose(vectors, 40, mode, seed=0)
+    assert sorted(rows) == list(range(40))
+    assert error(vectors, rows) < 1e-6
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_herding_is_at_most_half_as_far_from_the_mean_as_random_texts(shift):
+    herded, drawn = [], []
+    for seed in range(5):
+        vectors = unit(3000, seed=seed, shift=shift)
+        herded.append(error(vectors, choose(vectors, 64, "herding", seed)))
+        drawn.append(error(vectors, choose(vectors, 64, "random", seed)))
+    assert numpy.mean(herded) <= 0.5 * numpy.mean(drawn)
+    assert max(herded) <= 0.5 * min(drawn)
+
+
+def test_each_herded_text_is_the_best_next_one():
+    vectors = numpy.random.default_rng(0).standard_normal((30, 4)).astype(numpy.float32)
+    rows = herding(vectors, 8).tolist()
+    for step in range(1, 8):
+        others = [row for row in range(30) if row not in rows[:step]]
+        assert rows[step] == min(others, key=lambda row: error(vectors, [*rows[:step], row]))
+
+
+def test_centers_leave_no_text_more_than_twice_as_far_as_the_best_ones_could():
+    corners = 10 * numpy.eye(5, dtype=numpy.float32)
+    vectors = numpy.repeat(corners, 20, axis=0) + 0.1 * unit(100, 5)
+    for start in (0, 37, 99):
+        rows = centers(vectors, 5, start)
+        assert rows[0] == start
+        assert sorted(rows // 20) == [0, 1, 2, 3, 4]
+        nearest = numpy.linalg.norm(vectors[:, None] - vectors[rows], axis=-1).min(axis=1)
+        assert nearest.max() <= 2 * 0.1
+
+
+def test_centers_cover_better_than_random_texts_and_take_no_text_twice():
+    vectors = unit(400, 6)
+
+    def radius(rows):
+        return numpy.linalg.norm(vectors[:, None] - vectors[rows], axis=-1).min(axis=1).max()
+
+    for seed in range(3):
+        assert radius(choose(vectors, 40, "kcenter", seed)) < radius(choose(vectors, 40, "random", seed))
+    same = numpy.ones((6, 2), dtype=numpy.float32)
+    assert sorted(centers(same, 6, 3)) == list(range(6))
+
+
+def leftover(vectors, rows):
+    """How much of the mean gradient the best weights of some texts' gradients leave."""
+    gradients = numpy.einsum("rd,re->rde", vectors, vectors).reshape(len(vectors), -1).astype(numpy.float64)
+    wanted = gradients.mean(axis=0)
+    weights = numpy.linalg.lstsq(gradients[rows].T, wanted, rcond=None)[0]
+    return float(numpy.linalg.norm(wanted - weights @ gradients[rows]))
+
+
+def test_a_pursuit_takes_the_text_that_agrees_most_with_what_is_left_of_the_gradient():
+    vectors = unit(60, 5)
+    rows = pursuit(vectors, 6).tolist()
+    gradients = numpy.einsum("rd,re->rde", vectors, vectors).reshape(60, -1).astype(numpy.float64)
+    wanted = gradients.mean(axis=0)
+    for step in range(6):
+        weights = numpy.linalg.lstsq(gradients[rows[:step]].T, wanted, rcond=None)[0]
+        agreement = gradients @ (wanted - weights @ gradients[rows[:step]])
+        agreement[rows[:step]] = -numpy.inf
+        assert rows[step] == agreement.argmax()
+
+
+def test_a_pursuit_leaves_less_of_the_gradient_than_random_texts_and_ends_with_nothing():
+    for seed in range(3):
+        vectors = unit(400, 6, seed=seed)
+        assert leftover(vectors, pursuit(vectors, 10)) < 0.8 * leftover(vectors, choose(vectors, 10, "random", seed))
+        assert leftover(vectors, pursuit(vectors, 21)) < 0.2 * leftover(vectors, pursuit(vectors, 5))
+    twice = numpy.repeat(unit(5, 4), 2, axis=0)
+    assert sorted(pursuit(twice, 10)) == list(range(10))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_kept_texts_keep_their_order_roles_labels_and_the_counts_of_what_was_read(mode, caplog):
+    texts, vectors = corpus(60), unit(60)
+    with caplog.at_level(logging.INFO, logger="leafkit"):
+        kept = Condense(mode=mode, share=0.25).write(texts, vectors, 0)
+    assert len(kept) == 15
+    assert "15 of 60 texts are kept" in caplog.text
+    rows = [int(text.split()[1]) for text in kept.texts]
+    assert rows == sorted(set(rows))
+    assert rows == sorted(choose(vectors, 15, mode, 0))
+    for name in ("roles", "keys", "labels", "domains"):
+        assert getattr(kept, name) == [getattr(texts, name)[row] for row in rows]
+    assert (kept.counts, kept.repeated) == (texts.counts, 3)
+    assert len(texts) == 60
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_same_seed_keeps_the_same_texts_and_only_what_is_drawn_depends_on_it(mode):
+    texts, vectors = corpus(60), unit(60)
+    found = [Condense(mode=mode).write(texts, vectors, seed).texts for seed in (0, 0, 1)]
+    assert found[0] == found[1]
+    assert (found[0] == found[2]) == (mode in ("herding", "omp"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_with_all_texts_kept_it_gives_them_back_as_they_are(mode):
+    texts = corpus(6)
+    assert Condense(mode=mode, share=1.0).write(texts, unit(6), 0) is texts
+
+
+def test_values_that_are_no_choice_are_refused():
+    with pytest.raises(OptionError, match="herding, kcenter, omp, random"):
+        Condense(mode="soft")
+    for share in (0.0, -0.5, 1.5, float("nan")):
+        with pytest.raises(OptionError, match="more than 0, at most 1"):
+            Condense(share=share)
+    with pytest.raises(OptionError, match="wanted one text or more"):
+        Condense(share=0.01).write(corpus(10), unit(10), 0)
+
+
+def test_features_and_targets_of_different_texts_are_refused(problem):
+    for features, targets in ((problem[0], problem[1][:5]), (problem[0], problem[1][:, 0]), (problem[0][:0],) * 2):
+        with pytest.raises(VectorError, match="as many rows of each"):
+            exact(features, targets)

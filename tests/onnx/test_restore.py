@@ -1,0 +1,160 @@
+"""A student that came as ONNX alone is trained on as if its torch weights were there."""
+
+import json
+import shutil
+
+import numpy
+import onnx
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+from transformers import AutoConfig
+
+import leafkit
+from leafkit.errors import DamageError, InputError
+from leafkit.files.digest import sha256_file
+from leafkit.onnx.restore import restore
+from leafkit.search.query_encoder import RECORD, copy_runtime, digest
+from leafkit.students.backbone import open_model
+from leafkit.students.folder import open_student, read_student
+
+
+def weights_of(model):
+    """Its parameters, without what counts positions."""
+    return {name: values for name, values in model.state_dict().items() if values.is_floating_point()}
+
+
+@pytest.fixture(scope="module")
+def teacher(tiny_teacher, tmp_path_factory):
+    """The tiny teacher with biases that differ, as those of a trained model do."""
+    model = SentenceTransformer(str(tiny_teacher), device="cpu")
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for values in model.parameters():
+            values += 0.02 * torch.randn(values.shape, generator=random)
+    folder = tmp_path_factory.mktemp("teacher") / "teacher"
+    model.save(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def student(teacher, tiny_texts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("student")
+    leafkit.distill(tiny_texts, teacher, "teacher:layers=2", folder / "student", epochs=0, cache=folder / "cache")
+    return folder / "student"
+
+
+@pytest.fixture
+def shipped(student, tmp_path):
+    return leafkit.export(student, out=tmp_path / "shipped")
+
+
+def test_from_the_float_file_every_weight_comes_back_as_it_was(shipped, student):
+    ours, theirs = weights_of(open_student(student, device="cpu").model), weights_of(restore(shipped))
+    assert ours.keys() == theirs.keys()
+    for name, values in ours.items():
+        assert torch.equal(values, theirs[name]), name
+
+
+def test_from_int8_every_weight_comes_back_nearly(shipped, student):
+    (shipped / "onnx" / "model.onnx").unlink()
+    ours, theirs = weights_of(open_student(student, device="cpu").model), weights_of(restore(shipped))
+    assert ours.keys() == theirs.keys()
+    for name, values in ours.items():
+        near = torch.nn.functional.cosine_similarity(values.flatten(), theirs[name].flatten(), dim=0)
+        assert near > 0.9995, name
+
+
+@pytest.fixture(scope="module")
+def modern(tiny_teacher, tmp_path_factory):
+    """A ModernBERT, whose matrices have no biases."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    config = AutoConfig.for_model("modernbert", vocab_size=200, max_position_embeddings=80, pad_token_id=0, **sizes)
+    folder = tmp_path_factory.mktemp("modern")
+    config.save_pretrained(folder)
+    return f"fresh:{folder / 'config.json'}"
+
+
+def test_a_student_without_biases_comes_back_too(modern, tiny_texts, teacher, tmp_path):
+    leafkit.distill(tiny_texts, teacher, modern, tmp_path / "student", epochs=1, keep="last")
+    shipped = leafkit.export(tmp_path / "student", out=tmp_path / "shipped")
+    ours = weights_of(open_student(tmp_path / "student", device="cpu").model)
+    assert all(torch.equal(ours[name], values) for name, values in weights_of(restore(shipped)).items())
+    (shipped / "onnx" / "model.onnx").unlink()
+    for name, values in weights_of(restore(shipped)).items():
+        near = torch.nn.functional.cosine_similarity(values.flatten(), ours[name].flatten(), dim=0)
+        assert near > 0.999, name
+
+
+@pytest.mark.parametrize("spec", ["static:dim=16", "teacher:layers=1,pooling=cls"])
+def test_tables_and_other_poolings_come_back_too(spec, tiny_texts, teacher, sentences, tmp_path):
+    leafkit.distill(tiny_texts, teacher, spec, tmp_path / "student", epochs=0, head_bias=False)
+    shipped = leafkit.export(tmp_path / "student", out=tmp_path / "shipped")
+    wanted = open_student(tmp_path / "student").model.encode(sentences[:20])
+    assert numpy.allclose(restore(shipped).encode(sentences[:20]), wanted, atol=1e-6)
+
+
+def test_it_starts_where_it_stood_and_learns_more(shipped, tiny_texts, teacher, tmp_path):
+    (shipped / "onnx" / "model.onnx").unlink()
+    was = read_student(shipped).training["best"]["cosine_mean"]
+    settings = {"texts": tiny_texts, "teacher": teacher, "student": str(shipped), "precision": "float32"}
+    now = leafkit.distill(**settings, out=tmp_path / "on", epochs=3, learning_rate=1e-3).training
+    assert now["start"]["cosine_mean"] == pytest.approx(was, abs=0.002)
+    assert now["best"]["cosine_mean"] > was
+    assert not read_student(tmp_path / "on").runtime_only
+
+
+def test_without_the_files_that_describe_it_it_says_what_to_do(student, tmp_path):
+    copy_runtime(student, tmp_path / "host")
+    with pytest.raises(InputError, match=r"how the student is built .* leafkit export STUDENT --out NEW"):
+        open_model(str(tmp_path / "host"))
+
+
+def test_a_graph_that_hides_a_weight_is_refused(shipped):
+    (shipped / "onnx" / "model.onnx").unlink()
+    file = shipped / "onnx" / "model_quantized.onnx"
+    model = onnx.load(str(file))
+    hidden = next(t.name for t in model.graph.initializer if t.name.endswith("attention.self.value.bias"))
+    for tensor in model.graph.initializer:
+        if tensor.name == hidden:
+            tensor.name = "val_1000"
+    for node in model.graph.node:
+        node.input[:] = ["val_1000" if name == hidden else name for name in node.input]
+    onnx.save(model, str(file))
+    record = json.loads((shipped / RECORD).read_bytes())
+    record["files"]["onnx/model_quantized.onnx"] = sha256_file(file)
+    record["sha256"] = digest(record)
+    (shipped / RECORD).write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"does not show 1 of \d+ weights, the first 0\.model\.\S+\.value\.bias"):
+        restore(shipped)
+
+
+def test_a_changed_file_is_damage(shipped):
+    shutil.copy(shipped / "leafkit.json", shipped / "onnx" / "model.onnx")
+    with pytest.raises(DamageError, match=r"truncated or changed"):
+        restore(shipped)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"), [("modules.json", "["), ("modules.json", '[{"path": ""}]'), ("config.json", "{}")]
+)
+def test_broken_descriptions_are_damage_of_that_folder(shipped, file, content):
+    (shipped / file).write_text(content)
+    with pytest.raises(DamageError, match=r"shipped that say how the student is built are broken"):
+        restore(shipped)
+
+
+def test_a_description_of_another_student_is_damage(shipped):
+    file = shipped / "1_Pooling" / "config.json"
+    file.write_text(file.read_text().replace('"mean"', '"cls"'))
+    with pytest.raises(DamageError, match=r"gives other vectors than its ONNX file"):
+        restore(shipped)
+
+
+def test_a_folder_that_is_called_onnx_and_holds_more_is_exported_whole(student, tmp_path):
+    copied = shutil.copytree(student, tmp_path / "onnx")
+    (copied / "runs" / "a").mkdir(parents=True)
+    (copied / "runs" / "a" / "x.json").write_text("{}")
+    out = leafkit.export(copied, out=tmp_path / "host")
+    assert restore(out)
+    assert not (out / "runs").exists()

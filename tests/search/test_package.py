@@ -1,0 +1,171 @@
+"""A package tells when any byte of it was changed, and opens without reading what it does not need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy
+import pytest
+
+from leafkit.errors import DamageError, InputError
+from leafkit.index.update import update_vectors
+from leafkit.search.manifest import Manifest, read_manifest, write_manifest
+from leafkit.search.package import open_package
+from leafkit.search.searcher import Searcher
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def index(make: Make) -> Path:
+    """A package with every part that one can have."""
+    folder = make(rows=64, precision="binary")
+    update_vectors(folder, remove=["doc 1"])
+    return folder
+
+
+def test_the_fixture_has_every_part(index: Path) -> None:
+    assert set(open_package(index, verify=True).manifest.parts) == {
+        "index",
+        "documents",
+        "offsets",
+        "keys",
+        "rows",
+        "vectors",
+        "live",
+    }
+
+
+def test_the_manifest_says_what_the_index_is(make: Make, space: object) -> None:
+    manifest = read_manifest(make(precision="int8", factory="HNSW16", dim=32))
+    assert manifest.space == space
+    assert (manifest.dim, manifest.precision, manifest.factory) == (32, "int8", "HNSW16,SQ8")
+    assert (manifest.rescore, manifest.metric, manifest.count, manifest.rows) == ("none", "cosine", 400, 400)
+    assert set(manifest.built) == {"time", "command", "versions", "teacher"}
+
+
+def test_a_manifest_comes_back_as_it_was_written(index: Path) -> None:
+    manifest = read_manifest(index)
+    write_manifest(index, manifest)
+    assert read_manifest(index) == manifest
+    assert (index / "manifest.json").read_text(encoding="utf-8") == manifest.dump()
+    assert isinstance(manifest, Manifest)
+
+
+def test_a_changed_byte_anywhere_is_found_at_opening(index: Path) -> None:
+    random = numpy.random.default_rng(0)
+    for path in sorted(index.iterdir()):
+        content = path.read_bytes()
+        size = len(content)
+        places = {0, 1, size // 2, size - 2, size - 1, *random.integers(size, size=6).tolist()}
+        if path.name == "manifest.json":
+            places |= set(range(0, size, 7))
+        for place in places:
+            changed = bytearray(content)
+            changed[place] ^= 1 << int(random.integers(8))
+            path.write_bytes(changed)
+            with pytest.raises((DamageError, InputError), match=path.name):
+                Searcher.open(index)
+        path.write_bytes(content)
+    Searcher.open(index)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_file_cut_off_or_missing_is_found_at_opening(index: Path, verify: bool) -> None:
+    for path in sorted(index.iterdir()):
+        content = path.read_bytes()
+        for size in {0, 1, len(content) // 2, len(content) - 1}:
+            path.write_bytes(content[:size])
+            with pytest.raises((DamageError, InputError), match=path.name):
+                Searcher.open(index, verify=verify)
+        path.write_bytes(content + b"\0")
+        with pytest.raises((DamageError, InputError), match=path.name):
+            Searcher.open(index, verify=verify)
+        path.unlink()
+        with pytest.raises((DamageError, InputError), match=path.name):
+            Searcher.open(index, verify=verify)
+        path.write_bytes(content)
+    Searcher.open(index, verify=verify)
+
+
+def test_a_file_beside_those_of_the_index_does_no_harm(index: Path) -> None:
+    (index / "notes.txt").write_text("mine")
+    update_vectors(index, remove=["doc 2"])
+    Searcher.open(index)
+    assert (index / "notes.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("precision", "factory"),
+    [
+        ("float32", None),
+        ("int8", "IVF8"),
+        ("binary", "BIVF8"),
+        ("float16", "HNSW16"),
+        ("float32", "IVF8,PQ8x4fs,RFlat"),
+        ("float32", "RaBitQ"),
+    ],
+)
+def test_memory_mapped_and_read_indexes_answer_alike(
+    make: Make, vectors: numpy.ndarray, precision: str, factory: str | None
+) -> None:
+    index = make(precision=precision, factory=factory)
+    for allow in (None, [f"doc {row}" for row in range(0, 400, 2)]):
+        mapped = Searcher.open(index).search(vectors, 7, allow)
+        read = Searcher.open(index, memory_map=False).search(vectors, 7, allow)
+        assert [(h.ids, h.scores.tolist(), h.payload) for h in mapped] == [
+            (h.ids, h.scores.tolist(), h.payload) for h in read
+        ]
+
+
+def rewrite(index: Path, **changes: object) -> None:
+    """Change fields of the manifest as someone would who also computes its hash."""
+    manifest = read_manifest(index)
+    write_manifest(index, Manifest(**{**vars(manifest), **changes}))
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../outside"])
+def test_a_manifest_that_reaches_outside_its_folder_is_refused(index: Path, name: str) -> None:
+    rewrite(index, files={name: {"sha256": "", "bytes": 0}})
+    with pytest.raises(DamageError, match="outside"):
+        open_package(index, verify=False)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"rows": 63}, {"rows": 65}, {"rows": 0}, {"dim": 32}, {"dim": 65}, {"rescore": "float16"}, {"precision": "int8"}],
+)
+def test_a_manifest_that_contradicts_its_files_is_damage(index: Path, changes: dict[str, object]) -> None:
+    rewrite(index, **changes)
+    with pytest.raises(DamageError):
+        Searcher.open(index, verify=False)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "nonsense", '{"format": "leafkit-vectors"}', "\ud800"])
+def test_a_manifest_of_something_else_is_refused(index: Path, content: str) -> None:
+    (index / "manifest.json").write_bytes(content.encode("utf-8", "surrogatepass"))
+    with pytest.raises((InputError, DamageError), match=r"manifest\.json"):
+        read_manifest(index)
+
+
+def test_an_index_of_a_later_version_asks_for_an_update(index: Path) -> None:
+    content = json.loads((index / "manifest.json").read_text())
+    content["version"] = 2
+    (index / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="update leafkit"):
+        read_manifest(index)
+
+
+def test_a_faiss_file_cannot_claim_more_than_it_holds(index: Path) -> None:
+    name = read_manifest(index).parts["index"]
+    content = bytearray((index / name).read_bytes())
+    for place in range(0, len(content) - 8, 4):
+        changed = bytearray(content)
+        changed[place : place + 8] = (1 << 40).to_bytes(8, "little")
+        (index / name).write_bytes(changed)
+        try:
+            Searcher.open(index, verify=False)
+        except DamageError:
+            continue

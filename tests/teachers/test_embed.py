@@ -1,0 +1,158 @@
+import json
+
+import numpy
+import pytest
+from pyarrow import parquet
+
+from leafkit.errors import InputError, OptionError, OutputError, TextError
+from leafkit.space import Space
+from leafkit.teachers import embed as module
+from leafkit.teachers.embed import embed
+from leafkit.teachers.open import open_teacher
+from leafkit.vectors.store import VectorStore
+
+OUTS = pytest.mark.parametrize("out", ["v.parquet", "v.npy"])
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """Texts of both roles and of none, one of them with a title, one of them twice."""
+    rows = [{"_id": f"d{i}", "text": f"text {i}"} for i in range(40)]
+    rows += [{"_id": "q1", "text": "text 1", "role": "query"}, {"_id": "again", "text": "text 1"}]
+    rows += [{"_id": "titled", "title": "A title", "text": "with text"}]
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def names(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+@OUTS
+@pytest.mark.parametrize("precision", ["float16", "float32"])
+def test_the_output_opens_as_a_teacher_of_the_same_space_with_the_same_vectors(
+    texts, tmp_path, hash_teacher, out, precision
+):
+    teacher = hash_teacher()
+    path = embed(texts, teacher, tmp_path / "out" / out, precision=precision)
+    again = open_teacher(path)
+    assert (again.space, again.space.id, again.stand_in) == (teacher.space, teacher.space.id, False)
+    assert len(again) == 43
+    for role, wanted in (("document", ["text 1", "A title with text", "text 7"]), ("query", ["text 1"])):
+        difference = abs(again.encode(wanted, role) - hash_teacher().encode(wanted, role)).max()
+        assert difference < (1e-3 if precision == "float16" else 1e-7)
+
+
+@OUTS
+def test_a_real_teacher_comes_back_and_its_file_embeds_into_the_same_file(tiny_teacher, texts, tmp_path, out):
+    first = embed(texts, tiny_teacher, tmp_path / out, precision="float32")
+    assert open_teacher(first).space == open_teacher(tiny_teacher).space
+    second = embed(texts, first, tmp_path / f"again-{out}", precision="float32")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_parquet_holds_id_text_role_and_vector_and_the_space_in_its_schema(texts, tmp_path, hash_teacher):
+    teacher = hash_teacher()
+    table = parquet.read_table(embed(texts, teacher, tmp_path / "v.parquet", precision="float32"))
+    assert table.column_names == ["id", "text", "role", "vector"]
+    assert str(table.schema.field("vector").type) == "fixed_size_list<element: float>[8]"
+    assert Space.from_json(json.loads(table.schema.metadata[b"leafkit.space"])) == teacher.space
+    last = table.slice(40).to_pylist()
+    assert [(row["id"], row["text"], row["role"]) for row in last] == [
+        ("q1", "text 1", "query"),
+        ("again", "text 1", "document"),
+        ("titled", "A title with text", "document"),
+    ]
+
+
+def test_npy_is_a_plain_array_with_a_line_of_json_for_each_row(texts, tmp_path, hash_teacher):
+    path = embed(texts, hash_teacher(), tmp_path / "v.npy", role="query")
+    assert numpy.load(path, allow_pickle=False).shape == (43, 8)
+    rows = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
+    assert rows[0] == {"id": "d0", "text": "text 0", "role": "query"}
+    assert len(rows) == 43
+
+
+@OUTS
+def test_chunks_do_not_show_in_the_output(texts, tmp_path, hash_teacher, monkeypatch, out):
+    whole = embed(texts, hash_teacher(), tmp_path / out)
+    monkeypatch.setattr(module, "CHUNK", 7)
+    parts = embed(texts, hash_teacher(), tmp_path / f"parts-{out}")
+    wanted = ["text 1", "text 39"]
+    read = [open_teacher(path).encode(wanted, "document") for path in (whole, parts)]
+    assert numpy.array_equal(*read)
+
+
+def test_a_run_that_was_stopped_encodes_only_what_it_had_not(texts, tmp_path, hash_teacher, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 10)
+    teacher = hash_teacher()
+    encode = teacher.encode
+
+    def stopped(texts, role):
+        if len(teacher.encoded) >= 20:
+            raise KeyboardInterrupt
+        return encode(texts, role)
+
+    teacher.encode = stopped
+    with pytest.raises(KeyboardInterrupt):
+        embed(texts, teacher, tmp_path / "v.parquet", cache=tmp_path / "cache")
+    assert names(tmp_path) == ["cache", "texts.jsonl"]
+    second = hash_teacher()
+    embed(texts, second, tmp_path / "v.parquet", cache=tmp_path / "cache")
+    assert len(second.encoded) == 42 - 20
+
+
+def test_a_students_vectors_are_marked_and_stay_out_of_the_teachers_store(texts, tmp_path, hash_teacher):
+    student = hash_teacher()
+    student.stand_in = True
+    path = embed(texts, student, tmp_path / "v.parquet", cache=tmp_path / "cache")
+    again = open_teacher(path)
+    assert again.stand_in
+    assert again.space == student.space
+    assert len(VectorStore.open(tmp_path / "cache", student.space)) == 0
+
+
+@OUTS
+def test_an_output_that_exists_is_kept_unless_it_is_ours_and_overwrite_is_set(texts, tmp_path, hash_teacher, out):
+    path = embed(texts, hash_teacher(), tmp_path / out)
+    before = path.read_bytes()
+    with pytest.raises(OutputError, match="--overwrite"):
+        embed(texts, hash_teacher(name="other"), path)
+    assert path.read_bytes() == before
+    other = hash_teacher(name="other")
+    embed(texts, other, path, overwrite=True)
+    assert open_teacher(path).space == other.space
+
+
+def test_files_of_somebody_else_are_never_replaced(texts, tmp_path, hash_teacher):
+    (tmp_path / "v.parquet").write_bytes(b"precious")
+    with pytest.raises(OutputError, match="not leafkit's"):
+        embed(texts, hash_teacher(), tmp_path / "v.parquet", overwrite=True)
+    before = texts.read_bytes()
+    with pytest.raises(OutputError, match=r"texts\.jsonl exists and is not leafkit's"):
+        embed(texts, hash_teacher(), texts.with_suffix(".npy"), overwrite=True)
+    assert texts.read_bytes() == before
+    assert (tmp_path / "v.parquet").read_bytes() == b"precious"
+
+
+@OUTS
+def test_a_bad_row_leaves_no_output_unless_bad_rows_are_skipped(texts, tmp_path, hash_teacher, out):
+    with open(texts, "a") as file:
+        file.write("{broken\n")
+    with pytest.raises(TextError):
+        embed(texts, hash_teacher(), tmp_path / out)
+    assert names(tmp_path) == ["texts.jsonl"]
+    assert len(open_teacher(embed(texts, hash_teacher(), tmp_path / out, skip_bad=True))) == 43
+
+
+def test_what_is_asked_wrongly_is_said_before_anything_is_encoded(texts, tmp_path, hash_teacher):
+    teacher = hash_teacher()
+    for options, error, message in (
+        ({"out": tmp_path / "v.txt"}, InputError, r"\.parquet"),
+        ({"precision": "int8"}, OptionError, "int8"),
+        ({"role": "passage"}, OptionError, "passage"),
+    ):
+        with pytest.raises(error, match=message):
+            embed(**{"texts": texts, "encoder": teacher, "out": tmp_path / "v.parquet", **options})
+    assert not teacher.encoded
