@@ -10,7 +10,6 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from leafkit.onnx.graph import quiet
 from leafkit.onnx.int8 import narrow_tables, prepare, write_int8
 
 FEW, MANY, WIDTH = 500, 5000, 64

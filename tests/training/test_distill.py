@@ -10,7 +10,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from leafkit.errors import ExportError, MissingExtraError, OptionError, OutputError, TextError, TrainingError
-from leafkit.students.folder import open_student, read_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student
 from leafkit.teachers.open import open_teacher
 
 QUERY = ["list the files of a user", "the key of a server"]

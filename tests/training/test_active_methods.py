@@ -9,8 +9,8 @@ import torch
 from leafkit.methods.plan import Plan
 from leafkit.methods.setting import Pool, Setting
 from leafkit.methods.system import Feed
+from leafkit.training.active_methods import ActiveMethods
 from leafkit.training.batches import batches_from, drawn_batches
-from leafkit.training.companions import Companions
 from leafkit.training.recipe import Recipe
 
 LENGTHS = numpy.random.default_rng(0).integers(3, 30, size=90)
@@ -43,7 +43,7 @@ def companions():
             domains=rows % 2, lengths=LENGTHS, targets=None, student=None, teach=None,
         )  # fmt: skip
         plan = Plan(methods={("train", "half", "type")[i]: feed for i, feed in enumerate(feeds)}, probes={})
-        return Companions(plan, setting, Recipe(), torch.device("cpu"))
+        return ActiveMethods(plan, setting, Recipe(), torch.device("cpu"))
 
     return make
 
