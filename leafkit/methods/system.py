@@ -121,7 +121,10 @@ class Feed(Method):
 class Training(Protocol):
     """What a topology drives: trainings from one start, each resumable, on targets that it may change."""
 
-    setting: Setting
+    @property
+    def setting(self) -> Setting:
+        """The training of the first generation, with the student at its start."""
+        ...
 
     def fit(self, generation: int, targets: Float32 | None = None) -> None:
         """Train a student from the start, on ``targets`` (texts, dim) or the teacher's; afterwards it is the student.

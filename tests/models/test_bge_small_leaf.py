@@ -12,8 +12,9 @@ from leafkit.evaluation.report import Report
 from leafkit.models.help_pages import write_embedded, write_help_pages
 from leafkit.search.searcher import Searcher
 from leafkit.shipped import resolve
-from leafkit.students.backbone import open_model
+from leafkit.students.spec import Pretrained
 from leafkit.teachers.options import TeacherOptions
+from leafkit.training.source import open_source
 
 NAME = "bge-small-leaf"
 RESULTS = Path(__file__).resolve().parents[2] / "eval" / "results"
@@ -44,7 +45,7 @@ def test_it_comes_near_the_vectors_of_questions_it_was_not_trained_on(vectors):
 
 def test_it_can_be_trained_on(vectors):
     questions = [json.loads(line)["text"] for line in vectors.with_suffix(".jsonl").read_text().splitlines()[1000:1020]]
-    restored = open_model(NAME).encode(questions, prompt_name="query")
+    restored = open_source(Pretrained(source=NAME), None).encode(questions, prompt_name="query")
     assert (restored * leafkit.QueryEncoder.open(NAME).encode(questions, "query")).sum(axis=1).min() > 0.999
 
 
