@@ -130,7 +130,7 @@ def _sentence_transformers(job: Job) -> Made:
         seed=recipe.seed,
     )
     seconds = time.perf_counter() - started
-    trained = StudentEncoder(encoder.model, encoder.space)
+    trained = StudentEncoder(encoder.student, encoder.space)
     return Made(encoder=trained, seconds=seconds, steps=steps, parameters=_parameters(trained), curve=())
 
 

@@ -13,7 +13,7 @@ import numpy
 from leafkit.errors import OptionError
 from leafkit.extras import told_of_extras
 from leafkit.space import Space
-from leafkit.training.prepare import teacher_model
+from leafkit.training.source import teacher_model
 from leafkit.types import Float32, Role, Teacher
 
 

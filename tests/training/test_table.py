@@ -92,3 +92,12 @@ def test_nothing_is_held_out_of_very_few_texts(untrained):
     forward, tokens, _, targets = untrained(16)
     rows = numpy.arange(5)
     assert fit_table(forward, tokens, rows, targets[:5]).penalty == module.PENALTIES[0]
+
+
+def test_pure_noise_has_a_held_out_cosine_near_zero_and_the_largest_penalty(untrained):
+    """The penalty is judged on texts that were not fitted, whose noise no table can know."""
+    forward, tokens, rows, _ = untrained(32)
+    noise = numpy.random.default_rng(0).standard_normal((len(rows), 32)).astype(numpy.float32)
+    chosen = fit_table(forward, tokens, rows, noise)
+    assert abs(chosen.cosine) < 0.15
+    assert chosen.penalty == max(module.PENALTIES)
