@@ -68,8 +68,8 @@ def work(folder: str) -> Iterator[Result]:
     import numpy
 
     from leafkit.students.encoder import open_student
+    from leafkit.training.data import TokenFile
     from leafkit.training.run_folder import RunFolder
-    from leafkit.training.tokens import TokenFile
 
     start = RunFolder(Path(folder)).start
     student = open_student(start, device="cpu").student

@@ -12,6 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeGuard, cast
 
+import numpy
+import torch
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import (
     Dense,
@@ -22,9 +25,9 @@ from sentence_transformers.sentence_transformer.modules import (
     Transformer,
     WeightedLayerPooling,
 )
-from torch import nn
+from torch import Tensor, nn
 
-from leafkit.students.layout import Layout
+from leafkit.types import Int64
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,6 +35,40 @@ if TYPE_CHECKING:
 Kind = Literal["transformer", "table"]
 # Modules that a student may hold. Any other needs trust_remote_code or input that is not text.
 STOCK = (Transformer, StaticEmbedding, Pooling, Dense, LayerNorm, Normalize, WeightedLayerPooling)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The form of a batch of token ids.
+
+    ``padded`` batches are rectangles filled with ``pad_id``, on the ``left`` or the right, with an attention mask and,
+    if ``token_types`` is set, token types. Batches for a token table are flat, with an offset for each text.
+    """
+
+    padded: bool
+    pad_id: int = 0
+    left: bool = False
+    token_types: bool = False
+
+    def features(self, tokens: NDArray[numpy.int32], starts: Int64, lengths: Int64) -> dict[str, Tensor]:
+        """Return the texts at ``starts`` with ``lengths`` in the flat array ``tokens`` as one batch of tensors."""
+        width = int(lengths.max(initial=1))
+        columns = numpy.arange(width)
+        if self.left:
+            columns = columns - (width - lengths[:, None])
+            mask = columns >= 0
+        else:
+            mask = columns < lengths[:, None]
+        flat = tokens[(starts[:, None] + columns)[mask]].astype(numpy.int64)
+        if not self.padded:
+            offsets = numpy.concatenate([[0], numpy.cumsum(lengths)[:-1]]).astype(numpy.int64)
+            return {"input_ids": torch.from_numpy(flat), "offsets": torch.from_numpy(offsets)}
+        ids = numpy.full(mask.shape, self.pad_id, dtype=numpy.int64)
+        ids[mask] = flat
+        features = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask.astype(numpy.int64))}
+        if self.token_types:
+            features["token_type_ids"] = torch.zeros_like(features["input_ids"])
+        return features
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from leafkit.students.layers import layer_stack
 from leafkit.students.student import Student
 from leafkit.texts.batches import length_batches
 from leafkit.training.attention import Float32Attention
-from leafkit.training.tokens import TokenFile
+from leafkit.training.data import TokenFile
 from leafkit.types import Float32, Int64
 
 BATCH_TOKENS = 8192

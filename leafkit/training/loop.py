@@ -83,10 +83,10 @@ class Loop:
         self._saved = self._since = time.monotonic()
         lengths = self.data.tokens.lengths[: self.data.train]
         batches = self.methods.batches(lengths, start=self.state.step, stop=self.steps)
-        with interruption() as asked, self._bar() as bar:
+        with interruption() as interrupted, self._bar() as bar:
             for rows in batches:
                 self._step(rows)
-                self._after_step(rows, bar, stop=asked())
+                self._after_step(rows, bar, stop=interrupted())
         if self.run.is_main and self.run.recipe.keep == "best" and self.state.best is not None:
             with self.checkpoints.reading(self.state.best) as read:
                 self.forward.model.load_state_dict(read("student"))

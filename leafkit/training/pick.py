@@ -18,8 +18,8 @@ from leafkit.files.progress import progress
 from leafkit.students.head import fit_head
 from leafkit.students.layers import Layers
 from leafkit.texts.batches import length_batches
+from leafkit.training.data import TokenFile
 from leafkit.training.forward import BATCH_ROWS, BATCH_TOKENS, StudentForward
-from leafkit.training.tokens import TokenFile
 from leafkit.types import ROLES, Float32, Int64
 
 if TYPE_CHECKING:

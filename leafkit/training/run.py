@@ -11,14 +11,12 @@ from leafkit.methods.system import System
 from leafkit.space import Space
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import StudentFacts, read_student
-from leafkit.students.layout import Layout
-from leafkit.students.student import Student
+from leafkit.students.student import Layout, Student
 from leafkit.training.data import TrainingData, open_data
 from leafkit.training.recipe import Recipe
 from leafkit.training.run_folder import RunFolder
 from leafkit.vectors.mapping import read_mapping
 from leafkit.vectors.store import VectorStore
-from leafkit.vectors.targets import Targets
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -87,4 +85,4 @@ class Run:
         space = self.start_facts().space
         mapping = read_mapping(self.folder.start, space)
         store = self.open_store(mapping.base if mapping else space)
-        return open_data(self.folder.start, layout, Targets(store, mapping))
+        return open_data(self.folder.start, layout, store, mapping)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy
@@ -17,7 +16,7 @@ from leafkit.students.student import Student
 from leafkit.training import pick
 from leafkit.training.batches import sample_rows
 from leafkit.training.corpus import Corpus
-from leafkit.training.data import TrainingData, save_places, write_data
+from leafkit.training.data import TrainingData, open_data, save_places, write_data
 from leafkit.training.forward import StudentForward
 from leafkit.training.run import Run
 from leafkit.training.source import open_source, teacher_model
@@ -27,7 +26,6 @@ from leafkit.vectors.cached import CachedEncoder
 from leafkit.vectors.mapping import Mapping
 from leafkit.vectors.rotation import SAMPLE, fit_rotation
 from leafkit.vectors.store import VectorStore
-from leafkit.vectors.targets import Targets
 
 logger = logging.getLogger("leafkit")
 
@@ -44,9 +42,13 @@ def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec) -
     student = None if (start / MARKER).is_file() else new_student(run, CachedEncoder(teacher, store), spec)
     places = store.fill(teacher, corpus.texts, corpus.roles)
     if student is not None:
-        targets = Targets(store, _rotation(run, corpus, store, places))
+        mapping = _rotation(run, corpus, store, places)
         with new_folder(start, marker=MARKER) as folder:
-            _write_start(run, corpus, student, spec, targets, places, folder)
+            write_data(folder, corpus, student, max_length=run.recipe.training_length)
+            save_places(folder, places)
+            facts = _fit(run, spec, student.to(run.device), open_data(folder, student.layout, store, mapping))
+            write_student(folder, student.to("cpu"), mapping.space if mapping else teacher.space, facts, mapping)
+    # Also on resuming: the cache may have been rebuilt since, with the texts in other rows.
     save_places(start, places)
 
 
@@ -89,16 +91,6 @@ def _rotation(run: Run, corpus: Corpus, store: VectorStore, places: Int64) -> Ma
     documents = [place for place, role in zip(train, corpus.train.roles, strict=True) if role == "document"]
     sample = sample_rows(numpy.array(documents or train, dtype=numpy.int64), SAMPLE, run.recipe.seed)
     return fit_rotation(run.recipe.rotate, store.gather(sample), store.space, seed=run.recipe.seed)
-
-
-def _write_start(
-    run: Run, corpus: Corpus, student: Student, spec: StudentSpec, targets: Targets, places: Int64, folder: Path
-) -> None:
-    """Write the tokenised texts and the student, after the closed-form solutions, into ``folder``."""
-    data = write_data(folder, corpus, student, places, targets, max_length=run.recipe.training_length)
-    facts = _fit(run, spec, student.to(run.device), data)
-    mapping = targets.mapping
-    write_student(folder, student.to("cpu"), mapping.space if mapping else targets.store.space, facts, mapping)
 
 
 def _fit(run: Run, spec: StudentSpec, student: Student, data: TrainingData) -> dict[str, Any]:

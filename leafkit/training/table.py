@@ -26,8 +26,8 @@ from torch.nn.functional import cosine_similarity, embedding_bag
 from leafkit.files.progress import progress
 from leafkit.students.head import Linear, set_head
 from leafkit.students.student import Student
+from leafkit.training.data import TokenFile
 from leafkit.training.forward import StudentForward
-from leafkit.training.tokens import TokenFile
 from leafkit.types import Float32, Int64
 from leafkit.vectors.rotation import principal_directions
 

@@ -68,7 +68,7 @@ def space_of(teacher, **changes):
     return dataclasses.replace(teacher.space, **changes)
 
 
-def test_a_student_made_a_student_again_keeps_one_head(teacher, tiny_teacher, tmp_path):
+def test_a_student_that_starts_from_a_student_has_one_head(teacher, tiny_teacher, tmp_path):
     first = build("teacher:layers=2", teacher, str(tiny_teacher))
     first.model.save_pretrained(str(tmp_path / "first"))
     again = build(str(tmp_path / "first"), teacher)
@@ -78,7 +78,7 @@ def test_a_student_made_a_student_again_keeps_one_head(teacher, tiny_teacher, tm
     assert torch.equal(ours, theirs)
 
 
-def test_pooling_is_the_models_own_unless_another_is_asked_for(teacher, tiny_teacher):
+def test_pooling_is_the_models_own_by_default(teacher, tiny_teacher):
     tokens = {}
     for form in ("teacher", "teacher:pooling=mean", "teacher:layers=4,pooling=cls"):
         student = build(form, teacher, str(tiny_teacher))
@@ -91,7 +91,7 @@ def test_pooling_is_the_models_own_unless_another_is_asked_for(teacher, tiny_tea
     assert not torch.allclose(pooled, tokens["teacher"][1], atol=1e-2)
 
 
-def test_a_student_may_start_from_a_model_in_a_package(teacher, tiny_teacher, monkeypatch):
+def test_a_student_can_start_from_a_model_in_a_package(teacher, tiny_teacher, monkeypatch):
     monkeypatch.setattr("leafkit.students.source.package_folder", {"tiny": tiny_teacher}.__getitem__)
     one, other = build("package:tiny:layers=2", teacher), build(f"{tiny_teacher}:layers=2", teacher)
     assert numpy.array_equal(one.model.encode(["a list"]), other.model.encode(["a list"]))
@@ -104,7 +104,7 @@ def test_kept_layers_carry_the_teachers_weights(teacher, tiny_teacher):
         assert all(torch.equal(one, other) for one, other in zip(kept.parameters(), layer.parameters(), strict=True))
 
 
-def test_no_parameter_is_there_that_no_vector_passes_through(teacher, tiny_teacher):
+def test_every_parameter_gets_a_gradient(teacher, tiny_teacher):
     student = build("teacher:layers=2", teacher, str(tiny_teacher))
     student.model.train()
     student.model(student.preprocess(["a list"]))["sentence_embedding"].sum().backward()
@@ -113,7 +113,7 @@ def test_no_parameter_is_there_that_no_vector_passes_through(teacher, tiny_teach
 
 
 @pytest.mark.parametrize(("teacher_length", "wanted"), [(16, 16), (512, 64), (None, 64)])
-def test_a_student_reads_as_much_as_its_teacher_and_as_it_has_positions_for(
+def test_the_length_limit_is_the_teachers_but_at_most_the_number_of_positions(
     teacher_length, wanted, teacher, tiny_teacher
 ):
     black_box = BlackBox(space_of(teacher, max_length=teacher_length))
@@ -128,7 +128,7 @@ def test_robertas_positions_start_after_its_padding_index():
     assert longest_input(model, tokenizer=None) == 32
 
 
-def test_one_seed_gives_one_fresh_student(teacher, tiny_teacher, tmp_path):
+def test_equal_seeds_give_equal_fresh_students(teacher, tiny_teacher, tmp_path):
     form = f"fresh:{config(tmp_path)}"
     one, same, other = (build(form, teacher, str(tiny_teacher), seed=seed) for seed in (1, 1, 2))
     vectors = [student.model.encode(["a list"]) for student in (one, same, other)]
@@ -136,19 +136,19 @@ def test_one_seed_gives_one_fresh_student(teacher, tiny_teacher, tmp_path):
     assert not numpy.allclose(vectors[0], vectors[2])
 
 
-def test_building_leaves_the_random_state_of_the_caller_alone(teacher, tiny_teacher, tmp_path):
+def test_building_does_not_change_the_random_state_of_the_caller(teacher, tiny_teacher, tmp_path):
     before = torch.get_rng_state()
     build(f"fresh:{config(tmp_path)}", teacher, str(tiny_teacher))
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_fresh_student_prefers_the_tokenizer_beside_its_config(teacher, tiny_teacher, tmp_path):
+def test_a_fresh_student_prefers_the_tokenizer_next_to_its_config(teacher, tiny_teacher, tmp_path):
     config(tmp_path)
     SentenceTransformer(str(tiny_teacher), device="cpu").tokenizer.save_pretrained(tmp_path)
     assert build(f"fresh:{tmp_path}", BlackBox(teacher.space)).model.encode(["a list"]).shape == (1, 32)
 
 
-def test_a_token_table_starts_from_the_teachers_vector_of_each_token(teacher, tiny_teacher):
+def test_a_token_table_starts_from_the_teachers_token_vectors(teacher, tiny_teacher):
     student = build("static:dim=32", teacher, str(tiny_teacher))
     words = token_texts(SentenceTransformer(str(tiny_teacher), device="cpu").tokenizer)
     rows = [words.index("file"), words.index("user"), words.index("network")]
@@ -161,14 +161,14 @@ def test_a_token_table_starts_from_the_teachers_vector_of_each_token(teacher, ti
     assert not table[words.index("")].any()
 
 
-def test_a_black_box_teacher_gets_a_table_drawn_from_the_seed(teacher, tiny_teacher):
+def test_a_teacher_that_cannot_encode_gets_a_random_table(teacher, tiny_teacher):
     form = f"static:dim=8,tokenizer={tiny_teacher}"
     one, same, other = (build(form, BlackBox(teacher.space), seed=seed) for seed in (1, 1, 2))
     assert torch.equal(one.table_weight, same.table_weight)
     assert not torch.equal(one.table_weight, other.table_weight)
 
 
-def test_principal_directions_keep_the_largest_variance_and_leave_zero_rows():
+def test_principal_directions_keep_the_largest_variance_and_rows_of_zeros():
     draw = numpy.random.default_rng(0)
     vectors = (draw.standard_normal((50, 6)) * [9, 5, 3, 0.1, 0.1, 0.1]).astype(numpy.float32)
     vectors[7] = 0
@@ -179,7 +179,7 @@ def test_principal_directions_keep_the_largest_variance_and_leave_zero_rows():
     assert numpy.array_equal(reduce_to_principal(vectors, 3), table)
 
 
-def test_what_cannot_be_built_is_refused_with_what_to_do(teacher, tiny_teacher, tmp_path):
+def test_a_student_that_cannot_be_built_raises_an_error_with_a_remedy(teacher, tiny_teacher, tmp_path):
     black_box = BlackBox(teacher.space)
     with pytest.raises(OptionError, match="no sentence-transformers model"):
         new_student(Pretrained(source="teacher"), black_box)

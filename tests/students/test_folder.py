@@ -23,7 +23,7 @@ def student(request, tiny_teacher, tmp_path):
     return made, write_student(tmp_path / "student", made, teacher.space, {"recipe": {}})
 
 
-def test_what_is_written_is_what_is_opened(student):
+def test_a_written_student_reopens_with_the_same_vectors(student):
     made, facts = student
     model, opened = made.model, open_student(facts.path)
     for role, encode in (("query", model.encode_query), ("document", model.encode_document)):
@@ -31,7 +31,7 @@ def test_what_is_written_is_what_is_opened(student):
     assert opened.space == facts.space == read_student(facts.path).space
 
 
-def test_a_student_is_an_encoder_that_only_stands_in_for_its_teacher(student):
+def test_an_opened_student_is_a_teacher_marked_as_stand_in(student):
     opened = open_student(student[1].path)
     assert isinstance(opened, Teacher)
     assert opened.stand_in
@@ -43,7 +43,7 @@ def test_open_teacher_opens_a_student(student):
     assert open_teacher(student[1].path).space == student[1].space
 
 
-def test_parameters_counted_are_those_that_plain_loading_finds(student):
+def test_the_parameter_count_equals_that_of_the_plainly_loaded_model(student):
     made, facts = student
     plain = SentenceTransformer(str(facts.path), device="cpu")
     counts = {sum(p.numel() for p in each.parameters()) for each in (made.model, plain)}
@@ -63,7 +63,7 @@ def test_the_hashes_are_those_of_the_weight_files(student):
     assert all(sha256_file(facts.path / name) == digest for name, digest in facts.weights.items())
 
 
-def test_a_full_disk_is_said_in_words(student, tmp_path, monkeypatch):
+def test_a_full_disk_raises_an_output_error(student, tmp_path, monkeypatch):
     from safetensors import SafetensorError
 
     made, facts = student

@@ -16,7 +16,7 @@ def predict(head, features):
     return features @ head.weight.T + head.bias
 
 
-def test_a_teacher_that_is_linear_in_the_features_is_matched_exactly():
+def test_targets_that_are_linear_in_the_features_are_matched_exactly():
     features, targets = data()
     head = fit_head(features, targets)
     assert predict(head, features) == pytest.approx(targets, abs=1e-3)
@@ -41,7 +41,7 @@ def test_without_a_bias_the_solution_is_that_of_scikit_learn_through_the_origin(
     assert not head.bias.any()
 
 
-def test_noise_that_drowns_the_signal_gets_a_large_penalty():
+def test_more_noise_gets_a_larger_penalty():
     features, targets = data(rows=40, width=30, noise=50.0)
     assert fit_head(features, targets).penalty > fit_head(*data(rows=40, width=30)).penalty
 

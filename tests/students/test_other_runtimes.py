@@ -37,7 +37,7 @@ def test_text_embeddings_inference_finds_limit_and_pooling(tiny_teacher, tmp_pat
     assert {"hidden_size", "num_hidden_layers", "max_position_embeddings"} <= set(read(tmp_path, "config.json"))
 
 
-def test_fastembed_cuts_where_the_student_does(tiny_teacher, tmp_path):
+def test_fastembed_truncates_where_the_student_does(tiny_teacher, tmp_path):
     def left_over(student):
         student.tokenizer.init_kwargs["max_length"] = 5
 
@@ -47,7 +47,7 @@ def test_fastembed_cuts_where_the_student_does(tiny_teacher, tmp_path):
     assert settings["pad_token"]
 
 
-def test_sentence_transformers_reads_it_without_a_word(tiny_teacher, tmp_path, caplog):
+def test_sentence_transformers_opens_the_folder_without_warnings(tiny_teacher, tmp_path, caplog):
     model = written("teacher:layers=2", tiny_teacher, tmp_path)
     with warnings.catch_warnings(), caplog.at_level(logging.WARNING):
         warnings.simplefilter("error")
@@ -58,7 +58,7 @@ def test_sentence_transformers_reads_it_without_a_word(tiny_teacher, tmp_path, c
 
 
 @pytest.mark.parametrize("limit", [None, 9])
-def test_a_table_is_described_for_runtimes_that_want_a_transformer(tiny_teacher, tmp_path, limit):
+def test_a_token_table_has_the_configs_of_a_transformer(tiny_teacher, tmp_path, limit):
     def cut(student):
         if limit:
             student.tokenizer.enable_truncation(limit)

@@ -1,4 +1,4 @@
-"""Which rows the feeds make a training see, and that a resumed one sees the same."""
+"""The batches that feeds choose, also in a resumed training."""
 
 import dataclasses
 
@@ -52,19 +52,19 @@ def taken(batches):
     return [batch.tolist() for batch in batches]
 
 
-def test_without_a_choice_the_rows_are_those_of_plain_training(active_methods):
+def test_without_feeds_the_rows_are_those_of_plain_training(active_methods):
     plain = batches_from(LENGTHS, batch_size=10, seed=3, start=0, stop=40)
     assert taken(active_methods().batches(LENGTHS, start=0, stop=40)) == taken(plain)
 
 
-def test_a_feed_looks_again_every_so_many_steps(active_methods):
+def test_a_feed_refreshes_after_each_period(active_methods):
     batches = taken(active_methods(Watch(every=10)).batches(LENGTHS, start=0, stop=40))
     for part, most in enumerate((20, 40, 60, 80)):
         rows = {row for batch in batches[10 * part : 10 * part + 10] for row in batch}
         assert rows == set(range(most))
 
 
-def test_resumed_at_any_step_the_rest_is_the_same(active_methods):
+def test_resuming_at_any_step_gives_the_same_remaining_batches(active_methods):
     whole = taken(active_methods(Watch(every=10)).batches(LENGTHS, start=0, stop=40))
     for stop in (1, 9, 10, 11, 25, 39):
         first = active_methods(Watch(every=10))
@@ -75,7 +75,7 @@ def test_resumed_at_any_step_the_rest_is_the_same(active_methods):
         assert before + taken(later.batches(LENGTHS, start=stop, stop=40)) == whole
 
 
-def test_weights_are_kept_to_the_nearest_whole_draw():
+def test_the_number_of_draws_of_a_row_is_within_one_of_its_share():
     weights = numpy.where(numpy.arange(30) < 10, 3.0, 1.0)
     pool = Pool(rows=numpy.arange(50, 80), weights=weights)
     drawn = numpy.concatenate(drawn_batches(LENGTHS, pool, batch_size=10, seed=0, begin=5, count=20))
@@ -90,7 +90,7 @@ def test_a_row_of_weight_zero_is_never_drawn():
     assert set(drawn % 2) == {1}
 
 
-def test_without_weights_no_row_comes_again_before_all_have_come():
+def test_without_weights_no_row_repeats_before_all_rows_were_drawn():
     pool = Pool(rows=numpy.arange(40, 65))
     drawn = numpy.concatenate(drawn_batches(LENGTHS, pool, batch_size=10, seed=1, begin=0, count=6))
     assert set(numpy.bincount(drawn, minlength=65)[40:]) == {2, 3}

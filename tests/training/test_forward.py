@@ -1,4 +1,4 @@
-"""What a student's forward pass gives besides its vectors."""
+"""The intermediate outputs of a student's forward pass."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_all_stages_agree_with_the_vectors(student):
     assert torch.allclose(torch.nn.functional.normalize(outputs.raw, dim=-1), outputs.student, atol=1e-6)
 
 
-def test_layer_states_are_the_mean_of_the_tokens_that_are_there(student):
+def test_layer_states_are_the_mean_over_tokens_without_padding(student):
     forward, features = StudentForward(student, "float32").train(), tensors(student)
     layers = forward.outputs(dict(features), layers=True).layers
     inputs = {name: features[name] for name in ("input_ids", "attention_mask")}
@@ -47,7 +47,7 @@ def test_layer_states_pass_gradients_and_leave_no_hook(student):
     assert not any(module._forward_hooks for module in student.model.modules())
 
 
-def test_layers_that_share_their_weights_count_as_well(tiny_teacher, tmp_path):
+def test_layers_with_shared_weights_are_counted(tiny_teacher, tmp_path):
     sizes = {"hidden_size": 16, "embedding_size": 8, "num_attention_heads": 2, "intermediate_size": 32}
     AlbertConfig(vocab_size=200, num_hidden_layers=3, **sizes).save_pretrained(tmp_path)
     assert new_student(f"fresh:{tmp_path / 'config.json'}", open_teacher(tiny_teacher), tiny_teacher).depth == 3
@@ -58,7 +58,7 @@ def test_a_token_table_has_no_depth(tiny_teacher):
     assert (table.kind, table.depth) == ("table", 0)
 
 
-def test_the_token_table_is_what_tokens_are_looked_up_in(tiny_teacher, student):
+def test_the_token_table_is_the_input_embedding(tiny_teacher, student):
     assert student.token_table is student.transformer.embeddings.word_embeddings
     table = new_student("static:dim=8", open_teacher(tiny_teacher), tiny_teacher)
     assert table.token_table is table.body.first.embedding

@@ -1,4 +1,4 @@
-"""What a topology can drive, what methods cannot see, and how plans meet their limits."""
+"""Topologies that train several generations, and the checks of a plan before training."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from leafkit.training import distill as home
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Leaning(Topology):
-    """Two generations; the second learns vectors that all lean to one side."""
+    """A topology of two generations, of which the second learns vectors that all lean to one side."""
 
     seen: list = dataclasses.field(default_factory=list)
 
@@ -31,7 +31,7 @@ class Leaning(Topology):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Peeking(Objective):
-    """Asks for a held-out text."""
+    """An objective that asks for a held-out text."""
 
     def build(self, setting):
         setting.targets(numpy.array([setting.texts]))
@@ -39,7 +39,7 @@ class Peeking(Objective):
 
 @pytest.fixture
 def planned(monkeypatch, distil):
-    """Distil under a plan with a system that is in no folder."""
+    """Distil with a plan that holds systems that are not registered."""
 
     def run(**systems):
         whole = home.make_plan
@@ -68,12 +68,12 @@ def test_a_later_generation_learns_what_the_topology_gives_it(planned, tmp_path)
     assert history[0]["step"] == 0
 
 
-def test_held_out_texts_do_not_exist_for_a_method(planned):
+def test_a_method_that_asks_for_held_out_texts_raises(planned):
     with pytest.raises(IndexError, match="outside the 196 training texts"):
         planned(peeking=Peeking())
 
 
-def test_a_student_is_named_or_searched_for(distil):
+def test_a_student_is_either_named_or_searched_for(distil):
     with pytest.raises(OptionError, match="no student"):
         distil(student=None)
     with pytest.raises(OptionError, match=r"budget .* is for a search"):
@@ -87,13 +87,13 @@ def test_the_old_name_of_the_distance_and_methods_do_not_mix(distil):
         distil(objective="squared", methods=["leaf"])
 
 
-def test_methods_beside_leaf_are_refused_before_anything_is_done_where_several_processes_train(distil, monkeypatch):
+def test_other_methods_than_leaf_raise_at_once_with_several_processes(distil, monkeypatch):
     several = SimpleNamespace(num_processes=2, is_main_process=True, device="cpu")
     monkeypatch.setattr(home, "start_accelerator", lambda: several)
     with pytest.raises(OptionError, match="leaf, sinkd train in one process"):
         distil(methods=["leaf", "sinkd"])
 
 
-def test_a_token_table_has_no_layers_to_give(distil):
+def test_a_method_that_needs_layers_raises_for_a_token_table(distil):
     with pytest.raises(OptionError, match="ofa needs layers"):
         distil(student="static:dim=8", methods=["leaf", "ofa"])

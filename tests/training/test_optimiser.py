@@ -1,4 +1,4 @@
-"""Muon where it is meant to be, AdamW everywhere else, and the two as one optimiser to the loop and its checkpoints."""
+"""Muon for the matrices of a transformer and AdamW for all other parameters, joined to one optimiser."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_every_parameter_has_one_optimiser_and_muon_has_the_matrices_of_the_laye
     assert all("encoder.layer" in name and name.endswith("weight") and "LayerNorm" not in name for name in of_muon)
 
 
-def test_what_muon_does_not_hold_moves_as_under_adamw_alone(student):
+def test_parameters_outside_muon_move_as_with_adamw_alone(student):
     import copy
 
     other = copy.deepcopy(student)
@@ -60,12 +60,12 @@ def test_a_step_of_muon_is_as_large_as_one_of_adamw(student):
     assert 0.1e-2 < (weight - before).square().mean().sqrt() < 0.4e-2
 
 
-def test_the_recipe_chooses(student):
+def test_the_recipe_chooses_the_optimiser(student):
     assert isinstance(optimiser_of(student, Recipe()), torch.optim.AdamW)
     assert not isinstance(optimiser_of(student, Recipe(optimiser="muon")), torch.optim.AdamW)
 
 
-def test_a_token_table_and_an_old_torch_are_refused(student, tiny_teacher, monkeypatch):
+def test_muon_raises_for_a_token_table_and_for_an_old_torch(student, tiny_teacher, monkeypatch):
     table = new_student("static:dim=8", open_teacher(tiny_teacher, compute="float32"), tiny_teacher)
     with pytest.raises(OptionError, match="but this student has none"):
         muon(table, learning_rate=0.1, weight_decay=0.0)

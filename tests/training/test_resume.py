@@ -1,4 +1,4 @@
-"""Stopped at any moment and started again, a run ends with the weights of one that was never stopped."""
+"""A run that was stopped at any moment and resumed ends with the same weights as one that was never stopped."""
 
 import errno
 import json
@@ -55,7 +55,7 @@ def weights(path):
 
 
 def history(path):
-    """What validation saw; the time it took is another in every run."""
+    """The history of validations without the times, which differ between runs."""
     entries = json.loads((path / "leafkit.json").read_text())["training"]["history"]
     return [{name: value for name, value in entry.items() if name != "seconds"} for entry in entries]
 
@@ -88,7 +88,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_bits(optimiser, settings, 
     assert not folder.exists()
 
 
-def test_ctrl_c_saves_the_step_at_hand_and_ends_cleanly(settings, tmp_path):
+def test_ctrl_c_saves_the_current_step_and_stops(settings, tmp_path):
     distill(**settings("whole"))
     run, folder = start(settings("stopped", checkpoint_every=10_000, valid_every=10_000)), tmp_path / ".stopped.run"
     while steps_done(folder) < 0:
@@ -105,7 +105,7 @@ def test_ctrl_c_saves_the_step_at_hand_and_ends_cleanly(settings, tmp_path):
 
 @pytest.fixture
 def unfinished(settings, tmp_path, monkeypatch):
-    """A run that stopped after a checkpoint."""
+    """The folder of a run that stopped after its last checkpoint."""
     from leafkit.training import stages
 
     def stop(*_):
@@ -129,7 +129,7 @@ def unfinished(settings, tmp_path, monkeypatch):
         ({"objective": "cosine"}, "objective"),
     ],
 )
-def test_another_recipe_is_refused_by_its_first_difference_and_both_ways_out(
+def test_another_recipe_raises_naming_the_first_difference_and_the_remedies(
     change, field, unfinished, settings, tmp_path
 ):
     other = tmp_path / "other.txt"
@@ -142,7 +142,7 @@ def test_another_recipe_is_refused_by_its_first_difference_and_both_ways_out(
 
 
 @pytest.mark.parametrize("student", ["static:dim=64", "teacher:layers=9", "teacher:layers=9,pick=greedy", "nowhere"])
-def test_a_student_that_cannot_be_had_is_refused_before_the_teacher_reads_and_stands_in_no_ones_way(
+def test_a_student_that_cannot_be_built_raises_before_the_teacher_encodes_and_blocks_no_later_run(
     student, settings, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patched, pytest.raises((InputError, OptionError)):
@@ -152,7 +152,7 @@ def test_a_student_that_cannot_be_had_is_refused_before_the_teacher_reads_and_st
     assert (tmp_path / "student").is_dir()
 
 
-def test_an_unfinished_run_goes_on_without_training_again(unfinished, settings, tmp_path, caplog):
+def test_an_unfinished_run_resumes_without_repeating_steps(unfinished, settings, tmp_path, caplog):
     before = steps_done(unfinished)
     with caplog.at_level("INFO", logger="leafkit"):
         distill(**settings("student", epochs=1))
@@ -177,7 +177,7 @@ def test_a_damaged_checkpoint_is_named(name, unfinished, settings):
         distill(**settings("student", epochs=1))
 
 
-def test_on_a_full_disk_the_checkpoint_before_survives_and_the_run_goes_on(settings, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_previous_checkpoint_and_the_run_resumes(settings, tmp_path, monkeypatch):
     flushes, flush = [], os.fsync
 
     def full(descriptor):
@@ -206,7 +206,7 @@ def test_checkpoints_keep_the_two_newest_and_the_best(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000001", "step-000000004", "step-000000005"]
 
 
-def test_a_checkpoint_brings_back_model_optimiser_and_random_state(tmp_path):
+def test_a_checkpoint_restores_model_optimiser_and_random_state(tmp_path):
     def step(model, optimiser):
         model(torch.randn(3, 2)).square().sum().backward()
         optimiser.step()
@@ -229,7 +229,7 @@ def test_a_checkpoint_brings_back_model_optimiser_and_random_state(tmp_path):
     assert torch.equal(again.bias, model.bias)
 
 
-def test_tied_weights_are_saved_and_brought_back(tmp_path):
+def test_tied_weights_are_saved_and_restored(tmp_path):
     one, other = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
     other.weight = one.weight
     model = torch.nn.Sequential(one, other)
@@ -241,7 +241,7 @@ def test_tied_weights_are_saved_and_brought_back(tmp_path):
     assert torch.equal(one.weight, before)
 
 
-def test_what_a_killed_writer_left_is_no_checkpoint_and_is_swept_up(tmp_path):
+def test_a_partial_checkpoint_is_ignored_and_removed(tmp_path):
     (tmp_path / ".partial-abc").mkdir()
     assert Checkpoints(tmp_path).newest() is None
     model = torch.nn.Linear(2, 2)

@@ -5,9 +5,9 @@ from leafkit.students.head import fit_head, set_head
 from leafkit.students.spec import Static
 from leafkit.teachers.open import open_teacher
 from leafkit.training import table as module
+from leafkit.training.data import TokenFile, write_tokens
 from leafkit.training.forward import StudentForward
 from leafkit.training.table import fit_table
-from leafkit.training.tokens import TokenFile, write_tokens
 from tests.fixtures.students import new_student
 
 ROLES = ["query", "document"]
@@ -78,7 +78,7 @@ def test_a_narrow_table_keeps_the_directions_in_which_texts_differ_most(untraine
     assert ((got - vectors)[used] ** 2).sum() < 1.1 * least
 
 
-def test_a_static_student_starts_from_it_unless_its_head_is_to_be_random(distil, tmp_path):
+def test_a_static_student_starts_from_the_solution_unless_its_head_is_random(distil, tmp_path):
     start = {
         head: distil(student="static:dim=16", epochs=0, head=head, out=tmp_path / head) for head in ("ridge", "random")
     }
@@ -88,7 +88,7 @@ def test_a_static_student_starts_from_it_unless_its_head_is_to_be_random(distil,
     assert "token table's closed-form (ridge) solution" in (start["ridge"].path / "README.md").read_text()
 
 
-def test_nothing_is_held_out_of_very_few_texts(untrained):
+def test_with_very_few_texts_none_is_held_out(untrained):
     forward, tokens, _, targets = untrained(16)
     rows = numpy.arange(5)
     assert fit_table(forward, tokens, rows, targets[:5]).penalty == module.PENALTIES[0]

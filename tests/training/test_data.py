@@ -6,7 +6,7 @@ from sentence_transformers.sentence_transformer.modules import Dense, StaticEmbe
 
 from leafkit.errors import DamageError
 from leafkit.students.student import Student
-from leafkit.training.tokens import TokenFile, write_tokens
+from leafkit.training.data import TokenFile, write_tokens
 
 TEXTS = ["a list of files", "", "the user", "search the text of a file and print it to a server " * 20]
 ROLES = ["query", "document", "query", "document"]
@@ -33,7 +33,7 @@ def headed(model):
     return Student(SentenceTransformer(modules=modules, prompts=model.prompts, device="cpu"))
 
 
-def test_a_batch_read_back_is_what_the_model_itself_makes_of_the_texts(model, tmp_path):
+def test_a_batch_from_disk_equals_the_models_own_preprocessing(model, tmp_path):
     file = tokens(model, tmp_path)
     rows = numpy.array([3, 0, 2])
     prompted = [(model.prompts[ROLES[row]] or "") + TEXTS[row] for row in rows]
@@ -44,7 +44,7 @@ def test_a_batch_read_back_is_what_the_model_itself_makes_of_the_texts(model, tm
 
 
 @pytest.mark.parametrize("model", ["padded", "table"], indirect=True)
-def test_vectors_of_stored_tokens_are_those_of_encode(model, tmp_path):
+def test_vectors_of_stored_tokens_equal_those_of_encode(model, tmp_path):
     features = tokens(model, tmp_path).features(numpy.arange(len(TEXTS)))
     wanted = [
         model.encode_query(TEXTS[i]) if ROLES[i] == "query" else model.encode_document(TEXTS[i]) for i in range(4)
@@ -53,7 +53,7 @@ def test_vectors_of_stored_tokens_are_those_of_encode(model, tmp_path):
         assert model(features)["sentence_embedding"].numpy() == pytest.approx(numpy.stack(wanted), abs=1e-5)
 
 
-def test_a_shorter_length_cuts_texts_and_leaves_the_model_as_it_was(tiny_teacher, tmp_path):
+def test_a_shorter_length_truncates_texts_and_does_not_change_the_model(tiny_teacher, tmp_path):
     model = SentenceTransformer(str(tiny_teacher), device="cpu")
     assert tokens(model, tmp_path, max_length=9).lengths.max() == 9
     assert model.max_seq_length == 64
@@ -67,7 +67,7 @@ def test_one_text_makes_a_batch_and_no_text_makes_an_empty_file(tiny_teacher, tm
 
 
 @pytest.mark.parametrize("name", ["tokens.bin", "ends.npy"])
-def test_a_truncated_file_is_found_when_it_is_opened(name, tiny_teacher, tmp_path):
+def test_opening_a_truncated_file_raises(name, tiny_teacher, tmp_path):
     model = SentenceTransformer(str(tiny_teacher), device="cpu")
     tokens(model, tmp_path)
     file = tmp_path / name
