@@ -70,7 +70,7 @@ def test_a_name_that_is_none_is_refused_with_those_there_are(shipped, opener):
 
 @pytest.mark.parametrize("opener", [open_student, leafkit.open_teacher])
 def test_without_torch_weights_it_says_what_it_can_do(shipped, opener):
-    with pytest.raises(InputError, match=r"no torch weights; it can search .* --encoder onnx-int8"):
+    with pytest.raises(InputError, match=r"no torch weights\. Use it to search .* --encoder onnx-int8"):
         opener("tiny-leaf")
 
 

@@ -26,8 +26,8 @@ def open_student(path: str | PathLike[str], device: str | None = None) -> Studen
     if facts.runtime_only:
         raise InputError(
             f"{facts.path} holds only what a query host needs and no torch weights. Use it to search (--encoder), in "
-            "an index (--student), to train on from (leafkit distill --student), in an evaluation with --encoder "
-            "onnx-int8, or open it as leafkit.QueryEncoder."
+            "an index (--student), as the start of a training (leafkit distill --student), in an evaluation with "
+            "--encoder onnx-int8, or open it as leafkit.QueryEncoder."
         )
     check_weights(facts)
     return StudentEncoder.open(facts, device)
