@@ -84,10 +84,9 @@ def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
     from leafkit.index.build import build_index
     from leafkit.models.help_pages import write_embedded
     from leafkit.search.searcher import Searcher
-    from leafkit.teachers.options import TeacherOptions
 
     vectors = write_embedded(pages, out / "bge-small.npy")
-    opening = {"teacher_options": TeacherOptions(teacher_space=SHIPPED)}
+    opening = {"teacher_space": SHIPPED}
     build_index(pages.folder, vectors, out / "bge.index", student=SHIPPED, overwrite=True, **opening)
     modes = ["teacher", "asymmetric"]
     report = evaluate(

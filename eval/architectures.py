@@ -31,9 +31,11 @@ from leafkit.files.progress import progress
 from leafkit.methods.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
 from leafkit.methods.budget import Budget, parse_budget
 from leafkit.methods.registry import parse
+from leafkit.options import options_of
 from leafkit.shipped import resolve_recipe
-from leafkit.teachers.open import open_teacher
-from leafkit.texts.table import TextOptions
+from leafkit.teachers.open import open_with
+from leafkit.teachers.options import TeacherOptions
+from leafkit.texts.options import TextOptions
 from leafkit.training.corpus import read_corpus
 from leafkit.training.distill import distill
 from leafkit.types import Int64
@@ -98,10 +100,8 @@ class Field:
         """Each student's shape, parameters, scores and held-out cosine."""
         options, budget = self._search()
         asked = self.recipe.arguments
-        reading = {name: asked[name] for name in ("queries", "documents") if name in asked}
-        texts = read_corpus(asked["texts"], asked.get("valid"), TextOptions(**reading), seed=self.seed)
-        given = asked["teacher"]
-        teacher = open_teacher(given() if callable(given) else given)
+        texts = read_corpus(asked["texts"], options_of(TextOptions, asked), seed=self.seed)
+        teacher = open_with(asked["teacher"], options_of(TeacherOptions, asked))
         scorer = Scorer(teacher.model, texts.train.texts, options, self.seed)
         cost = Cost(scorer.shared, budget)
         found = []

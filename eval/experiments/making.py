@@ -18,7 +18,7 @@ from leafkit.evaluation.learning import Validation, learning_curve
 from leafkit.students.encoder import StudentEncoder
 from leafkit.students.folder import MARKER, StudentFacts, open_student, read_student
 from leafkit.teachers.sentence_transformer import set_compute
-from leafkit.texts.table import TextOptions
+from leafkit.texts.options import TextOptions
 from leafkit.training.corpus import Corpus, read_corpus
 from leafkit.training.distill import distill
 from leafkit.training.recipe import Recipe
@@ -75,7 +75,7 @@ def train(job: Job, recipe: Recipe, out: Path) -> StudentFacts:
         valid=job.texts.valid,
         cache=job.cache,
         export=False,
-        feeds=job.variant.feeds,
+        feeds=job.variant.feeds or None,
         **dataclasses.asdict(recipe),
     )
 
@@ -142,7 +142,7 @@ def _model2vec(job: Job) -> Made:
 
 
 def _corpus(job: Job) -> Corpus:
-    return read_corpus(job.texts.train, job.texts.valid, TextOptions(), seed=job.recipe.seed)
+    return read_corpus(job.texts.train, TextOptions(valid=job.texts.valid), seed=job.recipe.seed)
 
 
 def _parameters(encoder: Any) -> int:

@@ -23,7 +23,7 @@ from leafkit.evaluation.collection import read_collection
 from leafkit.evaluation.names import distinct_names
 from leafkit.files.atomic import write_json
 from leafkit.methods.registry import parse
-from leafkit.teachers.open import open_teacher
+from leafkit.teachers.open import open_with
 from leafkit.vectors.cached import CachedEncoder, cached
 
 log = logging.getLogger("leafkit")
@@ -95,7 +95,7 @@ class Runner:
         """The teacher of ``variant``, opened once for all that share it."""
         key = f"{variant.teacher} {variant.teacher_options}"
         if key not in self._teachers:
-            opened = open_teacher(variant.teacher, **dataclasses.asdict(variant.teacher_options))
+            opened = open_with(variant.teacher, variant.teacher_options)
             self._teachers[key] = cached(opened, self.cache)
         return self._teachers[key]
 

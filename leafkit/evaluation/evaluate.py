@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from leafkit.command import command
 from leafkit.errors import InputError, OptionError
@@ -17,14 +17,18 @@ from leafkit.evaluation.grid import full_cell, grid
 from leafkit.evaluation.means import means_over
 from leafkit.evaluation.modes import check_modes, systems
 from leafkit.evaluation.names import Paths, distinct_names, listed
+from leafkit.evaluation.options import EvaluationOptions
 from leafkit.evaluation.provenance import commit, packages
 from leafkit.evaluation.report import Provenance, Report
 from leafkit.evaluation.retrieval import Measured, Plan, measure_collection
 from leafkit.evaluation.rows import Row
 from leafkit.evaluation.students import check_spaces, open_students
 from leafkit.extras import require
-from leafkit.teachers.open import open_teacher
+from leafkit.files.options import CacheOptions
+from leafkit.options import options_of, takes
+from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
+from leafkit.texts.options import SkipOptions
 from leafkit.types import Teacher
 from leafkit.vectors.cached import cached, keeps_its_space
 from leafkit.vectors.mapping import mapped
@@ -40,77 +44,54 @@ LIBRARIES = {
 }
 
 
+@takes(EvaluationOptions, SkipOptions, TeacherOptions, CacheOptions)
 def evaluate(
     data: Paths = None,
     *,
     teacher: str | Path | Teacher | None = None,
     student: Paths = None,
     mteb: str | Sequence[str] | None = None,
-    data_root: str | PathLike[str] | None = None,
-    split: str = "test",
-    dims: Sequence[int] | None = None,
-    precisions: Sequence[str] | None = None,
-    modes: Sequence[str] | None = None,
-    encoder: str = "torch",
-    bm25: bool = False,
-    cross_check: bool = False,
-    skip_bad: bool = False,
-    documents: int | None = None,
-    cache: str | PathLike[str] | None = None,
-    seed: int = 0,
-    teacher_options: TeacherOptions | None = None,
+    **options: Any,
 ) -> Report:
-    """The teacher, the student, and the student's queries on the teacher's documents, side by side.
+    """Measure the teacher, the student, and the student's queries on the teacher's documents, side by side.
 
-    data: folders in BEIR's layout (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv).
-    teacher: what made the documents' vectors; anything that `leafkit.open_teacher` takes.
-    student: a student folder, or several to compare; each must live in the teacher's space.
-    mteb: names of MTEB tasks, read from DATA_ROOT/NAME or else through mteb from the hub.
-    data_root: folder with a folder for each task; NAME:clustering measures a table as another kind of task.
-    split: which judgements or table to measure on; tasks from the hub use their own.
-    dims, precisions: the grid, e.g. 768,256 and float32,int8,binary; ranges are calibrated on the documents.
-    modes: some of teacher, standard, asymmetric; all that are possible where not given.
-    encoder: measure the student in torch, or as shipped: onnx, onnx-int8.
-    bm25: add a row for BM25 to each folder.
-    cross_check: have BEIR search and score the same vectors as well (float32 cells).
-    skip_bad: leave documents out that cannot be used.
-    documents: measure each folder on a fixed cut of its corpus: every document that a split judges, and up to this
-        many with those whose id has the lowest SHA-256.
-    cache: where teacher vectors and mteb's results are kept.
-    seed: of the bootstrap.
-    teacher_options: how the teacher is opened where it is not open yet; the students share its device and compute.
+    data: folders in BEIR layout (corpus.jsonl, queries.jsonl, qrels/SPLIT.tsv).
+    teacher: the model that made the documents' vectors: anything that `leafkit.open_teacher` takes. The students share
+        its ``device`` and ``compute``.
+    student: a student folder, or several to compare; each must belong to the teacher's space.
+    mteb: names of MTEB tasks, read from DATA_ROOT/NAME or else from the hub through mteb. Their results are cached
+        beside the teacher vectors.
 
-    Raises `InputError` where there is nothing to measure or data cannot be used, `OptionError` for an unknown
-    value, `SpaceError` for a student of another space.
+    Raises `InputError` if there is nothing to measure or data cannot be used, `OptionError` for an invalid value and
+    `SpaceError` for a student of another space.
     """
-    if seed < 0:
-        raise OptionError(f"seed is {seed}; wanted 0 or more")
+    asked, opening = options_of(EvaluationOptions, options), options_of(TeacherOptions, options)
+    skip_bad, cache = options_of(SkipOptions, options).skip_bad, options_of(CacheOptions, options).cache
     folders, tasks = listed(data), [mteb] if isinstance(mteb, str) else list(mteb or ())
-    check_documents(documents, folders=bool(folders))
-    _check_sources(folders, tasks, data_root, split)
-    _check_extras(bool(folders), bool(tasks), bm25=bm25, cross_check=cross_check)
-    chosen = check_modes(modes, teacher=teacher is not None, student=bool(listed(student)))
-    options = teacher_options or TeacherOptions()
-    root = default_cache() if cache is None else Path(cache)
-    opened = None if teacher is None else _remembered(open_teacher(teacher, **dataclasses.asdict(options)), root)
-    students = open_students(student, encoder, options.device, options.compute)
+    check_documents(asked.documents, folders=bool(folders))
+    _check_sources(folders, tasks, asked.data_root, asked.split)
+    _check_extras(bool(folders), bool(tasks), bm25=asked.bm25, cross_check=asked.cross_check)
+    chosen = check_modes(asked.modes, teacher=teacher is not None, student=bool(listed(student)))
+    root = cache or default_cache()
+    opened = None if teacher is None else _remembered(open_with(teacher, opening), root)
+    students = open_students(student, asked.encoder, opening.device, opening.compute)
     if opened and students:
         # A student of rotated coordinates is measured there: a prefix of them is not one of the teacher's.
         opened = mapped(opened, students[0].mapping)
     space = check_spaces(students, opened.space if opened else None)
     plan = Plan(
         systems=systems(chosen, opened, students),
-        cells=grid(space, dims, precisions),
+        cells=grid(space, asked.dims, asked.precisions),
         full=full_cell(space),
-        skippable=modes is None,
-        bm25=bm25,
-        cross_check=cross_check,
-        seed=seed,
+        skippable=asked.modes is None,
+        bm25=asked.bm25,
+        cross_check=asked.cross_check,
+        seed=asked.seed,
     )
-    measured, read = _measure_folders(folders, split, plan, skip_bad, documents)
+    measured, read = _measure_folders(folders, asked.split, plan, skip_bad, asked.documents)
     rows = [row for one in measured for row in one.rows]
     if tasks:
-        more, also = _measure_tasks(tasks, data_root, split, plan, encoder, root / "mteb")
+        more, also = _measure_tasks(tasks, asked.data_root, asked.split, plan, asked.encoder, root / "mteb")
         rows, read = rows + more, read + also
     provenance = Provenance(
         command=command(),
@@ -118,16 +99,16 @@ def evaluate(
         commit=commit(),
         space=space.to_json(),
         students={student.name: student.sha256 for student in students},
-        encoder=encoder,
+        encoder=asked.encoder,
         data=read,
-        seed=seed,
+        seed=asked.seed,
         resamples=RESAMPLES,
         packages=packages(),
         libraries=LIBRARIES,
     )
     return Report(
         rows=tuple(rows),
-        means=means_over(measured, seed=seed),
+        means=means_over(measured, seed=asked.seed),
         curves={student.name: student.curve for student in students if student.curve},
         provenance=provenance,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from leafkit.errors import OptionError, OutputError
 from leafkit.files.atomic import check_free, new_folder
+from leafkit.files.options import OutputOptions
 from leafkit.index.assemble import (
     IndexOptions,
     VectorsOf,
@@ -26,6 +26,8 @@ from leafkit.index.assemble import (
     teacher_vectors,
 )
 from leafkit.index.coordinates import Coordinates
+from leafkit.index.options import BuildOptions
+from leafkit.options import options_of, takes
 from leafkit.search.documents import Document, Documents, write_documents
 from leafkit.search.manifest import (
     DOCUMENT_PARTS,
@@ -44,7 +46,9 @@ from leafkit.search.plan import plan_index
 from leafkit.search.rescoring import blocks_of
 from leafkit.shipped import resolve
 from leafkit.space import Space
+from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
+from leafkit.texts.options import ReadingOptions
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text
 from leafkit.types import Teacher
@@ -56,76 +60,46 @@ log = logging.getLogger("leafkit")
 Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
+@takes(BuildOptions, ReadingOptions, TeacherOptions, OutputOptions)
 def build_index(
     documents: Sources,
     teacher: str | Path | Teacher,
     out: str | Path,
     *,
     student: str | Path | None = None,
-    factory: str | None = None,
-    dim: int | None = None,
-    precision: str = "float32",
-    rescore: str | None = None,
-    fold: str | Path | None = None,
-    rotate: str | None = None,
-    cache: Path | None = None,
-    overwrite: bool = False,
-    skip_bad: bool = False,
-    text_column: str | None = None,
-    id_column: str | None = None,
-    seed: int = 0,
-    threads: int | None = None,
-    teacher_options: TeacherOptions | None = None,
+    **options: Any,
 ) -> Path:
     """Build an index package at ``out`` and return its path.
 
     documents: files or folders of texts (see `leafkit.read_texts`), or a vectors file that is the teacher as well.
-    teacher: what wrote or writes the documents' vectors (see `leafkit.open_teacher`); cached, so each is made once.
-    student: a distilled student of that teacher's space, or the name of one that ships; its query encoder is copied
+    teacher: the model that wrote or writes the documents' vectors (see `leafkit.open_teacher`). Its vectors are cached.
+    student: a distilled student of that teacher's space, or the name of one that ships. Its query encoder is copied
         into the package.
-    factory: a FAISS factory string; by default exact up to 50,000 documents (a million if binary), HNSW32 up to a
-        million, inverted lists above.
-    dim: keep this many leading components, scaled to length 1 again.
-    precision: what the index holds: float32, float16, int8 or int4 (ranges fitted to the documents), or binary
-        (sign bits).
-    rescore: vectors kept on disk to score hits with: none, int8, float16 or float32; by default int8 for binary,
-        float16 for other storage that loses more than 2e-4 of cosine, none for the rest.
-    fold: a student in place of ``student``; the index keeps of each document only what this student's queries can tell
-        apart, its width + 1 numbers (+ 2 for a token table), with the same cosines, and serves no other. With
-        ``dim``, the most telling of them (`leafkit.index.fold`).
-    rotate: pca, itq or random, before a prefix or sign bits are taken (`leafkit.vectors.rotation`).
-    skip_bad: leave out rows that cannot be used, and documents whose id came before.
-    threads: of FAISS while building; by default all cores.
-    teacher_options: how ``teacher`` is opened where it is not open yet.
 
-    The documents are read before any is encoded, so a bad row or an id that occurs twice costs nothing. While it
-    runs it needs room on disk for 4 x dim bytes a document more than the package, and for as much again at the
-    teacher's width where ``rotate``, or ``fold`` with ``dim``, is fitted to the documents.
+    All documents are read before any is encoded, so a bad row or a repeated id is found early. While building, the
+    disk needs 4 x dim bytes per document besides the package, and as much again at the teacher's width if ``rotate``,
+    or ``fold`` with ``dim``, is fitted to the documents.
 
     Raises `TextError` for documents, `OptionError` for options, `SpaceError` for a student of another space and
-    `OutputError` where ``out`` holds something or the disk is full. Whatever happens, ``out`` is whole or as before.
+    `OutputError` if ``out`` holds something or the disk is full. A failed call leaves ``out`` as it was.
     """
-    from leafkit.teachers.open import open_teacher
-
     out = Path(out)
-    _check_out(out, overwrite=overwrite)
-    teacher_options = teacher_options or TeacherOptions()
-    read = read_documents(documents, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
-    opened = open_teacher(teacher, **dataclasses.asdict(teacher_options))
-    storage = {"precision": precision, "factory": factory, "rescore": rescore, "threads": threads}
-    student, coordinates, options = _planned(
-        opened.space, student, fold=fold, dim=dim, rotate=rotate, seed=seed, storage=storage
-    )
+    storage, reading = options_of(BuildOptions, options), options_of(ReadingOptions, options)
+    opening, files = options_of(TeacherOptions, options), options_of(OutputOptions, options)
+    _check_out(out, overwrite=files.overwrite)
+    read = read_documents(documents, reading)
+    opened = open_with(teacher, opening)
+    student, coordinates, planned = _planned(opened.space, student, storage)
     return _build(
         read,
-        teacher_vectors(through_cache(opened, cache)),
+        teacher_vectors(through_cache(opened, files.cache)),
         opened.space,
         out,
         coordinates=coordinates,
-        options=options,
+        options=planned,
         student=student,
-        overwrite=overwrite,
-        facts={"teacher": _argument(teacher, teacher_options)},
+        overwrite=files.overwrite,
+        facts={"teacher": _argument(teacher, opening)},
     )
 
 
@@ -137,25 +111,15 @@ def index_vectors(
     *,
     payload: Sequence[Mapping[str, Any]] | None = None,
     student: str | Path | None = None,
-    factory: str | None = None,
-    dim: int | None = None,
-    precision: str = "float32",
-    rescore: str | None = None,
-    fold: str | Path | None = None,
-    rotate: str | None = None,
     overwrite: bool = False,
-    seed: int = 0,
-    threads: int | None = None,
+    **options: Any,
 ) -> Path:
     """Build an index package of ``vectors`` (rows, space.dim) that are there already; options as in `build_index`.
 
     Raises `VectorError` unless ids, payload and vectors have as many rows, `TextError` for an id that occurs twice.
     """
     check_given(vectors, ids, payload, dim=space.dim)
-    storage = {"precision": precision, "factory": factory, "rescore": rescore, "threads": threads}
-    student, coordinates, options = _planned(
-        space, student, fold=fold, dim=dim, rotate=rotate, seed=seed, storage=storage
-    )
+    student, coordinates, planned = _planned(space, student, BuildOptions(**options))
     documents = (Document(name, {} if payload is None else payload[row]) for row, name in enumerate(ids))
     return _build(
         documents,
@@ -163,16 +127,14 @@ def index_vectors(
         space,
         Path(out),
         coordinates=coordinates,
-        options=options,
+        options=planned,
         student=student,
         overwrite=overwrite,
         facts={"teacher": None},
     )
 
 
-def read_documents(
-    sources: Sources, *, skip_bad: bool, text_column: str | None, id_column: str | None
-) -> Iterator[Document]:
+def read_documents(sources: Sources, reading: ReadingOptions) -> Iterator[Document]:
     """Every document of ``sources``; queries among them are left out and counted.
 
     Raises `TextError`: for a source that is not there at once, for a bad row as it comes.
@@ -180,11 +142,8 @@ def read_documents(
     paths = [sources] if isinstance(sources, str | PathLike) else sources
     # A vectors file .npy has its texts in the .jsonl beside it.
     paths = [Path(path).with_suffix(".jsonl") if str(path).endswith(".npy") else path for path in paths]
-    return _documents(
-        read_texts(
-            paths, role="document", skip_bad=skip_bad, text_column=text_column, id_column=id_column, unique_ids=skip_bad
-        )
-    )
+    texts = read_texts(paths, role="document", unique_ids=reading.skip_bad, **reading.only(ReadingOptions))
+    return _documents(texts)
 
 
 def _documents(texts: Iterator[Text]) -> Iterator[Document]:
@@ -304,26 +263,34 @@ def _place(name: str | Path) -> str:
 
 
 def _planned(
-    space: Space,
-    student: str | Path | None,
-    *,
-    fold: str | Path | None,
-    dim: int | None,
-    rotate: str | None,
-    seed: int,
-    storage: Mapping[str, Any],
+    space: Space, student: str | Path | None, storage: BuildOptions
 ) -> tuple[Path | None, Coordinates, IndexOptions]:
-    """The student of the index, the coordinates it asks for, and how vectors are stored in them."""
+    """The student of the index, the coordinates it needs, and how vectors are stored in them."""
+    fold = storage.fold
     if fold is not None and student is not None and Path(fold).resolve() != Path(student).resolve():
         raise OptionError(
-            f"the index is folded for the student {fold}, so {student} cannot search it; give one of them"
+            f"the index is folded for the student {fold}, so {student} cannot search it. Give only one of the two."
         )
-    student = student if fold is None else fold
+    student = student if fold is None else Path(fold)
     path = None if student is None else resolve(student)
-    coordinates = Coordinates(space, path, folding=fold is not None, dim=dim, rotate=rotate, seed=seed)
-    # A fold is cut as a whole, where a prefix would be taken otherwise.
-    prefix = None if fold else dim
-    return path, coordinates, IndexOptions.checked(coordinates.width, dim=prefix, seed=seed, **storage)
+    coordinates = Coordinates(
+        space, path, folding=fold is not None, dim=storage.dim, rotate=storage.rotate, seed=storage.seed
+    )
+    # A fold is cut as a whole, so no prefix is taken of it.
+    prefix = None if fold else storage.dim
+    return (
+        path,
+        coordinates,
+        IndexOptions.checked(
+            coordinates.width,
+            dim=prefix,
+            seed=storage.seed,
+            precision=storage.precision,
+            factory=storage.factory,
+            rescore=storage.rescore,
+            threads=storage.threads,
+        ),
+    )
 
 
 def _copy_encoder(student: str | Path | None, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,61 +10,59 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import InputError, OptionError
+from leafkit.files.options import CacheOptions
 from leafkit.index.assemble import VectorsOf, check_given, mapped_blocks, teacher_vectors
 from leafkit.index.build import Sources, read_documents, through_cache
 from leafkit.index.change import UpdateCounts, apply_change
+from leafkit.index.options import UpdateOptions
+from leafkit.options import options_of, takes
 from leafkit.search.documents import Document
 from leafkit.search.manifest import read_manifest
 from leafkit.search.package import Package, only_writer, open_package
 from leafkit.search.rescoring import blocks_of
 from leafkit.space import Space, require_same
+from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
+from leafkit.texts.options import ReadingOptions
 from leafkit.types import Teacher
 
 
+@takes(UpdateOptions, ReadingOptions, TeacherOptions, CacheOptions)
 def update_index(
     index: str | Path,
     *,
     add: Sources | None = None,
     remove: Sequence[str] | None = None,
-    replace: bool = False,
-    compact: bool | None = None,
     teacher: str | Path | Teacher | None = None,
-    cache: Path | None = None,
-    skip_bad: bool = False,
-    text_column: str | None = None,
-    id_column: str | None = None,
-    threads: int | None = None,
-    teacher_options: TeacherOptions | None = None,
+    **options: Any,
 ) -> UpdateCounts:
-    """Remove the ids ``remove`` from the index, then add the documents of ``add``; returns the counts.
+    """Remove the ids ``remove`` from the index, then add the documents of ``add``; return the counts.
 
-    replace: a document whose id is in the index takes that one's place; else it is an error.
-    compact: True rewrites the index without its removed documents, whose texts stay on disk until then; None
-        does so when more than a fifth of the rows are removed, but for a graph of over 100,000 (it takes long).
-    teacher: encodes ``add``, opened with ``teacher_options``; by default as the index was built.
-    skip_bad, text_column, id_column: as in `leafkit.build_index`.
+    teacher: encodes the documents of ``add``. The default is the teacher that the index was built with, opened with
+        the recorded options; options given here override the recorded ones.
 
-    Added vectors go through the codes and lists that the first documents fitted; a warning says when they fit badly.
-    Readers go on with the old index, and a stopped update leaves it as it was. Raises `InputError` for ids that are
-    there already, `SpaceError` for another teacher, `OutputError` for a full disk or while another update runs.
+    Added vectors are stored with the codes and lists fitted to the first documents; a warning is logged if they fit
+    badly. Readers keep using the old index, and an interrupted update leaves it unchanged. Raises `InputError` for ids
+    that exist already, `SpaceError` for another teacher, `OutputError` for a full disk or while another update runs.
     """
     folder = Path(index)
+    change, reading = options_of(UpdateOptions, options), options_of(ReadingOptions, options)
+    opening, files = options_of(TeacherOptions, options), options_of(CacheOptions, options)
     read_manifest(folder)
     with only_writer(folder):
         package = open_package(folder, verify=True)
         if add is None:
-            return apply_change(package, (), None, remove or (), compact=compact, thread_count=threads)
-        documents = read_documents(add, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
-        encoder = through_cache(_teacher(package, teacher, teacher_options), cache)
+            return apply_change(package, (), None, remove or (), compact=change.compact, thread_count=change.threads)
+        documents = read_documents(add, reading)
+        encoder = through_cache(_teacher(package, teacher, opening), files.cache)
         return apply_change(
             package,
             documents,
             _mapped_as(package, teacher_vectors(encoder)),
             remove or (),
-            replace=replace,
-            compact=compact,
-            thread_count=threads,
+            replace=change.replace,
+            compact=change.compact,
+            thread_count=change.threads,
         )
 
 
@@ -116,18 +113,16 @@ def read_ids(names: Iterable[str]) -> Iterator[str]:
             raise InputError(f"{name[1:]} cannot be read as UTF-8 text, an id a line: {error}") from error
 
 
-def _teacher(package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions | None) -> Teacher:
-    from leafkit.teachers.open import open_teacher
-
-    given = given or TeacherOptions()
-    options: Mapping[str, Any] = dataclasses.asdict(given)
+def _teacher(package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions) -> Teacher:
+    options = given
     if teacher is None:
         recorded = package.manifest.built.get("teacher")
         if recorded is None:
             raise OptionError(f"{package.folder} does not record which teacher to open; give it with --teacher")
-        # What is said now goes before what is recorded, and is refused below where it makes another space.
-        teacher, options = recorded["argument"], {**recorded["options"], **{one: options[one] for one in given.given()}}
-    opened = open_teacher(teacher, **options)
+        # Options given now override the recorded ones; a different space is refused below.
+        overrides = {name: getattr(given, name) for name in given.given()}
+        teacher, options = recorded["argument"], TeacherOptions(**recorded["options"] | overrides)
+    opened = open_with(teacher, options)
     wanted = package.teacher_space
     require_same(wanted, opened.space, wanted_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
     return opened

@@ -16,6 +16,9 @@ import numpy
 from leafkit.extras import told_of_extras
 from leafkit.files.atomic import new_folder, write_json
 from leafkit.files.digest import sha256_file
+from leafkit.files.options import OverwriteOptions
+from leafkit.onnx.options import ExportOptions
+from leafkit.options import options_of, takes
 from leafkit.search.query_encoder import FILES, FORMAT, RECORD, TOKENIZER, VERSION, QueryEncoder, digest
 from leafkit.students.folder import MARKER, open_student, read_student
 from leafkit.students.golden import GOLDEN, judge
@@ -26,23 +29,18 @@ from leafkit.vectors.mapping import FILE as MAPPING
 log = logging.getLogger("leafkit")
 
 
-def export(
-    student: str | PathLike[str],
-    *,
-    out: str | PathLike[str] | None = None,
-    int8: bool = True,
-    overwrite: bool = False,
-) -> Path:
+@takes(ExportOptions, OverwriteOptions)
+def export(student: str | PathLike[str], *, out: str | PathLike[str] | None = None, **options: Any) -> Path:
     """Write the student as ONNX, float32 and int8, and return the folder of the files.
 
     out: a folder to write, with all that a query host and an index need  [default: ``onnx`` in the student folder].
-    int8: write the int8 file as well; it is a quarter of the size and about twice as fast.
-    overwrite: replace an export that is there.
 
     Pooling, head and normalisation are inside the graph. Golden texts with their vectors travel along, to be
     checked on the machine that opens the files. Raises `ExportError` unless cosines and nearest neighbours agree
     with the student; then nothing is written.
     """
+    int8 = options_of(ExportOptions, options).int8
+    overwrite = options_of(OverwriteOptions, options).overwrite
     folder = read_student(student).path
     if out is None:
         with new_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:

@@ -6,50 +6,50 @@ from collections.abc import Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
-from leafkit.errors import OptionError
-from leafkit.teachers.open import open_teacher
+from leafkit.files.options import OutputOptions
+from leafkit.options import options_of, takes
+from leafkit.teachers.open import open_with
+from leafkit.teachers.options import EmbedOptions, TeacherOptions
+from leafkit.texts.options import ReadingOptions, RoleOptions
 from leafkit.texts.read import read_texts
 from leafkit.types import Encoder, Teacher, check_role
 from leafkit.vectors.by_role import encode_by_role
 from leafkit.vectors.cached import cached, keeps_its_space
 from leafkit.vectors.pairs import check_new, new_pairs
 from leafkit.vectors.pairs_format import Label
-from leafkit.vectors.store import DTYPES
 
 CHUNK = 65536  # texts held in memory at a time
 
 
+@takes(EmbedOptions, RoleOptions, TeacherOptions, OutputOptions)
 def embed(
     texts: str | PathLike[str] | Sequence[str | PathLike[str]],
     encoder: Encoder | str | Path,
     out: str | Path,
-    *,
-    role: str = "document",
-    precision: str = "float16",
-    cache: Path | None = None,
-    overwrite: bool = False,
-    skip_bad: bool = False,
-    text_column: str | None = None,
-    id_column: str | None = None,
+    **options: Any,
 ) -> Path:
-    """The file ``out`` with id, text, role and vector of every text: .parquet, or .npy with .jsonl and .space.json.
+    """Encode texts and write their ids, texts, roles and vectors to the file ``out``; return its path.
 
-    ``texts`` is read by `read_texts`; ``role`` is for those that say none. A teacher's vectors go through the store
-    below ``cache``, so a run that was stopped carries on. The file opens as a teacher of the same space.
+    texts: files or folders as `leafkit.read_texts` takes them.
+    encoder: an open teacher or student, or whatever `leafkit.open_teacher` takes. A teacher's vectors are cached, so an
+        interrupted call continues where it stopped when it is repeated.
+    out: .parquet, or .npy, which gets a .jsonl and a .space.json of the same name. The file opens as a teacher of the
+        same space.
 
-    Raises `OutputError` if ``out`` exists, unless it is leafkit's own and ``overwrite`` is set.
+    Raises `OutputError` if ``out`` exists, unless leafkit wrote it and ``overwrite`` is set.
     """
     out = Path(out)
-    given = check_role(role)
-    if precision not in DTYPES:
-        raise OptionError(f"unknown vector precision {precision!r}: choose float16 or float32")
+    reading, files = options_of(RoleOptions, options), options_of(OutputOptions, options)
+    given, precision = check_role(reading.role), options_of(EmbedOptions, options).precision
+    overwrite, cache = files.overwrite, files.cache
     check_new(out, overwrite=overwrite)
-    opened = open_teacher(encoder) if isinstance(encoder, str | Path) else encoder
+    opening = options_of(TeacherOptions, options)
+    opened = open_with(encoder, opening) if isinstance(encoder, str | Path) else encoder
     label = Label(space=opened.space, stand_in=not keeps_its_space(opened))
     source = cached(opened, cache, dtype=precision) if _worth_keeping(opened) else opened
-    rows = read_texts(texts, role=role, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
+    rows = read_texts(texts, role=given, **reading.only(ReadingOptions))
     with new_pairs(out, label, precision=precision) as write:
         while chunk := list(islice(rows, CHUNK)):
             contents, roles = [row.content for row in chunk], [row.role or given for row in chunk]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from leafkit.errors import InputError
 from leafkit.extras import told_of_extras
 from leafkit.files.model_folder import package_folder, torch_weights
+from leafkit.options import takes
 from leafkit.shipped import resolve
-from leafkit.teachers.options import GRAPHS, Compute, TeacherOptions
+from leafkit.teachers.options import GRAPHS, TeacherOptions
 from leafkit.types import Teacher
 from leafkit.vectors.pairs import SUFFIXES, is_pairs
 
@@ -22,58 +24,24 @@ ACCEPTED = """a teacher is one of
   package:NAME, a model inside an installed Python package"""
 
 
-def open_teacher(
-    teacher: str | Path | Teacher,
-    *,
-    compute: Compute = "auto",
-    teacher_batch_size: int | None = None,
-    max_length: int | None = None,
-    teacher_name: str | None = None,
-    teacher_space: str | None = None,
-    query_prompt: str | None = None,
-    document_prompt: str | None = None,
-    pooling: str | None = None,
-    normalised: bool | None = None,
-    device: str | None = None,
-    trust_remote_code: bool = False,
-    revision: str | None = None,
-) -> Teacher:
-    """The teacher that the argument names: a model, an ONNX folder or a vectors file; an open one is given back.
+@takes(TeacherOptions)
+def open_teacher(teacher: str | Path | Teacher, **options: Any) -> Teacher:
+    """Open a teacher: a model, an ONNX folder, a vectors file or a student; return an open teacher unchanged.
 
-    compute: precision of the computation; auto is bfloat16 where the hardware has it, else float32.
-    teacher_batch_size: the most texts in one forward pass; batches are bounded by tokens as well.
-    max_length: truncate texts to this many tokens instead of the model's own limit.
-    teacher_name: declare the identity of the vectors, in place of a hash of weights or file.
-    teacher_space: a student (folder or name) to whose space the vectors belong by your word: vectors of an API or
-        another tool, or another copy of the model. Refused unless the student comes near them on some texts.
-    query_prompt, document_prompt: put before every text of the role instead of the model's own prompt.
-    pooling: mean or cls, for an ONNX folder that does not say.
-    normalised: scale vectors to length one (or declare that they are not).
-    device: where torch computes; a vectors file and an ONNX folder do without torch, the latter on the CPU.
-    trust_remote_code: run Python code that a model brings with it. Only for models whose code you have read.
-    revision: branch, tag or commit of a hub model.
-
-    Raises `InputError` for an argument that is none of these, `OptionError` for an option that does not fit it.
+    Raises `InputError` for anything else, and `OptionError` for an option that does not apply to this teacher.
     """
+    return open_with(teacher, TeacherOptions(**options))
+
+
+def open_with(teacher: str | Path | Teacher, options: TeacherOptions) -> Teacher:
+    """Open ``teacher`` as `open_teacher` does, with its options as one object."""
     if not isinstance(teacher, str | Path):
-        if isinstance(teacher, Teacher):
-            return teacher
-        raise InputError(f"got {type(teacher).__name__} as teacher; {ACCEPTED}")
-    options = TeacherOptions(
-        compute=compute,
-        teacher_batch_size=teacher_batch_size,
-        max_length=max_length,
-        teacher_name=teacher_name,
-        teacher_space=teacher_space,
-        query_prompt=query_prompt,
-        document_prompt=document_prompt,
-        pooling=pooling,
-        normalised=normalised,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        revision=revision,
-    )
-    if teacher_space is not None:
+        if not isinstance(teacher, Teacher):
+            raise InputError(f"got {type(teacher).__name__} as teacher; {ACCEPTED}")
+        # The device is where a student runs as well, so it may be given.
+        options.refuse(options.given() - {"device"}, kind="a teacher that is open already")
+        return teacher
+    if options.teacher_space is not None:
         from leafkit.teachers.declared import open_declared
 
         return open_declared(str(teacher), options, _open)

@@ -7,9 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from typing import Any
 
 from leafkit.errors import TextError
+from leafkit.options import takes
 from leafkit.texts.columns import Columns, Row, RowError
+from leafkit.texts.options import ReadingOptions
 from leafkit.texts.record import Text
 from leafkit.texts.sentences import sentence_of
 from leafkit.texts.source import Source, find_sources
@@ -18,14 +21,13 @@ from leafkit.types import Role, check_role
 logger = logging.getLogger("leafkit")
 
 
+@takes(ReadingOptions)
 def read_texts(
     sources: str | PathLike[str] | Sequence[str | PathLike[str]],
     *,
     role: str | None = None,
-    skip_bad: bool = False,
-    text_column: str | None = None,
-    id_column: str | None = None,
     unique_ids: bool = False,
+    **options: Any,
 ) -> Iterator[Text]:
     """Every text of ``sources`` in order, read as it is asked for.
 
@@ -42,6 +44,7 @@ def read_texts(
     how many; with ``unique_ids`` a row is bad if its id came before (every id is kept in memory). A source that does
     not exist is found before anything is read; one that yields no text is an error.
     """
+    given = ReadingOptions(**options)
     default = None if role is None else check_role(role)
     if isinstance(sources, str | PathLike):
         sources = [sources]
@@ -49,9 +52,9 @@ def read_texts(
     if not found:
         raise TextError("got no sources of texts, wanted at least one")
     reading = _Reading(
-        columns=Columns(text=text_column, id=id_column),
+        columns=Columns(text=given.text_column, id=given.id_column),
         role=default,
-        skip_bad=skip_bad,
+        skip_bad=given.skip_bad,
         places={} if unique_ids else None,
     )
     return (text for source in found for text in reading.texts(source))

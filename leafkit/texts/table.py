@@ -10,34 +10,13 @@ from os import PathLike, fspath
 
 import numpy
 
-from leafkit.errors import OptionError, TextError
+from leafkit.errors import TextError
 from leafkit.files.digest import text_key
+from leafkit.texts.options import ReadingOptions, TextOptions
 from leafkit.texts.read import read_texts
 from leafkit.types import Int64, Role, check_role
 
 Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextOptions:
-    """How rows are read: the arguments of `leafkit.read_texts`; ``role`` is for texts that have none.
-
-    ``queries`` and ``documents`` bound how many texts of each role are taken, the first ones; None takes all.
-    """
-
-    role: str = "document"
-    skip_bad: bool = False
-    text_column: str | None = None
-    id_column: str | None = None
-    queries: int | None = None
-    documents: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise `OptionError` for a bound below 0."""
-        for name in ("queries", "documents"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise OptionError(f"{name} is {value}; wanted 0 or more")
 
 
 @dataclass
@@ -102,10 +81,7 @@ def distinct_texts(sources: Sources, options: TextOptions) -> Texts:
     role = check_role(options.role)
     several = [sources] if isinstance(sources, str | PathLike) else list(sources)
     # All are opened before any is read: a misspelt last file must not be found after an hour.
-    readers = [
-        read_texts(s, skip_bad=options.skip_bad, text_column=options.text_column, id_column=options.id_column)
-        for s in several
-    ]
+    readers = [read_texts(source, **options.only(ReadingOptions)) for source in several]
     found = Texts()
     seen: set[bytes] = set()
     left: dict[Role, int | None] = {"query": options.queries, "document": options.documents}

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy
 
 from leafkit.errors import TextError
-from leafkit.texts.table import Sources, TextOptions, Texts, distinct_texts
+from leafkit.texts.options import TextOptions
+from leafkit.texts.table import Sources, Texts, distinct_texts
 
 HELD_OUT = 0.02
 HELD_OUT_MOST = 2000
@@ -24,8 +25,8 @@ class Corpus:
     valid: Texts
 
 
-def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, seed: int) -> Corpus:
-    """Texts to train on and to validate with: ``valid``, or a seeded cut of 2 % of ``texts``, at most 2,000.
+def read_corpus(texts: Sources, options: TextOptions, *, seed: int) -> Corpus:
+    """Texts to train on and to validate with: ``options.valid``, or a seeded cut of 2 % of ``texts``, at most 2,000.
 
     A text counts once in each role, and is held out in all that it has.
     Raises `TextError` if nothing is left to train on or to validate with.
@@ -37,9 +38,9 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
             "sentences:FILE for sentences of documents)",
             len(everything),
         )
-    if valid is None:
+    if options.valid is None:
         return _cut(everything, seed)
-    held_out = distinct_texts(valid, replace(options, queries=None, documents=None))
+    held_out = distinct_texts(options.valid, replace(options, queries=None, documents=None))
     train = _without(everything, set(held_out.texts))
     if len(train) < len(everything):
         logger.warning("%d texts are held out for validation and left out of training", len(everything) - len(train))

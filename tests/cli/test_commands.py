@@ -141,7 +141,10 @@ def bad_calls(made, other_teacher, tiny_teacher):
             ["index", docs, "--teacher", tiny_teacher, "--out", "x", "--cache", docs],
             "is a file, wanted a folder",
         ),
-        "a seed below zero": (["evaluate", "--data", made, "--student", student, "--seed", "-1"], "wanted 0 or more"),
+        "a seed below zero": (
+            ["evaluate", "--data", made, "--student", student, "--seed", "-1"],
+            "expected a whole number of at least 0",
+        ),
     }
 
 

@@ -10,7 +10,6 @@ import leafkit
 from leafkit.errors import InputError, MissingExtraError, OptionError, SpaceError
 from leafkit.evaluation.evaluate import evaluate
 from leafkit.teachers.open import open_teacher
-from leafkit.teachers.options import TeacherOptions
 
 
 class Counting:
@@ -185,7 +184,7 @@ def test_what_ships_can_be_measured_in_place_of_what_was_trained(beir_folder, ti
     pytest.importorskip("onnxscript")
     student = shutil.copytree(noisy_student, tmp_path / "shipped")
     leafkit.export(student)
-    exact = {"teacher_options": TeacherOptions(compute="float32")}
+    exact = {"compute": "float32"}
     found = {
         encoder: evaluate(beir_folder, teacher=tiny_teacher, student=student, encoder=encoder, **exact).rows
         for encoder in ("torch", "onnx", "onnx-int8")

@@ -15,7 +15,7 @@ from leafkit.methods.plan import REMEDIES, make_plan
 from leafkit.methods.registry import describe, fields, find, name_of, names, parse
 from leafkit.methods.system import Feed, Method, Probe, Writer
 from leafkit.training.distill import distill
-from leafkit.training.recipe_file import read_options
+from leafkit.training.recipe_file import read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = {name: find(name) for name in names()}
@@ -90,7 +90,7 @@ def test_a_system_is_three_files(name):
     first = recipe.read_text().splitlines()[0]
     assert first.startswith("# leafkit distill")
     assert f"models/recipes/{name}.toml" in first
-    options = read_options(recipe)
+    options = read_recipe(recipe)
     given = [*options.get("methods", []), *options.get("feeds", []), options.get("architecture", "")]
     assert name in [spec.partition(":")[0] for spec in given]
 

@@ -13,7 +13,6 @@ from leafkit.models.help_pages import write_embedded, write_help_pages
 from leafkit.search.searcher import Searcher
 from leafkit.shipped import resolve
 from leafkit.students.backbone import open_model
-from leafkit.teachers.options import TeacherOptions
 
 NAME = "bge-small-leaf"
 RESULTS = Path(__file__).resolve().parents[2] / "eval" / "results"
@@ -50,8 +49,7 @@ def test_it_can_be_trained_on(vectors):
 
 @pytest.mark.parametrize("how", [{"student": NAME}, {"fold": NAME, "dim": 192, "precision": "int8"}], ids=str)
 def test_it_searches_vectors_that_were_made_elsewhere(pages, vectors, tmp_path, how):
-    options = TeacherOptions(teacher_space=NAME)
-    index = leafkit.build_index(pages.folder, vectors, tmp_path / "index", teacher_options=options, **how)
+    index = leafkit.build_index(pages.folder, vectors, tmp_path / "index", teacher_space=NAME, **how)
     hits = Searcher.open(index).search("undo the last commit", k=10)
     assert any("git" in payload["title"] for payload in hits.payload)
     assert len(hits) == 10

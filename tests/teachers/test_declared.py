@@ -45,10 +45,9 @@ def test_vectors_without_a_space_get_the_students(exported, documents, write):
 
 def test_an_index_of_them_is_searched_by_the_student_and_updated(exported, documents, write, tmp_path):
     file, out = write(*documents), tmp_path / "docs.index"
-    options = leafkit.teachers.options.TeacherOptions(teacher_space=str(exported))
     with pytest.raises(SpaceError, match="weights is"):
         leafkit.build_index(file, file, out, student=exported)
-    leafkit.build_index(file, file, out, student=exported, teacher_options=options)
+    leafkit.build_index(file, file, out, student=exported, teacher_space=str(exported))
     encoder = leafkit.QueryEncoder.open(exported)
     wanted = numpy.argsort(-(encoder.encode(documents[0][:3]) @ documents[1].T), axis=1)[:, 0]
     searcher = leafkit.Searcher.open(out)
@@ -64,8 +63,7 @@ def test_an_index_of_them_is_searched_by_the_student_and_updated(exported, docum
 def test_such_an_index_is_updated_from_another_folder(exported, documents, write, tmp_path, monkeypatch):
     file = write(*documents)
     monkeypatch.chdir(exported.parent)
-    options = leafkit.teachers.options.TeacherOptions(teacher_space=exported.name)
-    leafkit.build_index(file, file, tmp_path / "docs.index", teacher_options=options)
+    leafkit.build_index(file, file, tmp_path / "docs.index", teacher_space=exported.name)
     (tmp_path / "again.jsonl").write_text(json.dumps({"_id": "again", "text": documents[0][5]}) + "\n")
     monkeypatch.chdir(tmp_path)
     assert leafkit.update_index("docs.index", add="again.jsonl").added == 1

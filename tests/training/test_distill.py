@@ -220,7 +220,7 @@ def test_an_absurd_learning_rate_sounds_the_alarm_and_keeps_the_last_good_checkp
 
 
 def test_a_teacher_may_be_opened_by_a_function(distil, tiny_teacher):
-    assert distil(teacher=lambda: open_teacher(tiny_teacher, query_prompt="ask: ")).space.query_prompt == "ask: "
+    assert distil(teacher=tiny_teacher, query_prompt="ask: ").space.query_prompt == "ask: "
 
 
 def test_a_student_cannot_teach(distil, tmp_path):

@@ -15,7 +15,7 @@ from leafkit.files.digest import sha256_file
 from leafkit.shipped import resolve, resolve_recipe
 from leafkit.students.spec import Pretrained, parse_student
 from leafkit.texts.source import split_prefix
-from leafkit.training.recipe_file import read_options, read_recipe
+from leafkit.training.recipe_file import read_recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ def read_entry(recipe: str | Path) -> Entry:
     path = resolve_recipe(recipe)
     sources = [*arguments["texts"], *arguments.get("valid", [])]
     student = parse_student(arguments["student"]) if arguments.get("student") else None
-    models = [read_options(recipe)["teacher"], *([student.source] if isinstance(student, Pretrained) else [])]
+    models = [arguments["teacher"], *([student.source] if isinstance(student, Pretrained) else [])]
     return Entry(
         name=path.stem,
         given=str(recipe),

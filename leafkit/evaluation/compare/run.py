@@ -10,18 +10,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from leafkit.errors import OptionError, TrainingError
+from leafkit.errors import TrainingError
+from leafkit.evaluation.compare.options import ComparisonOptions
 from leafkit.evaluation.compare.recipes import Entry, read_entries
 from leafkit.evaluation.compare.report import Result, Run, result
 from leafkit.evaluation.compare.tasks import Task, open_task
 from leafkit.evaluation.provenance import commit
 from leafkit.evaluation.students import open_students
 from leafkit.files.atomic import disk_errors, write_file, write_json
+from leafkit.files.options import CacheOptions
 from leafkit.files.progress import progress
-from leafkit.teachers.open import open_teacher
+from leafkit.options import options_of, takes, without
+from leafkit.teachers.open import open_with
+from leafkit.teachers.options import TeacherOptions
 from leafkit.training.distill import distill
-from leafkit.types import Teacher
 from leafkit.vectors.cached import CachedEncoder, cached
 from leafkit.vectors.mapping import mapped
 from leafkit.vectors.store import default_cache
@@ -29,33 +33,20 @@ from leafkit.vectors.store import default_cache
 _log = logging.getLogger("leafkit")
 
 
-def compare(
-    recipes: Sequence[str | Path],
-    *,
-    task: str = "retrieval",
-    seeds: int = 5,
-    split: str = "test",
-    data_root: Path = Path("../shared/data/bench"),
-    work: Path | None = None,
-    cache: Path | None = None,
-) -> list[Result]:
-    """The result of each recipe but the first, which is the baseline; seeds are 0 to ``seeds`` less one.
+@takes(ComparisonOptions, CacheOptions)
+def compare(recipes: Sequence[str | Path], **options: Any) -> list[Result]:
+    """Train every recipe once per seed and compare each with the first one, the baseline.
 
-    task: retrieval, similarity or classes (`leafkit.evaluation.compare.tasks`), with its folder in ``data_root``.
-    split: test, or dev to choose a recipe's values on.
-    work: where scores of finished runs and unfinished students are kept; the same call goes on where it was.
-    cache: where teacher vectors are kept.
-
-    Raises `OptionError` for what cannot be run, `TrainingError` naming recipe and seed for a run that collapsed.
+    An interrupted call continues where it stopped when it is repeated. Raises `OptionError` for recipes that cannot be
+    compared, and `TrainingError` naming recipe and seed for a training that collapsed.
     """
-    if seeds < 1:
-        raise OptionError(f"seeds is {seeds}; wanted 1 or more")
-    root = default_cache() if cache is None else Path(cache)
+    asked, cache = options_of(ComparisonOptions, options), options_of(CacheOptions, options).cache
+    root = cache or default_cache()
     runner = Runner(
         entries=read_entries(recipes),
-        task=open_task(task, Path(data_root), split),
-        seeds=range(seeds),
-        work=root / "compare" if work is None else Path(work),
+        task=open_task(asked.task, asked.data_root, asked.split),
+        seeds=range(asked.seeds),
+        work=asked.work or root / "compare",
         cache=root,
     )
     found = runner.run()
@@ -108,19 +99,20 @@ class Runner:
     def _made(self, entry: Entry, seed: int) -> Run:
         out = self.work / "students" / self._name(entry, seed)
         started = time.perf_counter()
-        changed = {"seed": seed, "out": out, "cache": self.cache, "export": False, "overwrite": True}
+        teacher = self._teacher(entry)
+        changed = {"teacher": teacher.teacher, "seed": seed, "out": out, "cache": self.cache, "export": False}
+        changed["overwrite"] = True
         # What the training came to is asked, also where it is worse than the start.
         changed["keep"] = "last"
         if self.task.held_out:
             changed["valid"] = [self._held_out()]
         try:
-            facts = distill(**(entry.arguments | changed))
+            facts = distill(**(without(TeacherOptions, entry.arguments) | changed))
         except TrainingError as error:
             raise TrainingError(f"{entry.name}, seed {seed}: {error}") from error
         seconds = time.perf_counter() - started
         (student,) = open_students(out, "torch", entry.arguments.get("device"))
-        teacher = mapped(self._teacher(entry), student.mapping)
-        scores = self.task.score(student.encoder, teacher)
+        scores = self.task.score(student.encoder, mapped(teacher, student.mapping))
         shutil.rmtree(out)
         return {
             "recipe": entry.name,
@@ -139,11 +131,11 @@ class Runner:
         write_file(file, "".join(json.dumps({"text": text, "role": "query"}) + "\n" for text in self.task.held_out))
         return file
 
-    def _teacher(self, entry: Entry) -> Teacher:
+    def _teacher(self, entry: Entry) -> CachedEncoder:
         """The teacher of ``entry`` behind its store, opened once for all recipes that open it in the same way."""
-        given = entry.arguments["teacher"]
-        how = f"{given} {entry.arguments.get('store_dtype')}"
+        given, opening = entry.arguments["teacher"], options_of(TeacherOptions, entry.arguments)
+        how = f"{given} {opening} {entry.arguments.get('store_dtype')}"
         if how not in self._teachers:
-            opened = open_teacher(given() if callable(given) else given)
+            opened = open_with(given, opening)
             self._teachers[how] = cached(opened, self.cache, dtype=entry.arguments.get("store_dtype", "float16"))
         return self._teachers[how]

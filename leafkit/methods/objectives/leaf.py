@@ -7,16 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from leafkit.errors import OptionError
 from leafkit.methods.batch import Batch
+from leafkit.methods.options import Distance
 from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Distance = Literal["norm", "squared", "cosine"]
 
 
 @dataclass(frozen=True, kw_only=True)
