@@ -8,7 +8,7 @@ import sys
 import typer
 
 from leafkit.cli import compare, distill, embed, evaluate, export, index, info, methods, quickstart, search, update
-from leafkit.command import one_message
+from leafkit.command import exit_on_error
 from leafkit.version import __version__
 
 app = typer.Typer(
@@ -45,5 +45,5 @@ app.add_typer(methods.app)
 
 def main() -> None:
     """Run the command line; an error of leafkit becomes one message on stderr and exit code 1."""
-    with one_message():
+    with exit_on_error():
         app(evaluate.spread(sys.argv[1:]))

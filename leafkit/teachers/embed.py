@@ -12,11 +12,11 @@ from leafkit.errors import OptionError
 from leafkit.teachers.open import open_teacher
 from leafkit.texts.read import read_texts
 from leafkit.types import Encoder, Teacher, check_role
-from leafkit.vectors.by_role import encode_by_role
-from leafkit.vectors.cached import cached, keeps_its_space
-from leafkit.vectors.pairs import check_new, new_pairs
-from leafkit.vectors.pairs_format import Label
-from leafkit.vectors.store import DTYPES
+from leafkit.vectors.cached import cached
+from leafkit.vectors.encode import encode_by_role
+from leafkit.vectors.store import DTYPES, is_exact
+from leafkit.vectors.vectors_file import check_vectors_output, vectors_file_writer
+from leafkit.vectors.vectors_file_types import SpaceLabel
 
 CHUNK = 65536  # texts held in memory at a time
 
@@ -45,14 +45,14 @@ def embed(
     given = check_role(role)
     if precision not in DTYPES:
         raise OptionError(f"unknown vector precision {precision!r}: choose float16 or float32")
-    check_new(out, overwrite=overwrite)
+    check_vectors_output(out, overwrite=overwrite)
     opened = open_teacher(encoder) if isinstance(encoder, str | Path) else encoder
-    label = Label(space=opened.space, stand_in=not keeps_its_space(opened))
+    label = SpaceLabel(space=opened.space, approximate=not is_exact(opened))
     source = cached(opened, cache, dtype=precision) if _worth_keeping(opened) else opened
     rows = read_texts(texts, role=role, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
-    with new_pairs(out, label, precision=precision) as write:
+    with vectors_file_writer(out, label, precision=precision) as write:
         while chunk := list(islice(rows, CHUNK)):
-            contents, roles = [row.content for row in chunk], [row.role or given for row in chunk]
+            contents, roles = [row.full_text for row in chunk], [row.role or given for row in chunk]
             vectors = encode_by_role(source, contents, roles, source="the encoder")
             write([row.id for row in chunk], contents, roles, vectors)
     return out
@@ -60,4 +60,4 @@ def embed(
 
 def _worth_keeping(encoder: Encoder) -> TypeGuard[Teacher]:
     """Whether vectors go through the store: a student's are not the teacher's, a file's are kept already."""
-    return isinstance(encoder, Teacher) and "online" in encoder.signals and keeps_its_space(encoder)
+    return isinstance(encoder, Teacher) and "online" in encoder.signals and is_exact(encoder)

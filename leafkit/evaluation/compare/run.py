@@ -17,13 +17,13 @@ from leafkit.evaluation.compare.report import Result, Run, result
 from leafkit.evaluation.compare.tasks import Task, open_task
 from leafkit.evaluation.provenance import commit
 from leafkit.evaluation.students import open_students
-from leafkit.files.atomic import disk_errors, write_file, write_json
+from leafkit.files.atomic import explain_disk_errors, write_file, write_json
 from leafkit.files.progress import progress
 from leafkit.teachers.open import open_teacher
 from leafkit.training.distill import distill
 from leafkit.types import Teacher
 from leafkit.vectors.cached import CachedEncoder, cached
-from leafkit.vectors.mapping import mapped
+from leafkit.vectors.mapping import map_teacher
 from leafkit.vectors.store import default_cache
 
 _log = logging.getLogger("leafkit")
@@ -76,7 +76,7 @@ class Runner:
 
     def run(self) -> dict[str, list[Run]]:
         """The runs of each recipe by its name, in the order of the seeds."""
-        with disk_errors(self.work):
+        with explain_disk_errors(self.work):
             for name in ("runs", "students", "locks"):
                 (self.work / name).mkdir(parents=True, exist_ok=True)
         asked = [(entry, seed) for seed in self.seeds for entry in self.entries]
@@ -119,7 +119,7 @@ class Runner:
             raise TrainingError(f"{entry.name}, seed {seed}: {error}") from error
         seconds = time.perf_counter() - started
         (student,) = open_students(out, "torch", entry.arguments.get("device"))
-        teacher = mapped(self._teacher(entry), student.mapping)
+        teacher = map_teacher(self._teacher(entry), student.mapping)
         scores = self.task.score(student.encoder, teacher)
         shutil.rmtree(out)
         return {
