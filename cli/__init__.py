@@ -9,7 +9,7 @@ import typer
 
 from leafkit.cli import compare, distill, embed, evaluate, export, index, info, methods, quickstart, search, update
 from leafkit.cli.many_values import ManyValuesCommand
-from leafkit.command import one_message
+from leafkit.command import exit_on_error
 from leafkit.version import __version__
 
 app = typer.Typer(
@@ -47,5 +47,5 @@ app.add_typer(methods.app)
 
 def main() -> None:
     """Run the command line. An error of leafkit becomes one message on stderr and exit code 1."""
-    with one_message():
+    with exit_on_error():
         app()

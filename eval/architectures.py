@@ -19,14 +19,14 @@ from typing import Annotated, Any
 import numpy
 import typer
 
-from leafkit.command import command, one_message
+from leafkit.command import command_line, exit_on_error
 from leafkit.errors import OptionError
 from leafkit.evaluation.bootstrap import RESAMPLES, interval
 from leafkit.evaluation.compare.recipes import Entry, read_entry
 from leafkit.evaluation.metrics import Float64
 from leafkit.evaluation.provenance import commit, packages
-from leafkit.extras import require
-from leafkit.files.atomic import disk_errors, write_json
+from leafkit.extras import import_optional
+from leafkit.files.atomic import explain_disk_errors, write_json
 from leafkit.files.progress import progress
 from leafkit.methods.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
 from leafkit.methods.budget import Budget, parse_budget
@@ -78,7 +78,7 @@ def agreement(scores: Mapping[str, Sequence[float]], cosines: Sequence[float], *
 
 def _taus(one: Float64, other: Float64, draws: Int64) -> Float64:
     """Kendall's tau-b of each row of ``draws``, 0 where either side is constant."""
-    tau = require("scipy.stats").kendalltau
+    tau = import_optional("scipy.stats").kendalltau
     return numpy.nan_to_num([tau(one[rows], other[rows]).statistic for rows in draws])
 
 
@@ -135,7 +135,7 @@ class Field:
         folder = self.work / self.recipe.key({"config": config, "seed": self.seed})
         known = folder.with_suffix(".json")
         if not known.is_file():
-            with disk_errors(folder):
+            with explain_disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "config.json", config)
             changed = {
@@ -189,7 +189,7 @@ def main(
             "students": students,
             "recipe": resolve_recipe(recipe).read_text(encoding="utf-8"),
             "seed": seed,
-            "command": command(),
+            "command": command_line(),
             "commit": commit(),
             "packages": packages(),
         },
@@ -198,5 +198,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with one_message():
+    with exit_on_error():
         typer.run(main)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from leafkit.command import one_message
+from leafkit.command import exit_on_error
 from leafkit.errors import InputError
 from leafkit.evaluation.columns import metric_title
 from leafkit.evaluation.page.section import sections
@@ -88,5 +88,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with one_message():
+    with exit_on_error():
         typer.run(main)

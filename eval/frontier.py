@@ -15,7 +15,7 @@ import numpy
 import typer
 
 from eval.frontier_plot import draw
-from leafkit.command import command, one_message
+from leafkit.command import command_line, exit_on_error
 from leafkit.errors import OptionError
 from leafkit.evaluation.bootstrap import Interval, interval, ratios, resampled_means
 from leafkit.evaluation.collection import read_collection
@@ -27,7 +27,7 @@ from leafkit.evaluation.students import open_students
 from leafkit.files.atomic import write_json
 from leafkit.files.progress import progress
 from leafkit.index.coordinates import Coordinates
-from leafkit.shipped import resolve
+from leafkit.shipped import resolve_student
 from leafkit.space import Space
 from leafkit.teachers.open import open_teacher
 from leafkit.types import Float32
@@ -215,14 +215,15 @@ def main(
     opened = cached(open_teacher(teacher, query_prompt=query_prompt), cache)
     (one,) = open_students([student], encoder, None)
     measured = [
-        measure(folder, documents, split, plan, opened, one.encoder, resolve(student), seed=seed) for folder in data
+        measure(folder, documents, split, plan, opened, one.encoder, resolve_student(student), seed=seed)
+        for folder in data
     ]
     common = [at for at in range(len(plan)) if all(len(found[at].values) for _, _, found in measured)]
     found = points({name: [ways[at] for at in common] for name, _, ways in measured}, seed=seed)
     content = {
         "points": [dataclasses.asdict(point) for point in found],
         "provenance": {
-            "command": command(),
+            "command": command_line(),
             "commit": commit(),
             "space": opened.space.to_json(),
             "student": {one.name: one.sha256},
@@ -241,5 +242,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with one_message():
+    with exit_on_error():
         typer.run(main)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from leafkit.extras import require
-from leafkit.files.atomic import new_file
+from leafkit.extras import import_optional
+from leafkit.files.atomic import atomic_file
 
 if TYPE_CHECKING:
     from eval.frontier import Point
@@ -20,8 +20,8 @@ _LABELS = {"int4+none": "int4", "binary": "binary, int8 rescoring", "binary+none
 
 def draw(points: Sequence[Point], path: Path) -> None:
     """Write the picture of ``points`` to ``path`` as SVG: a colour for the coordinates, a dash for the precision."""
-    with require("matplotlib").rc_context({"svg.hashsalt": "leafkit", "font.size": 9}):
-        figure = require("matplotlib.figure").Figure(figsize=(8, 4.6), layout="constrained")
+    with import_optional("matplotlib").rc_context({"svg.hashsalt": "leafkit", "font.size": 9}):
+        figure = import_optional("matplotlib.figure").Figure(figsize=(8, 4.6), layout="constrained")
         axes = figure.subplots()
         lines = dict.fromkeys((point.way.precision, point.way.coordinates) for point in points)
         for precision, coordinates in lines:
@@ -45,7 +45,7 @@ def draw(points: Sequence[Point], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
         figure.patch.set_facecolor("white")
-        with new_file(path) as file:
+        with atomic_file(path) as file:
             figure.savefig(file, format="svg", metadata={"Date": None})
 
 

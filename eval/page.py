@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from leafkit.command import one_message
+from leafkit.command import exit_on_error
 from leafkit.errors import InputError
 from leafkit.evaluation.page.build import check_page, page
 from leafkit.evaluation.report import Report
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="from leafkit evaluate --json")
     parser.add_argument("--out", required=True, type=Path, metavar="PAGE.html", help="file to write or replace")
     options = parser.parse_args(arguments)
-    with one_message():
+    with exit_on_error():
         check_page(options.out)
         write_file(options.out, page([_read(path) for path in options.results]))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from leafkit.extras import told_of_extras
+from leafkit.extras import explain_missing_extras
 from leafkit.version import __version__ as __version__
 
 _HOMES = {
@@ -35,7 +35,7 @@ __all__ = ["__version__", *sorted(_HOMES)]
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'leafkit' has no attribute {name!r}")
-    with told_of_extras():
+    with explain_missing_extras():
         return getattr(import_module(_HOMES[name]), name)
 
 

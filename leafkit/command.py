@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from leafkit.errors import LeafkitError
-from leafkit.extras import told_of_extras
+from leafkit.extras import explain_missing_extras
 
 
-def command() -> str:
+def command_line() -> str:
     """What to type to run this process again: its command line, quoted for a shell, the program by its name alone."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     module = spec.name.removesuffix(".__main__") if spec else None
@@ -22,13 +22,13 @@ def command() -> str:
 
 
 @contextmanager
-def one_message() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """A block in which an error of leafkit ends the process with one message and exit code 1.
 
     Of an optional package that is missing the message says how to get it.
     """
     try:
-        with told_of_extras():
+        with explain_missing_extras():
             yield
     except LeafkitError as error:
         sys.stderr.write(f"leafkit: {error}\n")

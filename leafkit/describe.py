@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import DamageError, InputError
-from leafkit.shipped import named, resolve
+from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space, describe
 
 Facts = dict[str, Any]
@@ -19,9 +19,9 @@ def info(anything: str | Path) -> Facts:
     Every checksum that leafkit wrote is read again. Raises `DamageError` for a damaged file and `InputError`
     for something that leafkit does not know.
     """
-    path = resolve(anything)
+    path = resolve_student(anything)
     if not path.exists():
-        raise InputError(f"{path} does not exist{named(path)}")
+        raise InputError(f"{path} does not exist{shipped_hint(path)}")
     for test, look in (
         (path / "leafkit.json", _student),
         (path / "manifest.json", _manifest),
@@ -38,12 +38,11 @@ def info(anything: str | Path) -> Facts:
 def _student(path: Path) -> Facts:
     from leafkit.search.query_encoder import FILES, ExportRecord, QueryEncoder
     from leafkit.students.folder import check_weights, read_student
-    from leafkit.vectors.mapping import FILE as MAPPING
-    from leafkit.vectors.mapping import read_mapping
+    from leafkit.vectors.mapping import MAPPING_FILE, read_mapping
 
     facts = read_student(path)
     # The encoder inside an index has its mapping there, beside the vectors.
-    if not facts.runtime_only or (path / MAPPING).is_file():
+    if not facts.runtime_only or (path / MAPPING_FILE).is_file():
         read_mapping(path, facts.space)
     held, checked = [], []
     if not facts.runtime_only:
@@ -149,9 +148,9 @@ def _folder(path: Path) -> Facts:
             "queries": len(read_queries(path)),
             "judgements": ", ".join(sorted(found.stem for found in path.glob("qrels/*.tsv*"))),
         }
-    from leafkit.vectors.pairs import is_pairs
+    from leafkit.vectors.vectors_file import is_vectors_file
 
-    if is_pairs(path):
+    if is_vectors_file(path):
         return _vectors_file(path)
     raise InputError(
         f"{path} is nothing that leafkit knows: no student, index, vector cache, teacher, vectors file or BEIR folder"

@@ -32,7 +32,7 @@ _DISTRIBUTIONS = {
 
 
 @contextmanager
-def told_of_extras() -> Iterator[None]:
+def explain_missing_extras() -> Iterator[None]:
     """A block in which the failed import of an optional package is `MissingExtraError`, which says how to get it."""
     try:
         yield
@@ -44,7 +44,7 @@ def told_of_extras() -> Iterator[None]:
         raise
 
 
-def require(module: str) -> ModuleType:
+def import_optional(module: str) -> ModuleType:
     """The module of that name; raises `MissingExtraError` where its package is not installed."""
-    with told_of_extras():
+    with explain_missing_extras():
         return import_module(module)

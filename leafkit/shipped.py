@@ -9,7 +9,7 @@ from pathlib import Path
 _STUDENT = "leafkit.json"
 
 
-def resolve(name: str | PathLike[str]) -> Path:
+def resolve_student(name: str | PathLike[str]) -> Path:
     """The student ``name``: a path that exists, else the folder of that name that ships, else the path as it is."""
     path = Path(name)
     if path.exists() or len(path.parts) != 1:
@@ -26,14 +26,14 @@ def resolve_recipe(name: str | PathLike[str]) -> Path:
     return next((file for file in found if file.is_file()), path)
 
 
-def students() -> list[str]:
+def shipped_students() -> list[str]:
     """The names of the students that ship."""
     return sorted(file.parent.name for folder in _folders() for file in folder.glob(f"*/{_STUDENT}"))
 
 
-def named(path: Path) -> str:
+def shipped_hint(path: Path) -> str:
     """The end of a message about a student that is not at ``path``: which there are by name, if any."""
-    return "" if path.exists() or not students() else f"; by name there is {', '.join(students())}"
+    return "" if path.exists() or not shipped_students() else f"; by name there is {', '.join(shipped_students())}"
 
 
 def _folders() -> list[Path]:

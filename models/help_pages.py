@@ -67,7 +67,7 @@ def write_embedded(pages: HelpPages, path: Path) -> Path:
 
     They say nothing of leafkit's, as vectors that another program made would not.
     """
-    documents = [{"text": page.content, "role": "document"} for page in read_corpus(pages.folder)]
+    documents = [{"text": page.full_text, "role": "document"} for page in read_corpus(pages.folder)]
     rows = [*documents, *({"text": query, "role": "query"} for query in pages.queries)]
     path.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with resources.as_file(resources.files("leafkit.models") / "quickstart" / "bge-small.npy") as source:

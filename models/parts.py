@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from leafkit.command import one_message
+from leafkit.command import exit_on_error
 from leafkit.errors import DamageError, InputError, OptionError
-from leafkit.files.atomic import new_folder, write_json
+from leafkit.files.atomic import atomic_folder, write_json
 from leafkit.files.digest import sha256_file
 
 MANIFEST, FORMAT, VERSION = "parts.json", "leafkit-parts", 1
@@ -33,7 +33,7 @@ def split(paths: Sequence[Path], out: Path, *, size: int) -> Path:
     names = [name for name, _ in found]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise InputError(f"two files would be called {twice}; split them into two folders")
-    with new_folder(out, marker=MANIFEST) as folder:
+    with atomic_folder(out, marker=MANIFEST) as folder:
         files = [{"path": name, "size": file.stat().st_size, "sha256": sha256_file(file)} for name, file in found]
         stream = _Stream([file for _, file in found])
         part_names = [f"{number:04}.part" for number in range(1, -(-sum(file["size"] for file in files) // size) + 1)]
@@ -55,7 +55,7 @@ def join(folder: Path, out: Path) -> Path:
             raise DamageError(f"{part} is missing; copy it here again")
         if sha256_file(part) != known["sha256"]:
             raise DamageError(f"{part} is truncated or changed (its SHA-256 differs); copy it again")
-    with new_folder(out, marker=MANIFEST) as new:
+    with atomic_folder(out, marker=MANIFEST) as new:
         stream = _Stream(parts)
         for file in manifest["files"]:
             target = new / file["path"]
@@ -68,7 +68,7 @@ def join(folder: Path, out: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Split or join as the command line asks; an error becomes one message and exit code 1."""
     options = _parser().parse_args(arguments)
-    with one_message():
+    with exit_on_error():
         if options.command == "split":
             split(options.paths, options.out, size=int(options.size * MIB))
         else:

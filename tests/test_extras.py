@@ -13,14 +13,14 @@ import pytest
 
 import leafkit
 from leafkit.errors import MissingExtraError
-from leafkit.extras import require, told_of_extras
+from leafkit.extras import explain_missing_extras, import_optional
 
 ROOT = Path(__file__).parents[1]
 ABSENT = "import sys; sys.modules.update(dict.fromkeys(['torch', 'pyarrow', 'pytrec_eval']));"
 
 
 def test_an_installed_package_is_given():
-    assert require("pytrec_eval").RelevanceEvaluator
+    assert import_optional("pytrec_eval").RelevanceEvaluator
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_missing_package_is_named_with_its_command(monkeypatch, module, named,
     monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"this needs {named}, .* pip install 'leafkit\[{extra}\]'"):
-        require(module)
+        import_optional(module)
 
 
 def plain(distribution):
@@ -52,7 +52,7 @@ def test_every_package_of_an_extra_is_known_by_its_module(extra):
     known = set()
     for module, distributions in packages_distributions().items():
         try:
-            with told_of_extras():
+            with explain_missing_extras():
                 raise ModuleNotFoundError(name=module)
         except MissingExtraError as error:
             if f"leafkit[{extra}]" in str(error):
@@ -63,7 +63,7 @@ def test_every_package_of_an_extra_is_known_by_its_module(extra):
 
 
 def test_a_missing_module_of_leafkit_itself_is_no_missing_extra():
-    with pytest.raises(ModuleNotFoundError, match=r"leafkit\.absent"), told_of_extras():
+    with pytest.raises(ModuleNotFoundError, match=r"leafkit\.absent"), explain_missing_extras():
         import leafkit.absent  # noqa: F401
 
 

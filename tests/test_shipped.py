@@ -9,7 +9,7 @@ import pytest
 import leafkit
 from leafkit.errors import InputError, OutputError
 from leafkit.search.query_encoder import copy_runtime
-from leafkit.shipped import resolve, resolve_recipe, students
+from leafkit.shipped import resolve_recipe, resolve_student, shipped_students
 from leafkit.students.folder import open_student, read_student
 
 
@@ -49,7 +49,7 @@ def test_a_name_is_a_student_wherever_a_student_is(shipped, index, exported, sen
 
 
 def test_a_path_that_exists_goes_before_the_name(shipped, copied, tmp_path):
-    assert resolve("tiny-leaf") == shipped
+    assert resolve_student("tiny-leaf") == shipped
     shutil.move(copied, tmp_path / "tiny-leaf")
     assert read_student("tiny-leaf").path.resolve() == tmp_path / "tiny-leaf"
     assert not read_student("tiny-leaf").runtime_only
@@ -57,12 +57,12 @@ def test_a_path_that_exists_goes_before_the_name(shipped, copied, tmp_path):
 
 @pytest.mark.parametrize("name", ["tiny", "quickstart", "recipes", "x/tiny-leaf", "../tiny-leaf", "."])
 def test_nothing_else_is_taken_for_a_name(shipped, name):
-    assert resolve(name).as_posix() == name
+    assert resolve_student(name).as_posix() == name
 
 
 @pytest.mark.parametrize("opener", [read_student, leafkit.QueryEncoder.open, leafkit.info])
 def test_a_name_that_is_none_is_refused_with_those_there_are(shipped, opener):
-    assert "tiny-leaf" in students()
+    assert "tiny-leaf" in shipped_students()
     with pytest.raises(InputError, match=r"tiny-laef .*by name there is .*tiny-leaf"):
         opener("tiny-laef")
 
@@ -76,7 +76,7 @@ def test_without_torch_weights_it_says_what_it_can_do(shipped, opener):
 def test_an_export_by_name_leaves_no_folder_of_that_name(shipped):
     with pytest.raises(OutputError, match=r"tiny-leaf.onnx already exists"):
         leafkit.export("tiny-leaf")
-    assert resolve("tiny-leaf") == shipped
+    assert resolve_student("tiny-leaf") == shipped
 
 
 def test_it_is_evaluated_by_name_as_it_ships(shipped, index, exported, tiny_teacher, sentences, tmp_path):

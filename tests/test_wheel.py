@@ -90,4 +90,6 @@ def test_the_results_of_systems_are_inside(installed):
 def test_a_student_that_ships_is_inside_whole_and_found_by_its_name(installed):
     folder = installed / "leafkit" / "models" / "stand-in"
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {*STUDENT}
-    assert run(installed, "from leafkit.shipped import resolve; print(resolve('stand-in'))").strip() == str(folder)
+    assert run(
+        installed, "from leafkit.shipped import resolve_student; print(resolve_student('stand-in'))"
+    ).strip() == str(folder)

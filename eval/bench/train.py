@@ -88,7 +88,7 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -
     from leafkit.files.digest import text_key
     from leafkit.students.spec import parse_student
     from leafkit.teachers.open import open_teacher
-    from leafkit.texts.table import Texts
+    from leafkit.texts.table import TextTable
     from leafkit.training.corpus import Corpus
     from leafkit.training.prepare import Job, open_material, open_start
     from leafkit.training.prepare import prepare as fill
@@ -97,7 +97,7 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -
     from leafkit.vectors.store import VectorStore
 
     asked = read_queries(queries, texts)
-    kept = Texts()
+    kept = TextTable()
     for text in asked:
         kept.add(text, "query", text_key("query", text))
     train = texts - HELD_OUT

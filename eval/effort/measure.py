@@ -11,7 +11,7 @@ import numpy
 
 from eval.effort.curve import GRAPH, HITS, Curve, curves, lists_for
 from eval.effort.need import needs
-from leafkit.command import command
+from leafkit.command import command_line
 from leafkit.errors import OptionError
 from leafkit.evaluation.bootstrap import RESAMPLES
 from leafkit.evaluation.collection import Collection, read_collection
@@ -20,9 +20,10 @@ from leafkit.evaluation.students import open_students
 from leafkit.space import require_same
 from leafkit.teachers.open import open_teacher
 from leafkit.types import Encoder, Float32, Role
-from leafkit.vectors.cached import cached, keeps_its_space
+from leafkit.vectors.cached import cached
 from leafkit.vectors.cosine import unit_prefix
-from leafkit.vectors.mapping import mapped
+from leafkit.vectors.mapping import map_teacher
+from leafkit.vectors.store import is_exact
 from leafkit.version import __version__
 
 LEAST_DOCUMENTS = 100
@@ -55,11 +56,11 @@ def measure(asked: Asked) -> dict[str, Any]:
     if total < LEAST_DOCUMENTS:
         raise OptionError(f"got {total} documents, wanted {LEAST_DOCUMENTS} or more to search approximately")
     teacher = open_teacher(asked.teacher, query_prompt=asked.query_prompt)
-    if not keeps_its_space(teacher):
+    if not is_exact(teacher):
         raise OptionError(f"{asked.teacher} is a student; name the teacher it was distilled from")
     (student,) = open_students(asked.student, asked.encoder, None)
     space = teacher.space
-    encoder = mapped(cached(teacher, asked.cache) if "online" in teacher.signals else teacher, student.mapping)
+    encoder = map_teacher(cached(teacher, asked.cache) if "online" in teacher.signals else teacher, student.mapping)
     require_same(encoder.space, student.encoder.space, wanted_by="the teacher", got_from=f"the student {student.name}")
     chosen = [_draw(one, asked.queries, asked.seed) for one in collections]
     texts = [text for one in chosen for text in one]
@@ -85,7 +86,7 @@ def measure(asked: Asked) -> dict[str, Any]:
         ],
         "teacher": space.to_json(),
         "student": {"name": student.name, "sha256": student.sha256},
-        "command": command(),
+        "command": command_line(),
         "leafkit": __version__,
         "commit": commit(),
         "seed": asked.seed,

@@ -57,7 +57,7 @@ def figure(mode: str, collection: str = MEAN) -> str:
 def _cosines(encoder: Encoder, teacher: Encoder, valid: Path) -> dict[str, float]:
     texts: dict[Role, list[str]] = {role: [] for role in ROLES}
     for text in read_texts(valid):
-        texts[text.role or "document"].append(text.content)
+        texts[text.role or "document"].append(text.full_text)
     asked = [role for role in ROLES if texts[role]]
     each = {role: row_cosines(encoder.encode(texts[role], role), teacher.encode(texts[role], role)) for role in asked}
     every = numpy.concatenate(list(each.values()))

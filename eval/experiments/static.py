@@ -11,7 +11,7 @@ from typing import Any
 import numpy
 
 from leafkit.errors import OptionError
-from leafkit.extras import told_of_extras
+from leafkit.extras import explain_missing_extras
 from leafkit.space import Space
 from leafkit.training.prepare import teacher_model
 from leafkit.types import Float32, Role, Teacher
@@ -40,7 +40,7 @@ class StaticEncoder:
 
 def distill_static(teacher: Teacher) -> StaticEncoder:
     """model2vec's own distillation with its defaults, but with all of the teacher's dimensions and its pooling."""
-    with told_of_extras():
+    with explain_missing_extras():
         from model2vec.distill import distill_from_model
     from transformers import AutoModel, AutoTokenizer
 

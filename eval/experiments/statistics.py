@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy
 
-from leafkit.extras import require
+from leafkit.extras import import_optional
 
 Verdict = Literal["better", "worse", "undecided"]
 
@@ -52,7 +52,7 @@ def difference(variant: Mapping[int, float], base: Mapping[int, float]) -> Diffe
     mean = float(each.mean())
     if len(each) < 2:
         return Difference(mean=mean, low=None, high=None, seeds=1, verdict="undecided")
-    student: Any = require("scipy.stats").t
+    student: Any = import_optional("scipy.stats").t
     reach = float(student.ppf(0.975, len(each) - 1) * each.std(ddof=1) / numpy.sqrt(len(each)))
     low, high = mean - reach, mean + reach
     verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"

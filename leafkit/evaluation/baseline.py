@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from leafkit.evaluation.collection import Collection
 from leafkit.evaluation.metrics import DEPTH, Run
-from leafkit.extras import require
+from leafkit.extras import import_optional
 
 
 def bm25_run(collection: Collection) -> Run:
     """The best documents of every query by BM25; those that share no word with the query are not results."""
-    bm25s = require("bm25s")
+    bm25s = import_optional("bm25s")
     texts = bm25s.tokenize(collection.documents, stopwords="en", show_progress=False)
     index = bm25s.BM25()
     index.index(texts, show_progress=False)

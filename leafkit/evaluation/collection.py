@@ -73,7 +73,7 @@ def read_collection(
         document_ids=[text.id for text in corpus],
         titles=[text.title for text in corpus],
         bodies=[text.text for text in corpus],
-        documents=[text.content for text in corpus],
+        documents=[text.full_text for text in corpus],
         query_ids=list(judgements),
         queries=[texts[query] for query in judgements],
         judgements=judgements,

@@ -10,7 +10,7 @@ import numpy
 
 from leafkit.evaluation.collection import Collection
 from leafkit.evaluation.metrics import DEPTH
-from leafkit.extras import require
+from leafkit.extras import import_optional
 from leafkit.types import Float32
 
 
@@ -19,8 +19,8 @@ def beir_ndcg(collection: Collection, queries: Float32, documents: Float32) -> f
 
     ``queries`` and ``documents`` are the vectors of the collection's queries and documents, in its order.
     """
-    search = require("beir.retrieval.search.dense").DenseRetrievalExactSearch
-    evaluation = require("beir.retrieval.evaluation").EvaluateRetrieval
+    search = import_optional("beir.retrieval.search.dense").DenseRetrievalExactSearch
+    evaluation = import_optional("beir.retrieval.evaluation").EvaluateRetrieval
     corpus = {document: {"title": "", "text": "", "row": row} for row, document in enumerate(collection.document_ids)}
     asked = dict(zip(collection.query_ids, collection.queries, strict=True))
     if len(asked) == 1:
@@ -43,9 +43,9 @@ class _Vectors:
 
     def encode_queries(self, queries: Sequence[str], **_: Any) -> Any:
         """All query vectors; BEIR asks for them in one call."""
-        return require("torch").from_numpy(self.queries)
+        return import_optional("torch").from_numpy(self.queries)
 
     def encode_corpus(self, corpus: Sequence[dict[str, Any]], **_: Any) -> Any:
         """The vectors of a chunk of documents, which BEIR hands over in its own order."""
         rows = numpy.array([document["row"] for document in corpus])
-        return require("torch").from_numpy(self.documents[rows])
+        return import_optional("torch").from_numpy(self.documents[rows])

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from leafkit.command import command
+from leafkit.command import command_line
 from leafkit.errors import InputError, OptionError
 from leafkit.evaluation.bootstrap import RESAMPLES
 from leafkit.evaluation.collection import Collection, check_folder, read_collection
@@ -23,16 +23,16 @@ from leafkit.evaluation.report import Provenance, Report
 from leafkit.evaluation.retrieval import Measured, Plan, measure_collection
 from leafkit.evaluation.rows import Row
 from leafkit.evaluation.students import check_spaces, open_students
-from leafkit.extras import require
+from leafkit.extras import import_optional
 from leafkit.files.options import CacheOptions
 from leafkit.options import options_of, takes
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.options import SkipOptions
 from leafkit.types import Teacher
-from leafkit.vectors.cached import cached, keeps_its_space
-from leafkit.vectors.mapping import mapped
-from leafkit.vectors.store import default_cache
+from leafkit.vectors.cached import cached
+from leafkit.vectors.mapping import map_teacher
+from leafkit.vectors.store import default_cache, is_exact
 from leafkit.version import __version__
 
 LIBRARIES = {
@@ -77,7 +77,7 @@ def evaluate(
     students = open_students(student, asked.encoder, opening.device, opening.compute)
     if opened and students:
         # A student of rotated coordinates is measured there: a prefix of them is not one of the teacher's.
-        opened = mapped(opened, students[0].mapping)
+        opened = map_teacher(opened, students[0].mapping)
     space = check_spaces(students, opened.space if opened else None)
     plan = Plan(
         systems=systems(chosen, opened, students),
@@ -94,7 +94,7 @@ def evaluate(
         more, also = _measure_tasks(tasks, asked.data_root, asked.split, plan, asked.encoder, root / "mteb")
         rows, read = rows + more, read + also
     provenance = Provenance(
-        command=command(),
+        command=command_line(),
         leafkit=__version__,
         commit=commit(),
         space=space.to_json(),
@@ -119,7 +119,7 @@ Sources = list[dict[str, str]]
 
 def _remembered(teacher: Teacher, root: Path) -> Teacher:
     """``teacher`` behind its store, unless it is a lookup already; raises `OptionError` for a student."""
-    if not keeps_its_space(teacher):
+    if not is_exact(teacher):
         raise OptionError(
             "got a student, or its vectors, as the teacher: the figures would be about the student alone; "
             "name the teacher it was distilled from, and this one with --student"
@@ -136,7 +136,7 @@ def _check_sources(
     for folder in folders:
         check_folder(folder, split)
     if tasks:
-        require("mteb")
+        import_optional("mteb")
         from leafkit.evaluation.mteb_tasks import find_task
 
         for name in tasks:
@@ -147,7 +147,7 @@ def _check_extras(folders: bool, tasks: bool, *, bm25: bool, cross_check: bool) 
     """Find a package that is not installed before hours of encoding."""
     needed = {"pytrec_eval": folders, "mteb": tasks, "bm25s": bm25, "beir": cross_check}
     for package in (package for package, asked in needed.items() if asked):
-        require(package)
+        import_optional(package)
 
 
 def _measure_folders(

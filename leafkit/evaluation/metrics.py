@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.extras import require
+from leafkit.extras import import_optional
 
 Judgements = Mapping[str, Mapping[str, int]]
 Run = dict[str, dict[str, float]]
@@ -75,7 +75,7 @@ def score_run(judgements: Judgements, run: Run) -> QueryScores:
     """
     judged = judged_queries(judgements)
     measures = {"ndcg_cut.10", "recall.10,100", "recip_rank", "map"}
-    found = require("pytrec_eval").RelevanceEvaluator(judged, measures).evaluate(run)
+    found = import_optional("pytrec_eval").RelevanceEvaluator(judged, measures).evaluate(run)
     queries = list(judged)
     values = {
         name: numpy.array([found[query][trec] if query in found else 0.0 for query in queries])

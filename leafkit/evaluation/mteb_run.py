@@ -25,7 +25,7 @@ from leafkit.evaluation.metrics import METRICS
 from leafkit.evaluation.modes import System, remembering
 from leafkit.evaluation.mteb_model import CellBackend, MtebModel
 from leafkit.evaluation.rows import Row
-from leafkit.files.atomic import disk_errors
+from leafkit.files.atomic import explain_disk_errors
 from leafkit.files.progress import progress
 
 _log = logging.getLogger("leafkit")
@@ -80,7 +80,7 @@ class MtebRun:
         cache = mteb.ResultCache(self.cache)
         overwrite = "only-missing" if _is_current(cache, task, model.mteb_model_meta) else "always"
         try:
-            with disk_errors(self.cache):
+            with explain_disk_errors(self.cache):
                 found = mteb.evaluate(
                     model,
                     task,

@@ -13,12 +13,12 @@ from leafkit.evaluation.learning import Validation, learning_curve
 from leafkit.evaluation.names import Paths, distinct_names, listed
 from leafkit.evaluation.provenance import student_digest
 from leafkit.files.progress import progress
-from leafkit.shipped import resolve
+from leafkit.shipped import resolve_student
 from leafkit.space import Space, require_same
 from leafkit.students.folder import read_student
 from leafkit.teachers.options import Compute
 from leafkit.types import Encoder, Float32, Role
-from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.mapping import LinearMap, read_mapping
 
 ENCODERS = ("torch", "onnx", "onnx-int8")
 """torch: the trained student. onnx, onnx-int8: what a query host runs, in float32 and in int8."""
@@ -37,7 +37,7 @@ class Student:
     name: str
     encoder: Encoder
     sha256: str
-    mapping: Mapping | None = None
+    mapping: LinearMap | None = None
     curve: tuple[Validation, ...] = ()
 
 
@@ -68,7 +68,7 @@ def open_students(student: Paths, encoder: str, device: str | None, compute: Com
     """
     if encoder not in ENCODERS:
         raise OptionError(f"unknown encoder {encoder!r}; wanted one of {', '.join(ENCODERS)}")
-    folders = [resolve(folder) for folder in listed(student)]
+    folders = [resolve_student(folder) for folder in listed(student)]
     return [
         _student(name, folder, encoder, device, compute)
         for name, folder in zip(distinct_names(folders, what="student"), folders, strict=True)

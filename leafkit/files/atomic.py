@@ -16,7 +16,7 @@ from leafkit.errors import OutputError
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def explain_disk_errors(path: Path) -> Iterator[None]:
     """Turn a full disk or a refused write below ``path`` into an `OutputError` that says so."""
     try:
         yield
@@ -37,7 +37,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def flush(path: Path) -> None:
+def flush_to_disk(path: Path) -> None:
     """Have the file or folder at ``path`` reach the disk before anything later does."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -48,14 +48,14 @@ def flush(path: Path) -> None:
 
 def write_file(path: Path, content: bytes | str) -> None:
     """Replace the file at ``path`` by ``content`` in one step; the old file survives any failure."""
-    with new_file(path) as file:
+    with atomic_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def new_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which becomes ``path`` when the block ends well; the old file survives any failure."""
-    with disk_errors(path):
+    with explain_disk_errors(path):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -67,7 +67,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
-        flush(path.parent)
+        flush_to_disk(path.parent)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -81,29 +81,29 @@ def write_json(path: Path, content: Any) -> None:
 
 
 @contextlib.contextmanager
-def new_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
+def atomic_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
     """A folder to fill, which becomes ``path`` when the block ends well and is removed when it does not.
 
     Nothing that exists is ever mixed with: ``path`` must be absent or empty, or, with ``overwrite``, hold
     the file ``marker``, which shows that leafkit wrote it. Raises `OutputError` otherwise.
     """
-    check_free(path, marker=marker, overwrite=overwrite)
-    with disk_errors(path):
+    check_output_folder(path, marker=marker, overwrite=overwrite)
+    with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
         try:
             partial.chmod(0o755)
             yield partial
             for entry in sorted(partial.rglob("*")):
-                flush(entry)
+                flush_to_disk(entry)
             _swap(partial, path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
 
 
-def check_free(path: Path, *, marker: str, overwrite: bool = False) -> None:
-    """Raise `OutputError` unless `new_folder` may write to ``path``; costly work asks this first."""
+def check_output_folder(path: Path, *, marker: str, overwrite: bool = False) -> None:
+    """Raise `OutputError` unless `atomic_folder` may write to ``path``; costly work asks this first."""
     if path.is_dir() and not any(path.iterdir()):
         return
     if not path.exists():
@@ -130,7 +130,7 @@ def _swap(new: Path, path: Path) -> None:
             old.rename(path)
             raise
         shutil.rmtree(old, ignore_errors=True)
-    flush(path.parent)
+    flush_to_disk(path.parent)
 
 
 def _exchange(one: Path, other: Path) -> bool:

@@ -21,7 +21,7 @@ def weights_hash(folder: Path, files: Iterable[Path]) -> str:
     return "sha256:" + hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def torch_weights(folder: Path) -> list[Path]:
+def torch_weight_files(folder: Path) -> list[Path]:
     """The weight files that sentence-transformers loads from ``folder``: of each module, safetensors before bin."""
     files: list[Path] = []
     for module in _module_folders(folder):

@@ -24,7 +24,7 @@ from leafkit.types import Encoder, Float32
 from leafkit.vectors.cached import CachedEncoder
 from leafkit.vectors.check import check_vectors
 from leafkit.vectors.cosine import check_dim, unit_prefix
-from leafkit.vectors.mapping import Mapping as LinearMap
+from leafkit.vectors.mapping import LinearMap
 
 # A block is encoded, cut and spooled at a time: 100 MB at 384 components, whatever the size of the corpus.
 BLOCK = 65_536
@@ -130,4 +130,4 @@ def _encoded(encoder: Encoder, documents: Documents) -> Iterator[Float32]:
 
 def _content(documents: Documents, row: int) -> str:
     document = documents[row]
-    return Text(id=document.id, text=document.payload["text"], title=document.payload.get("title", "")).content
+    return Text(id=document.id, text=document.payload["text"], title=document.payload.get("title", "")).full_text

@@ -13,7 +13,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import OptionError, OutputError
-from leafkit.files.atomic import check_free, new_folder
+from leafkit.files.atomic import atomic_folder, check_output_folder
 from leafkit.files.options import OutputOptions
 from leafkit.index.assemble import (
     IndexOptions,
@@ -44,7 +44,7 @@ from leafkit.search.manifest import (
 from leafkit.search.package import SPOOL
 from leafkit.search.plan import plan_index
 from leafkit.search.rescoring import blocks_of
-from leafkit.shipped import resolve
+from leafkit.shipped import resolve_student
 from leafkit.space import Space
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
@@ -52,7 +52,7 @@ from leafkit.texts.options import ReadingOptions
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text
 from leafkit.types import Teacher
-from leafkit.vectors.mapping import FILE as MAPPING
+from leafkit.vectors.mapping import MAPPING_FILE
 from leafkit.vectors.rotation import SAMPLE
 
 log = logging.getLogger("leafkit")
@@ -161,9 +161,10 @@ def _documents(texts: Iterator[Text]) -> Iterator[Document]:
 
 def through_cache(teacher: Teacher, cache: Path | None) -> Teacher:
     """``teacher`` behind the vector cache, unless it only looks vectors up."""
-    from leafkit.vectors.cached import cached, keeps_its_space
+    from leafkit.vectors.cached import cached
+    from leafkit.vectors.store import is_exact
 
-    if not keeps_its_space(teacher):
+    if not is_exact(teacher):
         log.warning("the documents are encoded by a student: the teacher's own vectors give better hits")
         return teacher
     return cached(teacher, cache) if "online" in teacher.signals else teacher
@@ -182,7 +183,7 @@ def _build(
     facts: Mapping[str, Any],
 ) -> Path:
     _check_out(out, overwrite=overwrite)
-    with new_folder(out, marker=MANIFEST, overwrite=overwrite) as folder:
+    with atomic_folder(out, marker=MANIFEST, overwrite=overwrite) as folder:
         _copy_encoder(student, folder)
         about = None if student is None else {"student": Path(student).resolve().name}
         manifest = _fill(folder, documents, vectors_of, space, coordinates, options)
@@ -234,7 +235,7 @@ def _fill(
         loss=built.loss,
         generation=1,
         parts=parts,
-        files=describe_files(folder, [*parts.values(), *([MAPPING] if mapping else [])]),
+        files=describe_files(folder, [*parts.values(), *([MAPPING_FILE] if mapping else [])]),
         encoder=None,
         built={},
     )
@@ -242,7 +243,7 @@ def _fill(
 
 def _check_out(out: Path, *, overwrite: bool) -> None:
     """Raise `OutputError` unless ``out`` is free or an index to overwrite: much else has a manifest.json."""
-    check_free(out, marker=MANIFEST, overwrite=overwrite)
+    check_output_folder(out, marker=MANIFEST, overwrite=overwrite)
     if (out / MANIFEST).is_file() and f'"{FORMAT}"'.encode() not in (out / MANIFEST).read_bytes():
         raise OutputError(f"{out} holds something that is not an index; choose another output")
 
@@ -272,7 +273,7 @@ def _planned(
             f"the index is folded for the student {fold}, so {student} cannot search it. Give only one of the two."
         )
     student = student if fold is None else Path(fold)
-    path = None if student is None else resolve(student)
+    path = None if student is None else resolve_student(student)
     coordinates = Coordinates(
         space, path, folding=fold is not None, dim=storage.dim, rotate=storage.rotate, seed=storage.seed
     )

@@ -13,7 +13,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import InputError, OptionError
-from leafkit.files.atomic import disk_errors, flush
+from leafkit.files.atomic import explain_disk_errors, flush_to_disk
 from leafkit.index.assemble import VectorsOf, spool
 from leafkit.search.documents import Document, Documents, DocumentWriter, write_documents
 from leafkit.search.faiss_index import FaissIndex, threads
@@ -68,7 +68,7 @@ def apply_change(
     """
     folder = package.folder
     remove_leftovers(folder, package.manifest)
-    with disk_errors(folder), _tidied(folder), threads(thread_count):
+    with explain_disk_errors(folder), _tidied(folder), threads(thread_count):
         added = _write_added(package, documents)
         change = _plan(package, added, remove, replace=replace)
         if len(added) or change.dead or (compact and not change.alive.all()):
@@ -228,7 +228,7 @@ class _Generation:
     def _commit(self, alive: NDArray[numpy.bool_]) -> None:
         old, written = self._old, set(self._parts.values())
         for name in written:
-            flush(self._folder / name)
+            flush_to_disk(self._folder / name)
         parts = {part: name for part, name in old.parts.items() if part != "live"} | self._parts
         named = {*parts.values(), *(old.files.keys() - set(old.parts.values()))} - written
         files = {name: old.files[name] for name in sorted(named)} | describe_files(self._folder, sorted(written))

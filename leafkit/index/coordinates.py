@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leafkit.errors import OptionError
-from leafkit.extras import told_of_extras
+from leafkit.extras import explain_missing_extras
 from leafkit.index.fold import fold, fold_to
 from leafkit.space import Space, require_same
 from leafkit.students.moment import read_moment
 from leafkit.types import Float32
-from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.mapping import LinearMap, read_mapping
 from leafkit.vectors.rotation import check_kind, fit_rotation
 
 
@@ -19,8 +19,8 @@ from leafkit.vectors.rotation import check_kind, fit_rotation
 class Fitted:
     """``documents`` maps the teacher's vectors; ``student`` is what the student's head has yet to take in."""
 
-    documents: Mapping | None
-    student: Mapping | None
+    documents: LinearMap | None
+    student: LinearMap | None
 
 
 class Coordinates:
@@ -43,7 +43,7 @@ class Coordinates:
         self._start = self._own.space if self._own else space
         self._rotate, self._seed = rotate, seed
         self._dim = dim if folding else None
-        self._whole: Mapping | None = None
+        self._whole: LinearMap | None = None
         if student is None or not (folding or rotate):
             return
         # Also for a rotation, so that a head that cannot take it in is found before documents are encoded.
@@ -74,13 +74,13 @@ class Coordinates:
         return Fitted(documents=self._own if last is None else last.after(self._own), student=last)
 
 
-def check_fold(dim: int, whole: Mapping) -> None:
+def check_fold(dim: int, whole: LinearMap) -> None:
     """Raise `OptionError` unless the fold ``whole`` can be cut to ``dim``."""
     if not 1 <= dim < whole.dim:
         raise OptionError(f"dim is {dim}, wanted 1 to {whole.dim - 1}: the whole fold of this student has {whole.dim}")
 
 
-def _own_coordinates(space: Space, student: Path) -> Mapping | None:
+def _own_coordinates(space: Space, student: Path) -> LinearMap | None:
     from leafkit.students.folder import read_student
 
     facts = read_student(student)
@@ -94,12 +94,12 @@ def _own_coordinates(space: Space, student: Path) -> Mapping | None:
 
 
 def _head(student: Path) -> tuple[Float32, Float32]:
-    with told_of_extras():
+    with explain_missing_extras():
         from leafkit.onnx.head import read_head
     return read_head(student)
 
 
-def _rotated(folded: Mapping | None, kind: str, vectors: Float32, space: Space, seed: int) -> Mapping:
+def _rotated(folded: LinearMap | None, kind: str, vectors: Float32, space: Space, seed: int) -> LinearMap:
     """``folded``, if anything, and then a rotation of what it keeps; a length stays where it is."""
     if folded is None:
         return fit_rotation(kind, vectors, space, seed=seed)

@@ -13,7 +13,7 @@ teacher's width at all.
 
 The hidden numbers of a transformer end in a layer norm: sum_i (h_i - beta_i) / gamma_i = 0 for each token, so for
 their mean as well. That takes one direction from [W b], which is found by looking at the student's own vectors, and
-makes place for the length of documents (`leafkit.vectors.mapping.Mapping`): at most width + 1 numbers in all, and
+makes place for the length of documents (`leafkit.vectors.mapping.LinearMap`): at most width + 1 numbers in all, and
 width + 2 for a token table.
 """
 
@@ -28,7 +28,7 @@ from leafkit.errors import OptionError
 from leafkit.space import Space
 from leafkit.types import Float32
 from leafkit.vectors.cosine import unit_rows
-from leafkit.vectors.mapping import FOLD, Mapping
+from leafkit.vectors.mapping import FOLD, LinearMap
 from leafkit.vectors.rotation import principal_directions
 
 Float64 = NDArray[numpy.float64]
@@ -37,7 +37,7 @@ Float64 = NDArray[numpy.float64]
 ROUNDING = 1e-5
 
 
-def fold(weight: Float32, bias: Float32, moment: Float64, space: Space) -> Mapping:
+def fold(weight: Float32, bias: Float32, moment: Float64, space: Space) -> LinearMap:
     """All that a student with the head ``weight`` (dim, width) and ``bias`` (dim,) can ask; cosines do not change.
 
     ``moment`` (dim, dim) is the mean of q q' over vectors q that the student wrote, be they many or few.
@@ -55,10 +55,10 @@ def fold(weight: Float32, bias: Float32, moment: Float64, space: Space) -> Mappi
     if numpy.count_nonzero(~used) > max(1, len(used) // 100):
         used[:] = True
     basis = numpy.ascontiguousarray((reach @ turn[:, used][:, ::-1]).T, dtype=numpy.float32)
-    return Mapping(base=space, kind=FOLD, documents=basis, queries=basis, length=len(basis) < space.dim)
+    return LinearMap(base=space, kind=FOLD, documents=basis, queries=basis, length=len(basis) < space.dim)
 
 
-def fold_to(dim: int, whole: Mapping, documents: Float32) -> Mapping:
+def fold_to(dim: int, whole: LinearMap, documents: Float32) -> LinearMap:
     """The fold ``whole`` cut to the ``dim`` directions that hold most of ``documents`` (rows, space.dim).
 
     A score of a unit query q errs by <q, d - P d>, at most |d - P d|, whose mean square over documents is least for

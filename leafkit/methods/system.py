@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from leafkit.methods.batch import Batch, View
     from leafkit.methods.budget import Budget
-    from leafkit.texts.table import Texts
+    from leafkit.texts.table import TextTable
     from leafkit.types import Float32
 
 
@@ -148,7 +148,7 @@ class Topology(Method):
 class Writer(System):
     """Where texts come from: ``write`` runs once, before any is tokenised."""
 
-    def write(self, texts: Texts, vectors: Float32, seed: int) -> Texts:
+    def write(self, texts: TextTable, vectors: Float32, seed: int) -> TextTable:
         """The texts to train on, made or chosen from ``texts`` with their teacher vectors (texts, dim)."""
         raise NotImplementedError
 

@@ -18,7 +18,7 @@ from leafkit.files.digest import sha256_file
 from leafkit.search.query_encoder import FILES, MARKER, RECORD, ExportRecord, digest
 from leafkit.space import Space
 from leafkit.types import Float32
-from leafkit.vectors.mapping import Mapping
+from leafkit.vectors.mapping import LinearMap
 
 HEAD = "head"  # its node's name in a float32 graph
 
@@ -30,7 +30,7 @@ def read_head(folder: Path) -> tuple[Float32, Float32]:
     return _Head(onnx.load(str(file)), folder).values()
 
 
-def change_head(folder: Path, mapping: Mapping, space: Space) -> None:
+def change_head(folder: Path, mapping: LinearMap, space: Space) -> None:
     """Have the export in ``folder`` write the coordinates of ``mapping``, which are those of ``space``, in all files.
 
     Its golden vectors and its space change with it. Raises `InputError` for a student whose graph has its head

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy
 
-from leafkit.extras import told_of_extras
-from leafkit.files.atomic import new_folder, write_json
+from leafkit.extras import explain_missing_extras
+from leafkit.files.atomic import atomic_folder, write_json
 from leafkit.files.digest import sha256_file
 from leafkit.files.options import OverwriteOptions
 from leafkit.onnx.options import ExportOptions
@@ -24,7 +24,7 @@ from leafkit.students.folder import MARKER, open_student, read_student
 from leafkit.students.golden import GOLDEN, judge
 from leafkit.students.moment import FILE as MOMENT
 from leafkit.types import Encoder, Float32
-from leafkit.vectors.mapping import FILE as MAPPING
+from leafkit.vectors.mapping import MAPPING_FILE
 
 log = logging.getLogger("leafkit")
 
@@ -43,10 +43,10 @@ def export(student: str | PathLike[str], *, out: str | PathLike[str] | None = No
     overwrite = options_of(OverwriteOptions, options).overwrite
     folder = read_student(student).path
     if out is None:
-        with new_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
+        with atomic_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
             _fill(folder, made, int8=int8)
         return folder / "onnx"
-    with new_folder(Path(out), marker=MARKER, overwrite=overwrite) as made:
+    with atomic_folder(Path(out), marker=MARKER, overwrite=overwrite) as made:
         (made / "onnx").mkdir()
         _fill(folder, made / "onnx", int8=int8)
         copy_description(folder, made)
@@ -59,7 +59,7 @@ def copy_description(student: Path, folder: Path) -> None:
     fastembed and transformers.js read some of it; text-embeddings-inference wants the student folder itself.
     """
     described = [file for pattern in ("*.json", "[0-9]*_*/*.json") for file in student.glob(pattern)]
-    for file in (*described, student / MAPPING, student / MOMENT):
+    for file in (*described, student / MAPPING_FILE, student / MOMENT):
         if file.is_file():
             copy = folder / file.relative_to(student)
             copy.parent.mkdir(exist_ok=True)
@@ -68,7 +68,7 @@ def copy_description(student: Path, folder: Path) -> None:
 
 def _fill(student: Path, folder: Path, *, int8: bool) -> None:
     """Write export and record to ``folder``; raises `ExportError` for files that do not agree."""
-    with told_of_extras():
+    with explain_missing_extras():
         from leafkit.onnx.graph import token_limit, write_float
         from leafkit.onnx.int8 import write_int8
     encoder = open_student(student, device="cpu")

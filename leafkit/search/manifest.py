@@ -14,7 +14,7 @@ from typing import Any
 import faiss
 import numpy
 
-from leafkit.command import command
+from leafkit.command import command_line
 from leafkit.errors import DamageError, InputError
 from leafkit.files.atomic import write_file
 from leafkit.files.digest import sha256_file
@@ -87,7 +87,7 @@ def how() -> dict[str, Any]:
     """When, with which command and versions a package is written."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": command(),
+        "command": command_line(),
         "versions": {"leafkit": __version__, "faiss": faiss.__version__, "numpy": numpy.__version__},
     }
 

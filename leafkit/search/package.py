@@ -25,8 +25,7 @@ from leafkit.search.finder import Finder
 from leafkit.search.manifest import PARTS, Manifest, check_files, read_manifest
 from leafkit.search.rescoring import read_array, read_kept
 from leafkit.space import Space
-from leafkit.vectors.mapping import FILE as MAPPING
-from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.mapping import MAPPING_FILE, LinearMap, read_mapping
 
 Opened = TypeVar("Opened")
 
@@ -44,7 +43,7 @@ class Package:
 
     folder: Path
     manifest: Manifest
-    mapping: Mapping | None = None
+    mapping: LinearMap | None = None
 
     @property
     def teacher_space(self) -> Space:
@@ -124,7 +123,7 @@ def open_package(folder: str | Path, *, verify: bool) -> Package:
     manifest = read_manifest(folder)
     check_files(folder, manifest, verify=verify)
     # Vectors that a student of rotated coordinates wrote are indexed as they are, without a mapping.
-    return Package(folder, manifest, read_mapping(folder, manifest.space) if MAPPING in manifest.files else None)
+    return Package(folder, manifest, read_mapping(folder, manifest.space) if MAPPING_FILE in manifest.files else None)
 
 
 def steadily(folder: Path, opener: Callable[[], Opened]) -> Opened:

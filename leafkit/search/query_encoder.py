@@ -15,7 +15,7 @@ import numpy
 
 from leafkit.errors import DamageError, InputError, OptionError
 from leafkit.files.digest import sha256_file
-from leafkit.shipped import named, resolve
+from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
 from leafkit.types import Float32, Int64, Role, check_role
 
@@ -59,7 +59,7 @@ class ExportRecord:
         file = folder / RECORD
         if not file.is_file():
             raise InputError(
-                f"{folder} holds no exported student (no {RECORD}); run: leafkit export {folder}{named(folder)}"
+                f"{folder} holds no exported student (no {RECORD}); run: leafkit export {folder}{shipped_hint(folder)}"
             )
         try:
             raw = json.loads(file.read_bytes())
@@ -99,7 +99,7 @@ class QueryEncoder:
     """
 
     # Its vectors must never be kept as the teacher's own.
-    stand_in = True
+    approximate = True
 
     def __init__(self, session: InferenceSession, tokenizer: Tokenizer, space: Space, precision: str) -> None:
         """Use `QueryEncoder.open`."""
@@ -122,7 +122,7 @@ class QueryEncoder:
             raise OptionError(f"unknown precision {precision!r} of a query encoder: choose auto, int8 or float32")
         if threads < 1:
             raise OptionError(f"got threads={threads}, wanted 1 or more")
-        root = resolve(folder)
+        root = resolve_student(folder)
         record = ExportRecord.read(root)
         space = _space(root, record)
         tokenizer = _tokenizer(root, record)

@@ -19,7 +19,7 @@ from leafkit.search.manifest import ENCODER
 from leafkit.search.package import Package, open_package, steadily
 from leafkit.space import Space, require_same
 from leafkit.types import Encoder, Float32, Int64
-from leafkit.vectors.mapping import FOLD, Mapped
+from leafkit.vectors.mapping import FOLD, MappedEncoder
 
 log = logging.getLogger("leafkit")
 
@@ -183,7 +183,7 @@ def _open_encoder(package: Package, encoder: str | Path | Encoder | None, thread
     opened = _open_folder(Path(encoder), threads) if isinstance(encoder, str | Path) else encoder
     mapping = package.mapping
     if mapping is not None and mapping.kind != FOLD and opened.space.id == mapping.base.id:
-        return Mapped(opened, mapping)
+        return MappedEncoder(opened, mapping)
     wanted_by = f"the index {package.folder}"
     if mapping is not None and mapping.kind == FOLD:
         wanted_by += " (folded for the student inside it, which alone can search it)"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import InputError, OptionError
 from leafkit.files.model_folder import package_folder
-from leafkit.shipped import resolve
+from leafkit.shipped import resolve_student
 from leafkit.students.layers import Layers, check_count, keep_layers
 from leafkit.students.spec import FORMS, Fresh, Pretrained
 
@@ -92,7 +92,7 @@ def open_model(source: str) -> SentenceTransformer:
     from leafkit.students.folder import MARKER, read_student
 
     name = source.removeprefix("package:")
-    place = resolve(source) if name == source else package_folder(name)
+    place = resolve_student(source) if name == source else package_folder(name)
     if (place / MARKER).is_file() and read_student(place).runtime_only:
         from leafkit.onnx.restore import restore
 

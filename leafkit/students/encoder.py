@@ -19,7 +19,7 @@ class StudentEncoder:
 
     signals = frozenset({"embeddings", "online"})
     # Its vectors must never be kept as the teacher's own.
-    stand_in = True
+    approximate = True
 
     def __init__(self, model: SentenceTransformer, space: Space) -> None:
         """Encode into ``space`` with ``model``."""

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from leafkit.errors import DamageError, InputError
 from leafkit.files.atomic import write_json
 from leafkit.files.digest import sha256_file
-from leafkit.shipped import named, resolve
+from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from leafkit.students.encoder import StudentEncoder
-    from leafkit.vectors.mapping import Mapping
+    from leafkit.vectors.mapping import LinearMap
 
 MARKER = "leafkit.json"
 FORMAT, VERSION = "leafkit-student", 1
@@ -54,7 +54,7 @@ def write_student(
     model: SentenceTransformer,
     space: Space,
     training: dict[str, Any],
-    mapping: Mapping | None = None,
+    mapping: LinearMap | None = None,
 ) -> StudentFacts:
     """Fill ``folder`` with the student, so that plain SentenceTransformer(folder) gives the same vectors.
 
@@ -90,10 +90,12 @@ def read_student(path: str | Path) -> StudentFacts:
 
     Raises `InputError` if there is no student, `DamageError` if leafkit.json does not describe one.
     """
-    folder = resolve(path)
+    folder = resolve_student(path)
     file = folder / MARKER
     if not file.is_file():
-        raise InputError(f"{folder} holds no student (no {MARKER} in it); leafkit distill makes one{named(folder)}")
+        raise InputError(
+            f"{folder} holds no student (no {MARKER} in it); leafkit distill makes one{shipped_hint(folder)}"
+        )
     try:
         raw = json.loads(file.read_bytes())
         if (raw["format"], raw["version"]) != (FORMAT, VERSION):

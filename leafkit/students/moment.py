@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy
 
 from leafkit.errors import DamageError, InputError
-from leafkit.files.atomic import new_file
+from leafkit.files.atomic import atomic_file
 from leafkit.space import Space
 from leafkit.types import Float32
 
@@ -18,7 +18,7 @@ MOST_QUERIES = 4_096
 def write_moment(folder: Path, vectors: Float32) -> None:
     """Write the second moment of ``vectors`` (queries, dim) of a student into its ``folder``."""
     exact = vectors.astype(numpy.float64)
-    with new_file(folder / FILE) as file:
+    with atomic_file(folder / FILE) as file:
         numpy.save(file, (exact.T @ exact / len(exact)).astype(numpy.float32))
 
 

@@ -15,10 +15,11 @@ from leafkit.teachers.options import EmbedOptions, TeacherOptions
 from leafkit.texts.options import ReadingOptions, RoleOptions
 from leafkit.texts.read import read_texts
 from leafkit.types import Encoder, Teacher, check_role
-from leafkit.vectors.by_role import encode_by_role
-from leafkit.vectors.cached import cached, keeps_its_space
-from leafkit.vectors.pairs import check_new, new_pairs
-from leafkit.vectors.pairs_format import Label
+from leafkit.vectors.cached import cached
+from leafkit.vectors.encode import encode_by_role
+from leafkit.vectors.store import is_exact
+from leafkit.vectors.vectors_file import check_vectors_output, vectors_file_writer
+from leafkit.vectors.vectors_file_types import SpaceLabel
 
 CHUNK = 65536  # texts held in memory at a time
 
@@ -44,15 +45,15 @@ def embed(
     reading, files = options_of(RoleOptions, options), options_of(OutputOptions, options)
     given, precision = check_role(reading.role), options_of(EmbedOptions, options).precision
     overwrite, cache = files.overwrite, files.cache
-    check_new(out, overwrite=overwrite)
+    check_vectors_output(out, overwrite=overwrite)
     opening = options_of(TeacherOptions, options)
     opened = open_with(encoder, opening) if isinstance(encoder, str | Path) else encoder
-    label = Label(space=opened.space, stand_in=not keeps_its_space(opened))
+    label = SpaceLabel(space=opened.space, approximate=not is_exact(opened))
     source = cached(opened, cache, dtype=precision) if _worth_keeping(opened) else opened
     rows = read_texts(texts, role=given, **reading.only(ReadingOptions))
-    with new_pairs(out, label, precision=precision) as write:
+    with vectors_file_writer(out, label, precision=precision) as write:
         while chunk := list(islice(rows, CHUNK)):
-            contents, roles = [row.content for row in chunk], [row.role or given for row in chunk]
+            contents, roles = [row.full_text for row in chunk], [row.role or given for row in chunk]
             vectors = encode_by_role(source, contents, roles, source="the encoder")
             write([row.id for row in chunk], contents, roles, vectors)
     return out
@@ -60,4 +61,4 @@ def embed(
 
 def _worth_keeping(encoder: Encoder) -> TypeGuard[Teacher]:
     """Whether vectors go through the store: a student's are not the teacher's, a file's are kept already."""
-    return isinstance(encoder, Teacher) and "online" in encoder.signals and keeps_its_space(encoder)
+    return isinstance(encoder, Teacher) and "online" in encoder.signals and is_exact(encoder)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import InputError
-from leafkit.extras import told_of_extras
-from leafkit.files.model_folder import package_folder, torch_weights
+from leafkit.extras import explain_missing_extras
+from leafkit.files.model_folder import package_folder, torch_weight_files
 from leafkit.options import takes
-from leafkit.shipped import resolve
+from leafkit.shipped import resolve_student
 from leafkit.teachers.options import GRAPHS, TeacherOptions
 from leafkit.types import Teacher
-from leafkit.vectors.pairs import SUFFIXES, is_pairs
+from leafkit.vectors.vectors_file import SUFFIXES, is_vectors_file
 
 ACCEPTED = """a teacher is one of
   a sentence-transformers model: a folder with modules.json, or a hub id like owner/name
@@ -42,9 +42,9 @@ def open_with(teacher: str | Path | Teacher, options: TeacherOptions) -> Teacher
         options.refuse(options.given() - {"device"}, kind="a teacher that is open already")
         return teacher
     if options.teacher_space is not None:
-        from leafkit.teachers.declared import open_declared
+        from leafkit.teachers.declared_space import open_in_declared_space
 
-        return open_declared(str(teacher), options, _open)
+        return open_in_declared_space(str(teacher), options, _open)
     return _open(str(teacher), options)
 
 
@@ -53,7 +53,7 @@ def _open(teacher: str, options: TeacherOptions) -> Teacher:
         options.refuse(["revision"], kind="an installed package")
         distribution = teacher.removeprefix("package:")
         return _open_model(package_folder(distribution), options, name=distribution)
-    path = resolve(teacher)
+    path = resolve_student(teacher)
     if path.exists():
         options.refuse(["revision"], kind="a local teacher")
         return _open_file(path, options) if path.is_file() else _open_folder(path, options)
@@ -63,7 +63,7 @@ def _open(teacher: str, options: TeacherOptions) -> Teacher:
 
 
 def _open_file(path: Path, options: TeacherOptions) -> Teacher:
-    if not is_pairs(path):
+    if not is_vectors_file(path):
         raise InputError(f"{path} is not a vectors file; {ACCEPTED}")
     return _open_vectors(path, options)
 
@@ -81,26 +81,26 @@ def _open_folder(path: Path, options: TeacherOptions) -> Teacher:
         options.refuse(options.given() - {"device"}, kind="a student, which records its space")
         return open_student(path, device=options.device)
     graph = (path / "tokenizer.json").is_file() and any((path / at).is_file() for at in GRAPHS)
-    if (path / "modules.json").is_file() and (torch_weights(path) or not graph):
+    if (path / "modules.json").is_file() and (torch_weight_files(path) or not graph):
         return _open_model(path, options, name=path.resolve().name)
     if graph:
         from leafkit.teachers.onnx_folder import OnnxTeacher
 
         return OnnxTeacher.open(path, options)
-    if is_pairs(path):
+    if is_vectors_file(path):
         return _open_vectors(path, options)
     raise InputError(f"{path} holds no teacher; {ACCEPTED}")
 
 
 def _open_model(folder: Path, options: TeacherOptions, *, name: str) -> Teacher:
-    with told_of_extras():
+    with explain_missing_extras():
         from leafkit.teachers.sentence_transformer import SentenceTransformerTeacher
     return SentenceTransformerTeacher.open(folder, options, name=name)
 
 
 def _hub_folder(name: str, revision: str | None) -> Path:
     """The local snapshot of a hub model: from the hub's cache alone where HF_HUB_OFFLINE is set."""
-    with told_of_extras():
+    with explain_missing_extras():
         from huggingface_hub import constants, snapshot_download
     try:
         folder = snapshot_download(

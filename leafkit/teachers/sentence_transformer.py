@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Router, Transformer
 
 from leafkit.errors import InputError, OptionError
-from leafkit.files.model_folder import torch_weights, weights_hash
+from leafkit.files.model_folder import torch_weight_files, weights_hash
 from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.batches import length_batches
@@ -48,7 +48,7 @@ class SentenceTransformerTeacher:
     def open(cls, folder: Path, options: TeacherOptions, *, name: str) -> SentenceTransformerTeacher:
         """The teacher in ``folder``, called ``name`` in its space; raises `InputError` if it cannot be loaded."""
         options.refuse(["pooling"], kind="a sentence-transformers model, which says itself how it pools")
-        weights = weights_hash(folder, torch_weights(folder))
+        weights = weights_hash(folder, torch_weight_files(folder))
         model = _load(folder, options)
         if options.max_length is not None:
             _set_max_length(model, options.max_length)

@@ -20,19 +20,19 @@ from leafkit.types import Float32, Role, check_role
 from leafkit.vectors.check import check_vectors
 from leafkit.vectors.cosine import are_unit, unit_rows
 from leafkit.vectors.keys import KeyIndex, Keys, text_keys
-from leafkit.vectors.pairs import read_pairs
-from leafkit.vectors.pairs_format import BATCH, Label, PairsFile
+from leafkit.vectors.vectors_file import open_vectors_file
+from leafkit.vectors.vectors_file_types import BATCH, SpaceLabel, VectorsFile
 
 BOTH = ""  # the role under which a text without one is kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class VectorsFileTeacher:
-    """Looks texts up in the pairs of a file. ``stand_in`` tells that a student made them."""
+    """Looks texts up in the pairs of a file. ``approximate`` tells that a student made them."""
 
     path: Path
     space: Space
-    stand_in: bool
+    approximate: bool
     scale: bool  # whether vectors are brought to length one as they are read
     index: KeyIndex
     vectors: NDArray[Any]
@@ -47,14 +47,16 @@ class VectorsFileTeacher:
         """
         kind = "a vectors file, which computes nothing"
         options.refuse(["compute", "teacher_batch_size", "trust_remote_code"], kind=kind)
-        file = read_pairs(path)
+        file = open_vectors_file(path)
         found = _read(file)
         index = KeyIndex.empty().extended(found.keys)
         _check_repeats(index.find(found.keys), found)
         vectors, unit = found.vectors, found.unit
         label = _label(file, path, options, dim=vectors.shape[1], unit=unit)
         scale = label.space.normalised and (not unit or vectors.dtype == numpy.float16)
-        return cls(path=path, space=label.space, stand_in=label.stand_in, scale=scale, index=index, vectors=vectors)
+        return cls(
+            path=path, space=label.space, approximate=label.approximate, scale=scale, index=index, vectors=vectors
+        )
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -92,7 +94,7 @@ class _Rows:
         return path, first + row - start
 
 
-def _read(file: PairsFile) -> _Rows:
+def _read(file: VectorsFile) -> _Rows:
     keys: list[Keys] = []
     starts: list[tuple[int, Path, int]] = []
     vectors, unit, row = numpy.empty((0, 0)), True, 0
@@ -129,7 +131,7 @@ def _check_repeats(found: NDArray[Any], rows: _Rows) -> None:
         )
 
 
-def _label(file: PairsFile, path: Path, options: TeacherOptions, *, dim: int, unit: bool) -> Label:
+def _label(file: VectorsFile, path: Path, options: TeacherOptions, *, dim: int, unit: bool) -> SpaceLabel:
     if file.label is not None and options.teacher_name is None:
         if file.label.space.dim != dim:
             raise DamageError(f"{path} holds vectors of width {dim}, its space says {file.label.space.dim}")
@@ -145,4 +147,4 @@ def _label(file: PairsFile, path: Path, options: TeacherOptions, *, dim: int, un
         pooling=options.pooling or "unknown",
         max_length=options.max_length,
     )
-    return Label(space=space)
+    return SpaceLabel(space=space)

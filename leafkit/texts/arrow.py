@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from leafkit.errors import LeafkitError, TextError
-from leafkit.extras import require
+from leafkit.extras import import_optional
 from leafkit.texts.columns import VECTOR_NAMES, Columns, Row, RowError
-from leafkit.texts.lines import broken, not_utf8
+from leafkit.texts.lines import not_utf8, unreadable
 
 # Rows of a table taken at a time: enough to be quick, little enough for long documents.
 BATCH_ROWS = 1000
@@ -31,12 +31,12 @@ def arrow_rows(tables: Iterable[Any], columns: Columns, where: str) -> Iterator[
     except LeafkitError:
         raise
     except Exception as error:  # every library below raises kinds of its own
-        raise broken(where, number + 1, error) from error
+        raise unreadable(where, number + 1, error) from error
 
 
 def vector_columns(schema: Any) -> list[str]:
     """The columns of ``schema`` that hold vectors, the likeliest first."""
-    types = require("pyarrow.types")
+    types = import_optional("pyarrow.types")
     kinds = {field.name: field.type for field in schema}
     lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
     numbers = (types.is_floating, types.is_integer)
@@ -51,7 +51,7 @@ def vector_columns(schema: Any) -> list[str]:
 
 def _check_schema(schema: Any, columns: Columns, where: str) -> None:
     name = columns.check_header(schema.names, where)
-    types = require("pyarrow.types")
+    types = import_optional("pyarrow.types")
     kind = schema.field(name).type
     if types.is_dictionary(kind):
         kind = kind.value_type

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leafkit.errors import TextError
 from leafkit.texts.columns import Row, RowError
-from leafkit.texts.delimited import table
+from leafkit.texts.delimited import table_rows
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text
 from leafkit.texts.source import find_plain_or_compressed
@@ -40,7 +40,7 @@ def read_qrels(folder: str | PathLike[str], split: str = "test") -> dict[str, di
     """
     path = _find(folder, f"qrels/{split}.tsv")
     qrels: dict[str, dict[str, int]] = {}
-    for row in table(path, "\t", _check_qrels_header):
+    for row in table_rows(path, "\t", _check_qrels_header):
         try:
             _judge(qrels, row)
         except RowError as bad:

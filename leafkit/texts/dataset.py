@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import TextError
-from leafkit.extras import require
+from leafkit.extras import import_optional
 from leafkit.texts.arrow import BATCH_ROWS, arrow_rows
 from leafkit.texts.columns import Columns, Row
 
@@ -19,7 +19,7 @@ def is_saved_dataset(folder: Path) -> bool:
 
 def saved_rows(folder: Path) -> Callable[[Columns], Iterator[Row]]:
     """The rows of a folder written by ``save_to_disk``; raises `TextError` if it holds several splits."""
-    load = require("datasets").load_from_disk
+    load = import_optional("datasets").load_from_disk
     dataset = _opened(str(folder), lambda: load(str(folder)))
     return _rows(dataset, str(folder), lambda split: f"{folder}/{split}")
 
@@ -27,7 +27,7 @@ def saved_rows(folder: Path) -> Callable[[Columns], Iterator[Row]]:
 def hub_rows(identifier: str) -> Callable[[Columns], Iterator[Row]]:
     """The rows of ``owner/name`` or ``owner/name:split``, streamed; raises `TextError` if the split is to be named."""
     name, _, split = identifier.partition(":")
-    load = require("datasets").load_dataset
+    load = import_optional("datasets").load_dataset
     dataset = _opened(f"hub:{identifier}", lambda: load(name, split=split or None, streaming=True))
     return _rows(dataset, f"hub:{identifier}", lambda split: f"hub:{name}:{split}")
 

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from leafkit.errors import TextError
 from leafkit.texts.columns import Columns, Row, RowError
-from leafkit.texts.lines import LONGEST_LINE, lines
+from leafkit.texts.lines import LONGEST_LINE, read_lines
 
 
 def csv_rows(path: Path, columns: Columns) -> Iterator[Row]:
     """A row for every record of a comma-separated file; raises `TextError` if it has no text column."""
-    return table(path, ",", columns.check_header)
+    return table_rows(path, ",", columns.check_header)
 
 
 def tsv_rows(path: Path, columns: Columns) -> Iterator[Row]:
     """A row for every record of a tab-separated file; raises `TextError` if it has no text column."""
-    return table(path, "\t", columns.check_header)
+    return table_rows(path, "\t", columns.check_header)
 
 
-def table(path: Path, delimiter: str, check_header: Callable[[Sequence[str], str], object]) -> Iterator[Row]:
+def table_rows(path: Path, delimiter: str, check_header: Callable[[Sequence[str], str], object]) -> Iterator[Row]:
     """A row for every record after the header, which ``check_header`` is given with the file's name."""
     records = _records(path, delimiter)
     number, header = next(records, (1, []))
@@ -43,7 +43,7 @@ def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str] | RowE
     """Every record that is not blank, or what is wrong with it, with the line where it starts."""
     # The limit is the whole process's and 128 KiB at first, which real documents exceed.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
-    decoded = (line.decode(errors="surrogateescape") for _, line in lines(path))
+    decoded = (line.decode(errors="surrogateescape") for _, line in read_lines(path))
     reader = csv.reader(decoded, delimiter=delimiter, strict=True)
     while True:
         start = reader.line_num + 1

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from leafkit.extras import require
+from leafkit.extras import import_optional
 from leafkit.texts.arrow import BATCH_ROWS, arrow_rows, vector_columns
 from leafkit.texts.columns import Columns, Row
-from leafkit.texts.lines import COMPRESSIONS, open_plain
+from leafkit.texts.lines import COMPRESSIONS, open_decompressed
 
 
 def parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
@@ -31,7 +31,7 @@ def parquet_parts(folder: Path) -> list[Path]:
 
 
 def _has_rows(path: Path) -> bool:
-    parquet = require("pyarrow.parquet")
+    parquet = import_optional("pyarrow.parquet")
     try:
         return parquet.read_metadata(path).num_rows > 0
     except Exception:  # what is wrong with a broken file, its reader tells
@@ -39,8 +39,8 @@ def _has_rows(path: Path) -> bool:
 
 
 def _batches(path: Path) -> Iterator[Any]:
-    parquet = require("pyarrow.parquet")
-    with open_plain(path) as file:
+    parquet = import_optional("pyarrow.parquet")
+    with open_decompressed(path) as file:
         if path.suffix.lower() in COMPRESSIONS:
             # Parquet is read from its end, which a compressed stream cannot be.
             with tempfile.TemporaryFile() as whole:

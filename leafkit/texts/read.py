@@ -14,7 +14,7 @@ from leafkit.options import takes
 from leafkit.texts.columns import Columns, Row, RowError
 from leafkit.texts.options import ReadingOptions
 from leafkit.texts.record import Text
-from leafkit.texts.sentences import sentence_of
+from leafkit.texts.sentences import pick_sentence
 from leafkit.texts.source import Source, find_sources
 from leafkit.types import Role, check_role
 
@@ -88,7 +88,7 @@ class _Reading:
     def _text(self, row: Row, source: Source) -> Text:
         text = self.columns.read(row, label=source.label, role=source.role, otherwise=self.role)
         if source.sentences:
-            text = sentence_of(text)
+            text = pick_sentence(text)
         if self.places is not None:
             if text.id in self.places:
                 name, number = self.places[text.id]

@@ -19,11 +19,11 @@ class Text:
     payload: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def content(self) -> str:
-        """What is encoded, see `content`."""
-        return content(self.title, self.text)
+    def full_text(self) -> str:
+        """The string that models encode: title and text, see `join_title`."""
+        return join_title(self.title, self.text)
 
 
-def content(title: str, text: str) -> str:
+def join_title(title: str, text: str) -> str:
     """What is encoded: title and text joined by a space, as BEIR and MTEB do, without white space around them."""
     return f"{title} {text}".strip()

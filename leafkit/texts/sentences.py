@@ -14,7 +14,7 @@ SHORTEST, LONGEST = 20, 300
 _ENDS = re.compile(r"(?<=[.!?\u0964])\s+|(?<=[\u3002\uff01\uff1f])|\n")
 
 
-def sentence_of(document: Text) -> Text:
+def pick_sentence(document: Text) -> Text:
     """A sentence or the title of ``document`` as a query: always the same, and in a corpus from all over its documents.
 
     A document that has none of 20 to 300 characters gives the longest that is shorter, or else its beginning.
@@ -23,6 +23,6 @@ def sentence_of(document: Text) -> Text:
     short = [piece for piece in pieces if len(piece) <= LONGEST]
     sentences = [piece for piece in short if len(piece) >= SHORTEST]
     # By its own text, so that neither order nor number of the documents changes it.
-    drawn = zlib.crc32(document.content.encode()) % max(len(sentences), 1)
-    text = sentences[drawn] if sentences else max(short, key=len, default="") or document.content[:LONGEST].strip()
+    drawn = zlib.crc32(document.full_text.encode()) % max(len(sentences), 1)
+    text = sentences[drawn] if sentences else max(short, key=len, default="") or document.full_text[:LONGEST].strip()
     return dataclasses.replace(document, text=text, title="", role="query")

@@ -20,7 +20,7 @@ Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
 @dataclass
-class Texts:
+class TextTable:
     """Distinct texts in the order read; ``counts`` says how many by (role, source), ``repeated`` were left out.
 
     ``labels`` are what the column ``label`` says, None where it says nothing; ``domains`` are the sources.
@@ -46,9 +46,9 @@ class Texts:
         self.labels.append(label)
         self.domains.append(domain)
 
-    def choose(self, rows: Sequence[int]) -> Texts:
+    def choose(self, rows: Sequence[int]) -> TextTable:
         """The texts of ``rows`` alone, without their counts."""
-        return Texts(
+        return TextTable(
             texts=[self.texts[row] for row in rows],
             roles=[self.roles[row] for row in rows],
             keys=[self.keys[row] for row in rows],
@@ -76,13 +76,13 @@ class Texts:
         return hashlib.sha256(b"".join(self.keys)).hexdigest()[:16]
 
 
-def distinct_texts(sources: Sources, options: TextOptions) -> Texts:
+def distinct_texts(sources: Sources, options: TextOptions) -> TextTable:
     """Read ``sources`` and keep each text once per role; raises `TextError` if there is no text at all."""
     role = check_role(options.role)
     several = [sources] if isinstance(sources, str | PathLike) else list(sources)
     # All are opened before any is read: a misspelt last file must not be found after an hour.
     readers = [read_texts(source, **options.only(ReadingOptions)) for source in several]
-    found = Texts()
+    found = TextTable()
     seen: set[bytes] = set()
     left: dict[Role, int | None] = {"query": options.queries, "document": options.documents}
     for source, reader in zip(several, readers, strict=True):
@@ -92,7 +92,7 @@ def distinct_texts(sources: Sources, options: TextOptions) -> Texts:
                 if not any(left.values()) and None not in left.values():
                     break
                 continue
-            key = text_key(its, text.content)
+            key = text_key(its, text.full_text)
             if key in seen:
                 found.repeated += 1
                 continue
@@ -100,7 +100,7 @@ def distinct_texts(sources: Sources, options: TextOptions) -> Texts:
             most = left[its]
             left[its] = None if most is None else most - 1
             label, domain = text.payload.get("label"), str(text.payload.get("source") or fspath(source))
-            found.add(text.content, its, key, label=None if label is None else str(label), domain=domain)
+            found.add(text.full_text, its, key, label=None if label is None else str(label), domain=domain)
             found.counts[its, domain] += 1
     if not found.texts:
         raise TextError(f"no texts in {', '.join(fspath(source) for source in several) or 'no sources'}")

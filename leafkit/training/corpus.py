@@ -9,7 +9,7 @@ import numpy
 
 from leafkit.errors import TextError
 from leafkit.texts.options import TextOptions
-from leafkit.texts.table import Sources, Texts, distinct_texts
+from leafkit.texts.table import Sources, TextTable, distinct_texts
 
 HELD_OUT = 0.02
 HELD_OUT_MOST = 2000
@@ -21,8 +21,8 @@ logger = logging.getLogger("leafkit")
 class Corpus:
     """The texts to train on and those held out; no text is in both."""
 
-    train: Texts
-    valid: Texts
+    train: TextTable
+    valid: TextTable
 
 
 def read_corpus(texts: Sources, options: TextOptions, *, seed: int) -> Corpus:
@@ -49,7 +49,7 @@ def read_corpus(texts: Sources, options: TextOptions, *, seed: int) -> Corpus:
     return Corpus(train=train, valid=held_out)
 
 
-def _cut(everything: Texts, seed: int) -> Corpus:
+def _cut(everything: TextTable, seed: int) -> Corpus:
     distinct = list(dict.fromkeys(everything.texts))
     count = min(HELD_OUT_MOST, max(1, round(HELD_OUT * len(distinct))))
     if len(distinct) <= count:
@@ -60,7 +60,7 @@ def _cut(everything: Texts, seed: int) -> Corpus:
     return Corpus(train=_without(everything, secret), valid=everything.choose(held_out))
 
 
-def _without(everything: Texts, secret: set[str]) -> Texts:
+def _without(everything: TextTable, secret: set[str]) -> TextTable:
     """What is left to train on, with the counts of all."""
     train = everything.choose([row for row, text in enumerate(everything.texts) if text not in secret])
     train.counts, train.repeated = everything.counts, everything.repeated

@@ -17,7 +17,7 @@ import numpy
 from torch import distributed
 
 from leafkit.errors import ExportError, OptionError
-from leafkit.files.atomic import check_free, new_folder
+from leafkit.files.atomic import atomic_folder, check_output_folder
 from leafkit.methods.architecture import choose_student
 from leafkit.methods.objectives.leaf import Leaf
 from leafkit.methods.options import MethodOptions
@@ -32,7 +32,7 @@ from leafkit.students.spec import Static, parse_student
 from leafkit.teachers.open import open_teacher, open_with
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.options import TextOptions
-from leafkit.texts.table import Sources, Texts
+from leafkit.texts.table import Sources, TextTable
 from leafkit.training.batches import sample_rows
 from leafkit.training.corpus import Corpus, read_corpus
 from leafkit.training.encode import encode_rows
@@ -141,7 +141,7 @@ class Distillation:
     def lead(self, texts: Sources, reading: TextOptions, teacher: Callable[[], Teacher]) -> StudentFacts:
         """Prepare, train and write the student."""
         search = choose_student(self.student, self.architecture, self.budget)
-        check_free(self.out, marker=MARKER, overwrite=self.overwrite)
+        check_output_folder(self.out, marker=MARKER, overwrite=self.overwrite)
         corpus = read_corpus(texts, reading, seed=self.recipe.seed)
         opened = teacher()
         require_own_vectors(opened)
@@ -197,7 +197,7 @@ class Distillation:
         vectors = store.gather(store.fill(teacher, train.texts, train.roles))
         return dataclasses.replace(corpus, train=self.plan.writer.write(train, vectors, self.recipe.seed))
 
-    def _teach(self, train: Texts) -> Callable[[str], Gather]:
+    def _teach(self, train: TextTable) -> Callable[[str], Gather]:
         """How another teacher's vectors of the training texts are had: by its name, cached like the first one's."""
 
         def open_other(name: str) -> Gather:
@@ -217,7 +217,7 @@ class Distillation:
         space = mapping.base if mapping else space
         count = json.loads((self.folder.path / "run.json").read_bytes())["training texts"]
         store = VectorStore.open(self.cache, space, dtype=self.recipe.store_dtype)
-        self._train(store, count, self._teach(Texts()))
+        self._train(store, count, self._teach(TextTable()))
         self.accelerator.wait_for_everyone()
         return read_student(self.out)
 
@@ -265,7 +265,7 @@ class Distillation:
         """
         start = self.folder.path / "start"
         space = read_student(start).space
-        with new_folder(self.out, marker=MARKER, overwrite=self.overwrite) as folder:
+        with atomic_folder(self.out, marker=MARKER, overwrite=self.overwrite) as folder:
             facts = write_student(folder, model.to("cpu"), space, training, read_mapping(start, space))
             write_moment(folder, queries)
             write_card(facts, name=self.out.name)

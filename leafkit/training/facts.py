@@ -7,7 +7,7 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
-from leafkit.command import command
+from leafkit.command import command_line
 from leafkit.students.folder import read_student
 from leafkit.training.checkpoint import State
 from leafkit.training.corpus import Corpus
@@ -56,7 +56,7 @@ def training_facts(
         "best": best,
         "start": state.history[0],
         "history": state.history,
-        "command": command(),
+        "command": command_line(),
         "versions": versions(),
     }
 

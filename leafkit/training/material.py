@@ -8,7 +8,7 @@ import numpy
 
 from leafkit.training.tokens import TokenFile
 from leafkit.types import Float32, Int64
-from leafkit.vectors.targets import Targets
+from leafkit.vectors.mapped_store import MappedStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Material:
     roles: Int64
     places: Int64
     train: int
-    store: Targets
+    store: MappedStore
     labels: Int64
     domains: Int64
     taught: Float32 | None = None

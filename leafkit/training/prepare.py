@@ -12,7 +12,7 @@ import numpy
 
 from leafkit.errors import OptionError
 from leafkit.files.arrays import save_array
-from leafkit.files.atomic import new_folder
+from leafkit.files.atomic import atomic_folder
 from leafkit.students.build import build_student
 from leafkit.students.folder import MARKER, open_student, read_student, write_student
 from leafkit.students.head import MOST_TEXTS, fit_head, set_head
@@ -28,11 +28,11 @@ from leafkit.training.run_folder import RunFolder
 from leafkit.training.table import fit_table, most_texts
 from leafkit.training.tokens import Layout, TokenFile, write_tokens
 from leafkit.types import ROLES, Float32, Int64, Teacher
-from leafkit.vectors.cached import CachedEncoder, keeps_its_space
-from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.cached import CachedEncoder
+from leafkit.vectors.mapped_store import MappedStore
+from leafkit.vectors.mapping import LinearMap, read_mapping
 from leafkit.vectors.rotation import SAMPLE, fit_rotation
-from leafkit.vectors.store import VectorStore
-from leafkit.vectors.targets import Targets
+from leafkit.vectors.store import VectorStore, is_exact
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -66,8 +66,8 @@ def prepare(job: Job) -> None:
     model = None if (start / MARKER).is_file() else _built(job)
     places = job.store.fill(job.teacher, train.texts + valid.texts, train.roles + valid.roles)
     if model is not None:
-        with new_folder(start, marker=MARKER) as folder:
-            _write_start(job, model, Targets(job.store, _rotation(job, places)), places, folder)
+        with atomic_folder(start, marker=MARKER) as folder:
+            _write_start(job, model, MappedStore(job.store, _rotation(job, places)), places, folder)
     save_array(start / "places.npy", places)
 
 
@@ -79,7 +79,7 @@ def open_material(folder: RunFolder, model: SentenceTransformer, store: VectorSt
         roles=numpy.load(start / "roles.npy", allow_pickle=False),
         places=numpy.load(start / "places.npy", allow_pickle=False),
         train=train,
-        store=Targets(store, read_mapping(start, read_student(start).space)),
+        store=MappedStore(store, read_mapping(start, read_student(start).space)),
         labels=numpy.load(start / "labels.npy", allow_pickle=False),
         domains=numpy.load(start / "domains.npy", allow_pickle=False),
     )
@@ -102,7 +102,7 @@ def _built(job: Job) -> SentenceTransformer:
     )
 
 
-def _rotation(job: Job, places: Int64) -> Mapping | None:
+def _rotation(job: Job, places: Int64) -> LinearMap | None:
     if job.recipe.rotate is None:
         return None
     rows = places[: len(job.corpus.train)]
@@ -122,14 +122,14 @@ def teacher_model(teacher: Any) -> str | None:
 
 def require_own_vectors(teacher: Teacher) -> None:
     """Raise `OptionError` for a student as teacher: its vectors only come near those of its space."""
-    if not keeps_its_space(teacher):
+    if not is_exact(teacher):
         raise OptionError(
             f"a student cannot teach: its vectors only come near those of {teacher.space.teacher}, and errors would "
             "add up. Name that teacher itself, and this student as --student to go on training it"
         )
 
 
-def _write_start(job: Job, model: SentenceTransformer, targets: Targets, places: Int64, folder: Path) -> None:
+def _write_start(job: Job, model: SentenceTransformer, targets: MappedStore, places: Int64, folder: Path) -> None:
     train, valid = job.corpus.train, job.corpus.valid
     write_tokens(
         folder / "tokens",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import OutputError
-from leafkit.files.atomic import disk_errors, write_json
+from leafkit.files.atomic import explain_disk_errors, write_json
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class RunFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; raises `OutputError` if another run holds it."""
-        with disk_errors(self.path):
+        with explain_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = open(self.path / "lock", "ab")  # noqa: SIM115 - held below
         with lock:

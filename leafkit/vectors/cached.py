@@ -8,8 +8,7 @@ from pathlib import Path
 
 from leafkit.space import Space
 from leafkit.types import Float32, Role, Teacher
-from leafkit.vectors.store import VectorStore, check_keeps_its_space
-from leafkit.vectors.store import keeps_its_space as keeps_its_space
+from leafkit.vectors.store import VectorStore, check_exact
 
 
 @dataclass(frozen=True)
@@ -41,5 +40,5 @@ def cached(teacher: Teacher, cache: Path | None, *, dtype: str = "float16") -> C
     """
     if isinstance(teacher, CachedEncoder):
         return teacher
-    check_keeps_its_space(teacher)
+    check_exact(teacher)
     return CachedEncoder(teacher, VectorStore.open(cache, teacher.space, dtype=dtype))

@@ -15,7 +15,7 @@ KEY_BYTES = 16
 Keys = NDArray[numpy.uint64]  # (rows, 2): the halves of each key
 
 
-def roles_of(roles: Sequence[Role] | Role, count: int) -> Sequence[Role]:
+def expand_roles(roles: Sequence[Role] | Role, count: int) -> Sequence[Role]:
     """One role for each of ``count`` texts, where one may stand for all."""
     return [roles] * count if isinstance(roles, str) else roles
 
@@ -26,7 +26,7 @@ def text_keys(texts: Sequence[str], roles: Sequence[str]) -> Keys:
     return numpy.frombuffer(joined, dtype=numpy.uint64).reshape(len(texts), 2)
 
 
-def first_of_each(keys: Keys) -> Int64:
+def first_occurrences(keys: Keys) -> Int64:
     """Positions of the distinct keys, each where it comes first, in the order of ``keys``."""
     order = numpy.lexsort((keys[:, 1], keys[:, 0]))
     new = numpy.ones(len(keys), dtype=bool)

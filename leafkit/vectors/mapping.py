@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy
 
 from leafkit.errors import DamageError, VectorError
-from leafkit.files.atomic import new_file
+from leafkit.files.atomic import atomic_file
 from leafkit.space import Space
 from leafkit.types import Encoder, Float32, Role, Teacher
 from leafkit.vectors.cosine import unit_prefix
 
-FILE = "mapping.npz"
+MAPPING_FILE = "mapping.npz"
 FOLD = "fold"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mapping:
+class LinearMap:
     """``documents`` and ``queries`` (dim, base.dim) are applied to a vector of ``base`` by its role.
 
     ``kind`` is ``pca``, ``itq``, ``random`` or ``fold``. With ``length`` a map does not keep lengths, so documents
@@ -80,7 +80,7 @@ class Mapping:
         missing = 1 - numpy.einsum("rd,rd->r", mapped, mapped, dtype=numpy.float64)
         return numpy.column_stack([mapped, numpy.sqrt(missing.clip(min=0))]).astype(numpy.float32)
 
-    def after(self, first: Mapping | None) -> Mapping:
+    def after(self, first: LinearMap | None) -> LinearMap:
         """The one map that does ``first``, a rotation, and then this one."""
         if first is None:
             return self
@@ -94,23 +94,23 @@ class Mapping:
     def save(self, folder: Path) -> None:
         """Write the map into ``folder``."""
         content = {"space": numpy.array(json.dumps(self.base.to_json())), "kind": numpy.array(self.kind)}
-        with new_file(folder / FILE) as file:
+        with atomic_file(folder / MAPPING_FILE) as file:
             numpy.savez(
                 file, **content, documents=self.documents, queries=self.queries, length=numpy.array(self.length)
             )
 
 
-def read_mapping(folder: Path, space: Space) -> Mapping | None:
+def read_mapping(folder: Path, space: Space) -> LinearMap | None:
     """The map in ``folder`` that makes the coordinates of ``space``; None where they are the teacher's own.
 
     Raises `DamageError` unless the file is there and gives just these coordinates.
     """
     if space.rotation is None:
         return None
-    file = folder / FILE
+    file = folder / MAPPING_FILE
     try:
         with numpy.load(file, allow_pickle=False) as content:
-            mapping = Mapping(
+            mapping = LinearMap(
                 base=Space.from_json(json.loads(str(content["space"])), where=str(file)),
                 kind=str(content["kind"]),
                 documents=content["documents"],
@@ -126,7 +126,7 @@ def read_mapping(folder: Path, space: Space) -> Mapping | None:
     return mapping
 
 
-def _check(mapping: Mapping) -> None:
+def _check(mapping: LinearMap) -> None:
     """Raise ValueError for matrices that do not make ``mapping.dim`` numbers of ``mapping.base.dim``."""
     wanted = (mapping.dim - mapping.length, mapping.base.dim)
     for matrix in (mapping.documents, mapping.queries):
@@ -135,11 +135,11 @@ def _check(mapping: Mapping) -> None:
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MappedEncoder:
     """``encoder`` in the coordinates of ``mapping``."""
 
     encoder: Encoder
-    mapping: Mapping
+    mapping: LinearMap
 
     @property
     def space(self) -> Space:
@@ -152,17 +152,17 @@ class Mapped:
         return getattr(self.encoder, "signals", frozenset())
 
     @property
-    def stand_in(self) -> bool:
+    def approximate(self) -> bool:
         """Whether the vectors only come near the teacher's own."""
-        return getattr(self.encoder, "stand_in", False)
+        return getattr(self.encoder, "approximate", False)
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
         """Vectors of ``texts`` in the new coordinates, (rows, dim)."""
         return self.mapping.apply(self.encoder.encode(texts, role), role)
 
 
-def mapped(teacher: Teacher, mapping: Mapping | None) -> Teacher:
+def map_teacher(teacher: Teacher, mapping: LinearMap | None) -> Teacher:
     """``teacher`` in the coordinates of ``mapping``, or as it is where there is none or it is of another space."""
     if mapping is None or teacher.space.id != mapping.base.id:
         return teacher
-    return Mapped(teacher, mapping)
+    return MappedEncoder(teacher, mapping)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from leafkit.errors import OptionError
 from leafkit.space import Space
 from leafkit.types import Float32
-from leafkit.vectors.mapping import Mapping
+from leafkit.vectors.mapping import LinearMap
 
 Float64 = NDArray[numpy.float64]
 
@@ -28,7 +28,7 @@ SAMPLE = 50_000
 ITERATIONS = 50
 
 
-def fit_rotation(kind: str, vectors: Float32, space: Space, *, seed: int = 0) -> Mapping:
+def fit_rotation(kind: str, vectors: Float32, space: Space, *, seed: int = 0) -> LinearMap:
     """The rotation of ``kind`` for ``space``, fitted to at most 50,000 of its document ``vectors`` (rows, dim).
 
     Raises `OptionError` for an unknown kind, or for fewer vectors than the space has directions.
@@ -39,7 +39,7 @@ def fit_rotation(kind: str, vectors: Float32, space: Space, *, seed: int = 0) ->
     draw = numpy.random.default_rng(seed)
     rows = numpy.sort(draw.permutation(len(vectors))[:SAMPLE])
     matrix = KINDS[kind](vectors[rows].astype(numpy.float64), draw).astype(numpy.float32)
-    return Mapping(base=space, kind=kind, documents=matrix, queries=matrix)
+    return LinearMap(base=space, kind=kind, documents=matrix, queries=matrix)
 
 
 def check_kind(kind: str) -> None:

@@ -20,15 +20,15 @@ from typing import Any
 import numpy
 
 from leafkit.errors import DamageError, OptionError, VectorError
-from leafkit.files.atomic import disk_errors, write_json
+from leafkit.files.atomic import explain_disk_errors, write_json
 from leafkit.files.progress import progress
 from leafkit.space import Space, require_same
 from leafkit.texts.batches import length_batches
 from leafkit.types import Encoder, Float32, Int64, Role
-from leafkit.vectors.by_role import encode_by_role
 from leafkit.vectors.check import check_vectors
 from leafkit.vectors.cosine import unit_rows
-from leafkit.vectors.keys import KEY_BYTES, KeyIndex, first_of_each, roles_of, text_keys
+from leafkit.vectors.encode import encode_by_role
+from leafkit.vectors.keys import KEY_BYTES, KeyIndex, expand_roles, first_occurrences, text_keys
 
 BLOCK = 4096  # texts a block: what a kill can cost, and the pool in which batches are sorted by length
 PIECE = 2**18  # characters encoded between two steps of the progress bar: a minute of a large model on one core
@@ -43,14 +43,14 @@ def default_cache() -> Path:
     return Path(os.environ.get("LEAFKIT_CACHE") or Path.home() / ".cache" / "leafkit")
 
 
-def keeps_its_space(encoder: Encoder) -> bool:
-    """Whether the vectors are those that define the space; a student's (``stand_in``) only come near them."""
-    return not getattr(encoder, "stand_in", False)
+def is_exact(encoder: Encoder) -> bool:
+    """Whether the vectors are those that define the space; a student's (``approximate``) only come near them."""
+    return not getattr(encoder, "approximate", False)
 
 
-def check_keeps_its_space(encoder: Encoder) -> None:
+def check_exact(encoder: Encoder) -> None:
     """Raise `OptionError` for a student, whose vectors must never be taken for its teacher's."""
-    if not keeps_its_space(encoder):
+    if not is_exact(encoder):
         raise OptionError("a student's vectors cannot be kept as its teacher's; open the teacher itself")
 
 
@@ -76,7 +76,7 @@ class VectorStore:
         if dtype not in DTYPES:
             raise OptionError(f"unknown vector precision {dtype!r}: teacher vectors are kept as float16 or float32")
         path = (root or default_cache()) / f"{space.id}-{dtype}"
-        with disk_errors(path):
+        with explain_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         return cls(path, space, dtype)
 
@@ -85,7 +85,7 @@ class VectorStore:
 
     def rows(self, texts: Sequence[str], roles: Sequence[Role] | Role) -> Int64:
         """The row of each text in its role, -1 where the store lacks it."""
-        return self._index().find(text_keys(texts, roles_of(roles, len(texts))))
+        return self._index().find(text_keys(texts, expand_roles(roles, len(texts))))
 
     def fill(
         self, teacher: Encoder, texts: Sequence[str], roles: Sequence[Role] | Role, *, label: str = "teacher"
@@ -95,16 +95,16 @@ class VectorStore:
         Committed block by block: killed at any instant, the same call carries on, and the store ends byte-equal
         to an uninterrupted one. Raises `VectorError` for vectors that cannot be used, `OutputError` on a full disk.
         """
-        check_keeps_its_space(teacher)
+        check_exact(teacher)
         require_same(self.space, teacher.space, wanted_by=f"the store {self.path}", got_from="the teacher")
-        roles = roles_of(roles, len(texts))
+        roles = expand_roles(roles, len(texts))
         keys = text_keys(texts, roles)
         rows = self._index().find(keys)
         if (rows >= 0).all():
             return rows
         with self._writing():
             missing = numpy.flatnonzero(self._index().find(keys) < 0)
-            missing = missing[first_of_each(keys[missing])]
+            missing = missing[first_occurrences(keys[missing])]
             with progress(label, total=len(missing), unit="texts") as bar:
                 for start in range(0, len(missing), BLOCK):
                     block = missing[start : start + BLOCK]
@@ -172,7 +172,7 @@ class VectorStore:
 
     def _append(self, keys: bytes, vectors: bytes, rows: int) -> None:
         for file, content in ((self._keys_file, keys), (self._vectors_file, vectors)):
-            with disk_errors(file), open(file, "ab") as opened:
+            with explain_disk_errors(file), open(file, "ab") as opened:
                 opened.write(content)
                 opened.flush()
                 os.fsync(opened.fileno())
@@ -232,7 +232,7 @@ class VectorStore:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        with disk_errors(self.path):
+        with explain_disk_errors(self.path):
             lock = open(self.path / "lock", "ab")  # noqa: SIM115 - held below
         with lock:
             try:
@@ -247,7 +247,7 @@ class VectorStore:
     def _cut(self) -> None:
         """Remove what a killed or failed run left behind the last committed block."""
         for file, width in ((self._keys_file, KEY_BYTES), (self._vectors_file, self._row_bytes)):
-            with disk_errors(file), open(file, "ab") as opened:
+            with explain_disk_errors(file), open(file, "ab") as opened:
                 opened.truncate(len(self) * width)
 
 

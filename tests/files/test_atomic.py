@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from leafkit.errors import OutputError
-from leafkit.files.atomic import check_free, new_folder, write_file, write_json
+from leafkit.files.atomic import atomic_folder, check_output_folder, write_file, write_json
 
 
 def names(folder):
@@ -19,7 +19,7 @@ def names(folder):
 
 def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
     target = tmp_path / "student"
-    with new_folder(target, marker="leafkit.json") as folder:
+    with atomic_folder(target, marker="leafkit.json") as folder:
         (folder / "leafkit.json").write_text("{}")
         assert not target.exists()
     assert names(target) == ["leafkit.json"]
@@ -28,7 +28,7 @@ def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
 def test_a_failure_leaves_nothing_behind(tmp_path, failure):
-    with pytest.raises(failure), new_folder(tmp_path / "student", marker="leafkit.json") as folder:
+    with pytest.raises(failure), atomic_folder(tmp_path / "student", marker="leafkit.json") as folder:
         (folder / "half").write_text("half")
         raise failure
     assert names(tmp_path) == []
@@ -39,19 +39,19 @@ def test_a_folder_of_somebody_else_is_never_touched(tmp_path):
     (tmp_path / "photos" / "cat.jpg").write_text("cat")
     for overwrite in (False, True):
         with pytest.raises(OutputError, match="not leafkit's"):
-            check_free(tmp_path / "photos", marker="leafkit.json", overwrite=overwrite)
+            check_output_folder(tmp_path / "photos", marker="leafkit.json", overwrite=overwrite)
     assert names(tmp_path / "photos") == ["cat.jpg"]
 
 
 def test_our_own_output_is_replaced_only_when_asked(tmp_path):
     target = tmp_path / "student"
     for text in ("old", "new"):
-        with new_folder(target, marker="leafkit.json", overwrite=text == "new") as folder:
+        with atomic_folder(target, marker="leafkit.json", overwrite=text == "new") as folder:
             (folder / "leafkit.json").write_text(text)
     assert (target / "leafkit.json").read_text() == "new"
     assert names(tmp_path) == ["student"]
     with pytest.raises(OutputError, match="--overwrite"):
-        check_free(target, marker="leafkit.json")
+        check_output_folder(target, marker="leafkit.json")
 
 
 @pytest.mark.parametrize("exchange", [True, False])
@@ -73,7 +73,7 @@ def test_an_overwritten_folder_is_the_old_or_the_new_one(tmp_path, monkeypatch, 
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(1, 50):
-        with new_folder(target, marker="m", overwrite=True) as folder:
+        with atomic_folder(target, marker="m", overwrite=True) as folder:
             (folder / "m").write_text(str(number))
     done.set()
     reader.join()
@@ -96,7 +96,7 @@ def test_an_overwrite_stopped_between_two_renames_puts_the_old_folder_back(tmp_p
 
     monkeypatch.setattr("leafkit.files.atomic._exchange", lambda one, other: False)
     monkeypatch.setattr(Path, "rename", stop)
-    with pytest.raises(KeyboardInterrupt), new_folder(target, marker="m", overwrite=True) as folder:
+    with pytest.raises(KeyboardInterrupt), atomic_folder(target, marker="m", overwrite=True) as folder:
         (folder / "m").write_text("new")
     assert (target / "m").read_text() == "old"
     assert names(tmp_path) == ["index"]
@@ -104,9 +104,9 @@ def test_an_overwrite_stopped_between_two_renames_puts_the_old_folder_back(tmp_p
 
 def test_an_overwrite_that_fails_keeps_the_old_folder(tmp_path):
     target = tmp_path / "student"
-    with new_folder(target, marker="leafkit.json") as folder:
+    with atomic_folder(target, marker="leafkit.json") as folder:
         (folder / "leafkit.json").write_text("old")
-    with pytest.raises(RuntimeError), new_folder(target, marker="leafkit.json", overwrite=True) as folder:
+    with pytest.raises(RuntimeError), atomic_folder(target, marker="leafkit.json", overwrite=True) as folder:
         (folder / "leafkit.json").write_text("new")
         raise RuntimeError
     assert (target / "leafkit.json").read_text() == "old"
@@ -120,7 +120,7 @@ def test_a_full_disk_is_said_in_words_and_nothing_is_left(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="disk is full"):
         write_file(tmp_path / "manifest.json", "new")
-    with pytest.raises(OutputError, match="disk is full"), new_folder(tmp_path / "index", marker="m") as folder:
+    with pytest.raises(OutputError, match="disk is full"), atomic_folder(tmp_path / "index", marker="m") as folder:
         (folder / "m").write_text("x")
     assert names(tmp_path) == ["manifest.json"]
     assert (tmp_path / "manifest.json").read_text() == "old"

@@ -11,7 +11,7 @@ from eval.card import scores
 from leafkit.evaluation.report import Report
 from leafkit.models.help_pages import write_embedded, write_help_pages
 from leafkit.search.searcher import Searcher
-from leafkit.shipped import resolve
+from leafkit.shipped import resolve_student
 from leafkit.students.backbone import open_model
 
 NAME = "bge-small-leaf"
@@ -29,7 +29,7 @@ def vectors(pages):
 
 
 def test_it_is_at_most_26_mebibytes_and_whole():
-    files = [path for path in resolve(NAME).rglob("*") if path.is_file()]
+    files = [path for path in resolve_student(NAME).rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 26 * 2**20
     assert leafkit.info(NAME)["kind"] == "student"
 
@@ -56,7 +56,7 @@ def test_it_searches_vectors_that_were_made_elsewhere(pages, vectors, tmp_path, 
 
 
 def test_its_card_says_what_was_measured():
-    card = (resolve(NAME) / "README.md").read_text(encoding="utf-8")
+    card = (resolve_student(NAME) / "README.md").read_text(encoding="utf-8")
     files = sorted(RESULTS.glob(f"{NAME}*.json"))
     assert files
     assert scores([Report.from_json(json.loads(file.read_bytes())) for file in files]).strip() in card

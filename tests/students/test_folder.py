@@ -5,7 +5,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from leafkit.errors import OutputError
-from leafkit.files.atomic import new_folder
+from leafkit.files.atomic import atomic_folder
 from leafkit.students.build import build_student
 from leafkit.students.card import _parameters
 from leafkit.students.folder import open_student, read_student, write_student
@@ -35,7 +35,7 @@ def test_what_is_written_is_what_is_opened(student):
 def test_a_student_is_an_encoder_that_only_stands_in_for_its_teacher(student):
     opened = open_student(student[1].path)
     assert isinstance(opened, Teacher)
-    assert opened.stand_in
+    assert opened.approximate
     assert opened.encode([], "query").shape == (0, 32)
     assert opened.encode(TEXTS[:1], "query").dtype == numpy.float32
 
@@ -75,7 +75,7 @@ def test_a_full_disk_is_said_in_words(student, tmp_path, monkeypatch):
     monkeypatch.setattr(SentenceTransformer, "save_pretrained", full)
     with (
         pytest.raises(OutputError, match="disk is full"),
-        new_folder(tmp_path / "new", marker="leafkit.json") as folder,
+        atomic_folder(tmp_path / "new", marker="leafkit.json") as folder,
     ):
         write_student(folder, model, facts.space, {})
     assert not (tmp_path / "new").exists()

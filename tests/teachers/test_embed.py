@@ -37,7 +37,7 @@ def test_the_output_opens_as_a_teacher_of_the_same_space_with_the_same_vectors(
     teacher = hash_teacher()
     path = embed(texts, teacher, tmp_path / "out" / out, precision=precision)
     again = open_teacher(path)
-    assert (again.space, again.space.id, again.stand_in) == (teacher.space, teacher.space.id, False)
+    assert (again.space, again.space.id, again.approximate) == (teacher.space, teacher.space.id, False)
     assert len(again) == 43
     for role, wanted in (("document", ["text 1", "A title with text", "text 7"]), ("query", ["text 1"])):
         difference = abs(again.encode(wanted, role) - hash_teacher().encode(wanted, role)).max()
@@ -105,10 +105,10 @@ def test_a_run_that_was_stopped_encodes_only_what_it_had_not(texts, tmp_path, ha
 
 def test_a_students_vectors_are_marked_and_stay_out_of_the_teachers_store(texts, tmp_path, hash_teacher):
     student = hash_teacher()
-    student.stand_in = True
+    student.approximate = True
     path = embed(texts, student, tmp_path / "v.parquet", cache=tmp_path / "cache")
     again = open_teacher(path)
-    assert again.stand_in
+    assert again.approximate
     assert again.space == student.space
     assert len(VectorStore.open(tmp_path / "cache", student.space)) == 0
 

@@ -59,7 +59,7 @@ def test_the_file_gives_back_its_vectors_in_any_order_and_both_roles(write, dtyp
 
 def test_texts_are_found_that_are_read_from_the_very_file(write):
     file = write([" one", "two\n", "three", "\tfour "], unit())
-    texts = [text.content for text in read_texts(file if file.suffix == ".parquet" else file.with_suffix(".jsonl"))]
+    texts = [text.full_text for text in read_texts(file if file.suffix == ".parquet" else file.with_suffix(".jsonl"))]
     teacher = open_teacher(file)
     assert numpy.array_equal(teacher.encode(texts, "document"), unit())
     assert numpy.array_equal(teacher.encode(["one ", " two"], "query"), unit()[:2])
@@ -218,7 +218,7 @@ def test_what_else_spark_leaves_in_a_folder_is_passed_over(tmp_path):
     write_parquet(tmp_path / "parts" / "b.parquet", pyarrow.array([], pyarrow.string()), [])
     (tmp_path / "parts" / "._a.parquet").write_bytes(b"of a Mac")
     assert len(open_teacher(tmp_path / "parts")) == 4
-    assert [text.content for text in read_texts(tmp_path / "parts")] == TEXTS
+    assert [text.full_text for text in read_texts(tmp_path / "parts")] == TEXTS
     (tmp_path / "parts" / "c.parquet").write_bytes(b"PAR1 cut off")
     with pytest.raises(VectorError, match=r"c\.parquet is not a Parquet file"):
         open_teacher(tmp_path / "parts")

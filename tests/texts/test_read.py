@@ -44,7 +44,7 @@ def test_named_columns_go_before_the_usual_ones(tmp_path):
     path = write(tmp_path / "a.jsonl", {"text": "1", "title": "2", "id": "3", "key": 4.0})
     (read,) = read_texts(path, text_column="title", id_column="key")
     assert read == Text(id="4.0", text="2", payload={"text": "1", "id": "3"})
-    assert read.content == "2"
+    assert read.full_text == "2"
 
 
 def test_a_named_column_must_be_there(tmp_path):
@@ -75,14 +75,14 @@ def test_the_prefix_overrules_the_row_and_the_row_overrules_the_default(tmp_path
 
 
 def test_what_is_encoded_is_title_and_text():
-    assert Text(id="1", text="of the year", title="Song").content == "Song of the year"
-    assert Text(id="1", text="alone").content == "alone"
-    assert Text(id="1", text="", title="Song").content == "Song"
+    assert Text(id="1", text="of the year", title="Song").full_text == "Song of the year"
+    assert Text(id="1", text="alone").full_text == "alone"
+    assert Text(id="1", text="", title="Song").full_text == "Song"
 
 
 def test_a_document_that_is_only_a_title_can_be_encoded(tmp_path):
     (read,) = read_texts(write(tmp_path / "a.jsonl", {"title": "Song", "text": ""}))
-    assert read.content == "Song"
+    assert read.full_text == "Song"
 
 
 def test_sources_follow_one_another_in_order(tmp_path):

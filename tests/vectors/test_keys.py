@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leafkit.files.digest import text_key
-from leafkit.vectors.keys import KeyIndex, first_of_each, text_keys
+from leafkit.vectors.keys import KeyIndex, first_occurrences, text_keys
 
 # A handful of halves, so that keys share the first one all the time, which real keys hardly ever do.
 HALF = st.integers(0, 4)
@@ -27,7 +27,7 @@ def test_the_index_finds_what_a_dict_of_first_rows_finds(parts, wanted):
 
 @given(KEYS)
 def test_first_of_each_keeps_the_order_of_first_appearance(pairs):
-    assert [pairs[at] for at in first_of_each(as_keys(pairs))] == list(dict.fromkeys(pairs))
+    assert [pairs[at] for at in first_occurrences(as_keys(pairs))] == list(dict.fromkeys(pairs))
 
 
 @given(st.lists(st.tuples(st.text(), st.sampled_from(["query", "document"])), max_size=20))

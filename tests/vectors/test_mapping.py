@@ -7,7 +7,7 @@ import pytest
 
 from leafkit.errors import DamageError, OptionError, VectorError
 from leafkit.space import Space
-from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.mapping import LinearMap, read_mapping
 from leafkit.vectors.rotation import KINDS, fit_rotation
 
 SPACE = Space(teacher="drawn", weights="name:drawn", dim=16, normalised=True, pooling="mean", max_length=64)
@@ -117,7 +117,7 @@ def test_a_map_of_other_matrices_is_refused_though_its_name_fits_them(vectors, t
 
 def test_two_maps_in_turn_are_one(vectors):
     first, second = (fit_rotation("random", vectors, SPACE, seed=seed) for seed in (1, 2))
-    second = Mapping(base=first.space, kind="random", documents=second.documents, queries=second.queries)
+    second = LinearMap(base=first.space, kind="random", documents=second.documents, queries=second.queries)
     both = second.after(first)
     assert both.base == SPACE
     in_turn = second.apply(first.apply(vectors, "document"), "document")

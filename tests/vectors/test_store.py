@@ -157,7 +157,7 @@ def test_a_cached_teacher_is_asked_once_and_gives_the_stores_vectors(hash_teache
 
 def test_a_students_vectors_never_enter_the_teachers_store(hash_teacher, tmp_path):
     student = hash_teacher()
-    student.stand_in = True
+    student.approximate = True
     with pytest.raises(OptionError, match="student"):
         cached(student, tmp_path)
     with pytest.raises(OptionError, match="student"):

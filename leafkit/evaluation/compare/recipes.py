@@ -12,7 +12,7 @@ from typing import Any
 from leafkit.errors import OptionError
 from leafkit.evaluation.provenance import folder_digest
 from leafkit.files.digest import sha256_file
-from leafkit.shipped import resolve, resolve_recipe
+from leafkit.shipped import resolve_recipe, resolve_student
 from leafkit.students.spec import Pretrained, parse_student
 from leafkit.texts.source import split_prefix
 from leafkit.training.recipe_file import read_recipe
@@ -61,7 +61,7 @@ def read_entry(recipe: str | Path) -> Entry:
         given=str(recipe),
         sha256=sha256_file(path),
         texts=_digests({source: Path(split_prefix(source)[1]) for source in sources}),
-        models=_digests({model: resolve(model) for model in models}),
+        models=_digests({model: resolve_student(model) for model in models}),
         arguments=arguments,
     )
 

@@ -16,7 +16,7 @@ from leafkit.evaluation.compare.recipes import Entry
 from leafkit.evaluation.compare.statistics import difference, figures
 from leafkit.evaluation.compare.tasks import Task
 from leafkit.evaluation.provenance import commit, packages
-from leafkit.files.atomic import disk_errors, write_json
+from leafkit.files.atomic import explain_disk_errors, write_json
 from leafkit.methods.ledger import shown
 from leafkit.version import __version__
 
@@ -92,7 +92,7 @@ def write_results(results: Sequence[Result], out: Path) -> None:
     """Write the one result to the .json file ``out``, or each to ``out``/NAME.json."""
     check_out(out, len(results))
     folder = out.parent if out.suffix == ".json" else out
-    with disk_errors(folder):
+    with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for one in results:
         write_json(out if out.suffix == ".json" else folder / f"{one['system']}.json", one)

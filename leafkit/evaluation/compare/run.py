@@ -19,7 +19,7 @@ from leafkit.evaluation.compare.report import Result, Run, result
 from leafkit.evaluation.compare.tasks import Task, open_task
 from leafkit.evaluation.provenance import commit
 from leafkit.evaluation.students import open_students
-from leafkit.files.atomic import disk_errors, write_file, write_json
+from leafkit.files.atomic import explain_disk_errors, write_file, write_json
 from leafkit.files.options import CacheOptions
 from leafkit.files.progress import progress
 from leafkit.options import options_of, takes, without
@@ -27,7 +27,7 @@ from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
 from leafkit.training.distill import distill
 from leafkit.vectors.cached import CachedEncoder, cached
-from leafkit.vectors.mapping import mapped
+from leafkit.vectors.mapping import map_teacher
 from leafkit.vectors.store import default_cache
 
 _log = logging.getLogger("leafkit")
@@ -67,7 +67,7 @@ class Runner:
 
     def run(self) -> dict[str, list[Run]]:
         """The runs of each recipe by its name, in the order of the seeds."""
-        with disk_errors(self.work):
+        with explain_disk_errors(self.work):
             for name in ("runs", "students", "locks"):
                 (self.work / name).mkdir(parents=True, exist_ok=True)
         asked = [(entry, seed) for seed in self.seeds for entry in self.entries]
@@ -112,7 +112,7 @@ class Runner:
             raise TrainingError(f"{entry.name}, seed {seed}: {error}") from error
         seconds = time.perf_counter() - started
         (student,) = open_students(out, "torch", entry.arguments.get("device"))
-        scores = self.task.score(student.encoder, mapped(teacher, student.mapping))
+        scores = self.task.score(student.encoder, map_teacher(teacher, student.mapping))
         shutil.rmtree(out)
         return {
             "recipe": entry.name,

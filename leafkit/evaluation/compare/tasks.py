@@ -20,7 +20,7 @@ from leafkit.evaluation.metrics import MAIN_METRIC, Float64
 from leafkit.evaluation.provenance import files_digest
 from leafkit.evaluation.retrieval import search_scores
 from leafkit.evaluation.tables import Table, Types, read_table, split_file
-from leafkit.extras import require
+from leafkit.extras import import_optional
 from leafkit.types import Encoder
 
 SPLITS = ("test", "dev")
@@ -106,7 +106,7 @@ class Classes:
     def score(self, student: Encoder, teacher: Encoder) -> Float64:
         """1 for each text whose label is found, else 0; the teacher has no part in it."""
         # Unit vectors want less regularisation than sklearn's default for columns of variance 1.
-        model = require("sklearn.linear_model").LogisticRegression(C=10, max_iter=1000)
+        model = import_optional("sklearn.linear_model").LogisticRegression(C=10, max_iter=1000)
         model.fit(student.encode(self._fitted["text"], "query"), self._fitted["label"])
         found = model.predict(student.encode(self._asked["text"], "query"))
         return (found == numpy.array(self._asked["label"])).astype(numpy.float64)

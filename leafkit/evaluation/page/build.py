@@ -14,7 +14,7 @@ from leafkit.evaluation.page.origin import origin
 from leafkit.evaluation.page.section import Section, System, sections
 from leafkit.evaluation.report import Report
 from leafkit.evaluation.rows import Row
-from leafkit.extras import require
+from leafkit.extras import import_optional
 
 # The page asks for nothing by itself; this has the browser refuse whatever a name could smuggle in.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -31,7 +31,7 @@ def check_page(path: Path) -> None:
         raise OutputError(f"{path} is a folder; name a file in it, such as {path / 'report.html'}")
     if not path.parent.is_dir():
         raise OutputError(f"{path} cannot be written: there is no folder {path.parent}; create it, or name another")
-    require("matplotlib")
+    import_optional("matplotlib")
 
 
 def page(reports: Sequence[Report]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from leafkit.evaluation.page.markup import Html
-from leafkit.extras import require
+from leafkit.extras import import_optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,10 +59,10 @@ def short(name: str, length: int) -> str:
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     """A figure of ``width`` x ``height`` inches with one pair of axes."""
-    with require("matplotlib.style").context(["default", _SETTINGS]), warnings.catch_warnings():
+    with import_optional("matplotlib.style").context(["default", _SETTINGS]), warnings.catch_warnings():
         # Text stays text: whether matplotlib's own font has the letters of a name does not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure = require("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
+        figure = import_optional("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.subplots()
 
 

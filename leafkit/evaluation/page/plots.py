@@ -11,7 +11,7 @@ from leafkit.evaluation.page.canvas import HUES, INK, canvas, paint, short, svg
 from leafkit.evaluation.page.markup import Html
 from leafkit.evaluation.page.section import Kept, System, system_of
 from leafkit.evaluation.rows import Row
-from leafkit.extras import require
+from leafkit.extras import import_optional
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +112,7 @@ def curve_plot(name: str, curves: Sequence[Sequence[Validation]], over: Literal[
             )
         axes.set(xlabel="examples" if over == "examples" else "seconds of training", ylabel="held-out cosine")
         if over == "examples":
-            axes.xaxis.set_major_formatter(require("matplotlib.ticker").EngFormatter(sep=""))
+            axes.xaxis.set_major_formatter(import_optional("matplotlib.ticker").EngFormatter(sep=""))
         return svg(figure, name, f"held-out cosine by {over}")
 
 
@@ -148,7 +148,7 @@ def bars(name: str, kept: Mapping[str, Mapping[System, Kept]], hues: Mapping[Sys
         axes.set_yticks(ticks, [short(name, 24) for name in kept])
         axes.tick_params(axis="y", length=0)
         axes.grid(visible=False, axis="y")
-        axes.xaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1, decimals=0))
+        axes.xaxis.set_major_formatter(import_optional("matplotlib.ticker").PercentFormatter(1, decimals=0))
         return svg(figure, name, "retention per collection")
 
 

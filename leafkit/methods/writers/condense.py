@@ -26,7 +26,7 @@ from leafkit.methods.system import Writer
 from leafkit.types import Int64
 
 if TYPE_CHECKING:
-    from leafkit.texts.table import Texts
+    from leafkit.texts.table import TextTable
     from leafkit.types import Float32
 
 Floats = NDArray[Any]
@@ -69,7 +69,7 @@ class Condense(Writer):
             }
         )
 
-    def write(self, texts: Texts, vectors: Float32, seed: int) -> Texts:
+    def write(self, texts: TextTable, vectors: Float32, seed: int) -> TextTable:
         """The kept texts in the order they came, with the counts of what was read; ``texts`` itself if all are."""
         if self.share == 1:
             return texts

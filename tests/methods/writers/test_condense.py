@@ -6,7 +6,7 @@ import pytest
 from leafkit.errors import OptionError, VectorError
 from leafkit.files.digest import text_key
 from leafkit.methods.writers.condense import Condense, centers, choose, exact, herding, matching_loss, pursuit
-from leafkit.texts.table import Texts
+from leafkit.texts.table import TextTable
 
 MODES = ["herding", "kcenter", "omp", "random"]
 
@@ -17,7 +17,7 @@ def unit(rows, dim=32, seed=0, shift=0.0):
 
 
 def corpus(count):
-    texts = Texts(repeated=3)
+    texts = TextTable(repeated=3)
     for row in range(count):
         role = ("query", "document")[row % 2]
         texts.add(f"text {row}", role, text_key(role, f"text {row}"), label=f"class {row % 4}", domain="a")

@@ -11,7 +11,7 @@ import leafkit
 from leafkit.errors import InputError, OptionError, SpaceError
 from leafkit.students.folder import read_student
 from leafkit.teachers.open import open_teacher
-from leafkit.vectors.cached import keeps_its_space
+from leafkit.vectors.store import is_exact
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def test_vectors_without_a_space_get_the_students(exported, documents, write):
     assert open_teacher(file).space.id != space.id
     declared = open_teacher(file, teacher_space=str(exported))
     assert declared.space == space
-    assert keeps_its_space(declared)
+    assert is_exact(declared)
     assert numpy.array_equal(declared.encode(documents[0], "document"), documents[1])
 
 
@@ -121,7 +121,7 @@ def test_another_model_is_refused(exported, other_teacher):
 
 def test_a_students_vectors_do_not_become_the_teachers_by_it(exported, tiny_texts, tmp_path):
     file = leafkit.embed(tiny_texts, exported, tmp_path / "by-student.npy")
-    assert not keeps_its_space(open_teacher(file, teacher_space=str(exported)))
+    assert not is_exact(open_teacher(file, teacher_space=str(exported)))
 
 
 def test_what_the_student_records_cannot_be_said_otherwise(exported, documents, write):

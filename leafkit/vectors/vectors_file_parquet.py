@@ -14,15 +14,15 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import OptionError, VectorError
-from leafkit.extras import told_of_extras
-from leafkit.files.atomic import new_file
+from leafkit.extras import explain_missing_extras
+from leafkit.files.atomic import atomic_file
 from leafkit.texts.arrow import vector_columns
 from leafkit.texts.columns import TEXT_NAMES, VECTOR_NAMES
-from leafkit.texts.record import content
+from leafkit.texts.record import join_title
 from leafkit.types import Float32, Role, check_role
-from leafkit.vectors.pairs_format import BATCH, Label, Pairs, PairsFile, Write
+from leafkit.vectors.vectors_file_types import BATCH, PairBatch, SpaceLabel, VectorsFile, WriteRows
 
-with told_of_extras():
+with explain_missing_extras():
     import pyarrow
     import pyarrow.compute
     from pyarrow import parquet
@@ -30,7 +30,7 @@ with told_of_extras():
 SPACE = b"leafkit.space"  # the key in the schema's metadata
 
 
-def read(path: Path) -> PairsFile:
+def read(path: Path) -> VectorsFile:
     """The Parquet file at ``path``; raises `VectorError` if it has no such columns or is broken."""
     file = _open(path)
     columns = {field.name: field.type for field in file.schema_arrow}
@@ -38,7 +38,7 @@ def read(path: Path) -> PairsFile:
     for names, found in ((TEXT_NAMES, texts), (VECTOR_NAMES, vectors)):
         if not found:
             raise VectorError(f"{path} {_lack(names, columns)}")
-    return PairsFile(
+    return VectorsFile(
         label=_label(file, path),
         rows=file.metadata.num_rows,
         batches=_batches(file, path, texts[0], vectors[0]),
@@ -59,7 +59,7 @@ def files(path: Path) -> list[Path]:
     return [path]
 
 
-def read_label(path: Path) -> Label | None:
+def read_label(path: Path) -> SpaceLabel | None:
     """The label of the file at ``path``; None if leafkit did not write it."""
     try:
         return _label(_open(path), path)
@@ -68,8 +68,8 @@ def read_label(path: Path) -> Label | None:
 
 
 @contextlib.contextmanager
-def writing(path: Path, label: Label, dtype: numpy.dtype) -> Iterator[Write]:
-    """See `leafkit.vectors.pairs.new_pairs`."""
+def writing(path: Path, label: SpaceLabel, dtype: numpy.dtype) -> Iterator[WriteRows]:
+    """See `leafkit.vectors.vectors_file.vectors_file_writer`."""
     dim = label.space.dim
     element = pyarrow.float16() if dtype == numpy.float16 else pyarrow.float32()
     schema = pyarrow.schema(
@@ -81,7 +81,7 @@ def writing(path: Path, label: Label, dtype: numpy.dtype) -> Iterator[Write]:
         },
         metadata={SPACE: label.to_json()},
     )
-    with new_file(path) as file, parquet.ParquetWriter(file, schema, use_dictionary=["role"]) as writer:
+    with atomic_file(path) as file, parquet.ParquetWriter(file, schema, use_dictionary=["role"]) as writer:
 
         def write(ids: Sequence[str], texts: Sequence[str], roles: Sequence[Role], vectors: Float32) -> None:
             flat = pyarrow.array(vectors.astype(dtype, copy=False).ravel(), type=element)
@@ -98,12 +98,12 @@ def _open(path: Path) -> parquet.ParquetFile:
         raise VectorError(f"{path} is not a Parquet file, or a truncated one ({error})") from error
 
 
-def _label(file: parquet.ParquetFile, path: Path) -> Label | None:
+def _label(file: parquet.ParquetFile, path: Path) -> SpaceLabel | None:
     content = (file.schema_arrow.metadata or {}).get(SPACE)
-    return None if content is None else Label.from_json(content, where=str(path))
+    return None if content is None else SpaceLabel.from_json(content, where=str(path))
 
 
-def _batches(file: parquet.ParquetFile, path: Path, text: str, vector: str) -> Iterator[Pairs]:
+def _batches(file: parquet.ParquetFile, path: Path, text: str, vector: str) -> Iterator[PairBatch]:
     columns = [text, vector, *(name for name in ("title", "role") if name in file.schema_arrow.names)]
     start, dim = 0, None
     try:
@@ -113,7 +113,7 @@ def _batches(file: parquet.ParquetFile, path: Path, text: str, vector: str) -> I
             texts, roles = _texts(batch, text, path, start), _roles(batch, path)
             vectors = _vectors(batch.column(vector), path, start, dim)
             dim = vectors.shape[1]
-            yield Pairs(path=path, first=start, texts=texts, roles=roles, vectors=vectors)
+            yield PairBatch(path=path, first=start, texts=texts, roles=roles, vectors=vectors)
             start += len(texts)
         if start != file.metadata.num_rows or not start:
             raise VectorError(
@@ -131,7 +131,7 @@ def _texts(batch: Any, column: str, path: Path, start: int) -> list[str]:
             raise VectorError(f"{path}: row {start + row} has {text!r} as its text, wanted a string")
         if not isinstance(title, str | None):
             raise VectorError(f"{path}: row {start + row} has {title!r} as its title, wanted a string")
-    return [content(title or "", text) for text, title in zip(texts, titles, strict=True)]
+    return [join_title(title or "", text) for text, title in zip(texts, titles, strict=True)]
 
 
 def _roles(batch: Any, path: Path) -> list[Role | None]:

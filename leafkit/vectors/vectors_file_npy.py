@@ -13,19 +13,19 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from leafkit.errors import InputError, VectorError
-from leafkit.files.atomic import new_file, write_file
+from leafkit.files.atomic import atomic_file, write_file
 from leafkit.texts.read import read_texts
 from leafkit.types import Float32, Role
-from leafkit.vectors.pairs_format import BATCH, Label, Pairs, PairsFile, Write
+from leafkit.vectors.vectors_file_types import BATCH, PairBatch, SpaceLabel, VectorsFile, WriteRows
 
 
-def read(path: Path) -> PairsFile:
+def read(path: Path) -> VectorsFile:
     """The pair of files at ``path``; raises `VectorError` unless each row of the one has a row of the other."""
     texts = path.with_suffix(".jsonl")
     if not texts.is_file():
         raise InputError(f"{path} has no {texts.name} beside it, which holds the texts of its rows")
     vectors = _open(path)
-    return PairsFile(
+    return VectorsFile(
         label=read_label(path), rows=len(vectors), batches=_batches(vectors, path, texts), parts=(path, texts)
     )
 
@@ -35,19 +35,19 @@ def files(path: Path) -> list[Path]:
     return [path, path.with_suffix(".jsonl"), path.with_suffix(".space.json")]
 
 
-def read_label(path: Path) -> Label | None:
+def read_label(path: Path) -> SpaceLabel | None:
     """The label of the file at ``path``; None if leafkit did not write it."""
     label = path.with_suffix(".space.json")
-    return Label.from_json(label.read_bytes(), where=str(label)) if label.is_file() else None
+    return SpaceLabel.from_json(label.read_bytes(), where=str(label)) if label.is_file() else None
 
 
 @contextlib.contextmanager
-def writing(path: Path, label: Label, dtype: numpy.dtype) -> Iterator[Write]:
-    """See `leafkit.vectors.pairs.new_pairs`. The .npy comes last: while it is absent, so is the vectors file."""
+def writing(path: Path, label: SpaceLabel, dtype: numpy.dtype) -> Iterator[WriteRows]:
+    """See `vectors_file_writer`. The .npy comes last: while it is absent, so is the vectors file."""
     rows = 0
-    with new_file(path) as vectors_file:
+    with atomic_file(path) as vectors_file:
         header = _write_header(vectors_file, 0, label.space.dim, dtype)
-        with new_file(path.with_suffix(".jsonl")) as texts_file:
+        with atomic_file(path.with_suffix(".jsonl")) as texts_file:
 
             def write(ids: Sequence[str], texts: Sequence[str], roles: Sequence[Role], vectors: Float32) -> None:
                 nonlocal rows
@@ -82,13 +82,13 @@ def _open(path: Path) -> NDArray[Any]:
     return vectors if vectors.dtype.itemsize <= 4 else vectors.astype(numpy.float32)
 
 
-def _batches(vectors: NDArray[Any], path: Path, texts: Path) -> Iterator[Pairs]:
-    rows = [(row.content, row.role) for row in read_texts(texts)]
+def _batches(vectors: NDArray[Any], path: Path, texts: Path) -> Iterator[PairBatch]:
+    rows = [(row.full_text, row.role) for row in read_texts(texts)]
     if len(rows) != len(vectors):
         raise VectorError(f"{path} has {len(vectors)} vectors for the {len(rows)} texts of {texts.name}")
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
-        yield Pairs(
+        yield PairBatch(
             path=path,
             first=start,
             texts=[text for text, _ in part],

@@ -21,9 +21,9 @@ from leafkit.teachers.options import TeacherOptions
 from leafkit.teachers.vectors_file import VectorsFileTeacher
 from leafkit.types import Encoder, Float32, Role, Teacher
 from leafkit.vectors.cosine import unit_rows
-from leafkit.vectors.mapping import mapped, read_mapping
-from leafkit.vectors.pairs import read_pairs
-from leafkit.vectors.pairs_format import PairsFile
+from leafkit.vectors.mapping import map_teacher, read_mapping
+from leafkit.vectors.vectors_file import open_vectors_file
+from leafkit.vectors.vectors_file_types import VectorsFile
 
 # Six layers of bge-small-en-v1.5 before any training have 0.84 with it and 0.21 with all-MiniLM-L6-v2, which also has
 # 384 numbers. Vectors of the right model for other texts have 0.49, but are not nearest.
@@ -32,12 +32,12 @@ CHECKED = 64
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredSpaceTeacher:
     """``teacher``, whose vectors live in ``space`` by the user's word and a student's."""
 
     teacher: Teacher
     space: Space
-    stand_in: bool = False
+    approximate: bool = False
 
     @property
     def signals(self) -> frozenset[str]:
@@ -54,7 +54,9 @@ class Declared:
         return self.teacher.encode(texts, role)
 
 
-def open_declared(teacher: str, options: TeacherOptions, opener: Callable[[str, TeacherOptions], Teacher]) -> Declared:
+def open_in_declared_space(
+    teacher: str, options: TeacherOptions, opener: Callable[[str, TeacherOptions], Teacher]
+) -> DeclaredSpaceTeacher:
     """The ``teacher`` in the space of the student ``options.teacher_space``, whose prompts and length it gets.
 
     Some texts are encoded by both: those of a vectors file, else a few that leafkit brings. Raises `SpaceError`
@@ -72,15 +74,15 @@ def open_declared(teacher: str, options: TeacherOptions, opener: Callable[[str, 
             f"{teacher} has vectors of {opened.space.dim} numbers, the space of {facts.path} has {space.dim}: "
             f"{describe(space)}"
         )
-    file = read_pairs(opened.path) if isinstance(opened, VectorsFileTeacher) else None
-    declared = Declared(opened, space, stand_in=bool(file and file.label and file.label.stand_in))
+    file = open_vectors_file(opened.path) if isinstance(opened, VectorsFileTeacher) else None
+    declared = DeclaredSpaceTeacher(opened, space, approximate=bool(file and file.label and file.label.approximate))
     runtime = (facts.path / RECORD).is_file()
     student = QueryEncoder.open(facts.path) if runtime else open_student(facts.path, device=options.device)
-    _check(teacher, mapped(declared, mapping), student, _texts(file))
+    _check(teacher, map_teacher(declared, mapping), student, _texts(file))
     return declared
 
 
-def _texts(file: PairsFile | None) -> list[tuple[str, Role]]:
+def _texts(file: VectorsFile | None) -> list[tuple[str, Role]]:
     if file is None:
         return list(GOLDEN)
     rows = ((text, role or "document") for batch in file.batches for text, role in zip(batch.texts, batch.roles))

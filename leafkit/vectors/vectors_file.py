@@ -12,19 +12,19 @@ from typing import Any
 import numpy
 
 from leafkit.errors import InputError, OutputError
-from leafkit.files.atomic import disk_errors
+from leafkit.files.atomic import explain_disk_errors
 from leafkit.texts.parquet import parquet_files, parquet_parts
-from leafkit.vectors.pairs_format import Label, PairsFile, Write
+from leafkit.vectors.vectors_file_types import SpaceLabel, VectorsFile, WriteRows
 
 SUFFIXES = (".parquet", ".npy")
 
 
-def is_pairs(path: Path) -> bool:
+def is_vectors_file(path: Path) -> bool:
     """Whether ``path`` is a vectors file by its name, or a folder of Parquet files, which are the parts of one."""
     return bool(parquet_files(path)) if path.is_dir() else path.suffix in SUFFIXES
 
 
-def read_pairs(path: Path) -> PairsFile:
+def open_vectors_file(path: Path) -> VectorsFile:
     """The vectors file at ``path``; raises `InputError` (or `VectorError`, naming the row) if it cannot be used."""
     if not path.is_dir():
         return _format(path).read(path)
@@ -32,25 +32,25 @@ def read_pairs(path: Path) -> PairsFile:
     label, rows = None, 0
     for part in parts:
         # One file is open at a time: there may be more than a process may open.
-        file = read_pairs(part)
+        file = open_vectors_file(part)
         if part != parts[0] and file.label != label:
             raise InputError(
                 f"{part} is of another space than {parts[0]}, or one of them is a student's; keep the vectors of one "
                 "model in a folder"
             )
         label, rows = file.label, rows + file.rows
-    batches = (batch for part in parts for batch in read_pairs(part).batches)
-    return PairsFile(label=label, rows=rows, batches=batches, parts=parts)
+    batches = (batch for part in parts for batch in open_vectors_file(part).batches)
+    return VectorsFile(label=label, rows=rows, batches=batches, parts=parts)
 
 
-def new_pairs(path: Path, label: Label, *, precision: str) -> AbstractContextManager[Write]:
+def vectors_file_writer(path: Path, label: SpaceLabel, *, precision: str) -> AbstractContextManager[WriteRows]:
     """A function that writes rows in ``precision``; the file at ``path`` appears when the block ends well."""
-    with disk_errors(path):
+    with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     return _format(path).writing(path, label, numpy.dtype(precision))
 
 
-def check_new(path: Path, *, overwrite: bool) -> None:
+def check_vectors_output(path: Path, *, overwrite: bool) -> None:
     """Raise `OutputError` unless a vectors file may be written to ``path``; costly work asks this first."""
     found = _format(path)
     foreign = [file for file in found.files(path) if file.exists() and found.read_label(path) is None]
@@ -62,11 +62,11 @@ def check_new(path: Path, *, overwrite: bool) -> None:
 
 def _format(path: Path) -> Any:
     if path.suffix == ".parquet":
-        from leafkit.vectors import pairs_parquet
+        from leafkit.vectors import vectors_file_parquet
 
-        return pairs_parquet
+        return vectors_file_parquet
     if path.suffix == ".npy":
-        from leafkit.vectors import pairs_npy
+        from leafkit.vectors import vectors_file_npy
 
-        return pairs_npy
+        return vectors_file_npy
     raise InputError(f"{path}: a vectors file is a .parquet, or a .npy with a .jsonl of the same name")

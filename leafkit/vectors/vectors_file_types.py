@@ -18,7 +18,7 @@ BATCH = 65536  # rows read at a time
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pairs:
+class PairBatch:
     """Some rows of a vectors file, from the row ``first`` of ``path`` on; a row without a role serves both."""
 
     path: Path
@@ -29,18 +29,18 @@ class Pairs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Label:
-    """The space that the vectors of a file live in; ``stand_in`` where a student made them."""
+class SpaceLabel:
+    """The space that the vectors of a file live in; ``approximate`` where a student made them."""
 
     space: Space
-    stand_in: bool = False
+    approximate: bool = False
 
     def to_json(self) -> str:
         """The label as the file carries it; `from_json` reads it back."""
-        return json.dumps({**self.space.to_json(), "stand_in": self.stand_in}, ensure_ascii=False)
+        return json.dumps({**self.space.to_json(), "stand_in": self.approximate}, ensure_ascii=False)
 
     @classmethod
-    def from_json(cls, content: bytes, where: str) -> Label:
+    def from_json(cls, content: bytes, where: str) -> SpaceLabel:
         """The label in ``content``; raises `DamageError` naming ``where`` if it is none."""
         try:
             fields = json.loads(content)
@@ -48,21 +48,21 @@ class Label:
             raise DamageError(f"{where}: its space is not JSON ({error}); write the file again") from error
         if not isinstance(fields, dict):
             raise DamageError(f"{where}: its space is not an object; write the file again")
-        return cls(space=Space.from_json(fields, where=where), stand_in=fields.get("stand_in") is True)
+        return cls(space=Space.from_json(fields, where=where), approximate=fields.get("stand_in") is True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairsFile:
+class VectorsFile:
     """A vectors file that is open for reading, ``rows`` rows in batches; ``parts`` holds its content.
 
     Each file has one width; those of a folder may differ.
     """
 
-    label: Label | None
+    label: SpaceLabel | None
     rows: int
-    batches: Iterator[Pairs]
+    batches: Iterator[PairBatch]
     parts: tuple[Path, ...]
 
 
 # Takes ids, texts, roles and vectors of some rows.
-Write = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]
+WriteRows = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]
