@@ -12,10 +12,10 @@ import typer
 
 from leafkit.command import exit_on_error
 from leafkit.errors import InputError
-from leafkit.evaluation.columns import metric_title
-from leafkit.evaluation.page.section import sections
+from leafkit.evaluation.page.section_content import sections
 from leafkit.evaluation.report import Report
-from leafkit.evaluation.rows import Row
+from leafkit.evaluation.result_rows import ResultRow
+from leafkit.evaluation.result_tables import metric_title
 from leafkit.files.atomic import write_file
 
 _HEAD = "## Scores"
@@ -51,23 +51,23 @@ def put(card: str, section: str) -> str:
     return before + section + head + after
 
 
-def _whole(report: Report) -> list[Row]:
+def _whole(report: Report) -> list[ResultRow]:
     """The rows outside the grid and in its widest cell: the other cells are about an index and not about a student."""
     (section,) = sections([report])
     rows = [*report.rows, *(row for means in report.means for row in means.rows)]
     return [row for row in rows if (row.dim, row.precision) in ((None, None), section.cell)]
 
 
-def _title(row: Row) -> str:
+def _title(row: ResultRow) -> str:
     return metric_title(row.main)
 
 
-def _score(row: Row) -> str:
+def _score(row: ResultRow) -> str:
     span = row.interval
     return f"{row.metrics[row.main]:.4f}" + ("" if span is None else f" [{span.low:.4f}, {span.high:.4f}]")
 
 
-def _kept(row: Row) -> str:
+def _kept(row: ResultRow) -> str:
     if row.retention is None or row.mode == "teacher":
         return ""
     span = row.retention_interval

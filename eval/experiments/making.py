@@ -14,7 +14,7 @@ from eval.experiments.static import distill_static
 from eval.experiments.table import Kind, Variant
 from eval.experiments.texts import Chosen
 from leafkit.errors import OptionError
-from leafkit.evaluation.learning import Validation, learning_curve
+from leafkit.evaluation.learning_curve import CurvePoint, learning_curve
 from leafkit.students.encoder import StudentEncoder
 from leafkit.students.folder import MARKER, StudentFacts, open_student, read_student
 from leafkit.teachers.sentence_transformer import set_compute
@@ -46,7 +46,7 @@ class Made:
     seconds: float
     steps: int
     parameters: int
-    curve: Sequence[Validation]
+    curve: Sequence[CurvePoint]
 
 
 def make(job: Job) -> Made:

@@ -20,7 +20,7 @@ from eval.experiments.table import BASE, Choice, Table, Variant
 from eval.experiments.texts import Chosen, choose
 from leafkit.errors import OptionError, TrainingError
 from leafkit.evaluation.collection import read_collection
-from leafkit.evaluation.names import distinct_names
+from leafkit.evaluation.folder_names import distinct_names
 from leafkit.files.atomic import write_json
 from leafkit.methods.registry import parse
 from leafkit.teachers.open import open_with

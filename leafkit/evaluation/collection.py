@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from leafkit.errors import OptionError, TextError
-from leafkit.evaluation.cut import Cut, cut_corpus, judged_documents, splits
+from leafkit.evaluation.corpus_subset import CorpusSubset, choose_documents, judged_documents, splits
 from leafkit.evaluation.metrics import judged_queries
 from leafkit.evaluation.provenance import folder_digest
 from leafkit.texts.beir import is_beir, read_corpus, read_qrels, read_queries
@@ -50,7 +50,7 @@ def read_collection(
 
     Judged queries without a relevant document do not count (no ranking could score on them). With ``skip_bad``
     documents and queries that cannot be used are left out and counted in the log. A corpus of more than
-    ``documents`` is cut as `cut_corpus` says.
+    ``documents`` is cut as `choose_documents` says.
     """
     path = Path(folder)
     check_folder(path, split)
@@ -84,12 +84,12 @@ def read_collection(
     return collection
 
 
-def _cut(folder: Path, name: str, documents: int | None, skip_bad: bool) -> Cut:
+def _cut(folder: Path, name: str, documents: int | None, skip_bad: bool) -> CorpusSubset:
     corpus = read_corpus(folder, skip_bad=skip_bad)
     if documents is None:
         whole = list(corpus)
-        return Cut(whole, len(whole))
-    return cut_corpus(corpus, judged_documents(folder), documents, name=name)
+        return CorpusSubset(whole, len(whole))
+    return choose_documents(corpus, judged_documents(folder), documents, name=name)
 
 
 def check_folder(folder: Path, split: str) -> None:

@@ -12,16 +12,16 @@ from leafkit.command import command_line
 from leafkit.errors import InputError, OptionError
 from leafkit.evaluation.bootstrap import RESAMPLES
 from leafkit.evaluation.collection import Collection, check_folder, read_collection
-from leafkit.evaluation.cut import check_documents
+from leafkit.evaluation.collection_means import means_over
+from leafkit.evaluation.corpus_subset import check_subset_size
+from leafkit.evaluation.folder_names import Paths, as_paths, distinct_names
 from leafkit.evaluation.grid import full_cell, grid
-from leafkit.evaluation.means import means_over
-from leafkit.evaluation.modes import check_modes, systems
-from leafkit.evaluation.names import Paths, distinct_names, listed
+from leafkit.evaluation.modes import check_modes, make_retrievers
 from leafkit.evaluation.options import EvaluationOptions
 from leafkit.evaluation.provenance import commit, packages
 from leafkit.evaluation.report import Provenance, Report
-from leafkit.evaluation.retrieval import Measured, Plan, measure_collection
-from leafkit.evaluation.rows import Row
+from leafkit.evaluation.result_rows import ResultRow
+from leafkit.evaluation.retrieval import CollectionResults, RetrievalPlan, measure_collection
 from leafkit.evaluation.students import check_spaces, open_students
 from leafkit.extras import import_optional
 from leafkit.files.options import CacheOptions
@@ -67,11 +67,11 @@ def evaluate(
     """
     asked, opening = options_of(EvaluationOptions, options), options_of(TeacherOptions, options)
     skip_bad, cache = options_of(SkipOptions, options).skip_bad, options_of(CacheOptions, options).cache
-    folders, tasks = listed(data), [mteb] if isinstance(mteb, str) else list(mteb or ())
-    check_documents(asked.documents, folders=bool(folders))
+    folders, tasks = as_paths(data), [mteb] if isinstance(mteb, str) else list(mteb or ())
+    check_subset_size(asked.documents, folders=bool(folders))
     _check_sources(folders, tasks, asked.data_root, asked.split)
     _check_extras(bool(folders), bool(tasks), bm25=asked.bm25, cross_check=asked.cross_check)
-    chosen = check_modes(asked.modes, teacher=teacher is not None, student=bool(listed(student)))
+    chosen = check_modes(asked.modes, teacher=teacher is not None, student=bool(as_paths(student)))
     root = cache or default_cache()
     opened = None if teacher is None else _remembered(open_with(teacher, opening), root)
     students = open_students(student, asked.encoder, opening.device, opening.compute)
@@ -79,11 +79,11 @@ def evaluate(
         # A student of rotated coordinates is measured there: a prefix of them is not one of the teacher's.
         opened = map_teacher(opened, students[0].mapping)
     space = check_spaces(students, opened.space if opened else None)
-    plan = Plan(
-        systems=systems(chosen, opened, students),
+    plan = RetrievalPlan(
+        retrievers=make_retrievers(chosen, opened, students),
         cells=grid(space, asked.dims, asked.precisions),
-        full=full_cell(space),
-        skippable=asked.modes is None,
+        full_cell=full_cell(space),
+        teacher_is_optional=asked.modes is None,
         bm25=asked.bm25,
         cross_check=asked.cross_check,
         seed=asked.seed,
@@ -151,9 +151,9 @@ def _check_extras(folders: bool, tasks: bool, *, bm25: bool, cross_check: bool) 
 
 
 def _measure_folders(
-    folders: Sequence[Path], split: str, plan: Plan, skip_bad: bool, documents: int | None
-) -> tuple[list[Measured], Sources]:
-    measured: list[Measured] = []
+    folders: Sequence[Path], split: str, plan: RetrievalPlan, skip_bad: bool, documents: int | None
+) -> tuple[list[CollectionResults], Sources]:
+    measured: list[CollectionResults] = []
     read: Sources = []
     for folder, name in zip(folders, distinct_names(folders, what="data folder"), strict=True):
         collection = read_collection(folder, split, name=name, skip_bad=skip_bad, documents=documents)
@@ -171,15 +171,15 @@ def _measure_tasks(
     names: Sequence[str],
     data_root: str | PathLike[str] | None,
     split: str,
-    plan: Plan,
+    plan: RetrievalPlan,
     encoder: str,
     cache: Path,
-) -> tuple[list[Row], Sources]:
+) -> tuple[list[ResultRow], Sources]:
     from leafkit.evaluation.mteb_run import MtebRun
     from leafkit.evaluation.mteb_tasks import find_task
 
-    run = MtebRun(systems=plan.systems, cells=plan.cells, full=plan.full, encoder=encoder, cache=cache)
-    rows: list[Row] = []
+    run = MtebRun(retrievers=plan.retrievers, cells=plan.cells, full_cell=plan.full_cell, encoder=encoder, cache=cache)
+    rows: list[ResultRow] = []
     read: Sources = []
     for name in names:
         open_task = partial(find_task, name, data_root, split)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from leafkit.extras import import_optional
 
 Judgements = Mapping[str, Mapping[str, int]]
-Run = dict[str, dict[str, float]]
+Rankings = dict[str, dict[str, float]]
 Float64 = NDArray[numpy.float64]
 
 DEPTH = 1000
@@ -58,7 +58,7 @@ def judged_queries(judgements: Judgements) -> dict[str, dict[str, int]]:
     }
 
 
-def without_own_id(run: Run) -> Run:
+def without_own_documents(run: Rankings) -> Rankings:
     """``run`` without documents of their query's own id, as BEIR scores it (ArguAna's queries are documents)."""
     return {
         query: {document: score for document, score in documents.items() if document != query}
@@ -66,7 +66,7 @@ def without_own_id(run: Run) -> Run:
     }
 
 
-def score_run(judgements: Judgements, run: Run) -> QueryScores:
+def score_rankings(judgements: Judgements, run: Rankings) -> QueryScores:
     """The metrics of ``run`` for every query that has a relevant document.
 
     Documents are ranked by score, equal scores by descending id: trec_eval's own rule. A judged document that

@@ -9,7 +9,7 @@ from hashlib import blake2b
 
 from leafkit.errors import OptionError
 from leafkit.evaluation.collection import Collection
-from leafkit.evaluation.students import Student
+from leafkit.evaluation.students import OpenStudent
 from leafkit.files.digest import text_key
 from leafkit.space import Space
 from leafkit.types import Encoder, Float32, Role
@@ -41,30 +41,30 @@ def _lacking(mode: str, teacher: bool) -> str:
 
 
 @dataclass(frozen=True)
-class System:
+class Retriever:
     """What one row is about: a mode, its two encoders, and the student in it (None where the teacher is alone)."""
 
     mode: str
     student: str | None
-    queries: Encoder
-    documents: Encoder
-    sha256: str
+    query_encoder: Encoder
+    document_encoder: Encoder
+    student_sha256: str
 
 
-def systems(modes: Sequence[str], teacher: Encoder | None, students: Sequence[Student]) -> list[System]:
+def make_retrievers(modes: Sequence[str], teacher: Encoder | None, students: Sequence[OpenStudent]) -> list[Retriever]:
     """The teacher first, then each student in its ``modes``, which must have the encoders they need."""
     found = []
     if teacher is not None and "teacher" in modes:
-        found.append(System("teacher", None, teacher, teacher, ""))
+        found.append(Retriever("teacher", None, teacher, teacher, ""))
     for student in students:
         if "standard" in modes:
-            found.append(System("standard", student.name, student.encoder, student.encoder, student.sha256))
+            found.append(Retriever("standard", student.name, student.encoder, student.encoder, student.sha256))
         if teacher is not None and "asymmetric" in modes:
-            found.append(System("asymmetric", student.name, student.encoder, teacher, student.sha256))
+            found.append(Retriever("asymmetric", student.name, student.encoder, teacher, student.sha256))
     return found
 
 
-class Remembering:
+class CachedEncoder:
     """``encoder``, which gives the vectors of a list of texts it has seen before without computing them again."""
 
     def __init__(self, encoder: Encoder) -> None:
@@ -84,14 +84,17 @@ class Remembering:
         return self._known[key]
 
 
-def remembering(systems: Sequence[System]) -> list[System]:
-    """``systems`` whose encoders compute each list of texts once, for as long as the result is kept."""
-    encoders = {id(encoder): encoder for one in systems for encoder in (one.queries, one.documents)}
-    kept = {key: Remembering(encoder) for key, encoder in encoders.items()}
-    return [replace(one, queries=kept[id(one.queries)], documents=kept[id(one.documents)]) for one in systems]
+def with_cached_encoders(retrievers: Sequence[Retriever]) -> list[Retriever]:
+    """``retrievers`` whose encoders compute each list of texts once, for as long as the result is kept."""
+    encoders = {id(encoder): encoder for one in retrievers for encoder in (one.query_encoder, one.document_encoder)}
+    kept = {key: CachedEncoder(encoder) for key, encoder in encoders.items()}
+    return [
+        replace(one, query_encoder=kept[id(one.query_encoder)], document_encoder=kept[id(one.document_encoder)])
+        for one in retrievers
+    ]
 
 
-class Encoded:
+class CollectionVectors:
     """The vectors that one encoder gives one collection, each side encoded when first asked for and then kept."""
 
     def __init__(self, encoder: Encoder, collection: Collection) -> None:

@@ -15,7 +15,7 @@ from mteb.types import PromptType
 
 from leafkit.errors import OptionError
 from leafkit.evaluation.grid import Cell, CellFinder, truncated
-from leafkit.evaluation.modes import System
+from leafkit.evaluation.modes import Retriever
 from leafkit.space import Space
 from leafkit.types import Float32, Role
 
@@ -36,18 +36,18 @@ def symmetric_role(space: Space) -> Role:
 
 
 class MtebModel:
-    """The encoder of one system at one dim; the cell is part of what tells its cached results from all others."""
+    """The encoder of one retriever at one dim; the cell is part of what tells its cached results from all others."""
 
-    def __init__(self, system: System, cell: Cell, *, encoder: str) -> None:
+    def __init__(self, retriever: Retriever, cell: Cell, *, encoder: str) -> None:
         """``encoder`` says what the student was opened as."""
-        self._system = system
+        self._retriever = retriever
         self._dim = cell.dim
-        space = system.documents.space
-        name = f"{system.mode}-{Path(system.student or space.teacher).name}"
-        made = f"{system.sha256[:16]}-{encoder}" if system.student else "teacher"
+        space = retriever.document_encoder.space
+        name = f"{retriever.mode}-{Path(retriever.student or space.teacher).name}"
+        made = f"{retriever.student_sha256[:16]}-{encoder}" if retriever.student else "teacher"
         overwrites = {
             "name": f"leafkit/{name}",
-            "revision": f"{space.id}-{made}-{system.mode}-{cell.dim}-{cell.precision}-{ROUTING}",
+            "revision": f"{space.id}-{made}-{retriever.mode}-{cell.dim}-{cell.precision}-{ROUTING}",
             "embed_dim": cell.dim,
             "max_tokens": space.max_length,
             "similarity_fn_name": ScoringFunction.COSINE,
@@ -57,7 +57,9 @@ class MtebModel:
     def encode(self, inputs: Any, *, prompt_type: PromptType | None = None, **_: Any) -> Float32:
         """Vectors of every text of the batches, shape (texts, dim), in order."""
         texts = [text for batch in inputs for text in batch["text"]]
-        encoder = self._system.documents if prompt_type is PromptType.document else self._system.queries
+        encoder = (
+            self._retriever.document_encoder if prompt_type is PromptType.document else self._retriever.query_encoder
+        )
         role = _ROLES[prompt_type] if prompt_type else symmetric_role(encoder.space)
         return truncated(encoder.encode(texts, role), self._dim)
 

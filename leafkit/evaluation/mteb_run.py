@@ -22,9 +22,9 @@ from mteb.results import TaskResult
 from leafkit.errors import InputError
 from leafkit.evaluation.grid import FULL_PRECISION, Cell
 from leafkit.evaluation.metrics import METRICS
-from leafkit.evaluation.modes import System, remembering
+from leafkit.evaluation.modes import Retriever, with_cached_encoders
 from leafkit.evaluation.mteb_model import CellBackend, MtebModel
-from leafkit.evaluation.rows import Row
+from leafkit.evaluation.result_rows import ResultRow
 from leafkit.files.atomic import explain_disk_errors
 from leafkit.files.progress import progress
 
@@ -37,16 +37,16 @@ _MTEB_NAMES = dict(
 
 @dataclass(frozen=True, kw_only=True)
 class MtebRun:
-    """The systems and cells to measure tasks with; ``encoder`` is what students were opened as."""
+    """The retrievers and cells to measure tasks with; ``encoder`` is what students were opened as."""
 
-    systems: Sequence[System]
+    retrievers: Sequence[Retriever]
     cells: Sequence[Cell]
-    full: Cell
+    full_cell: Cell
     encoder: str
     cache: Path
 
-    def rows(self, open_task: Callable[[], AbsTask], *, local: bool) -> list[Row]:
-        """A row for each cell and system that the task of ``open_task`` can tell apart.
+    def rows(self, open_task: Callable[[], AbsTask], *, local: bool) -> list[ResultRow]:
+        """A row for each cell and retriever that the task of ``open_task`` can tell apart.
 
         Only retrieval has two sides: elsewhere the asymmetric mode would repeat the standard one, and vectors are
         compared in float32 at each dim.
@@ -57,24 +57,26 @@ class MtebRun:
         if not cells:
             cells = [Cell(dim=dim, precision=FULL_PRECISION) for dim in dict.fromkeys(c.dim for c in self.cells)]
             _log.warning("%s has no documents to store: it is measured in float32", task.metadata.name)
-        systems = remembering([system for system in self.systems if sided or system.mode != "asymmetric"])
-        if not systems:
+        retrievers = with_cached_encoders(
+            [retriever for retriever in self.retrievers if sided or retriever.mode != "asymmetric"]
+        )
+        if not retrievers:
             _log.warning("%s has no queries and documents, so the asymmetric mode says nothing", task.metadata.name)
-        teacher = next((system for system in systems if system.mode == "teacher"), None)
-        asked = [(cell, system) for cell in cells for system in systems]
-        extra = [(self.full, teacher)] if teacher and self.full not in cells else []
+        teacher = next((retriever for retriever in retrievers if retriever.mode == "teacher"), None)
+        asked = [(cell, retriever) for cell in cells for retriever in retrievers]
+        extra = [(self.full_cell, teacher)] if teacher and self.full_cell not in cells else []
         scores = {}
         with progress(task.metadata.name, total=len(asked + extra), unit="rows") as bar, _quiet():
-            for cell, system in asked + extra:
+            for cell, retriever in asked + extra:
                 # A task of its own for each: mteb's clustering draws from a generator that the task carries along.
-                result = self._measure(open_task(), system, cell, local=local)
-                scores[cell, system] = _scores(result, task.metadata.main_score)
+                result = self._measure(open_task(), retriever, cell, local=local)
+                scores[cell, retriever] = _scores(result, task.metadata.main_score)
                 bar.update()
         counts = _counts(task, local=local)
-        return [self._row(task, cell, system, scores, counts) for cell, system in asked]
+        return [self._row(task, cell, retriever, scores, counts) for cell, retriever in asked]
 
-    def _measure(self, task: AbsTask, system: System, cell: Cell, *, local: bool) -> TaskResult:
-        model: Any = MtebModel(system, cell, encoder=self.encoder)
+    def _measure(self, task: AbsTask, retriever: Retriever, cell: Cell, *, local: bool) -> TaskResult:
+        model: Any = MtebModel(retriever, cell, encoder=self.encoder)
         if cell.precision != FULL_PRECISION:
             model = SearchEncoderWrapper(model, index_backend=CellBackend(cell))
         cache = mteb.ResultCache(self.cache)
@@ -98,21 +100,26 @@ class MtebRun:
         return found.task_results[0]
 
     def _row(
-        self, task: AbsTask, cell: Cell, system: System, scores: Mapping[tuple[Cell, System], _Scores], counts: _Counts
-    ) -> Row:
+        self,
+        task: AbsTask,
+        cell: Cell,
+        retriever: Retriever,
+        scores: Mapping[tuple[Cell, Retriever], _Scores],
+        counts: _Counts,
+    ) -> ResultRow:
         main = _ours(task.metadata.main_score)
         teacher = {of: score for (of, one), score in scores.items() if one.mode == "teacher"}
-        value = scores[cell, system][main]
-        return Row(
+        value = scores[cell, retriever][main]
+        return ResultRow(
             data=task.metadata.name,
-            mode=system.mode,
-            student=system.student,
+            mode=retriever.mode,
+            student=retriever.student,
             dim=cell.dim,
             precision=cell.precision,
-            metrics=scores[cell, system],
+            metrics=scores[cell, retriever],
             main=main,
             retention=_ratio(value, teacher.get(cell, {}).get(main)),
-            of_full=_ratio(value, teacher.get(self.full, {}).get(main)),
+            of_full=_ratio(value, teacher.get(self.full_cell, {}).get(main)),
             queries=counts.queries,
             documents=counts.documents,
         )
@@ -158,7 +165,7 @@ def _ours(name: str) -> str:
 
 
 def _scores(result: TaskResult, main: str) -> _Scores:
-    """Means over splits and language subsets: the retrieval metrics, or the one score that a task is judged by."""
+    """Means over splits and language subsets: the retrieval metrics, or the main score of the task."""
     entries = [entry for split in result.scores.values() for entry in split]
     names = {**_MTEB_NAMES} if main in _MTEB_NAMES.values() else {main: main}
     return {

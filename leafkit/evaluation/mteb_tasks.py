@@ -13,7 +13,7 @@ import mteb
 from mteb.abstasks import AbsTask
 
 from leafkit.errors import InputError, OptionError
-from leafkit.evaluation.local_tasks import open_local
+from leafkit.evaluation.mteb_local_tasks import open_local
 
 
 def find_task(name: str, data_root: str | PathLike[str] | None, split: str) -> AbsTask:

@@ -10,9 +10,9 @@ from typing import Any
 
 from leafkit.errors import InputError
 from leafkit.evaluation.bootstrap import Interval
-from leafkit.evaluation.columns import tables_of
-from leafkit.evaluation.learning import Validation
-from leafkit.evaluation.rows import Means, Row
+from leafkit.evaluation.learning_curve import CurvePoint
+from leafkit.evaluation.result_rows import CollectionMeans, ResultRow
+from leafkit.evaluation.result_tables import result_tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,17 +39,17 @@ class Report:
     ``curves`` are how near each student came to its teacher while it learnt.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     provenance: Provenance
-    means: tuple[Means, ...] = ()
-    curves: dict[str, tuple[Validation, ...]] = field(default_factory=dict)
+    means: tuple[CollectionMeans, ...] = ()
+    curves: dict[str, tuple[CurvePoint, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Report:
         """The report that `to_json` wrote, of this version or an earlier one; raises `InputError` for anything else."""
         try:
             means = [
-                Means(collections=tuple(found["collections"]), rows=_rows(found["rows"]))
+                CollectionMeans(collections=tuple(found["collections"]), rows=_rows(found["rows"]))
                 for found in content.get("means", ())
             ]
             return cls(
@@ -57,7 +57,7 @@ class Report:
                 provenance=Provenance(**content["provenance"]),
                 means=tuple(means),
                 curves={
-                    name: tuple(Validation(**found) for found in curve)
+                    name: tuple(CurvePoint(**found) for found in curve)
                     for name, curve in content.get("curves", {}).items()
                 },
             )
@@ -81,7 +81,7 @@ class Report:
         so do the means over collections.
         """
         parts = [self.rows, *(means.rows for means in self.means)]
-        blocks = [_aligned(lines) for rows in parts for lines in tables_of(rows)]
+        blocks = [_aligned(lines) for rows in parts for lines in result_tables(rows)]
         return "\n\n".join(blocks) + "\n\n" + self._footer()
 
     def _footer(self) -> str:
@@ -106,8 +106,8 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
-def _rows(found: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
-    return tuple(Row(**{name: _value(name, value) for name, value in row.items()}) for row in found)
+def _rows(found: Sequence[Mapping[str, Any]]) -> tuple[ResultRow, ...]:
+    return tuple(ResultRow(**{name: _value(name, value) for name, value in row.items()}) for row in found)
 
 
 def _value(name: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Every system in every cell on one BEIR collection, compared on the same resampled queries."""
+"""Every retriever in every cell on one BEIR collection, compared on the same resampled queries."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ from dataclasses import dataclass
 import numpy
 
 from leafkit.errors import VectorError
-from leafkit.evaluation.baseline import bm25_run
+from leafkit.evaluation.beir_crosscheck import beir_ndcg
+from leafkit.evaluation.bm25 import bm25_rankings
 from leafkit.evaluation.bootstrap import Interval, interval, ratio_interval, resampled_means
 from leafkit.evaluation.collection import Collection
-from leafkit.evaluation.crosscheck import beir_ndcg
 from leafkit.evaluation.grid import FULL_PRECISION, Cell, CellFinder
-from leafkit.evaluation.metrics import DEPTH, MAIN_METRIC, Float64, QueryScores, Run, score_run, without_own_id
-from leafkit.evaluation.modes import Encoded, System
-from leafkit.evaluation.rows import Row
+from leafkit.evaluation.metrics import (
+    DEPTH,
+    MAIN_METRIC,
+    Float64,
+    QueryScores,
+    Rankings,
+    score_rankings,
+    without_own_documents,
+)
+from leafkit.evaluation.modes import CollectionVectors, Retriever
+from leafkit.evaluation.result_rows import ResultRow
 from leafkit.files.progress import progress
 from leafkit.types import Float32
 from leafkit.vectors.cosine import unit_prefix
@@ -27,66 +35,70 @@ _BLOCK = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class RetrievalPlan:
     """What is measured on each collection.
 
     ``full`` is the cell that ``of_full`` compares with. With ``skippable`` the teacher mode is left out where a
     vectors file lacks the queries. ``cross_check`` has BEIR search and score the float32 cells as well.
     """
 
-    systems: Sequence[System]
+    retrievers: Sequence[Retriever]
     cells: Sequence[Cell]
-    full: Cell
-    skippable: bool
+    full_cell: Cell
+    teacher_is_optional: bool
     bm25: bool
     cross_check: bool
     seed: int
 
 
 @dataclass(frozen=True)
-class Measured:
+class CollectionResults:
     """The rows of a collection, and what they are means of: nDCG@10 of every query, shape (rows, queries)."""
 
-    rows: list[Row]
+    rows: list[ResultRow]
     values: Float64
 
 
 @dataclass(frozen=True)
 class _Scored:
-    system: System | None
+    retriever: Retriever | None
     cell: Cell | None
     scores: QueryScores
     beir: float | None = None
 
 
-def measure_collection(collection: Collection, plan: Plan) -> Measured:
-    """A row for each cell and system, cells first, then BM25's where asked for."""
-    encoders = {id(e): e for system in plan.systems for e in (system.queries, system.documents)}
-    encoded = {key: Encoded(encoder, collection) for key, encoder in encoders.items()}
-    systems = [system for system in plan.systems if _covers(system, encoded, plan)]
-    for system in systems:
+def measure_collection(collection: Collection, plan: RetrievalPlan) -> CollectionResults:
+    """A row for each cell and retriever, cells first, then BM25's where asked for."""
+    encoders = {
+        id(e): e for retriever in plan.retrievers for e in (retriever.query_encoder, retriever.document_encoder)
+    }
+    encoded = {key: CollectionVectors(encoder, collection) for key, encoder in encoders.items()}
+    retrievers = [retriever for retriever in plan.retrievers if _covers(retriever, encoded, plan)]
+    for retriever in retrievers:
         # Here, so that no encoder's progress falls into the rows'.
-        _ = encoded[id(system.documents)].documents
-    teacher = any(system.mode == "teacher" for system in systems)
-    extra = [plan.full] if teacher and plan.full not in plan.cells else []
+        _ = encoded[id(retriever.document_encoder)].documents
+    teacher = any(retriever.mode == "teacher" for retriever in retrievers)
+    extra = [plan.full_cell] if teacher and plan.full_cell not in plan.cells else []
     measured = []
-    with progress(collection.name, total=len(plan.cells) * len(systems), unit="rows") as bar:
+    with progress(collection.name, total=len(plan.cells) * len(retrievers), unit="rows") as bar:
         for cell in [*plan.cells, *extra]:
-            asked = [system for system in systems if cell in plan.cells or system.mode == "teacher"]
+            asked = [retriever for retriever in retrievers if cell in plan.cells or retriever.mode == "teacher"]
             for found in _measure_cell(collection, cell, asked, encoded, plan.cross_check):
                 measured.append(found)
                 bar.update(cell in plan.cells)
     if plan.bm25:
-        measured.append(_Scored(None, None, score_run(collection.judgements, without_own_id(bm25_run(collection)))))
+        measured.append(
+            _Scored(None, None, score_rankings(collection.judgements, without_own_documents(bm25_rankings(collection))))
+        )
     return _rows(collection, measured, plan)
 
 
-def _covers(system: System, encoded: dict[int, Encoded], plan: Plan) -> bool:
-    """Whether the system has its query vectors; a vectors file often holds documents alone."""
+def _covers(retriever: Retriever, encoded: dict[int, CollectionVectors], plan: RetrievalPlan) -> bool:
+    """Whether the retriever has its query vectors; a vectors file often holds documents alone."""
     try:
-        _ = encoded[id(system.queries)].queries
+        _ = encoded[id(retriever.query_encoder)].queries
     except VectorError as error:
-        if not (plan.skippable and system.mode == "teacher" and len(plan.systems) > 1):
+        if not (plan.teacher_is_optional and retriever.mode == "teacher" and len(plan.retrievers) > 1):
             raise
         _log.warning("the teacher mode is left out, since the teacher has no vectors of the queries: %s", error)
         return False
@@ -94,20 +106,27 @@ def _covers(system: System, encoded: dict[int, Encoded], plan: Plan) -> bool:
 
 
 def _measure_cell(
-    collection: Collection, cell: Cell, systems: Sequence[System], encoded: dict[int, Encoded], cross_check: bool
+    collection: Collection,
+    cell: Cell,
+    retrievers: Sequence[Retriever],
+    encoded: dict[int, CollectionVectors],
+    cross_check: bool,
 ) -> Iterator[_Scored]:
     finders: dict[int, CellFinder] = {}
-    for system in systems:
-        queries, documents = encoded[id(system.queries)].queries, encoded[id(system.documents)].documents
-        key = id(system.documents)
+    for retriever in retrievers:
+        queries, documents = (
+            encoded[id(retriever.query_encoder)].queries,
+            encoded[id(retriever.document_encoder)].documents,
+        )
+        key = id(retriever.document_encoder)
         if key not in finders:
             finders[key] = CellFinder(documents, cell)
         scores = search_scores(collection, queries, finders[key])
         beir = None
         if cross_check and cell.precision == FULL_PRECISION:
             beir = _beir(collection, queries, documents, cell.dim)
-            _compare(scores, beir, f"{collection.name}, {system.mode}, dim {cell.dim}")
-        yield _Scored(system, cell, scores, beir)
+            _compare(scores, beir, f"{collection.name}, {retriever.mode}, dim {cell.dim}")
+        yield _Scored(retriever, cell, scores, beir)
 
 
 def search_scores(collection: Collection, queries: Float32, finder: CellFinder) -> QueryScores:
@@ -119,18 +138,18 @@ def search_scores(collection: Collection, queries: Float32, finder: CellFinder) 
     for start in range(0, len(queries), _BLOCK):
         names = collection.query_ids[start : start + _BLOCK]
         run = _run(names, queries[start : start + _BLOCK], collection.document_ids, finder)
-        parts.append(score_run({name: collection.judgements[name] for name in names}, run))
+        parts.append(score_rankings({name: collection.judgements[name] for name in names}, run))
     return QueryScores.joined(parts)
 
 
-def _run(names: Sequence[str], queries: Float32, ids: Sequence[str], finder: CellFinder) -> Run:
+def _run(names: Sequence[str], queries: Float32, ids: Sequence[str], finder: CellFinder) -> Rankings:
     """The best documents of every query; one more than the depth is found, since its own id is dropped."""
     found = finder.nearest(queries, min(DEPTH + 1, len(ids)))
     run = {
         name: {ids[row]: score for row, score in zip(rows, scores, strict=True)}
         for name, rows, scores in zip(names, found.rows.tolist(), found.scores.tolist(), strict=True)
     }
-    return without_own_id(run)
+    return without_own_documents(run)
 
 
 def _beir(collection: Collection, queries: Float32, documents: Float32, dim: int) -> float:
@@ -145,21 +164,21 @@ def _compare(scores: QueryScores, beir: float, where: str) -> None:
         _log.warning("%s: nDCG@10 is %.5f here and %.5f by BEIR", where, ours, beir)
 
 
-def _rows(collection: Collection, measured: Sequence[_Scored], plan: Plan) -> Measured:
+def _rows(collection: Collection, measured: Sequence[_Scored], plan: RetrievalPlan) -> CollectionResults:
     """Rows of what was asked for, with intervals and retentions from the same resampled queries."""
     values = numpy.stack([one.scores.values[MAIN_METRIC] for one in measured])
     means, resampled = values.mean(axis=1), resampled_means(values, seed=plan.seed)
-    teacher = {one.cell: at for at, one in enumerate(measured) if one.system and one.system.mode == "teacher"}
+    teacher = {one.cell: at for at, one in enumerate(measured) if one.retriever and one.retriever.mode == "teacher"}
     asked = [at for at, one in enumerate(measured) if one.cell is None or one.cell in plan.cells]
     rows = []
     for at in asked:
         one = measured[at]
-        same, full = (None if one.cell is None else teacher.get(one.cell)), teacher.get(plan.full)
+        same, full = (None if one.cell is None else teacher.get(one.cell)), teacher.get(plan.full_cell)
         rows.append(
-            Row(
+            ResultRow(
                 data=collection.name,
-                mode=one.system.mode if one.system else "bm25",
-                student=one.system.student if one.system else None,
+                mode=one.retriever.mode if one.retriever else "bm25",
+                student=one.retriever.student if one.retriever else None,
                 dim=one.cell.dim if one.cell else None,
                 precision=one.cell.precision if one.cell else None,
                 metrics=one.scores.means(),
@@ -174,7 +193,7 @@ def _rows(collection: Collection, measured: Sequence[_Scored], plan: Plan) -> Me
                 documents=len(collection.document_ids),
             )
         )
-    return Measured(rows, values[asked])
+    return CollectionResults(rows, values[asked])
 
 
 def _ratio(means: Float64, at: int, base: int | None) -> float | None:

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy
 
 from leafkit.errors import InputError, OptionError, SpaceError
-from leafkit.evaluation.learning import Validation, learning_curve
-from leafkit.evaluation.names import Paths, distinct_names, listed
+from leafkit.evaluation.folder_names import Paths, as_paths, distinct_names
+from leafkit.evaluation.learning_curve import CurvePoint, learning_curve
 from leafkit.evaluation.provenance import student_digest
 from leafkit.files.progress import progress
-from leafkit.shipped import resolve_student
 from leafkit.space import Space, require_same
 from leafkit.students.folder import read_student
 from leafkit.teachers.options import Compute
@@ -28,7 +27,7 @@ _AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Student:
+class OpenStudent:
     """An open student: what the rows call it, its vectors, the hash of its files, and its coordinates.
 
     ``mapping`` leads there from the teacher's own; None where they are the same. ``curve`` is how it was trained.
@@ -38,10 +37,10 @@ class Student:
     encoder: Encoder
     sha256: str
     mapping: LinearMap | None = None
-    curve: tuple[Validation, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
 
 
-class Shown:
+class ProgressEncoder:
     """A student's ``encoder`` that shows its progress under ``name`` where there is much to encode."""
 
     def __init__(self, encoder: Encoder, name: str) -> None:
@@ -61,28 +60,28 @@ class Shown:
         return numpy.concatenate(parts)
 
 
-def open_students(student: Paths, encoder: str, device: str | None, compute: Compute = "float32") -> list[Student]:
+def open_students(student: Paths, encoder: str, device: str | None, compute: Compute = "float32") -> list[OpenStudent]:
     """Every student, under its folder's name, in torch computing in ``compute``.
 
     Raises `OptionError` for an unknown ``encoder`` or one given twice.
     """
     if encoder not in ENCODERS:
         raise OptionError(f"unknown encoder {encoder!r}; wanted one of {', '.join(ENCODERS)}")
-    folders = [resolve_student(folder) for folder in listed(student)]
+    folders = [resolve_student(folder) for folder in as_paths(student)]
     return [
         _student(name, folder, encoder, device, compute)
         for name, folder in zip(distinct_names(folders, what="student"), folders, strict=True)
     ]
 
 
-def _student(name: str, folder: Path, encoder: str, device: str | None, compute: Compute) -> Student:
+def _student(name: str, folder: Path, encoder: str, device: str | None, compute: Compute) -> OpenStudent:
     opened = _open(folder, encoder, device, compute)
     mapping = read_mapping(folder, opened.space)
     curve = learning_curve(read_student(folder).training)
-    return Student(name, Shown(opened, name), student_digest(folder), mapping, curve)
+    return OpenStudent(name, ProgressEncoder(opened, name), student_digest(folder), mapping, curve)
 
 
-def check_spaces(students: Sequence[Student], space: Space | None) -> Space:
+def check_spaces(students: Sequence[OpenStudent], space: Space | None) -> Space:
     """The space all of them share with the teacher's ``space`` (or with each other, where there is none).
 
     Raises `SpaceError` naming the first student of another space.

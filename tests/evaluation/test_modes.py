@@ -4,8 +4,8 @@ import numpy
 import pytest
 
 from leafkit.errors import OptionError
-from leafkit.evaluation.modes import Remembering, check_modes, remembering, systems
-from leafkit.evaluation.students import Student
+from leafkit.evaluation.modes import CachedEncoder, check_modes, make_retrievers, with_cached_encoders
+from leafkit.evaluation.students import OpenStudent
 from leafkit.space import Space
 
 SPACE = Space(teacher="t", weights="name:t", dim=2, normalised=True, pooling="mean", max_length=None)
@@ -55,9 +55,9 @@ def test_a_mode_that_lacks_its_encoder_is_refused(mode, teacher, lacking):
 
 def test_each_student_stands_alone_and_against_the_teachers_documents():
     teacher, first, second = Counting(), Counting(), Counting()
-    students = [Student("one", first, "1"), Student("two", second, "2")]
-    found = systems(("teacher", "standard", "asymmetric"), teacher, students)
-    assert [(s.mode, s.student, s.queries, s.documents) for s in found] == [
+    students = [OpenStudent("one", first, "1"), OpenStudent("two", second, "2")]
+    found = make_retrievers(("teacher", "standard", "asymmetric"), teacher, students)
+    assert [(s.mode, s.student, s.query_encoder, s.document_encoder) for s in found] == [
         ("teacher", None, teacher, teacher),
         ("standard", "one", first, first),
         ("asymmetric", "one", first, teacher),
@@ -68,7 +68,7 @@ def test_each_student_stands_alone_and_against_the_teachers_documents():
 
 def test_a_list_of_texts_is_encoded_once_in_each_role():
     encoder = Counting()
-    kept = Remembering(encoder)
+    kept = CachedEncoder(encoder)
     first = kept.encode(["a", "b"], "query")
     assert kept.encode(["a", "b"], "query") is first
     kept.encode(["a", "b"], "document")
@@ -78,7 +78,7 @@ def test_a_list_of_texts_is_encoded_once_in_each_role():
 
 def test_systems_share_what_their_encoders_remember():
     teacher, student = Counting(), Counting()
-    found = remembering(systems(("teacher", "asymmetric"), teacher, [Student("s", student, "")]))
-    for system in found:
-        system.documents.encode(["a"], "document")
+    found = with_cached_encoders(make_retrievers(("teacher", "asymmetric"), teacher, [OpenStudent("s", student, "")]))
+    for retriever in found:
+        retriever.document_encoder.encode(["a"], "document")
     assert len(teacher.calls) == 1

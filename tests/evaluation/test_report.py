@@ -9,7 +9,7 @@ import pytest
 from leafkit.errors import InputError
 from leafkit.evaluation.bootstrap import Interval
 from leafkit.evaluation.report import Provenance, Report
-from leafkit.evaluation.rows import Means, Row
+from leafkit.evaluation.result_rows import CollectionMeans, ResultRow
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -43,7 +43,7 @@ def row(**fields):
         "queries": 3,
         "documents": 9,
     }
-    return Row(**(base | fields))
+    return ResultRow(**(base | fields))
 
 
 def lines(*rows):
@@ -110,7 +110,7 @@ def test_a_figure_that_has_no_value_is_null_in_json():
     assert json.loads(json.dumps(report.to_json(), allow_nan=False))["rows"][0]["metrics"] == {"cosine_spearman": None}
 
 
-@pytest.mark.parametrize("means", [(), (Means(collections=("a", "b"), rows=(row(data="mean"),)),)])
+@pytest.mark.parametrize("means", [(), (CollectionMeans(collections=("a", "b"), rows=(row(data="mean"),)),)])
 def test_a_report_comes_back_from_its_json(means):
     other = row(metrics={"accuracy": 0.5}, main="accuracy", interval=None, retention=None, queries=None)
     report = Report(rows=(row(retention_interval=Interval(0.5, 1.5)), other), means=means, provenance=PROVENANCE)
@@ -147,7 +147,7 @@ def test_other_json_is_refused(content):
 
 
 def test_the_table_ends_with_the_means():
-    means = Means(collections=("a", "b"), rows=(row(data="mean over 2 collections", retention=0.75),))
+    means = CollectionMeans(collections=("a", "b"), rows=(row(data="mean over 2 collections", retention=0.75),))
     table = Report(rows=(row(),), means=(means,), provenance=PROVENANCE).table()
     first, last, _ = table.split("\n\n")
     assert first.startswith("data  mode")

@@ -7,13 +7,13 @@ import pytest
 
 from leafkit.errors import VectorError
 from leafkit.evaluation import retrieval
-from leafkit.evaluation.baseline import bm25_run
+from leafkit.evaluation.bm25 import bm25_rankings
 from leafkit.evaluation.collection import read_collection
 from leafkit.evaluation.grid import Cell, full_cell
 from leafkit.evaluation.metrics import METRICS
-from leafkit.evaluation.modes import MODES, System, systems
-from leafkit.evaluation.retrieval import Plan, measure_collection
-from leafkit.evaluation.students import Student, open_students
+from leafkit.evaluation.modes import MODES, Retriever, make_retrievers
+from leafkit.evaluation.retrieval import RetrievalPlan, measure_collection
+from leafkit.evaluation.students import OpenStudent, open_students
 from leafkit.teachers.open import open_teacher
 
 
@@ -28,22 +28,22 @@ def teacher(tiny_teacher):
 
 
 def plan(found, **fields):
-    space = found[0].documents.space
+    space = found[0].document_encoder.space
     base = {
-        "systems": found,
+        "retrievers": found,
         "cells": [full_cell(space)],
-        "full": full_cell(space),
-        "skippable": True,
+        "full_cell": full_cell(space),
+        "teacher_is_optional": True,
         "bm25": False,
         "cross_check": False,
         "seed": 0,
     }
-    return Plan(**(base | fields))
+    return RetrievalPlan(**(base | fields))
 
 
 def test_a_student_equal_to_its_teacher_loses_nothing_in_any_mode(collection, teacher, exact_student):
     rows = measure_collection(
-        collection, plan(systems(MODES, teacher, open_students(exact_student, "torch", "cpu")))
+        collection, plan(make_retrievers(MODES, teacher, open_students(exact_student, "torch", "cpu")))
     ).rows
     assert [row.mode for row in rows] == list(MODES)
     for row in rows:
@@ -54,7 +54,7 @@ def test_a_student_equal_to_its_teacher_loses_nothing_in_any_mode(collection, te
 
 def test_a_noisy_student_loses_and_the_interval_holds_its_retention(collection, teacher, noisy_student):
     rows = measure_collection(
-        collection, plan(systems(MODES, teacher, open_students(noisy_student, "torch", "cpu")))
+        collection, plan(make_retrievers(MODES, teacher, open_students(noisy_student, "torch", "cpu")))
     ).rows
     for row in rows[1:]:
         assert row.retention < 0.9
@@ -64,7 +64,7 @@ def test_a_noisy_student_loses_and_the_interval_holds_its_retention(collection, 
 
 def test_beir_finds_the_same_ndcg_on_the_same_vectors(collection, teacher, noisy_student):
     pytest.importorskip("beir")
-    found = systems(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
+    found = make_retrievers(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
     cells = [Cell(dim=dim, precision="float32") for dim in (32, 8)]
     rows = measure_collection(collection, plan(found, cells=cells, cross_check=True)).rows
     assert len(rows) == 6
@@ -74,14 +74,14 @@ def test_beir_finds_the_same_ndcg_on_the_same_vectors(collection, teacher, noisy
 
 
 def test_searching_in_blocks_changes_nothing(collection, teacher, monkeypatch):
-    found = plan(systems(["teacher"], teacher, []), cells=[Cell(dim=32, precision="binary")])
+    found = plan(make_retrievers(["teacher"], teacher, []), cells=[Cell(dim=32, precision="binary")])
     whole = measure_collection(collection, found).rows
     monkeypatch.setattr(retrieval, "_BLOCK", 7)
     assert measure_collection(collection, found).rows == whole
 
 
 def test_cells_are_compared_with_the_teacher_in_them_and_with_the_full_teacher(collection, teacher, noisy_student):
-    found = systems(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
+    found = make_retrievers(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
     small = Cell(dim=8, precision="int8")
     alone = measure_collection(collection, plan(found, cells=[small])).rows
     both = measure_collection(collection, plan(found, cells=[full_cell(teacher.space), small])).rows
@@ -109,7 +109,7 @@ class Documents:
 
 
 def test_document_vectors_alone_still_measure_the_asymmetric_mode(collection, teacher, exact_student, caplog):
-    found = systems(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
+    found = make_retrievers(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
     with caplog.at_level(logging.WARNING, "leafkit"):
         rows = measure_collection(collection, plan(found)).rows
     assert [(row.mode, row.retention) for row in rows] == [("standard", None), ("asymmetric", None)]
@@ -118,9 +118,9 @@ def test_document_vectors_alone_still_measure_the_asymmetric_mode(collection, te
 
 
 def test_missing_query_vectors_are_an_error_where_the_teacher_mode_was_asked_for(collection, teacher, exact_student):
-    found = systems(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
+    found = make_retrievers(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
     with pytest.raises(VectorError, match="lacks 30 texts"):
-        measure_collection(collection, plan(found, skippable=False))
+        measure_collection(collection, plan(found, teacher_is_optional=False))
     with pytest.raises(VectorError, match="lacks 30 texts"):
         measure_collection(collection, plan(found[:1]))
 
@@ -139,7 +139,7 @@ class Counting:
 def test_each_side_is_encoded_once_for_all_modes_and_cells(collection, teacher, exact_student):
     (student,) = open_students(exact_student, "torch", "cpu")
     ours, theirs = Counting(student.encoder), Counting(teacher)
-    found = systems(MODES, theirs, [Student("s", ours, "")])
+    found = make_retrievers(MODES, theirs, [OpenStudent("s", ours, "")])
     cells = [Cell(dim=dim, precision=precision) for dim in (32, 8) for precision in ("float32", "int8", "binary")]
     assert len(measure_collection(collection, plan(found, cells=cells)).rows) == 18
     assert sorted(ours.asked) == sorted(theirs.asked) == ["document", "query"]
@@ -167,16 +167,16 @@ def test_a_query_that_is_itself_a_document_does_not_find_itself(tmp_path, teache
     (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\na\tb\t1\n")
     letters = Letters(teacher.space, ["x", "y"])
     (row,) = measure_collection(
-        read_collection(tmp_path), plan([System("teacher", None, letters, letters, "")], cross_check=True)
+        read_collection(tmp_path), plan([Retriever("teacher", None, letters, letters, "")], cross_check=True)
     ).rows
     assert (row.metrics["mrr@10"], row.metrics["ndcg@10"], row.beir_ndcg) == (1.0, 1.0, 1.0)
 
 
 def test_bm25_finds_documents_by_their_words_and_nothing_without_one(collection, teacher):
-    rows = measure_collection(collection, plan(systems(["teacher"], teacher, []), bm25=True)).rows
+    rows = measure_collection(collection, plan(make_retrievers(["teacher"], teacher, []), bm25=True)).rows
     assert (rows[-1].mode, rows[-1].dim, rows[-1].retention) == ("bm25", None, None)
     assert rows[-1].metrics["ndcg@10"] > rows[0].metrics["ndcg@10"]
-    run = bm25_run(collection)
+    run = bm25_rankings(collection)
     words = {
         id_: set(text.lower().split()) for id_, text in zip(collection.document_ids, collection.documents, strict=True)
     }
@@ -185,7 +185,7 @@ def test_bm25_finds_documents_by_their_words_and_nothing_without_one(collection,
 
 
 def test_rows_carry_their_counts(collection, teacher):
-    (row,) = measure_collection(collection, plan(systems(["teacher"], teacher, []))).rows
+    (row,) = measure_collection(collection, plan(make_retrievers(["teacher"], teacher, []))).rows
     assert (row.queries, row.documents) == (30, 200)
     assert tuple(row.metrics) == METRICS
     assert row.interval.low < row.metrics["ndcg@10"] < row.interval.high

@@ -6,7 +6,7 @@ import pytest
 from leafkit.errors import InputError, OptionError, SpaceError
 from leafkit.evaluation import students
 from leafkit.evaluation.provenance import student_digest
-from leafkit.evaluation.students import Student, check_spaces, open_students
+from leafkit.evaluation.students import OpenStudent, check_spaces, open_students
 from leafkit.students.folder import read_student
 from leafkit.teachers.open import open_teacher
 
@@ -40,7 +40,7 @@ def test_students_must_share_a_space(exact_student, tiny_teacher, other_teacher)
     (student,) = open_students(exact_student, "torch", "cpu")
     space = open_teacher(tiny_teacher).space
     assert check_spaces([student], space) == check_spaces([student], None) == check_spaces([], space) == space
-    stranger = Student("stranger", open_teacher(other_teacher), "")
+    stranger = OpenStudent("stranger", open_teacher(other_teacher), "")
     with pytest.raises(SpaceError, match="the student stranger does not live in the space of the student exact"):
         check_spaces([student, stranger], None)
     with pytest.raises(InputError, match="give a teacher, a student, or both"):

@@ -16,10 +16,10 @@ from leafkit.errors import OptionError
 from leafkit.evaluation.collection import read_collection
 from leafkit.evaluation.compare.statistics import RankCorrelation, Statistic, mean
 from leafkit.evaluation.grid import CellFinder, full_cell
+from leafkit.evaluation.labelled_tables import Table, Types, read_table, split_file
 from leafkit.evaluation.metrics import MAIN_METRIC, Float64
 from leafkit.evaluation.provenance import files_digest
 from leafkit.evaluation.retrieval import search_scores
-from leafkit.evaluation.tables import Table, Types, read_table, split_file
 from leafkit.extras import import_optional
 from leafkit.types import Encoder
 

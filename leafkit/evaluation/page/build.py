@@ -7,13 +7,13 @@ from importlib.resources import files
 from pathlib import Path
 
 from leafkit.errors import OutputError
-from leafkit.evaluation.columns import metric_title, percent, tables_of
-from leafkit.evaluation.page.figures import figures
-from leafkit.evaluation.page.markup import Html, element, joined
-from leafkit.evaluation.page.origin import origin
-from leafkit.evaluation.page.section import Section, System, sections
+from leafkit.evaluation.page.html import Html, element, joined
+from leafkit.evaluation.page.plot_blocks import figures
+from leafkit.evaluation.page.provenance_block import origin
+from leafkit.evaluation.page.section_content import SectionContent, Series, sections
 from leafkit.evaluation.report import Report
-from leafkit.evaluation.rows import Row
+from leafkit.evaluation.result_rows import ResultRow
+from leafkit.evaluation.result_tables import metric_title, percent, result_tables
 from leafkit.extras import import_optional
 
 # The page asks for nothing by itself; this has the browser refuse whatever a name could smuggle in.
@@ -49,7 +49,7 @@ def page(reports: Sequence[Report]) -> str:
     return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
 
-def _section(section: Section, number: int) -> Html:
+def _section(section: SectionContent, number: int) -> Html:
     parts = [element("h1", _title(section)), *_headline(section), *figures(section, f"s{number}")]
     for means in section.means:
         over = f"Over {', '.join(means.collections)}; a retention is the mean of the collections' retentions."
@@ -59,19 +59,19 @@ def _section(section: Section, number: int) -> Html:
     return element("section", *parts, *origin(section.sources))
 
 
-def _title(section: Section) -> str:
+def _title(section: SectionContent) -> str:
     space = section.sources[0].space or {}
-    students = list(dict.fromkeys(system.student for system in section.systems if system.student))
+    students = list(dict.fromkeys(series.student for series in section.all_series if series.student))
     teacher = space.get("teacher", "an unknown teacher")
     return f"{', '.join(students)}: distilled from {teacher}" if students else f"Teacher {teacher}"
 
 
-def _headline(section: Section) -> list[Html]:
+def _headline(section: SectionContent) -> list[Html]:
     """What each student keeps of its teacher, in large figures."""
-    students: dict[str, list[System]] = {}
-    for system in section.systems:
-        if system.student is not None:
-            students.setdefault(system.student, []).append(system)
+    students: dict[str, list[Series]] = {}
+    for series in section.all_series:
+        if series.student is not None:
+            students.setdefault(series.student, []).append(series)
     if not students:
         return [element("p", "The teacher alone: no student was measured.", class_="soft")]
     dim, precision = section.cell or ("-", "-")
@@ -79,33 +79,33 @@ def _headline(section: Section) -> list[Html]:
         f"Mean retention (student / teacher) at dim {dim} in {precision}, {metric_title(section.compared[0].main)}, "
         "with 95 % bootstrap intervals over queries."
     )
-    cards = [_card(section, student, systems) for student, systems in students.items()]
+    cards = [_card(section, student, all_series) for student, all_series in students.items()]
     return [element("p", note, class_="soft"), element("div", *cards, class_="cards")]
 
 
-def _card(section: Section, student: str, systems: Sequence[System]) -> Html:
+def _card(section: SectionContent, student: str, all_series: Sequence[Series]) -> Html:
     return element(
         "div",
         element("h3", student),
-        element("dl", *(_figure(section, system) for system in systems)),
+        element("dl", *(_figure(section, series) for series in all_series)),
         class_="card",
     )
 
 
-def _figure(section: Section, system: System) -> Html:
-    kept = section.kept(system)
+def _figure(section: SectionContent, series: Series) -> Html:
+    kept = section.retention_of(series)
     if kept is None:
         shown: tuple[object, ...] = (element("strong", "-"), "the teacher was not measured beside it")
     else:
         value, _, span = percent(kept.retention, kept.interval).partition(" ")
         over = ", ".join(kept.over) if len(kept.over) <= 4 else f"{len(kept.over)} collections"
         shown = (element("strong", value), f"{span} over {over}" if span else f"over {over}, interval not recorded")
-    side = element("span", _SIDES.get(system.mode, ""), class_="soft")
-    return element("div", element("dt", element("b", system.mode), " ", side), element("dd", *shown))
+    side = element("span", _SIDES.get(series.mode, ""), class_="soft")
+    return element("div", element("dt", element("b", series.mode), " ", side), element("dd", *shown))
 
 
-def _tables(rows: Sequence[Row]) -> list[Html]:
-    return [element("div", _table(lines), class_="wide") for lines in tables_of(rows)]
+def _tables(rows: Sequence[ResultRow]) -> list[Html]:
+    return [element("div", _table(lines), class_="wide") for lines in result_tables(rows)]
 
 
 def _table(lines: Sequence[Sequence[str]]) -> Html:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from leafkit.evaluation.columns import metric_title
-from leafkit.evaluation.learning import Validation
-from leafkit.evaluation.page.canvas import HUES, INK, canvas, paint, short, svg
-from leafkit.evaluation.page.markup import Html
-from leafkit.evaluation.page.section import Kept, System, system_of
-from leafkit.evaluation.rows import Row
+from leafkit.evaluation.learning_curve import CurvePoint
+from leafkit.evaluation.page.html import Html
+from leafkit.evaluation.page.section_content import Retention, Series, series_of
+from leafkit.evaluation.page.svg import HUES, INK, canvas, paint, short, svg
+from leafkit.evaluation.result_rows import ResultRow
+from leafkit.evaluation.result_tables import metric_title
 from leafkit.extras import import_optional
 
 if TYPE_CHECKING:
@@ -30,15 +30,15 @@ def glyph(style: int) -> str:
     return list(_MARKERS)[style % len(_MARKERS)]
 
 
-def hues_of(systems: Sequence[System]) -> dict[System, int]:
-    """The number of each system's colour: 0 for the teacher, then those of the students in turn; BM25 is not drawn."""
-    students = [system for system in systems if system.student is not None]
-    hues = {system: 1 + place % HUES for place, system in enumerate(students)}
-    return {system: hues.get(system, 0) for system in systems if system.mode != "bm25"}
+def hues_of(all_series: Sequence[Series]) -> dict[Series, int]:
+    """The number of each series's colour: 0 for the teacher, then those of the students in turn; BM25 is not drawn."""
+    students = [series for series in all_series if series.student is not None]
+    hues = {series: 1 + place % HUES for place, series in enumerate(students)}
+    return {series: hues.get(series, 0) for series in all_series if series.mode != "bm25"}
 
 
-def grid_plot(name: str, rows: Sequence[Row], hues: Mapping[System, int], precisions: Sequence[str]) -> Html:
-    """The main metric of one collection against dim, a line for each system and precision.
+def grid_plot(name: str, rows: Sequence[ResultRow], hues: Mapping[Series, int], precisions: Sequence[str]) -> Html:
+    """The main metric of one collection against dim, a line for each series and precision.
 
     Against precision where the grid has a single dim. Rows without vectors are left out. ``name`` is the plot's
     own on its page.
@@ -56,11 +56,11 @@ def grid_plot(name: str, rows: Sequence[Row], hues: Mapping[System, int], precis
 
 
 def _lines_over_dims(
-    axes: Axes, rows: Sequence[Row], dims: Sequence[int], hues: Mapping[System, int], precisions: Sequence[str]
+    axes: Axes, rows: Sequence[ResultRow], dims: Sequence[int], hues: Mapping[Series, int], precisions: Sequence[str]
 ) -> None:
-    for system, hue in hues.items():
+    for series, hue in hues.items():
         for style, precision in enumerate(precisions):
-            line = sorted((row for row in rows if system_of(row) == system and row.precision == precision), key=_dim)
+            line = sorted((row for row in rows if series_of(row) == series and row.precision == precision), key=_dim)
             _line(axes, [row.dim for row in line], line, hue, style)
     axes.set_xscale("log", base=2)
     axes.set_xticks(_apart(dims))
@@ -70,17 +70,17 @@ def _lines_over_dims(
 
 
 def _lines_over_precisions(
-    axes: Axes, rows: Sequence[Row], hues: Mapping[System, int], precisions: Sequence[str]
+    axes: Axes, rows: Sequence[ResultRow], hues: Mapping[Series, int], precisions: Sequence[str]
 ) -> None:
     places = {precision: place for place, precision in enumerate(precisions)}
-    for system, hue in hues.items():
-        line = [row for precision in places for row in rows if (system_of(row), row.precision) == (system, precision)]
+    for series, hue in hues.items():
+        line = [row for precision in places for row in rows if (series_of(row), row.precision) == (series, precision)]
         _line(axes, [places[row.precision] for row in line], line, hue, 0)
     axes.set_xticks(list(places.values()), [short(precision, 14) for precision in places])
     axes.set_xlabel(f"precision, at dim {rows[0].dim}")
 
 
-def _line(axes: Axes, places: Sequence[Any], rows: Sequence[Row], hue: int, style: int) -> None:
+def _line(axes: Axes, places: Sequence[Any], rows: Sequence[ResultRow], hue: int, style: int) -> None:
     axes.plot(
         places,
         [row.metrics[row.main] for row in rows],
@@ -97,7 +97,7 @@ def curve_hue(place: int) -> int:
     return 1 + place % HUES
 
 
-def curve_plot(name: str, curves: Sequence[Sequence[Validation]], over: Literal["examples", "seconds"]) -> Html:
+def curve_plot(name: str, curves: Sequence[Sequence[CurvePoint]], over: Literal["examples", "seconds"]) -> Html:
     """The held-out cosine of students ``over`` what they had seen, in the colours of `curve_hue`."""
     with canvas(4.4, 3.1) as (figure, axes):
         for place, curve in enumerate(curves):
@@ -116,7 +116,7 @@ def curve_plot(name: str, curves: Sequence[Sequence[Validation]], over: Literal[
         return svg(figure, name, f"held-out cosine by {over}")
 
 
-def _dim(row: Row) -> int:
+def _dim(row: ResultRow) -> int:
     return row.dim or 0
 
 
@@ -130,8 +130,8 @@ def _apart(dims: Sequence[int]) -> list[int]:
     return found[::-1]
 
 
-def bars(name: str, kept: Mapping[str, Mapping[System, Kept]], hues: Mapping[System, int]) -> Html:
-    """The retention of every system on every collection, with intervals, and each figure beside its bar."""
+def bars(name: str, kept: Mapping[str, Mapping[Series, Retention]], hues: Mapping[Series, int]) -> Html:
+    """The retention of every series on every collection, with intervals, and each figure beside its bar."""
     every = [one for found in kept.values() for one in found.values()]
     height = 0.7 + 0.27 * len(every) + 0.16 * len(kept)
     top = max(1.0, *(one.interval.high if one.interval else one.retention for one in every))
@@ -139,8 +139,8 @@ def bars(name: str, kept: Mapping[str, Mapping[System, Kept]], hues: Mapping[Sys
         place, ticks = 0.0, []
         for found in kept.values():
             ticks.append(place + (len(found) - 1) / 2)
-            for system, one in found.items():
-                _bar(axes, place, one, hues[system], top)
+            for series, one in found.items():
+                _bar(axes, place, one, hues[series], top)
                 place += 1
             place += 0.6
         axes.axvline(1, color=INK, linewidth=0.8, linestyle=_DASHES[1])
@@ -152,7 +152,7 @@ def bars(name: str, kept: Mapping[str, Mapping[System, Kept]], hues: Mapping[Sys
         return svg(figure, name, "retention per collection")
 
 
-def _bar(axes: Axes, place: float, one: Kept, hue: int, top: float) -> None:
+def _bar(axes: Axes, place: float, one: Retention, hue: int, top: float) -> None:
     axes.barh(place, one.retention, height=0.76, color=paint(hue), alpha=0.75)
     span = ""
     if one.interval:

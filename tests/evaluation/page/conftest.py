@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from leafkit.evaluation.bootstrap import Interval
-from leafkit.evaluation.learning import Validation
+from leafkit.evaluation.learning_curve import CurvePoint
 from leafkit.evaluation.report import Provenance, Report
-from leafkit.evaluation.rows import Means, Row, average
+from leafkit.evaluation.result_rows import CollectionMeans, ResultRow, mean_or_none
 
 HOSTILE = '<script>alert("x")</script> & $\\frac{}$ \x07'
 
@@ -45,14 +45,14 @@ def make_report(data, students, dims=(64, 16), precisions=("float32", "int8")):
     means = tuple(_mean(rows[at::each]) for at in range(each))
     return Report(
         rows=tuple(rows),
-        means=(Means(collections=tuple(data), rows=means),) if len(data) > 1 else (),
+        means=(CollectionMeans(collections=tuple(data), rows=means),) if len(data) > 1 else (),
         provenance=provenance(data, students),
     )
 
 
 def _row(data, mode, student, dim, precision, value):
     teacher = mode == "teacher"
-    return Row(
+    return ResultRow(
         data=data,
         mode=mode,
         student=student,
@@ -70,7 +70,7 @@ def _row(data, mode, student, dim, precision, value):
 
 
 def _mean(rows):
-    value = average([row.metrics["ndcg@10"] for row in rows])
+    value = mean_or_none([row.metrics["ndcg@10"] for row in rows])
     return replace(_row("", rows[0].mode, rows[0].student, rows[0].dim, rows[0].precision, value), data="mean")
 
 
@@ -93,7 +93,7 @@ def learnt():
     def put(report, *students):
         points = [(0, 0.0, 0.5), (32_000, 410.5, 0.8), (200_000, 2600.0, 0.95)]
         curve = tuple(
-            Validation(step=examples // 32, examples=examples, seconds=seconds, cosine=cosine, overlap_at_10=0.5)
+            CurvePoint(step=examples // 32, examples=examples, seconds=seconds, cosine=cosine, overlap_at_10=0.5)
             for examples, seconds, cosine in points
         )
         return replace(report, curves={"smaller": curve[:1]} | dict.fromkeys(students, curve))

@@ -12,7 +12,7 @@ Paths = str | PathLike[str] | Sequence[str | PathLike[str]] | None
 """One folder or several, as the public functions take them."""
 
 
-def listed(paths: Paths) -> list[Path]:
+def as_paths(paths: Paths) -> list[Path]:
     """``paths`` as a list, whether one, several or none were given."""
     if paths is None:
         return []

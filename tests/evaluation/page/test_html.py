@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import doctest
 
-from leafkit.evaluation.page import markup
-from leafkit.evaluation.page.markup import Html, element, joined
+from leafkit.evaluation.page import html
+from leafkit.evaluation.page.html import Html, element, joined
 
 
 def test_the_example_is_as_shown():
-    assert doctest.testmod(markup).attempted == 1
-    assert doctest.testmod(markup).failed == 0
+    assert doctest.testmod(html).attempted == 1
+    assert doctest.testmod(html).failed == 0
 
 
 def test_text_is_escaped_once_and_markup_never():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leafkit.evaluation.page.markup import Html, element
+from leafkit.evaluation.page.html import Html, element
 from leafkit.evaluation.report import Provenance
 
 

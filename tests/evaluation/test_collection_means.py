@@ -4,9 +4,9 @@ import numpy
 import pytest
 
 from leafkit.evaluation.bootstrap import ratio_interval, resampled_means
-from leafkit.evaluation.means import means_over
-from leafkit.evaluation.retrieval import Measured
-from leafkit.evaluation.rows import Row
+from leafkit.evaluation.collection_means import means_over
+from leafkit.evaluation.result_rows import ResultRow
+from leafkit.evaluation.retrieval import CollectionResults
 
 
 def measured(name, **scores):
@@ -15,7 +15,7 @@ def measured(name, **scores):
     means = dict(zip(scores, values.mean(axis=1).tolist(), strict=True))
     teacher = means.get("teacher")
     rows = [
-        Row(
+        ResultRow(
             data=name,
             mode=mode,
             student=None if mode in ("teacher", "bm25") else "s",
@@ -27,7 +27,7 @@ def measured(name, **scores):
         )
         for mode, mean in means.items()
     ]
-    return Measured(rows, values)
+    return CollectionResults(rows, values)
 
 
 def many(name, seed, queries=400):

@@ -10,7 +10,7 @@ import pytest
 
 from leafkit.errors import OptionError, TextError
 from leafkit.evaluation.collection import read_collection
-from leafkit.evaluation.cut import cut_corpus, judged_documents
+from leafkit.evaluation.corpus_subset import choose_documents, judged_documents
 from leafkit.texts.record import Text
 
 CORPUS = [Text(id=f"d{number}", text=f"text {number}") for number in range(100)]
@@ -18,7 +18,7 @@ JUDGED = {"d3", "d50", "d99", "elsewhere"}
 
 
 def cut(documents, corpus=CORPUS, judged=JUDGED):
-    return [text.id for text in cut_corpus(iter(corpus), judged, documents, name="tiny").documents]
+    return [text.id for text in choose_documents(iter(corpus), judged, documents, name="tiny").documents]
 
 
 @pytest.mark.parametrize("documents", [1, 3, 4, 60])
@@ -51,7 +51,7 @@ def test_a_smaller_cut_is_part_of_a_larger_one():
 
 @pytest.mark.parametrize("documents", [100, 101, 10_000])
 def test_a_corpus_that_is_not_larger_stays_as_it_is(documents):
-    found = cut_corpus(iter(CORPUS), JUDGED, documents, name="tiny")
+    found = choose_documents(iter(CORPUS), JUDGED, documents, name="tiny")
     assert (found.documents, found.total) == (CORPUS, 100)
 
 

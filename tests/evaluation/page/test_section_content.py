@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from leafkit.evaluation.page.section import System, sections
+from leafkit.evaluation.page.section_content import Series, sections
 from leafkit.evaluation.report import Report
 
 
@@ -17,7 +17,7 @@ def rows_of(rows, mode):
 def test_a_headline_is_the_mean_in_the_widest_cell(report):
     (section,) = sections([report])
     assert section.cell == (64, "float32")
-    kept = section.kept(System("asymmetric", "small"))
+    kept = section.retention_of(Series("asymmetric", "small"))
     (mean,) = rows_of(report.means[0].rows, "asymmetric")
     assert (kept.retention, kept.interval) == (mean.retention, mean.retention_interval)
     assert kept.over == ("scifact", "nfcorpus")
@@ -26,10 +26,10 @@ def test_a_headline_is_the_mean_in_the_widest_cell(report):
 def test_of_one_collection_it_is_its_own_and_without_means_their_average(build, report):
     (alone,) = sections([build(["scifact"], ["small"])])
     row = alone.rows[1]
-    assert alone.kept(System("standard", "small")).interval == row.retention_interval
+    assert alone.retention_of(Series("standard", "small")).interval == row.retention_interval
     (old,) = sections([replace(report, means=())])
     rows = rows_of(report.rows, "standard")
-    kept = old.kept(System("standard", "small"))
+    kept = old.retention_of(Series("standard", "small"))
     assert kept.retention == pytest.approx(sum(row.retention for row in rows) / 2)
     assert (kept.interval, kept.over) == (None, ("scifact", "nfcorpus"))
 
@@ -37,7 +37,7 @@ def test_of_one_collection_it_is_its_own_and_without_means_their_average(build, 
 def test_a_student_measured_without_its_teacher_keeps_nothing_known(build):
     report = build(["scifact"], ["small"])
     (section,) = sections([replace(report, rows=tuple(replace(row, retention=None) for row in report.rows))])
-    assert section.kept(System("standard", "small")) is None
+    assert section.retention_of(Series("standard", "small")) is None
 
 
 def split(report, student):

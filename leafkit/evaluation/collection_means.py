@@ -1,4 +1,4 @@
-"""Means over collections: nDCG@10, and retention as the mean of the collections' ratios to the teacher."""
+"""CollectionMeans over collections: nDCG@10, and retention as the mean of the collections' ratios to the teacher."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy
 
 from leafkit.evaluation.bootstrap import Interval, interval, ratios, resampled_means
 from leafkit.evaluation.metrics import Float64
-from leafkit.evaluation.retrieval import Measured
-from leafkit.evaluation.rows import Means, Row, average
+from leafkit.evaluation.result_rows import CollectionMeans, ResultRow, mean_or_none
+from leafkit.evaluation.retrieval import CollectionResults
 
 Key = tuple[str, str | None, int | None, str | None]
 
 
-def means_over(measured: Sequence[Measured], *, seed: int) -> tuple[Means, ...]:
+def means_over(measured: Sequence[CollectionResults], *, seed: int) -> tuple[CollectionMeans, ...]:
     """One block with a row for each system and cell that every collection has; none for fewer than two collections.
 
     Intervals come from resampling the queries of each collection, for teacher and student alike.
@@ -26,19 +26,19 @@ def means_over(measured: Sequence[Measured], *, seed: int) -> tuple[Means, ...]:
     samples = [_samples(one, (seed, position)) for position, one in enumerate(measured)]
     keys = [key for key in samples[0] if all(key in sample for sample in samples)]
     rows = tuple(_mean([sample[key] for sample in samples], len(measured)) for key in keys)
-    return (Means(collections=tuple(one.rows[0].data for one in measured), rows=rows),)
+    return (CollectionMeans(collections=tuple(one.rows[0].data for one in measured), rows=rows),)
 
 
 @dataclass(frozen=True)
 class _Sample:
     """A row, its resampled means, and their ratios to the teacher's where there is one."""
 
-    row: Row
+    row: ResultRow
     means: Float64
     ratios: Float64 | None
 
 
-def _samples(measured: Measured, seed: Sequence[int]) -> dict[Key, _Sample]:
+def _samples(measured: CollectionResults, seed: Sequence[int]) -> dict[Key, _Sample]:
     keys = [_key(row) for row in measured.rows]
     means = dict(zip(keys, resampled_means(measured.values, seed=seed).T, strict=True))
     found = {}
@@ -48,13 +48,13 @@ def _samples(measured: Measured, seed: Sequence[int]) -> dict[Key, _Sample]:
     return found
 
 
-def _key(row: Row) -> Key:
+def _key(row: ResultRow) -> Key:
     return row.mode, row.student, row.dim, row.precision
 
 
-def _mean(samples: Sequence[_Sample], collections: int) -> Row:
+def _mean(samples: Sequence[_Sample], collections: int) -> ResultRow:
     rows = [sample.row for sample in samples]
-    return Row(
+    return ResultRow(
         data=f"mean over {collections} collections",
         mode=rows[0].mode,
         student=rows[0].student,
@@ -63,9 +63,9 @@ def _mean(samples: Sequence[_Sample], collections: int) -> Row:
         metrics={name: float(numpy.mean([row.metrics[name] for row in rows])) for name in rows[0].metrics},
         main=rows[0].main,
         interval=_interval([sample.means for sample in samples]),
-        retention=average([row.retention for row in rows]),
+        retention=mean_or_none([row.retention for row in rows]),
         retention_interval=_interval([sample.ratios for sample in samples]),
-        of_full=average([row.of_full for row in rows]),
+        of_full=mean_or_none([row.of_full for row in rows]),
     )
 
 

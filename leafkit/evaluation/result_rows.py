@@ -9,7 +9,7 @@ from leafkit.evaluation.bootstrap import Interval
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class ResultRow:
     """One system on one data set in one cell of the grid.
 
     ``main`` names the metric that the interval and the retentions are about. ``retention`` is that metric over
@@ -35,17 +35,17 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Means:
+class CollectionMeans:
     """Rows that are means over ``collections``; a retention is the mean of the collections' retentions.
 
     Intervals come from resampling the queries of every collection.
     """
 
     collections: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
 
 
-def average(values: Sequence[float | None]) -> float | None:
+def mean_or_none(values: Sequence[float | None]) -> float | None:
     """The mean; None where a value is missing, or all are."""
     found = [value for value in values if value is not None]
     return sum(found) / len(found) if found and len(found) == len(values) else None

@@ -20,8 +20,8 @@ from mteb.abstasks.task_metadata import TaskCategory, TaskMetadata, TaskType
 
 from leafkit.errors import OptionError
 from leafkit.evaluation.collection import check_folder, collection_digest, read_collection
+from leafkit.evaluation.labelled_tables import Table, Types, first_columns, read_table, split_file, table_files
 from leafkit.evaluation.provenance import files_digest
-from leafkit.evaluation.tables import Table, Types, first_columns, read_table, split_file, table_files
 from leafkit.texts.beir import is_beir
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leafkit.evaluation.learning import learning_curve
+from leafkit.evaluation.learning_curve import learning_curve
 
 
 def training(*steps, texts, batch_size):

@@ -7,15 +7,15 @@ from itertools import groupby
 
 from leafkit.evaluation.bootstrap import Interval
 from leafkit.evaluation.metrics import METRICS
-from leafkit.evaluation.rows import Row
+from leafkit.evaluation.result_rows import ResultRow
 
 _TITLES = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map": "MAP"}
 
-Column = tuple[str, Callable[[Row], str]]
+Column = tuple[str, Callable[[ResultRow], str]]
 
 
 def _metric_column(name: str, main: str) -> Column:
-    def show(row: Row) -> str:
+    def show(row: ResultRow) -> str:
         value = f"{row.metrics[name]:.4f}"
         return f"{value} {_span(row.interval, 1, 4)}" if name == main and row.interval else value
 
@@ -42,7 +42,7 @@ def _or_dash(value: object) -> str:
     return "-" if value is None else str(value)
 
 
-def _columns(rows: Sequence[Row]) -> list[Column]:
+def _columns(rows: Sequence[ResultRow]) -> list[Column]:
     """The columns that say something: those that are the same dash in every row are left out."""
     main = rows[0].main
     names = [name for name in METRICS if name in rows[0].metrics]
@@ -66,7 +66,7 @@ def _columns(rows: Sequence[Row]) -> list[Column]:
     return [column for column in columns if any(column[1](row) != "-" for row in rows)]
 
 
-def tables_of(rows: Sequence[Row]) -> list[list[list[str]]]:
+def result_tables(rows: Sequence[ResultRow]) -> list[list[list[str]]]:
     """Each table's lines of cells, titles first; rows with other metrics start a table of their own."""
     found = []
     for _, group in groupby(rows, key=lambda row: (row.main, *row.metrics)):

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from leafkit.errors import OptionError
-from leafkit.evaluation.names import distinct_names, listed
+from leafkit.evaluation.folder_names import as_paths, distinct_names
 
 
 def test_one_path_several_or_none_are_a_list():
-    assert listed(None) == []
-    assert listed("a") == listed(Path("a")) == listed(["a"]) == [Path("a")]
+    assert as_paths(None) == []
+    assert as_paths("a") == as_paths(Path("a")) == as_paths(["a"]) == [Path("a")]
 
 
 def test_names_are_as_short_as_they_can_be():

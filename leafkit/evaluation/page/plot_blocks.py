@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from leafkit.evaluation.page.markup import Html, element
+from leafkit.evaluation.page.html import Html, element
 from leafkit.evaluation.page.plots import bars, curve_hue, curve_plot, glyph, grid_plot, hues_of
-from leafkit.evaluation.page.section import Kept, Section, System, system_of
-from leafkit.evaluation.rows import average
+from leafkit.evaluation.page.section_content import Retention, SectionContent, Series, series_of
+from leafkit.evaluation.result_rows import mean_or_none
 
 
-def figures(section: Section, name: str) -> list[Html]:
+def figures(section: SectionContent, name: str) -> list[Html]:
     """All that can be drawn of ``section``; ``name`` sets the ids of its plots apart from those of other sections."""
-    hues = hues_of(section.systems)
+    hues = hues_of(section.all_series)
     return [
         *_bars(section, hues, name),
         *_grid_plots(section, hues, name),
@@ -21,7 +21,7 @@ def figures(section: Section, name: str) -> list[Html]:
     ]
 
 
-def _grid_plots(section: Section, hues: Mapping[System, int], name: str) -> list[Html]:
+def _grid_plots(section: SectionContent, hues: Mapping[Series, int], name: str) -> list[Html]:
     rows = [row for row in section.rows if row.dim and row.precision]
     dims, precisions = {row.dim for row in rows}, list(dict.fromkeys(row.precision for row in rows))
     if len(dims) < 2 and len(precisions) < 2:
@@ -32,7 +32,7 @@ def _grid_plots(section: Section, hues: Mapping[System, int], name: str) -> list
         found = [row for row in rows if row.data == one]
         plot = grid_plot(f"{name}-grid{number}", found, hues, precisions)
         plots.append(element("figure", element("figcaption", one), plot))
-    drawn = {system: colour for system, colour in hues.items() if any(system_of(row) == system for row in rows)}
+    drawn = {series: colour for series, colour in hues.items() if any(series_of(row) == series for row in rows)}
     lines = precisions if len(dims) > 1 else []
     return [
         element("h2", f"Quality by {'dim' if len(dims) > 1 else 'precision'}"),
@@ -41,8 +41,8 @@ def _grid_plots(section: Section, hues: Mapping[System, int], name: str) -> list
     ]
 
 
-def _legend(hues: Mapping[System, int], precisions: Sequence[str]) -> Html:
-    colours = [_key(system.name, number) for system, number in hues.items()]
+def _legend(hues: Mapping[Series, int], precisions: Sequence[str]) -> Html:
+    colours = [_key(series.name, number) for series, number in hues.items()]
     marks = [element("li", glyph(i), " ", one) for i, one in enumerate(precisions)]
     return element("ul", *colours, *marks, class_="legend")
 
@@ -59,13 +59,13 @@ Heat = dict[tuple[int, str], float]
 """A ratio for each dim and precision."""
 
 
-def _heats(section: Section, hues: Mapping[System, int]) -> list[Html]:
-    heats = {system: _heat(section, system) for system in hues}
-    heats = {system: heat for system, heat in heats.items() if len(heat) > 1}
+def _heats(section: SectionContent, hues: Mapping[Series, int]) -> list[Html]:
+    heats = {series: _heat(section, series) for series in hues}
+    heats = {series: heat for series, heat in heats.items() if len(heat) > 1}
     if not heats:
         return []
     every = [value for heat in heats.values() for value in heat.values()]
-    tables = [_heat_table(system, heat, min(every), max(every)) for system, heat in heats.items()]
+    tables = [_heat_table(series, heat, min(every), max(every)) for series, heat in heats.items()]
     note = (
         "Mean over the collections of nDCG@10 over the teacher's in the same cell; the teacher's own is over that "
         "of its full vectors in float32."
@@ -77,17 +77,17 @@ def _heats(section: Section, hues: Mapping[System, int]) -> list[Html]:
     ]
 
 
-def _heat(section: Section, system: System) -> Heat:
+def _heat(section: SectionContent, series: Series) -> Heat:
     cells: dict[tuple[int, str], list[float | None]] = {}
     for row in section.compared:
-        if system_of(row) == system and row.dim and row.precision:
-            ratio = row.retention if system.student else row.of_full
+        if series_of(row) == series and row.dim and row.precision:
+            ratio = row.retention if series.student else row.of_full
             cells.setdefault((row.dim, row.precision), []).append(ratio)
-    means = {cell: average(ratios) for cell, ratios in cells.items()}
+    means = {cell: mean_or_none(ratios) for cell, ratios in cells.items()}
     return {cell: mean for cell, mean in means.items() if mean is not None}
 
 
-def _heat_table(system: System, heat: Heat, low: float, high: float) -> Html:
+def _heat_table(series: Series, heat: Heat, low: float, high: float) -> Html:
     dims = sorted({dim for dim, _ in heat}, reverse=True)
     precisions = list(dict.fromkeys(precision for _, precision in heat))
     titles = [element("th", title, scope="col", class_="number") for title in ("dim", *precisions)]
@@ -97,7 +97,7 @@ def _heat_table(system: System, heat: Heat, low: float, high: float) -> Html:
         lines.append(element("tr", element("th", dim, scope="row", class_="number"), *cells))
     return element(
         "table",
-        element("caption", system.name),
+        element("caption", series.name),
         element("thead", element("tr", *titles)),
         element("tbody", *lines),
         class_="heat",
@@ -111,29 +111,29 @@ def _heat_cell(value: float | None, low: float, high: float) -> Html:
     return element("td", f"{value:.1%}", style=f"--heat: {50 * share:.0f}%")
 
 
-def _bars(section: Section, hues: Mapping[System, int], name: str) -> list[Html]:
-    students = [system for system in hues if system.student]
-    kept: dict[str, dict[System, Kept]] = {}
+def _bars(section: SectionContent, hues: Mapping[Series, int], name: str) -> list[Html]:
+    students = [series for series in hues if series.student]
+    kept: dict[str, dict[Series, Retention]] = {}
     for row in section.rows:
-        if system_of(row) in students and section.cell == (row.dim, row.precision) and row.retention is not None:
-            one = Kept(row.retention, row.retention_interval, (row.data,))
-            kept.setdefault(row.data, {})[system_of(row)] = one
+        if series_of(row) in students and section.cell == (row.dim, row.precision) and row.retention is not None:
+            one = Retention(row.retention, row.retention_interval, (row.data,))
+            kept.setdefault(row.data, {})[series_of(row)] = one
     if not kept:
         return []
-    means = {system: one for system in students if (one := section.kept(system)) and len(one.over) > 1}
+    means = {series: one for series in students if (one := section.retention_of(series)) and len(one.over) > 1}
     if means:
         kept["mean"] = means
     dim, precision = section.cell or ("-", "-")
     return [
         element("h2", "Retention per collection"),
         element("p", f"At dim {dim} in {precision}; lines are 95 % intervals over queries.", class_="soft"),
-        _legend({system: hues[system] for system in students if any(system in found for found in kept.values())}, []),
+        _legend({series: hues[series] for series in students if any(series in found for found in kept.values())}, []),
         element("figure", bars(f"{name}-bars", kept, hues), class_="bars"),
     ]
 
 
-def _curves(section: Section, hues: Mapping[System, int], name: str) -> list[Html]:
-    measured = dict.fromkeys(system.student for system in hues)
+def _curves(section: SectionContent, hues: Mapping[Series, int], name: str) -> list[Html]:
+    measured = dict.fromkeys(series.student for series in hues)
     drawn = {student: section.curves[student] for student in measured if len(section.curves.get(student, ())) > 1}
     if not drawn:
         return []

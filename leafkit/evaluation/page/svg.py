@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from leafkit.evaluation.page.markup import Html
+from leafkit.evaluation.page.html import Html
 from leafkit.extras import import_optional
 
 if TYPE_CHECKING:

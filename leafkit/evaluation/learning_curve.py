@@ -10,7 +10,7 @@ from leafkit.training.batches import examples_after
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validation:
+class CurvePoint:
     """One validation: what had been seen by then, in optimiser steps, examples and seconds of training alone.
 
     ``cosine`` is the mean over the held-out texts, ``overlap_at_10`` the share of ten neighbours that is found.
@@ -24,12 +24,12 @@ class Validation:
     overlap_at_10: float
 
 
-def learning_curve(training: Mapping[str, Any]) -> tuple[Validation, ...]:
+def learning_curve(training: Mapping[str, Any]) -> tuple[CurvePoint, ...]:
     """The validations of a student's last training, from its leafkit.json; empty where it does not tell of them."""
     try:
         texts, batch_size = training["data"]["training"], training["recipe"]["batch_size"]
         return tuple(
-            Validation(
+            CurvePoint(
                 step=entry["step"],
                 examples=examples_after(entry["step"], texts, batch_size),
                 seconds=entry["seconds"],

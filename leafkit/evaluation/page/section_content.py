@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from leafkit.evaluation.bootstrap import Interval
 from leafkit.evaluation.grid import FULL_PRECISION
-from leafkit.evaluation.learning import Validation
+from leafkit.evaluation.learning_curve import CurvePoint
 from leafkit.evaluation.metrics import MAIN_METRIC
 from leafkit.evaluation.report import Provenance, Report
-from leafkit.evaluation.rows import Means, Row, average
+from leafkit.evaluation.result_rows import CollectionMeans, ResultRow, mean_or_none
 
 
 @dataclass(frozen=True)
-class System:
+class Series:
     """A student in a mode; the teacher and BM25 have no student."""
 
     mode: str
@@ -27,7 +27,7 @@ class System:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Retention:
     """What a student keeps of its teacher: a ratio, its interval where it is known, and over which data."""
 
     retention: float
@@ -36,18 +36,18 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Section:
+class SectionContent:
     """The rows of one or more reports that belong together."""
 
-    rows: tuple[Row, ...]
-    means: tuple[Means, ...]
+    rows: tuple[ResultRow, ...]
+    means: tuple[CollectionMeans, ...]
     sources: tuple[Provenance, ...]
-    curves: dict[str, tuple[Validation, ...]] = field(default_factory=dict)
+    curves: dict[str, tuple[CurvePoint, ...]] = field(default_factory=dict)
 
     @property
-    def systems(self) -> list[System]:
+    def all_series(self) -> list[Series]:
         """Everything measured, in the order of the rows."""
-        return list(dict.fromkeys(system_of(row) for row in self.rows))
+        return list(dict.fromkeys(series_of(row) for row in self.rows))
 
     @property
     def cell(self) -> tuple[int, str] | None:
@@ -56,43 +56,43 @@ class Section:
         return max(cells, key=lambda cell: (cell[0], cell[1] == FULL_PRECISION), default=None)
 
     @property
-    def compared(self) -> list[Row]:
+    def compared(self) -> list[ResultRow]:
         """The rows that a mean over collections is about: retrieval; the other tasks where there is none."""
         return [row for row in self.rows if row.main == MAIN_METRIC] or list(self.rows)
 
-    def kept(self, system: System) -> Kept | None:
+    def retention_of(self, series: Series) -> Retention | None:
         """Retention in the widest cell over as many collections as have a mean; None where it was not measured."""
         for means in sorted(self.means, key=lambda means: -len(means.collections)):
-            for row in self._in_cell(means.rows, system):
-                return Kept(row.retention, row.retention_interval, means.collections)
-        rows = self._in_cell(self.compared, system)
-        retention = average([row.retention for row in rows])
+            for row in self._in_cell(means.rows, series):
+                return Retention(row.retention, row.retention_interval, means.collections)
+        rows = self._in_cell(self.compared, series)
+        retention = mean_or_none([row.retention for row in rows])
         interval = rows[0].retention_interval if len(rows) == 1 else None
-        return None if retention is None else Kept(retention, interval, tuple(row.data for row in rows))
+        return None if retention is None else Retention(retention, interval, tuple(row.data for row in rows))
 
-    def _in_cell(self, rows: Sequence[Row], system: System) -> list[Row]:
-        found = [row for row in rows if system_of(row) == system and (row.dim, row.precision) == self.cell]
+    def _in_cell(self, rows: Sequence[ResultRow], series: Series) -> list[ResultRow]:
+        found = [row for row in rows if series_of(row) == series and (row.dim, row.precision) == self.cell]
         return [row for row in found if row.retention is not None]
 
 
-def system_of(row: Row) -> System:
+def series_of(row: ResultRow) -> Series:
     """What ``row`` is about."""
-    return System(row.mode, row.student)
+    return Series(row.mode, row.student)
 
 
-def sections(reports: Sequence[Report]) -> list[Section]:
+def sections(reports: Sequence[Report]) -> list[SectionContent]:
     """As few sections as hold all ``reports``, in their order; one that contradicts the others stands alone."""
-    found: list[Section] = []
+    found: list[SectionContent] = []
     for report in reports:
         at = next((at for at, section in enumerate(found) if _fits(section, report)), None)
         if at is None:
-            found.append(Section(report.rows, report.means, (report.provenance,), report.curves))
+            found.append(SectionContent(report.rows, report.means, (report.provenance,), report.curves))
         else:
             found[at] = _joined(found[at], report)
     return found
 
 
-def _fits(section: Section, report: Report) -> bool:
+def _fits(section: SectionContent, report: Report) -> bool:
     ours, theirs = section.sources, report.provenance
     known = {_place(row): row for row in section.rows}
     return (
@@ -104,26 +104,26 @@ def _fits(section: Section, report: Report) -> bool:
     )
 
 
-def _joined(section: Section, report: Report) -> Section:
+def _joined(section: SectionContent, report: Report) -> SectionContent:
     means = {found.collections: found.rows for found in section.means}
     for found in report.means:
         means[found.collections] = _union(means.get(found.collections, ()), found.rows)
-    return Section(
+    return SectionContent(
         rows=_union(section.rows, report.rows),
-        means=tuple(Means(collections=collections, rows=rows) for collections, rows in means.items()),
+        means=tuple(CollectionMeans(collections=collections, rows=rows) for collections, rows in means.items()),
         sources=(*section.sources, report.provenance),
         curves=section.curves | report.curves,
     )
 
 
-def _union(first: Sequence[Row], second: Sequence[Row]) -> tuple[Row, ...]:
+def _union(first: Sequence[ResultRow], second: Sequence[ResultRow]) -> tuple[ResultRow, ...]:
     """All rows once, those of one collection side by side."""
     rows = [*first, *(row for row in second if row not in first)]
     order = list(dict.fromkeys(row.data for row in rows))
     return tuple(sorted(rows, key=lambda row: order.index(row.data)))
 
 
-def _place(row: Row) -> tuple[object, ...]:
+def _place(row: ResultRow) -> tuple[object, ...]:
     return row.data, row.mode, row.student, row.dim, row.precision
 
 

@@ -17,14 +17,14 @@ _log = logging.getLogger("leafkit")
 
 
 @dataclass(frozen=True)
-class Cut:
+class CorpusSubset:
     """The documents that were kept, and of how many."""
 
     documents: list[Text]
     total: int
 
 
-def check_documents(documents: int | None, *, folders: bool) -> None:
+def check_subset_size(documents: int | None, *, folders: bool) -> None:
     """Raise `OptionError` unless a cut of ``documents`` can be made of what there is to measure."""
     if documents is None:
         return
@@ -45,7 +45,7 @@ def judged_documents(folder: Path) -> set[str]:
     return {document for judgements in qrels for documents in judgements.values() for document in documents}
 
 
-def cut_corpus(corpus: Iterable[Text], judged: Set[str], documents: int, *, name: str) -> Cut:
+def choose_documents(corpus: Iterable[Text], judged: Set[str], documents: int, *, name: str) -> CorpusSubset:
     """``documents`` of ``corpus``: those ``judged``, then those with the lowest SHA-256 of the id.
 
     A corpus that has no more stays whole, in its order; a cut is in the order of the hashes, so that it depends on
@@ -66,11 +66,11 @@ def cut_corpus(corpus: Iterable[Text], judged: Set[str], documents: int, *, name
 
     fill = heapq.nsmallest(documents, others(), key=_rank)
     if seen <= documents:
-        return Cut([text for _, text in sorted(kept + fill, key=lambda pair: pair[0])], seen)
+        return CorpusSubset([text for _, text in sorted(kept + fill, key=lambda pair: pair[0])], seen)
     if len(kept) > documents:
         _log.warning("%s: %d documents are judged, all are kept, more than the %d wanted", name, len(kept), documents)
     chosen = kept + fill[: max(0, documents - len(kept))]
-    return Cut([text for _, text in sorted(chosen, key=_rank)], seen)
+    return CorpusSubset([text for _, text in sorted(chosen, key=_rank)], seen)
 
 
 def _rank(pair: tuple[int, Text]) -> bytes:

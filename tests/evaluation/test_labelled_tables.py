@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from leafkit.errors import OptionError, TextError
-from leafkit.evaluation.tables import first_columns, read_table, split_file, table_files
+from leafkit.evaluation.labelled_tables import first_columns, read_table, split_file, table_files
 
 LABELLED = {"text": str, "label": (str, int)}
 

@@ -6,11 +6,11 @@ English stop words are left out and nothing is stemmed. Lù, "BM25S", 2024, http
 from __future__ import annotations
 
 from leafkit.evaluation.collection import Collection
-from leafkit.evaluation.metrics import DEPTH, Run
+from leafkit.evaluation.metrics import DEPTH, Rankings
 from leafkit.extras import import_optional
 
 
-def bm25_run(collection: Collection) -> Run:
+def bm25_rankings(collection: Collection) -> Rankings:
     """The best documents of every query by BM25; those that share no word with the query are not results."""
     bm25s = import_optional("bm25s")
     texts = bm25s.tokenize(collection.documents, stopwords="en", show_progress=False)
