@@ -16,6 +16,9 @@ def compare(
         list[str],
         typer.Option(help="A recipe's file or name, the baseline first; repeat it for each.", show_default=False),
     ],
+    data_root: Annotated[
+        Path, typer.Option(help="The folder that holds the data folder of the task.", show_default=False)
+    ],
     task: Annotated[
         str,
         typer.Option(
@@ -25,7 +28,6 @@ def compare(
     ] = "retrieval",
     seeds: Annotated[int, typer.Option(help="Trainings of each recipe.")] = 5,
     split: Annotated[str, typer.Option(help="test, or dev to choose a recipe's values on.")] = "test",
-    data_root: Annotated[Path, typer.Option(help="The folder that holds the task's.")] = Path("../shared/data/bench"),
     work: Annotated[
         Path | None, typer.Option(help="Folder of finished runs, which are reused  [default: compare in the cache]")
     ] = None,
@@ -41,8 +43,8 @@ def compare(
     or ties. Stopped at any moment, the same command goes on where it was.
 
     \b
-    leafkit compare --recipe lab-retrieval --recipe sinkd --seeds 5 --out sinkd.json
-    leafkit compare --recipe lab-classes --recipe nd --recipe dho --task classes --out results/
+    leafkit compare --recipe plain.toml --recipe mine.toml --data-root bench --seeds 5 --out mine.json
+    leafkit compare --recipe a.toml --recipe b.toml --recipe c.toml --task classes --data-root bench --out results/
     """
     from leafkit.evaluation.compare.report import check_out, table, write_results
     from leafkit.evaluation.compare.run import compare as run
