@@ -22,6 +22,7 @@ from leafkit.methods.ledger import shown
 from leafkit.version import __version__
 
 Result = dict[str, Any]
+Side = tuple[RecipeEntry, Sequence[Run]]
 
 NOTE = (
     "difference: the system's mean over seeds minus the baseline's; low, high: the middle 95 % of a paired bootstrap "
@@ -30,9 +31,7 @@ NOTE = (
 )
 
 
-def result(
-    task: Task, system: tuple[RecipeEntry, Sequence[Run]], baseline: tuple[RecipeEntry, Sequence[Run]]
-) -> Result:
+def result(task: Task, system: Side, baseline: Side) -> Result:
     """Return the result of one system against its baseline, both with runs of the same seeds in the same order."""
     entries = {"system": system[0], "baseline": baseline[0]}
     runs = {"system": system[1], "baseline": baseline[1]}

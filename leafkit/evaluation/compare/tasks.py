@@ -74,7 +74,7 @@ class Retrieval:
 
 
 class Similarity:
-    """Sentence pairs that people rated: the cosine of each pair. The figure is the rank correlation with the ratings."""
+    """Sentence pairs rated by people: the cosine of each pair. The figure is the rank correlation with the ratings."""
 
     name = "similarity"
     folder = "stsb-en"

@@ -87,9 +87,9 @@ def test_a_base_has_no_equal_time_and_needs_a_student(read):
 
 
 def test_a_file_that_is_not_toml_raises_an_error(read, tmp_path):
-    with pytest.raises(InputError, match="cannot read .* as the table of a study"):
+    with pytest.raises(InputError, match=r"cannot read .* as the table of a study"):
         read("[[[")
-    with pytest.raises(InputError, match="cannot read .* as the table of a study"):
+    with pytest.raises(InputError, match=r"cannot read .* as the table of a study"):
         read_table(tmp_path / "absent.toml")
 
 

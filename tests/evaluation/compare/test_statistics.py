@@ -51,9 +51,8 @@ def test_the_interval_of_one_seed_is_that_of_the_mean_over_items(draw):
 def test_seeds_that_disagree_widen_the_interval(draw):
     noise = draw.normal(0, 0.01, (5, 400))
     agreed = bootstrap_difference(noise + 0.1, numpy.zeros_like(noise), mean_score)
-    apart = bootstrap_difference(
-        noise + numpy.array([[-0.3], [-0.1], [0.1], [0.3], [0.5]]), numpy.zeros_like(noise), mean_score
-    )
+    seeds = numpy.array([[-0.3], [-0.1], [0.1], [0.3], [0.5]])
+    apart = bootstrap_difference(noise + seeds, numpy.zeros_like(noise), mean_score)
     assert agreed.verdict == "beats"
     assert apart.mean == pytest.approx(agreed.mean)
     assert apart.verdict == "ties"
