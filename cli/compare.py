@@ -32,8 +32,8 @@ def compare(
     loses or ties. An interrupted command continues where it stopped when it is repeated.
 
     \b
-    leafkit compare --recipe lab-retrieval --recipe sinkd --seeds 5 --out sinkd.json
-    leafkit compare --recipe lab-classes --recipe nd --recipe dhkd --task classes --out results/
+    leafkit compare --recipe plain.toml --recipe mine.toml --data-root bench --seeds 5 --out mine.json
+    leafkit compare --recipe a.toml --recipe b.toml --recipe c.toml --task classes --data-root bench --out results/
     """
     from leafkit.evaluation.compare.report import check_out, table, write_results
     from leafkit.evaluation.compare.run import compare as run

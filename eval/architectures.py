@@ -22,7 +22,7 @@ import typer
 from leafkit.command import command_line, exit_on_error
 from leafkit.errors import OptionError
 from leafkit.evaluation.bootstrap import RESAMPLES, interval
-from leafkit.evaluation.compare.recipes import Entry, read_entry
+from leafkit.evaluation.compare.recipes import RecipeEntry, read_entry
 from leafkit.evaluation.metrics import Float64
 from leafkit.evaluation.provenance import commit, packages
 from leafkit.extras import import_optional
@@ -91,7 +91,7 @@ def _between(taus: Float64) -> dict[str, float]:
 class Field:
     """Students of one recipe; finished ones are kept below ``work`` and not trained again."""
 
-    recipe: Entry
+    recipe: RecipeEntry
     work: Path
     cache: Path
     seed: int

@@ -16,7 +16,7 @@ import numpy
 from eval.bench.child import Result, Side, take_turns
 from eval.bench.figure import Figure, Spread
 from eval.bench.material import Material, read_queries
-from eval.embed_distill import train_rival
+from eval.rival_trainer import train_rival
 
 LEAST_RATIO = 1.5
 BATCH = 32

@@ -13,6 +13,7 @@ from leafkit.evaluation.folder_names import Paths, as_paths, distinct_names
 from leafkit.evaluation.learning_curve import CurvePoint, learning_curve
 from leafkit.evaluation.provenance import student_digest
 from leafkit.files.progress import progress
+from leafkit.shipped import resolve_student
 from leafkit.space import Space, require_same
 from leafkit.students.folder import read_student
 from leafkit.teachers.options import Compute

@@ -24,7 +24,9 @@ class ComparisonOptions(Options):
     ] = "retrieval"
     seeds: Annotated[int, Option("Trainings of each recipe, with the seeds 0, 1, 2 ...", at_least=1)] = 5
     split: Annotated[str, Option("Split to measure on: test, or dev to choose a recipe's values.")] = "test"
-    data_root: Annotated[Path, Option("Folder that contains the task's folder.")] = Path("../shared/data/bench")
+    data_root: Annotated[
+        Path | None, Option("Folder that contains the data folder of the task.", none="none; it must be given")
+    ] = None
     work: Annotated[
         Path | None,
         Option("Folder of finished runs, which are reused, and of unfinished students.", none="compare in the cache"),

@@ -1,4 +1,4 @@
-"""Tables of experiments from the file to the report, with a tiny teacher."""
+"""Studies from the table to the report, with a tiny teacher."""
 
 import dataclasses
 import json
@@ -7,10 +7,10 @@ import shlex
 
 import pytest
 
-from eval.experiments import run as home
-from eval.experiments.__main__ import main
-from eval.experiments.run import Runner
-from eval.experiments.table import read_table
+from eval.studies import study as home
+from eval.studies.__main__ import main
+from eval.studies.study import TableStudy
+from eval.studies.table import read_table
 from leafkit.errors import OptionError
 from leafkit.teachers.options import TeacherOptions
 from leafkit.training.distill import distill
@@ -29,7 +29,7 @@ def report(done):
     return json.loads((done / "report.json").read_text())
 
 
-def test_two_equal_variants_differ_by_nothing(report):
+def test_two_equal_variants_have_a_difference_of_zero(report):
     twin = report["variants"]["twin"]
     assert all(one["mean"] == one["low"] == one["high"] == 0 for one in twin["against base"].values())
     assert {one["verdict"] for one in twin["against base"].values()} == {"undecided"}
@@ -39,7 +39,7 @@ def test_an_undistilled_random_head_is_worse(report):
     assert report["variants"]["undistilled"]["against base"]["cosine"]["mean"] < -0.1
 
 
-def test_figures_are_those_of_evaluate_and_of_the_students_own_validation(report, table, done, beir_folder, tmp_path):
+def test_figures_agree_with_evaluate_and_with_the_validation_of_the_student(report, table, done, beir_folder, tmp_path):
     from leafkit.evaluation.evaluate import evaluate
 
     run = report["variants"]["base"]["runs"][0]
@@ -65,7 +65,7 @@ def test_figures_are_those_of_evaluate_and_of_the_students_own_validation(report
     assert run["seconds"] == run["curve"][-1]["seconds"] > 0
 
 
-def test_a_variant_that_is_to_take_as_long_takes_other_epochs(report):
+def test_a_variant_with_the_seconds_of_the_base_trains_other_epochs(report):
     for run in report["variants"]["as-long"]["runs"]:
         assert run["recipe"]["epochs"] != 3
         assert run["steps"] == math.ceil(run["recipe"]["epochs"] * 8)
@@ -79,18 +79,18 @@ def test_a_feed_chooses_what_is_trained_on(report):
     assert curves[0][-1]["cosine"] != curves[1][-1]["cosine"]
 
 
-def test_the_rival_starts_where_we_do_and_learns(report):
+def test_the_rival_has_the_same_start_and_learns(report):
     figures = report["variants"]["rival"]["figures"]
     assert figures["cosine"]["mean"] > report["variants"]["undistilled"]["figures"]["cosine"]["mean"]
     assert figures["seconds"]["mean"] > 0
 
 
-def test_a_collapse_is_a_result_and_stops_no_other(report):
+def test_a_collapsed_training_is_a_result_and_the_others_go_on(report):
     assert all("collapsed" in run["failed"] for run in report["variants"]["wild"]["runs"])
     assert report["variants"]["wild"]["figures"] == {}
 
 
-def test_the_report_says_where_its_figures_come_from(report, done):
+def test_the_report_records_commands_data_and_versions(report, done):
     assert {"command", "commit", "packages", "processor", "seeds", "data", "table"} <= set(report)
     assert report["data"][0]["sha256"]
     assert report["variants"]["base"]["texts"]["train"]["sha256"]
@@ -101,14 +101,14 @@ def test_the_report_says_where_its_figures_come_from(report, done):
     assert not list((done / "report.work" / "students").iterdir())
 
 
-def test_what_is_known_is_not_computed_again_and_what_is_lost_comes_out_the_same(done, table, monkeypatch, capsys):
+def test_finished_runs_are_reused_and_a_deleted_run_gives_the_same_figures(done, table, monkeypatch, capsys):
     arguments = [str(table), "--out", str(done / "again.json"), "--cache", str(done / "cache")]
     arguments += ["--work", str(done / "report.work"), "--only", "twin"]
-    lost = next((done / "report.work" / "results").glob("twin-seed1-*"))
+    lost = next((done / "report.work" / "runs").glob("twin-seed1-*"))
     before = json.loads(lost.read_text())["figures"]
     lost.unlink()
-    made, make = [], home.make
-    monkeypatch.setattr(home, "make", lambda job: made.append(job.variant.name) or make(job))
+    made, train = [], home.train_student
+    monkeypatch.setattr(home, "train_student", lambda job: made.append(job.variant.name) or train(job))
     main(arguments)
     assert made == ["twin"]
     assert json.loads(lost.read_text())["figures"] == before
@@ -120,9 +120,9 @@ def test_what_is_known_is_not_computed_again_and_what_is_lost_comes_out_the_same
 
 def test_another_recipe_is_another_result(done, table):
     asked = read_table(table)
-    runner = Runner(table=asked, work=done / "report.work", cache=done / "cache")
+    study = TableStudy.of(asked, work=done / "report.work", cache=done / "cache")
     base = asked.variants[0]
-    known = {path.name for path in (done / "report.work" / "results").iterdir()}
+    known = {path.name for path in (done / "report.work" / "runs").iterdir()}
     others = [
         dataclasses.replace(base, recipe=asked.variants[-1].recipe),
         dataclasses.replace(base, seconds="base"),
@@ -130,32 +130,32 @@ def test_another_recipe_is_another_result(done, table):
         dataclasses.replace(base, texts=dataclasses.replace(base.texts, queries=3)),
         dataclasses.replace(base, teacher_options=TeacherOptions(query_prompt="")),
     ]
-    names = [runner._job(variant, 0).out.name for variant in (base, *others)]
+    names = [study.run_name(variant, 0) for variant in (base, *others)]
     assert len(set(names)) == len(others) + 1
     assert [f"{name}.json" in known for name in names] == [True] + len(others) * [False]
 
 
-def test_an_unknown_variant_is_named(table, tmp_path, capsys):
+def test_an_unknown_variant_raises_an_error_with_the_known_names(table, tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"):
         main([str(table), "--out", str(tmp_path / "x.json"), "--only", "other"])
     assert "no variant 'other'; it has base, twin" in capsys.readouterr().err
 
 
-def test_what_a_rival_cannot_do_is_refused(table, tmp_path):
+def test_an_option_that_a_rival_does_not_support_raises_an_error(table, tmp_path):
     table.with_name("bad.toml").write_text(
         table.read_text().replace("[variants.wild]", "[variants.wild]\ncycles = 2\n" + 'kind = "sentence-transformers"')
     )
-    runner = Runner(table=read_table(table.with_name("bad.toml")), work=tmp_path / "work", cache=tmp_path / "cache")
-    with pytest.raises(OptionError, match="wild: sentence-transformers has the norm"):
-        runner.run(["wild"])
+    study = TableStudy.of(read_table(table.with_name("bad.toml")), work=tmp_path / "work", cache=tmp_path / "cache")
+    with pytest.raises(OptionError, match="wild: the sentence-transformers trainer supports only objective = 'norm'"):
+        study.run(study.chosen(["wild"]))
 
 
-def test_model2vec_lives_in_a_space_of_its_own(table, tmp_path):
+def test_model2vec_has_a_space_of_its_own_and_runs_once(table, tmp_path):
     pytest.importorskip("model2vec")
     pytest.importorskip("skeletoken")
     table.with_name("static.toml").write_text(table.read_text() + '[variants.model2vec]\nkind = "model2vec"\n')
-    runner = Runner(table=read_table(table.with_name("static.toml")), work=tmp_path / "work", cache=tmp_path / "cache")
-    results = runner.run(["model2vec"])["model2vec"]
+    study = TableStudy.of(read_table(table.with_name("static.toml")), work=tmp_path / "work", cache=tmp_path / "cache")
+    results = study.run(study.chosen(["model2vec"]))["model2vec"]
     assert [result["seed"] for result in results] == [0, 1]
     assert set(results[0]["figures"]) == {"nDCG@10 standard tiny", "nDCG@10 standard mean"}
     assert results[0]["figures"] == results[1]["figures"]

@@ -1,4 +1,4 @@
-"""What is measured of a student: its cosine to the teacher on held-out texts, and nDCG@10 on BEIR folders."""
+"""The figures of a student: its cosine to the teacher on held-out texts, and nDCG@10 on BEIR folders."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ MEAN = "mean"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
-    """The collections and modes of a table."""
+class Benchmark:
+    """The collections and modes that every student of a study is measured on."""
 
     collections: Sequence[Collection]
     modes: Sequence[str]
 
     @property
     def identity(self) -> list[str]:
-        """What changes when a figure could."""
+        """The modes and the hashes of the data, which change when a figure can change."""
         return [*self.modes, *(collection.sha256 for collection in self.collections)]
 
 
-def figures(encoder: Encoder, teacher: Encoder, valid: Path, bench: Bench) -> dict[str, float]:
-    """Every figure of one student by name: ``cosine``, ``cosine query``, ``nDCG@10 asymmetric scifact``, ….
+def measure_student(encoder: Encoder, teacher: Encoder, valid: Path, benchmark: Benchmark) -> dict[str, float]:
+    """Return every figure of a student by name: ``cosine``, ``cosine query``, ``nDCG@10 asymmetric scifact``, ….
 
-    A student of a space of its own has no cosine, and is measured in the standard mode alone.
+    A student with a space of its own has no cosines and is measured in the standard mode only.
     """
-    at_home = encoder.space.id == teacher.space.id
-    found = _cosines(encoder, teacher, valid) if at_home else {}
-    for mode in bench.modes if at_home else ["standard"]:
-        scores = {collection.name: _ndcg(encoder, teacher, collection, mode) for collection in bench.collections}
+    shares_space = encoder.space.id == teacher.space.id
+    figures = _cosines(encoder, teacher, valid) if shares_space else {}
+    for mode in benchmark.modes if shares_space else ["standard"]:
+        scores = {collection.name: _ndcg(encoder, teacher, collection, mode) for collection in benchmark.collections}
         if scores:
             scores[MEAN] = sum(scores.values()) / len(scores)
-        found |= {figure(mode, name): score for name, score in scores.items()}
-    return found
+        figures |= {figure_name(mode, name): score for name, score in scores.items()}
+    return figures
 
 
-def figure(mode: str, collection: str = MEAN) -> str:
-    """The name of the figure of ``mode`` on ``collection``, or on all."""
+def figure_name(mode: str, collection: str = MEAN) -> str:
+    """Return the name of the nDCG@10 of ``mode`` on ``collection``, or of the mean over collections."""
     return f"nDCG@10 {mode} {collection}"
 
 
@@ -58,10 +58,14 @@ def _cosines(encoder: Encoder, teacher: Encoder, valid: Path) -> dict[str, float
     texts: dict[Role, list[str]] = {role: [] for role in ROLES}
     for text in read_texts(valid):
         texts[text.role or "document"].append(text.full_text)
-    asked = [role for role in ROLES if texts[role]]
-    each = {role: row_cosines(encoder.encode(texts[role], role), teacher.encode(texts[role], role)) for role in asked}
-    every = numpy.concatenate(list(each.values()))
-    return {"cosine": float(every.mean())} | {f"cosine {role}": float(of_role.mean()) for role, of_role in each.items()}
+    by_role = {
+        role: row_cosines(encoder.encode(contents, role), teacher.encode(contents, role))
+        for role, contents in texts.items()
+        if contents
+    }
+    every = numpy.concatenate(list(by_role.values()))
+    means = {f"cosine {role}": float(cosines.mean()) for role, cosines in by_role.items()}
+    return {"cosine": float(every.mean())} | means
 
 
 def _ndcg(encoder: Encoder, teacher: Encoder, collection: Collection, mode: str) -> float:

@@ -1,7 +1,7 @@
 import numpy
 from sentence_transformers import SentenceTransformer
 
-from eval.embed_distill import train_rival
+from eval.rival_trainer import train_rival
 
 
 def test_the_rival_comes_nearer_to_the_vectors_and_prints_nothing(

@@ -1,4 +1,4 @@
-"""How one variant with one seed becomes a student: leafkit's training, or a rival's on the same texts and vectors."""
+"""Train the student of one run: with leafkit, or with another trainer on the same texts and teacher vectors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eval.embed_distill import train_rival
-from eval.experiments.static import distill_static
-from eval.experiments.table import Kind, Variant
-from eval.experiments.texts import Chosen
+from eval.rival_trainer import train_rival
+from eval.studies.model2vec_rival import distill_with_model2vec
+from eval.studies.table import Kind, Variant
+from eval.studies.texts import StudyTexts
 from leafkit.errors import OptionError
 from leafkit.evaluation.learning_curve import CurvePoint, learning_curve
 from leafkit.students.encoder import StudentEncoder
@@ -27,20 +27,20 @@ from leafkit.vectors.cached import CachedEncoder
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """One variant with one seed: ``recipe`` has the seed and its final epochs; ``out`` is a folder of its own."""
+class TrainingJob:
+    """One variant with one seed. ``recipe`` includes the seed and final epochs; ``out`` is a folder of this run."""
 
     variant: Variant
     recipe: Recipe
-    texts: Chosen
+    texts: StudyTexts
     teacher: CachedEncoder
     cache: Path
     out: Path
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """A student, the seconds of training behind it, and how near its teacher it came on the way."""
+class TrainedStudent:
+    """A student, the seconds and steps of its training, its size, and its validations during training."""
 
     encoder: Encoder
     seconds: float
@@ -49,26 +49,26 @@ class Made:
     curve: Sequence[CurvePoint]
 
 
-def make(job: Job) -> Made:
-    """The student of ``job``, computing as ``leafkit evaluate`` would let it: in bfloat16 where the hardware has it."""
-    makers: dict[Kind, Callable[[Job], Made]] = {
+def train_student(job: TrainingJob) -> TrainedStudent:
+    """Train the student of ``job``; it then computes as in ``leafkit evaluate``: in bfloat16 if the hardware can."""
+    trainers: dict[Kind, Callable[[TrainingJob], TrainedStudent]] = {
         "distill": _leafkit,
         "sentence-transformers": _sentence_transformers,
         "model2vec": _model2vec,
     }
-    made = makers[job.variant.kind](job)
-    if isinstance(made.encoder, StudentEncoder):
-        set_compute(made.encoder.model, "auto", label=job.variant.name)
-    return made
+    trained = trainers[job.variant.kind](job)
+    if isinstance(trained.encoder, StudentEncoder):
+        set_compute(trained.encoder.model, "auto", label=job.variant.name)
+    return trained
 
 
-def train(job: Job, recipe: Recipe, out: Path) -> StudentFacts:
-    """The student that leafkit trains for ``job`` with ``recipe`` in ``out``; one that is there is taken as it is."""
+def train_with_leafkit(job: TrainingJob, recipe: Recipe, out: Path) -> StudentFacts:
+    """Train with leafkit and ``recipe`` in the folder ``out``; a finished student in ``out`` is reused."""
     if (out / MARKER).is_file():
         return read_student(out)
     return distill(
         job.texts.train,
-        # Not through its store: training fills the same one itself.
+        # Not the cached teacher: distillation fills the same vector store itself.
         job.teacher.teacher,
         job.variant.student,
         out,
@@ -80,11 +80,11 @@ def train(job: Job, recipe: Recipe, out: Path) -> StudentFacts:
     )
 
 
-def _leafkit(job: Job) -> Made:
-    training = train(job, job.recipe, job.out).training
+def _leafkit(job: TrainingJob) -> TrainedStudent:
+    training = train_with_leafkit(job, job.recipe, job.out).training
     curve = learning_curve(training)
     encoder = open_student(job.out)
-    return Made(
+    return TrainedStudent(
         encoder=encoder,
         seconds=curve[-1].seconds,
         steps=training["steps"],
@@ -93,29 +93,25 @@ def _leafkit(job: Job) -> Made:
     )
 
 
-def _sentence_transformers(job: Job) -> Made:
-    """The same start, texts, vectors, batch, rates and dose; float32 and dropout as that trainer ships."""
+def _sentence_transformers(job: TrainingJob) -> TrainedStudent:
+    """Train with sentence-transformers: same start, texts, vectors, batch, rates and dose; its float32 and dropout."""
     from datasets import Dataset
 
     recipe = job.recipe
     if (recipe.objective, recipe.optimiser, recipe.cycles) != ("norm", "adamw", 1):
-        raise OptionError(f"{job.variant.name}: sentence-transformers has the norm, AdamW and one cycle here")
-    # Without epochs: the start alone.
-    train(job, dataclasses.replace(recipe, epochs=0), job.out)
+        raise OptionError(
+            f"{job.variant.name}: the sentence-transformers trainer supports only objective = 'norm', "
+            "optimiser = 'adamw' and cycles = 1. Remove the other values."
+        )
+    # No epochs: only the start of training is needed.
+    train_with_leafkit(job, dataclasses.replace(recipe, epochs=0), job.out)
     encoder = open_student(job.out, device="cpu")
     corpus = _corpus(job)
-    space = job.teacher.space
-    rows = Dataset.from_dict(
-        {
-            "text": [
-                space.prompt(role) + text for text, role in zip(corpus.train.texts, corpus.train.roles, strict=True)
-            ],
-            "label": job.teacher.store.gather(
-                job.teacher.store.fill(job.teacher.teacher, corpus.train.texts, corpus.train.roles)
-            ),
-        }
-    )
-    steps = recipe.steps(len(corpus.train))
+    texts, store = corpus.train, job.teacher.store
+    prompts = [job.teacher.space.prompt(role) for role in texts.roles]
+    labels = store.gather(store.fill(job.teacher.teacher, texts.texts, texts.roles))
+    rows = Dataset.from_dict({"text": [p + t for p, t in zip(prompts, texts.texts, strict=True)], "label": labels})
+    steps = recipe.steps(len(texts))
     started = time.perf_counter()
     train_rival(
         encoder.model,
@@ -131,17 +127,17 @@ def _sentence_transformers(job: Job) -> Made:
     )
     seconds = time.perf_counter() - started
     trained = StudentEncoder(encoder.model, encoder.space)
-    return Made(encoder=trained, seconds=seconds, steps=steps, parameters=_parameters(trained), curve=())
+    return TrainedStudent(encoder=trained, seconds=seconds, steps=steps, parameters=_parameters(trained), curve=())
 
 
-def _model2vec(job: Job) -> Made:
+def _model2vec(job: TrainingJob) -> TrainedStudent:
     started = time.perf_counter()
-    encoder = distill_static(job.teacher)
+    encoder = distill_with_model2vec(job.teacher)
     seconds = time.perf_counter() - started
-    return Made(encoder=encoder, seconds=seconds, steps=0, parameters=encoder.parameters, curve=())
+    return TrainedStudent(encoder=encoder, seconds=seconds, steps=0, parameters=encoder.parameters, curve=())
 
 
-def _corpus(job: Job) -> Corpus:
+def _corpus(job: TrainingJob) -> Corpus:
     return read_corpus(job.texts.train, TextOptions(valid=job.texts.valid), seed=job.recipe.seed)
 
 
