@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from leafkit.files.atomic import write_file
 from leafkit.methods import ledger as verdicts
-from leafkit.methods.ledger import Row, ledger, table
+from leafkit.methods.ledger import LedgerRow, markdown_table, read_ledger
 
 _HEAD = """# What each system is worth
 
@@ -22,7 +22,7 @@ classes was told the labels of the training texts, which LEAF does not know. Pro
 """
 
 
-def readme(rows: Sequence[Row]) -> str:
+def readme(rows: Sequence[LedgerRow]) -> str:
     """The page of the table: how to read it, its rows, and the command of every row that was measured."""
     commands = [str(one.result["command"]) for one in rows if one.result and "command" in one.result]
     again = [
@@ -31,14 +31,14 @@ def readme(rows: Sequence[Row]) -> str:
         "```",
     ]
     again += [f"{command} --out leafkit/methods/verdicts" for command in commands] + ["```"]
-    return "\n".join([_HEAD, table(rows), *(["", *again] if commands else []), ""])
+    return "\n".join([_HEAD, markdown_table(rows), *(["", *again] if commands else []), ""])
 
 
 def main() -> None:
     """Write the page, and say where."""
-    page = verdicts.RESULTS / "README.md"
+    page = verdicts.VERDICTS / "README.md"
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_file(page, readme(ledger()))
+    write_file(page, readme(read_ledger()))
     sys.stdout.write(f"{page}\n")
 
 

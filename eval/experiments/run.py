@@ -22,7 +22,7 @@ from leafkit.errors import OptionError, TrainingError
 from leafkit.evaluation.collection import read_collection
 from leafkit.evaluation.names import distinct_names
 from leafkit.files.atomic import write_json
-from leafkit.methods.registry import parse
+from leafkit.methods.registry import parse_method
 from leafkit.teachers.open import open_teacher
 from leafkit.vectors.cached import CachedEncoder, cached
 
@@ -134,7 +134,7 @@ class Runner:
             self._job(self.table.variants[0], seed).out.name if variant.seconds == BASE else None,
         ]
         if variant.feeds:
-            everything.append([repr(parse(feed)) for feed in variant.feeds])
+            everything.append([repr(parse_method(feed)) for feed in variant.feeds])
         key = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:8]
         out = self.work / "students" / f"{variant.name}-seed{seed}-{key}"
         return Job(variant=variant, recipe=recipe, texts=texts, teacher=teacher, cache=self.cache, out=out)

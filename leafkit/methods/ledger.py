@@ -9,22 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import DamageError
-from leafkit.methods.registry import find, names
+from leafkit.methods.registry import method_class, method_folders
 
-RESULTS = Path(__file__).resolve().parent / "verdicts"
+VERDICTS = Path(__file__).resolve().parent / "verdicts"
 """The result file of each system, NAME.json; they travel with an installed leafkit, as far as there are any."""
 
 NOT_MEASURED, MEASURED, BASELINE = "not measured", "measured", "baseline"
 _LEAF = "leaf"
 
 
-def shown(difference: Mapping[str, float]) -> str:
+def format_difference(difference: Mapping[str, float]) -> str:
     """A difference of a result file as text: the mean and its 95 % interval."""
     return f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class LedgerRow:
     """One system. ``folder`` is the question that it answers; ``result`` is its result file, None where there is none.
 
     ``verdict`` is beats, loses or ties; measured for a probe; baseline for LEAF; not measured without a result.
@@ -49,7 +49,7 @@ class Row:
     def difference(self) -> str:
         """The difference to the baseline with its interval, empty where there is none."""
         apart = (self.result or {}).get("difference")
-        return shown(apart) if apart else ""
+        return format_difference(apart) if apart else ""
 
     def to_json(self) -> dict[str, Any]:
         """The row with its figures, without the rest of its result file."""
@@ -64,27 +64,27 @@ class Row:
         }
 
 
-def ledger(results: Path | None = None) -> list[Row]:
-    """A row for every system that is installed, in the registry's order, by the files in ``results`` (or `RESULTS`).
+def read_ledger(results: Path | None = None) -> list[LedgerRow]:
+    """A row for every system that is installed, in the registry's order, by the files in ``results`` (or `VERDICTS`).
 
     Raises `DamageError` for a result file that cannot be read.
     """
-    return [row(name, results) for name in names()]
+    return [ledger_row(name, results) for name in method_folders()]
 
 
-def row(name: str, results: Path | None = None) -> Row:
+def ledger_row(name: str, results: Path | None = None) -> LedgerRow:
     """The row of the system ``name``; raises `OptionError` with the nearest name where there is none."""
-    kind = find(name)
-    return Row(
+    kind = method_class(name)
+    return LedgerRow(
         name=name,
-        folder=names()[name],
+        folder=method_folders()[name],
         paper=kind.paper,
         needs=tuple(sorted(kind.needs)),
-        result=_result((results or RESULTS) / f"{name}.json"),
+        result=_result((results or VERDICTS) / f"{name}.json"),
     )
 
 
-def table(rows: Sequence[Row]) -> str:
+def markdown_table(rows: Sequence[LedgerRow]) -> str:
     """The rows as a Markdown table."""
     cells = [["system", "folder", "paper", "needs", "task", "baseline", "difference", "verdict"]]
     cells.append(["---"] * len(cells[0]))

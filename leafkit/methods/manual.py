@@ -9,24 +9,24 @@ import sys
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from leafkit.methods.registry import fields, find
-from leafkit.methods.system import System
+from leafkit.methods.method import Method
+from leafkit.methods.registry import field_types, method_class
 from leafkit.shipped import resolve_recipe
 
-from .ledger import row
+from .ledger import ledger_row
 
 _NAMES = re.compile(r"(``\w+``(?:,? (?:and )?``\w+``)*):\s")
 
 
-def manual(name: str) -> dict[str, Any]:
+def manual_page(name: str) -> dict[str, Any]:
     """Everything about the system ``name``; raises `OptionError` with the nearest name where there is none.
 
     ``recipe`` is the path of the recipe that ships under its name, None without one; ``result`` its row of the ledger.
     """
-    kind = find(name)
+    kind = method_class(name)
     title, _, equations = inspect.cleandoc(sys.modules[kind.__module__].__doc__ or "").partition("\n")
     recipe = resolve_recipe(name)
-    found = row(name)
+    found = ledger_row(name)
     return {
         "name": name,
         "title": title,
@@ -44,10 +44,10 @@ def manual(name: str) -> dict[str, Any]:
     }
 
 
-def meaning(kind: type[System], field: str) -> str:
+def field_meaning(kind: type[Method], field: str) -> str:
     """What the docstring of ``kind``, or else of what it derives from, says of ``field``; empty if nothing."""
     for owner in kind.__mro__:
-        text = inspect.cleandoc(owner.__doc__ or "") if issubclass(owner, System) else ""
+        text = inspect.cleandoc(owner.__doc__ or "") if issubclass(owner, Method) else ""
         for paragraph in text.split("\n\n"):
             if (found := _said(paragraph, field)) is not None:
                 return found
@@ -69,13 +69,13 @@ def _prose(text: str) -> str:
     return "\n\n".join(paragraph for paragraph in text.split("\n\n") if not _NAMES.match(paragraph))
 
 
-def _field(kind: type[System], field: dataclasses.Field[Any]) -> dict[str, Any]:
-    hint = fields(kind)[field.name]
+def _field(kind: type[Method], field: dataclasses.Field[Any]) -> dict[str, Any]:
+    hint = field_types(kind)[field.name]
     shown = (
         " | ".join(map(str, get_args(hint))) if get_origin(hint) is Literal else getattr(hint, "__name__", str(hint))
     )
     default = None if field.default is dataclasses.MISSING else field.default
-    return {"name": field.name, "type": shown, "default": default, "meaning": meaning(kind, field.name)}
+    return {"name": field.name, "type": shown, "default": default, "meaning": field_meaning(kind, field.name)}
 
 
 def _citation(name: str, title: str, paper: str) -> str:

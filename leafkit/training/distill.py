@@ -18,11 +18,11 @@ from torch import distributed
 
 from leafkit.errors import ExportError, OptionError
 from leafkit.files.atomic import check_free, new_folder
-from leafkit.methods.architecture import choose_student
+from leafkit.methods.method import Method
 from leafkit.methods.objectives.leaf import Distance, Leaf
-from leafkit.methods.plan import Plan, Specs, make_plan
+from leafkit.methods.plan import MethodSpecs, Plan, make_plan
 from leafkit.methods.setting import Gather
-from leafkit.methods.system import System
+from leafkit.methods.student_search import choose_student
 from leafkit.students.card import write_card
 from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
 from leafkit.students.moment import MOST_QUERIES, write_moment
@@ -56,9 +56,10 @@ def distill(
     student: str | None,
     out: str | PathLike[str],
     *,
-    methods: Specs | None = None,
-    feeds: Specs | None = None,
-    architecture: str | System | None = None,
+    methods: MethodSpecs | None = None,
+    feeds: MethodSpecs | None = None,
+    writers: MethodSpecs | None = None,
+    architecture: str | Method | None = None,
     budget: str | None = None,
     objective: Distance = Recipe.objective,
     optimiser: Optimiser = Recipe.optimiser,
@@ -99,7 +100,7 @@ def distill(
     (called in the main process alone, so that others do not load it, and let go before training).
     student: a model, some of its layers, a config or a token table (`leafkit.students.spec` lists the forms).
     methods: systems of `leafkit.methods` that train the student, as ``sinkd:weight=0.1`` or objects; LEAF unless
-    another objective is named. feeds: those that choose, change or write its texts.
+    another objective is named. feeds: those that choose texts or change their view. writers: those that write texts.
     architecture, budget: a search for the student instead of ``student``, within e.g. ``2M params, 1 ms``.
     objective: norm (the paper's distance), squared or cosine.
     optimiser: adamw, or muon for the matrices of the transformer and AdamW for the rest, at one learning rate.
@@ -159,9 +160,9 @@ def distill(
     )
     if methods and objective != Recipe.objective:
         raise OptionError(f"objective={objective} is for LEAF alone; among methods say leaf:distance={objective}")
-    plan = make_plan(methods or [Leaf(distance=objective)], feeds or ())
+    plan = make_plan(methods or [Leaf(distance=objective)], feeds or (), writers or ())
     accelerator = _accelerator()
-    if accelerator.num_processes > 1 and not plan.plain:
+    if accelerator.num_processes > 1 and not plan.is_plain_leaf:
         raise OptionError(f"{', '.join(plan.specs)} train in one process; start leafkit without a launcher")
     place = device or str(accelerator.device)
     run = Distillation(
@@ -190,7 +191,7 @@ class Distillation:
 
     student: str | None
     plan: Plan
-    architecture: str | System | None
+    architecture: str | Method | None
     budget: str | None
     out: Path
     recipe: Recipe
@@ -254,8 +255,8 @@ class Distillation:
         """Raise `OptionError` for a plan that needs what is not there; else tell it."""
         signals = teacher.signals | corpus.train.signals() | ({"model"} if teacher_model(teacher) else set())
         table = self.student is not None and isinstance(parse_student(self.student), Static)
-        self.plan.check(signals if table else signals | {"layers"})
-        if not self.plan.plain:
+        self.plan.check_needs(signals if table else signals | {"layers"})
+        if not self.plan.is_plain_leaf:
             logger.info("the plan:\n%s", self.plan)
 
     def _written(self, corpus: Corpus, teacher: Teacher, store: VectorStore) -> Corpus:

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from leafkit.errors import InputError, OptionError, nearest
 from leafkit.methods.plan import make_plan
-from leafkit.methods.registry import parse
+from leafkit.methods.registry import parse_method
 from leafkit.shipped import resolve_recipe
 from leafkit.teachers.options import POOLINGS, TeacherOptions
 from leafkit.training.recipe import Recipe
@@ -21,7 +21,7 @@ from leafkit.vectors.store import DTYPES
 
 # Values that a signature does not spell out.
 _CHOICES: dict[str, tuple[str, ...]] = {"role": ROLES, "store_dtype": tuple(DTYPES), "pooling": POOLINGS}
-_LISTS = ("texts", "valid", "methods", "feeds")
+_LISTS = ("texts", "valid", "methods", "feeds", "writers")
 _WORDS = {str: "a string", bool: "true or false", int: "a whole number", float: "a number", list: "a list of strings"}
 
 
@@ -90,17 +90,18 @@ def _check(name: str, value: object) -> None:
 
 def _check_systems(path: Path, text: str, options: dict[str, Any]) -> None:
     """Raise `OptionError` with the line of a system that there is not, or of systems that cannot work together."""
-    methods, feeds = options.get("methods", []), options.get("feeds", [])
-    for spec in (*methods, *feeds, *filter(None, [options.get("architecture")])):
+    methods, feeds, writers = (options.get(name, []) for name in ("methods", "feeds", "writers"))
+    for spec in (*methods, *feeds, *writers, *filter(None, [options.get("architecture")])):
         try:
-            parse(spec)
+            parse_method(spec)
         except OptionError as error:
             line = next(number for number, line in enumerate(text.splitlines(), 1) if spec in line)
             raise OptionError(f"{path}:{line}: {error}") from error
     try:
-        make_plan(methods, feeds)
+        make_plan(methods, feeds, writers)
     except OptionError as error:
-        raise OptionError(f"{path}:{_line(text, 'methods' if methods else 'feeds')}: {error}") from error
+        given = next(name for name in ("methods", "feeds", "writers") if name in options)
+        raise OptionError(f"{path}:{_line(text, given)}: {error}") from error
 
 
 def _accepted(name: str, hint: Any) -> tuple[set[type], Sequence[str]]:

@@ -17,7 +17,7 @@ from leafkit.evaluation.compare.statistics import difference, figures
 from leafkit.evaluation.compare.tasks import Task
 from leafkit.evaluation.provenance import commit, packages
 from leafkit.files.atomic import disk_errors, write_json
-from leafkit.methods.ledger import shown
+from leafkit.methods.ledger import format_difference
 from leafkit.version import __version__
 
 Result = dict[str, Any]
@@ -76,7 +76,9 @@ def table(results: Sequence[Result]) -> str:
     rows = [["recipe", first["metric"], "difference", "verdict"], ["---", "---:", "---", "---"]]
     rows.append([first["baseline"], _mean(first["means"]["baseline"]), "", "baseline"])
     for one in results:
-        rows.append([one["system"], _mean(one["means"]["system"]), shown(one["difference"]), one["verdict"]])
+        rows.append(
+            [one["system"], _mean(one["means"]["system"]), format_difference(one["difference"]), one["verdict"]]
+        )
     counts = first["counts"]
     where = f"{first['data']['name']} {first['data']['split']}, {counts['items']} items, {counts['seeds']} seed(s)"
     return "\n".join("| " + " | ".join(row) + " |" for row in rows) + f"\n\n{where}; {NOTE}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from leafkit.errors import OptionError
 from leafkit.methods.batch import Batch
-from leafkit.methods.system import Objective
+from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
