@@ -1,4 +1,4 @@
-"""The page of verdicts is the table of the ledger with the commands that give each row again."""
+"""The page of verdicts is the ledger as a table, with the command that measures each row again."""
 
 import json
 
@@ -22,7 +22,7 @@ RESULT = {
 
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
-    """A folder of results in which one of the systems beats its baseline, with that system's name."""
+    """A folder of results in which one method beats its baseline, and the name of that method."""
     name = next(name for name, folder in method_folders().items() if folder != "probes" and name != "leaf")
     (tmp_path / f"{name}.json").write_text(json.dumps(RESULT | {"system": name}))
     return tmp_path, name
@@ -44,4 +44,4 @@ def test_the_command_writes_the_page(monkeypatch, measured, capsys):
     main()
     page = measured[0] / "new" / "README.md"
     assert capsys.readouterr().out.strip() == str(page)
-    assert page.read_text().startswith("# What each system is worth")
+    assert page.read_text().startswith("# What each method is worth")
