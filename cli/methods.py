@@ -27,9 +27,9 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
     """
     if context.invoked_subcommand:
         return
-    from leafkit.methods.ledger import ledger
+    from leafkit.methods.ledger import read_ledger
 
-    rows = ledger()
+    rows = read_ledger()
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in rows], indent=1, ensure_ascii=False))
         return
@@ -49,9 +49,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Explain one system: what it does, its fields, what of it is ours, its paper, its recipe and its result."""
-    from leafkit.methods.manual import manual
+    from leafkit.methods.manual import manual_page
 
-    page = manual(name)
+    page = manual_page(name)
     typer.echo(json.dumps(page, indent=1, ensure_ascii=False) if as_json else _text(page))
 
 
@@ -77,11 +77,10 @@ def _text(page: dict[str, Any]) -> str:
 
 
 def _result(found: dict[str, Any]) -> str:
-    from leafkit.methods.ledger import shown
+    from leafkit.methods.ledger import format_difference
 
     apart = found["difference"]
     if not apart:
         return str(found["verdict"])
-    return (
-        f"{found['verdict']}: {shown(apart)} {found['metric']} against {found['baseline']}, {len(found['seeds'])} seeds"
-    )
+    measured = f"{format_difference(apart)} {found['metric']} against {found['baseline']}"
+    return f"{found['verdict']}: {measured}, {len(found['seeds'])} seeds"

@@ -30,7 +30,7 @@ from leafkit.files.atomic import explain_disk_errors, write_json
 from leafkit.files.progress import progress
 from leafkit.methods.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
 from leafkit.methods.budget import Budget, parse_budget
-from leafkit.methods.registry import parse
+from leafkit.methods.registry import parse_method
 from leafkit.options import options_of
 from leafkit.shipped import resolve_recipe
 from leafkit.teachers.open import open_with
@@ -124,7 +124,7 @@ class Field:
     def _search(self) -> tuple[Diswot, Budget]:
         """The search that the recipe names, and its budget without the time, which no two machines share."""
         asked = self.recipe.arguments
-        search = parse(asked["architecture"]) if "architecture" in asked else None
+        search = parse_method(asked["architecture"]) if "architecture" in asked else None
         budget = parse_budget(asked["budget"]) if "budget" in asked else Budget()
         if not isinstance(search, Diswot) or budget.parameters is None:
             raise OptionError("the recipe is to name architecture = diswot, and a budget of parameters")

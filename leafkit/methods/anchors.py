@@ -13,7 +13,7 @@ from leafkit.errors import OptionError
 from leafkit.methods.batch import Batch
 from leafkit.methods.setting import Setting
 
-Kind = Literal["clusters", "labels", "texts"]
+AnchorKind = Literal["clusters", "labels", "texts"]
 
 SAMPLE = 20_000
 ROUNDS = 20
@@ -41,7 +41,7 @@ class Anchors(nn.Module):
         wide = vectors if vectors.dtype == torch.float64 else vectors.float()
         return normalize(wide, dim=-1) @ self.centres.to(wide.dtype).T / self.temperature.to(wide.dtype)
 
-    def labels(self, batch: Batch) -> Tensor:
+    def classes(self, batch: Batch) -> Tensor:
         """The class of each text, (rows,): its own where the anchors are classes, else the teacher's nearest anchor."""
         nearest = self.logits(batch.teacher).argmax(dim=-1)
         if not self.by_labels or batch.labels is None:
@@ -49,15 +49,15 @@ class Anchors(nn.Module):
         return torch.where(batch.labels >= 0, batch.labels, nearest)
 
 
-def fit_anchors(setting: Setting, kind: Kind, count: int) -> Anchors:
+def fit_anchors(setting: Setting, kind: AnchorKind, count: int) -> Anchors:
     """Anchors of the training texts by the teacher's vectors; ``count`` is unused where classes are given.
 
     ``clusters`` are spherical k-means centres, ``labels`` the mean of each class, ``texts`` training texts themselves.
     The temperature is bisected until the teacher's mean largest probability is a half (paper temperatures are for
     logits of classifiers; cosines live in a narrow band). Raises `OptionError` where there are too few texts.
     """
-    if kind not in get_args(Kind):
-        raise OptionError(f"anchors is {kind!r}; wanted one of {', '.join(get_args(Kind))}")
+    if kind not in get_args(AnchorKind):
+        raise OptionError(f"anchors is {kind!r}; wanted one of {', '.join(get_args(AnchorKind))}")
     rows = setting.sample(SAMPLE)
     if kind == "labels":
         # A class that the sample misses would have no centre.

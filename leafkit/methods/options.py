@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from leafkit.methods.system import System
+from leafkit.methods.method import Method
 from leafkit.options import Option, Options
 
 # How LEAF measures the distance between the vectors of student and teacher.
@@ -20,7 +20,7 @@ class MethodOptions(Options):
     panel: ClassVar[str] = "Methods"
 
     methods: Annotated[
-        Sequence[str | System] | None,
+        Sequence[str | Method] | None,
         Option(
             "A distillation method and its fields, e.g. sinkd:weight=0.1; see leafkit methods. Several methods add up.",
             none="leaf",
@@ -28,15 +28,15 @@ class MethodOptions(Options):
         ),
     ] = None
     feeds: Annotated[
-        Sequence[str | System] | None,
+        Sequence[str | Method] | None,
         Option("A method that chooses or changes the texts of each step, e.g. ddk.", none="none", flags=("--feed",)),
     ] = None
     writers: Annotated[
-        Sequence[str | System] | None,
+        Sequence[str | Method] | None,
         Option("A method that writes the training texts, e.g. condense.", none="none", flags=("--writer",)),
     ] = None
     architecture: Annotated[
-        str | System | None,
+        str | Method | None,
         Option("A method that searches for the student instead of --student, e.g. diswot.", none="none"),
     ] = None
     budget: Annotated[

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from leafkit.errors import OptionError
 from leafkit.methods.plan import Plan
-from leafkit.methods.registry import name_of
+from leafkit.methods.registry import method_name
 from leafkit.methods.setting import Pool, Setting
 from leafkit.training.batches import batches_from, drawn_batches
 from leafkit.training.checkpoint import moments, set_moments
@@ -20,7 +20,7 @@ from leafkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from leafkit.methods.batch import Batch, View
-    from leafkit.methods.system import Method
+    from leafkit.methods.method import StepMethod
     from leafkit.types import Int64
 
 
@@ -39,13 +39,13 @@ class Companions:
         self.states: Any = nn.Module()
         self.states.register_buffer("fed", torch.tensor(-1))
         # A list, since a module's own attributes are no names for others.
-        self.states.methods = nn.ModuleList(self._built(method, device) for method in plan.methods.values())
-        self._states = dict(zip(plan.methods, self.states.methods, strict=True))
+        self.states.methods = nn.ModuleList(self._built(method, device) for method in plan.step_methods.values())
+        self._states = dict(zip(plan.step_methods, self.states.methods, strict=True))
         trained = any(True for _ in self.states.parameters())
         decay, rate = recipe.weight_decay, recipe.learning_rate
         self.optimiser = adamw(self.states, learning_rate=rate, weight_decay=decay) if trained else None
 
-    def _built(self, method: Method, device: torch.device) -> nn.Module:
+    def _built(self, method: StepMethod, device: torch.device) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.setting.seed)
             return method.build(self.setting).to(device)
@@ -60,21 +60,21 @@ class Companions:
         """The weighted loss of each text, (rows,), and each method's own terms by name, detached."""
         total: Tensor | None = None
         seen = {}
-        for name, method in self.plan.methods.items():
+        for name, method in self.plan.step_methods.items():
             terms = method.terms(batch, self._states[name])
             for loss in terms.values():
                 weighed = method.weight * loss
                 total = weighed if total is None else total + weighed
             seen[name] = {key: loss.detach() for key, loss in terms.items()}
         if total is None:
-            raise TypeError(f"none of {', '.join(self.plan.methods)} gives a loss")
+            raise TypeError(f"none of {', '.join(self.plan.step_methods)} gives a loss")
         return total, seen
 
     @torch.no_grad()
     def tick(self, batch: Batch, seen: dict[str, dict[str, Tensor]]) -> None:
         """Let every method remember the step just made."""
-        for name, method in self.plan.methods.items():
-            method.tick(batch, seen[name], self._states[name])
+        for name, method in self.plan.step_methods.items():
+            method.after_step(batch, seen[name], self._states[name])
 
     def step(self, rate: float) -> None:
         """Train what the methods built, at ``rate``."""
@@ -88,7 +88,7 @@ class Companions:
     def asked(self) -> int:
         """Of how many training texts the teacher was asked so far."""
         texts = self.setting.texts
-        return min((feed.asked(texts, self._state(feed)) for feed in self.plan.feeds), default=texts)
+        return min((feed.teacher_calls(texts, self._state(feed)) for feed in self.plan.feeds), default=texts)
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All that a resumed run needs of the methods, by file name."""
@@ -138,8 +138,8 @@ class Companions:
         for feed in self.plan.feeds:
             pool = feed.feed(pool, self._state(feed))
             if not len(pool.rows) or (pool.weights is not None and not pool.weights.sum() > 0):
-                raise OptionError(f"{name_of(feed)} leaves no text to train on at step {step}; give it more texts")
+                raise OptionError(f"{method_name(feed)} leaves no text to train on at step {step}; give it more texts")
         return pool
 
     def _state(self, feed: Any) -> nn.Module:
-        return next(state for name, state in self._states.items() if self.plan.methods[name] is feed)
+        return next(state for name, state in self._states.items() if self.plan.step_methods[name] is feed)

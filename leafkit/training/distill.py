@@ -18,12 +18,12 @@ from torch import distributed
 
 from leafkit.errors import ExportError, OptionError
 from leafkit.files.atomic import atomic_folder, check_output_folder
-from leafkit.methods.architecture import choose_student
+from leafkit.methods.method import Method
 from leafkit.methods.objectives.leaf import Leaf
 from leafkit.methods.options import MethodOptions
 from leafkit.methods.plan import Plan, make_plan
 from leafkit.methods.setting import Gather
-from leafkit.methods.system import System
+from leafkit.methods.student_search import choose_student
 from leafkit.options import options_of, takes
 from leafkit.students.card import write_card
 from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
@@ -85,11 +85,9 @@ def distill(
             f"objective={recipe.objective} applies to LEAF alone, but methods are given. Write "
             f"leaf:distance={recipe.objective} among the methods instead."
         )
-    plan = make_plan(
-        chosen.methods or [Leaf(distance=recipe.objective)], [*(chosen.feeds or ()), *(chosen.writers or ())]
-    )
+    plan = make_plan(chosen.methods or [Leaf(distance=recipe.objective)], chosen.feeds or (), chosen.writers or ())
     accelerator = _accelerator()
-    if accelerator.num_processes > 1 and not plan.plain:
+    if accelerator.num_processes > 1 and not plan.is_plain_leaf:
         raise OptionError(
             f"{', '.join(plan.specs)} can train in one process only, but {accelerator.num_processes} were started. "
             "Start leafkit without a launcher."
@@ -121,7 +119,7 @@ class Distillation:
 
     student: str | None
     plan: Plan
-    architecture: str | System | None
+    architecture: str | Method | None
     budget: str | None
     out: Path
     recipe: Recipe
@@ -185,8 +183,8 @@ class Distillation:
         """Raise `OptionError` for a plan that needs what is not there; else tell it."""
         signals = teacher.signals | corpus.train.signals() | ({"model"} if teacher_model(teacher) else set())
         table = self.student is not None and isinstance(parse_student(self.student), Static)
-        self.plan.check(signals if table else signals | {"layers"})
-        if not self.plan.plain:
+        self.plan.check_needs(signals if table else signals | {"layers"})
+        if not self.plan.is_plain_leaf:
             logger.info("the plan:\n%s", self.plan)
 
     def _written(self, corpus: Corpus, teacher: Teacher, store: VectorStore) -> Corpus:

@@ -136,7 +136,7 @@ class Loop:
             lengths=material.tokens.lengths[:train],
             targets=lambda rows: material.targets(training_rows(rows, train)),
             student=lambda rows: encode_rows(self.forward, material.tokens, training_rows(rows, train)),
-            teach=self.teach or _no_other_teacher,
+            other_teacher=self.teach or _no_other_teacher,
         )
 
     def _bar(self) -> Any:

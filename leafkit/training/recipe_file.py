@@ -12,7 +12,7 @@ from typing import Any
 from leafkit.errors import InputError, OptionError
 from leafkit.methods.options import MethodOptions
 from leafkit.methods.plan import make_plan
-from leafkit.methods.registry import parse
+from leafkit.methods.registry import parse_method
 from leafkit.options import all_fields, check_names
 from leafkit.shipped import resolve_recipe
 from leafkit.teachers.options import TeacherOptions
@@ -69,12 +69,12 @@ def _check_methods(path: Path, text: str, options: Mapping[str, Any]) -> None:
     specs = [*(spec for listed in lists.values() for spec in listed), *filter(None, [options.get("architecture")])]
     for spec in specs:
         try:
-            parse(spec)
+            parse_method(spec)
         except OptionError as error:
             line = next(number for number, line in enumerate(text.splitlines(), 1) if spec in line)
             raise OptionError(f"{path}:{line}: {error}") from error
     try:
-        make_plan(lists["methods"], [*lists["feeds"], *lists["writers"]])
+        make_plan(lists["methods"], lists["feeds"], lists["writers"])
     except OptionError as error:
         first = next(name for name, listed in lists.items() if listed)
         raise OptionError(f"{path}:{_line(text, first)}: {error}") from error

@@ -33,12 +33,12 @@ def test_the_class_of_a_text_is_its_own_where_it_has_one(make_setting, make_batc
     anchors = fit_anchors(setting, "labels", 2)
     batch = make_batch(labels=torch.tensor([3, -1, 2, 1, 0, -1, 2, 3]))
     nearest = anchors.logits(batch.teacher).argmax(dim=-1)
-    assert torch.equal(anchors.labels(batch), torch.where(batch.labels >= 0, batch.labels, nearest))
+    assert torch.equal(anchors.classes(batch), torch.where(batch.labels >= 0, batch.labels, nearest))
 
 
 def test_clusters_name_the_nearest_centre(make_setting, make_batch):
     anchors, batch = fit_anchors(make_setting(), "clusters", 6), make_batch()
-    assert torch.equal(anchors.labels(batch), (batch.teacher @ anchors.centres.T).argmax(dim=-1))
+    assert torch.equal(anchors.classes(batch), (batch.teacher @ anchors.centres.T).argmax(dim=-1))
 
 
 def test_the_same_seed_gives_the_same_anchors(make_setting):

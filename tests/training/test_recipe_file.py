@@ -105,9 +105,9 @@ def test_every_recipe_that_ships_is_complete_and_begins_with_its_command(file):
     [
         (['methods = ["leaf", "sinkd:wieght=1"]'], 2, "no field 'wieght'; did you mean 'weight'"),
         (["methods = [", '  "leaf",', '  "snkd",', "]"], 4, "no method 'snkd'; did you mean 'sinkd'"),
-        (['methods = ["leaf:weight=much"]'], 2, "wanted a number"),
-        (['methods = ["sinkd"]'], 2, "add leaf"),
-        (['feeds = ["leaf"]'], 2, "feeds nothing"),
+        (['methods = ["leaf:weight=much"]'], 2, "leaf:weight is 'much'; expected a number"),
+        (['methods = ["sinkd"]'], 2, "sinkd cannot train alone.*Add leaf"),
+        (['feeds = ["leaf"]'], 2, "leaf is an objective, which `feeds`"),
         (["methods = [3]"], 2, "expected a list of strings"),
         (['architecture = "diswt"'], 2, "did you mean 'diswot'"),
     ],

@@ -18,7 +18,7 @@ from leafkit.evaluation.compare.study import Run
 from leafkit.evaluation.compare.tasks import Task
 from leafkit.evaluation.provenance import commit, packages
 from leafkit.files.atomic import explain_disk_errors, write_json
-from leafkit.methods.ledger import shown
+from leafkit.methods.ledger import format_difference
 from leafkit.version import __version__
 
 Result = dict[str, Any]
@@ -79,7 +79,9 @@ def table(results: Sequence[Result]) -> str:
     rows = [["recipe", first["metric"], "difference", "verdict"]]
     rows.append([first["baseline"], _mean(first["means"]["baseline"]), "", "baseline"])
     for one in results:
-        rows.append([one["system"], _mean(one["means"]["system"]), shown(one["difference"]), one["verdict"]])
+        rows.append(
+            [one["system"], _mean(one["means"]["system"]), format_difference(one["difference"]), one["verdict"]]
+        )
     data, counts = first["data"], first["counts"]
     caption = f"{data['name']} {data['split']}, {counts['items']} items, {counts['seeds']} seed(s); {NOTE}"
     return f"{markdown_table(rows, ['---', '---:', '---', '---'])}\n\n{caption}"

@@ -23,7 +23,7 @@ from torch.nn.functional import normalize, one_hot
 
 from leafkit.errors import OptionError
 from leafkit.methods.budget import Budget
-from leafkit.methods.system import Architecture
+from leafkit.methods.method import Architecture
 
 HIDDEN = (32, 48, 64, 96, 128, 192, 256, 320, 384, 512)
 CLASSES, HEADS, TEXTS, TOKENS = 8, 32, 64, 32
@@ -64,7 +64,7 @@ class Diswot(Architecture):
         least = {"population": 1, "cycles": 0, "tournament": 1, "inits": 1, "batches": 1}
         wanted = {name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()}
         known = get_args(Initial)
-        self.require(wanted | {"teacher_init": (self.teacher_init in known, " or ".join(known))})
+        self.check_fields(wanted | {"teacher_init": (self.teacher_init in known, " or ".join(known))})
 
     def pick(self, teacher: Any, texts: Sequence[str], budget: Budget, seed: int) -> dict[str, Any]:
         """The config of the best student found; raises `OptionError` where none fits."""

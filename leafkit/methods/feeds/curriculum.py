@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy
 
+from leafkit.methods.method import Feed
 from leafkit.methods.setting import Pool, Setting
-from leafkit.methods.system import Feed
 
 if TYPE_CHECKING:
     from torch import nn
@@ -50,7 +50,7 @@ class Curriculum(Feed):
             "initial": (0 < self.initial <= 1, "more than 0, at most 1"),
             "until": (0 < self.until <= 1, "more than 0, at most 1"),
         }
-        self.require(wanted)
+        self.check_fields(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``place`` of each text among all by length, from 0, (texts,); ``competence`` as it stands; a ``batch``."""

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy
 
 from leafkit.errors import OptionError
+from leafkit.methods.method import Feed
 from leafkit.methods.setting import Pool, Setting
-from leafkit.methods.system import Feed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -66,7 +66,7 @@ class Ddk(Feed):
             "probes": (self.probes >= 1, "1 or more texts"),
             "least": (self.least >= 10, "10 or more texts"),
         }
-        self.require(wanted)
+        self.check_fields(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``domain`` and ``reserved`` of each text; ``share`` r and ``reference`` P of each domain."""

@@ -18,7 +18,7 @@ import numpy
 
 from leafkit.errors import OptionError
 from leafkit.methods.batch import Batch, View
-from leafkit.methods.system import Feed
+from leafkit.methods.method import Feed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class Mixup(Feed):
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2211.03946"
     off: ClassVar[Mapping[str, Any]] = {"share": 0.0}
-    splices: ClassVar[bool] = True
+    mixes_texts: ClassVar[bool] = True
     reconstruction: ClassVar[str] = (
         "for pixels, ceil(a n1) first tokens of a text and floor((1 - a) n2) last ones of its partner; a blend of unit "
         "vectors is a unit vector; cosines with the teacher's vectors of the batch are the logits; no cross-entropy"
@@ -55,7 +55,7 @@ class Mixup(Feed):
     def __post_init__(self) -> None:
         if self.mode != "target":
             raise OptionError(f"mixup:mode is {self.mode!r}, which needs a teacher at every step; wanted target")
-        self.require(
+        self.check_fields(
             {
                 "share": (0 <= self.share <= 1, "0 to 1, a part of the batch"),
                 "beta": (0 < self.beta < math.inf, "more than 0"),

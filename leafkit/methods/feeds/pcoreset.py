@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, fit_anchors
+from leafkit.methods.method import Feed
 from leafkit.methods.setting import Pool, Setting
-from leafkit.methods.system import Feed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,7 +53,7 @@ class Pcoreset(Feed):
     picks: int = 60
     share: float = 0.25
     space: Space = "prob"
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 16
     candidates: int = 5000
 
@@ -64,11 +64,11 @@ class Pcoreset(Feed):
             "picks": (self.picks >= 1, "1 or more texts"),
             "share": (0 < self.share <= 1, "more than 0, at most 1"),
             "space": (self.space in get_args(Space), ", ".join(get_args(Space))),
-            "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
+            "anchors": (self.anchors in get_args(AnchorKind), ", ".join(get_args(AnchorKind))),
             "count": (self.count >= 2, "2 or more anchors"),
             "candidates": (self.candidates >= self.picks, "at least as many texts as picks"),
         }
-        self.require(wanted)
+        self.check_fields(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``selected``: the texts that the teacher may be asked for, (texts,); ``anchors`` where they are needed."""
@@ -109,7 +109,7 @@ class Pcoreset(Feed):
         kept = state.selected.cpu().numpy()[pool.rows]
         return Pool(rows=pool.rows[kept], weights=None if pool.weights is None else pool.weights[kept])
 
-    def asked(self, texts: int, state: Any) -> int:
+    def teacher_calls(self, texts: int, state: Any) -> int:
         """The selected texts."""
         return int(state.selected.sum())
 

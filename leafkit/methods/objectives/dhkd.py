@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid, normalize
 
-from leafkit.methods.anchors import Anchors, Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, Anchors, fit_anchors
+from leafkit.methods.method import Objective
 from leafkit.methods.objectives.leaf import Leaf
-from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ class Dhkd(Objective):
     temperature: float = 2.0
     units: int = 200
     align: bool = False
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 64
 
     def __post_init__(self) -> None:
@@ -68,10 +68,10 @@ class Dhkd(Objective):
             "loss": (self.loss in get_args(Loss), " or ".join(get_args(Loss))),
             "temperature": (0 < self.temperature < math.inf, "more than 0"),
             "units": (self.units >= 0, "0 for a linear head, or more"),
-            "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
+            "anchors": (self.anchors in get_args(AnchorKind), ", ".join(get_args(AnchorKind))),
             "count": (self.count >= 2, "2 or more anchors"),
         }
-        self.require(wanted)
+        self.check_fields(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``, and the second ``head`` from what the first one sees to the teacher's space."""

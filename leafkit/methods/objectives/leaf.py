@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from leafkit.errors import OptionError
 from leafkit.methods.batch import Batch
+from leafkit.methods.method import Objective
 from leafkit.methods.options import Distance
-from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -20,9 +20,9 @@ from torch import nn
 from torch.nn.functional import kl_div, normalize
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import SAMPLE, Anchors, Kind, fit_anchors
+from leafkit.methods.anchors import SAMPLE, AnchorKind, Anchors, fit_anchors
 from leafkit.methods.batch import Batch
-from leafkit.methods.system import Objective
+from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,7 +60,7 @@ class Lelp(Objective):
     subclasses: int = 4
     temperature: float = 1.0
     subclass_temperature: float = 1.0
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 8
 
     def __post_init__(self) -> None:
@@ -68,10 +68,10 @@ class Lelp(Objective):
             "subclasses": (self.subclasses >= 1, "1 or more"),
             "temperature": (0 < self.temperature < math.inf, "more than 0"),
             "subclass_temperature": (0 < self.subclass_temperature < math.inf, "more than 0"),
-            "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
+            "anchors": (self.anchors in get_args(AnchorKind), ", ".join(get_args(AnchorKind))),
             "count": (self.count >= 2, "2 or more anchors"),
         }
-        self.require(wanted)
+        self.check_fields(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``, the sub-classes of each, and the ``head`` that predicts both."""
@@ -104,7 +104,7 @@ class SubClasses(nn.Module):
         rows = setting.sample(SAMPLE)
         vectors = torch.from_numpy(setting.targets(rows))
         facts = {name: torch.from_numpy(getattr(setting, name)[rows]) for name in ("roles", "labels")}
-        classes = anchors.labels(Batch(student=vectors, teacher=vectors, rows=torch.from_numpy(rows), **facts))
+        classes = anchors.classes(Batch(student=vectors, teacher=vectors, rows=torch.from_numpy(rows), **facts))
         keep = null_projection(anchors.centres.double())
         if (left := round(float(keep.trace()))) < subclasses:
             logger.warning("lelp: the anchors leave %d of %d dimensions; wanted fewer anchors", left, len(keep))

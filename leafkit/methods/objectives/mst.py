@@ -20,8 +20,8 @@ from torch.nn.functional import normalize, one_hot
 
 from leafkit.methods.anchors import fit_anchors
 from leafkit.methods.batch import Batch
+from leafkit.methods.method import Objective
 from leafkit.methods.setting import Gather, Setting
-from leafkit.methods.system import Topology
 
 logger = logging.getLogger(__name__)
 Routing = Literal["hard", "straight", "soft"]
@@ -30,7 +30,7 @@ LEAST = {"masks": 1, "sample": 0, "temperature": 0.01, "balance": 0, "count": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mst(Topology):
+class Mst(Objective):
     """Anchor distributions of the routed specialised teachers are imitated, and the router is kept balanced.
 
     Each teacher is compared with its own vectors of the same anchor texts, so widths may differ; others do not follow
@@ -68,10 +68,10 @@ class Mst(Topology):
         wanted["others"] = (all(names) and len(set(names)) == len(names), "different names between ';'")
         wanted["chosen"] = (1 <= self.chosen <= most, f"1 to {most} specialised teachers")
         wanted["routing"] = (self.routing in get_args(Routing), ", ".join(get_args(Routing)))
-        self.require(wanted)
+        self.check_fields(wanted)
 
     @property
-    def remembers(self) -> bool:
+    def remembers_texts(self) -> bool:
         """Whether other teachers' vectors are looked up by row."""
         return bool(self.others)
 
@@ -83,7 +83,7 @@ class Mst(Topology):
         """``teachers``, the training's own first, with masks trained and frozen, and the ``router``."""
         state: Any = nn.Module()
         state.epoch_steps = setting.epoch_steps
-        gathers = [setting.targets, *map(setting.teach, self._names)]
+        gathers = [setting.targets, *map(setting.other_teacher, self._names)]
         state.teachers = nn.ModuleList(Specialists(setting, gather, self) for gather in gathers)
         if self.sample:
             rows = setting.sample(self.sample)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from leafkit.methods.anchors import fit_anchors
-from leafkit.methods.system import Objective
+from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,7 +47,7 @@ class Nd(Objective):
     count: int = 64
 
     def __post_init__(self) -> None:
-        self.require(
+        self.check_fields(
             {
                 "anchors": (self.anchors in get_args(Classes), " or ".join(get_args(Classes))),
                 "count": (self.count >= 2, "2 or more anchors"),
@@ -60,7 +60,7 @@ class Nd(Objective):
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
         """One ND loss per text, (rows,)."""
-        directions = state.centres[state.labels(batch)]
+        directions = state.centres[state.classes(batch)]
         return {"nd": norm_and_direction(batch.raw, batch.teacher, directions)}
 
 

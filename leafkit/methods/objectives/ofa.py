@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import Kind, fit_anchors
-from leafkit.methods.system import Objective
+from leafkit.methods.anchors import AnchorKind, fit_anchors
+from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,17 +50,17 @@ class Ofa(Objective):
     weight: float = 0.1
     exponent: float = 1.5
     stages: int = 4
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 64
 
     def __post_init__(self) -> None:
         wanted = {
             "exponent": (1 <= self.exponent < math.inf, "1 or more"),
             "stages": (self.stages >= 0, "0 or more branches"),
-            "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
+            "anchors": (self.anchors in get_args(AnchorKind), ", ".join(get_args(AnchorKind))),
             "count": (self.count >= 2, "2 or more anchors"),
         }
-        self.require(wanted)
+        self.check_fields(wanted)
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``, and ``branches`` by the place of the layer that each reads."""
@@ -86,7 +86,7 @@ class Ofa(Objective):
         from torch.nn.functional import one_hot
 
         probabilities = torch.softmax(state.anchors.logits(batch.teacher.detach()), dim=-1)
-        mask = one_hot(state.anchors.labels(batch), probabilities.shape[-1]).to(probabilities.dtype)
+        mask = one_hot(state.anchors.classes(batch), probabilities.shape[-1]).to(probabilities.dtype)
         weights = enhanced(probabilities, mask, self.exponent)
         losses = {"final": weighted_cross_entropy(state.anchors.logits(batch.student), weights)}
         for layer, branch in state.branches.items():

@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from leafkit.methods.anchors import Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, fit_anchors
 from leafkit.methods.batch import Batch
+from leafkit.methods.method import Objective
 from leafkit.methods.setting import Setting
-from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,15 +44,15 @@ class Pld(Objective):
     weight: float = 0.1
     temperature: float = 1.0
     scale: float = 20.0
-    anchors: Kind = "texts"
+    anchors: AnchorKind = "texts"
     count: int = 256
     most: int = 256
 
     def __post_init__(self) -> None:
-        self.require(
+        self.check_fields(
             {name: (0 < getattr(self, name) < float("inf"), "more than 0") for name in ("temperature", "scale")}
         )
-        self.require(
+        self.check_fields(
             {
                 "scale": (self.scale <= 100, "at most 100, where a softmax of cosines is hard already"),
                 "most": (self.most >= 2, "2 or more anchors to rank"),
@@ -72,7 +72,7 @@ class Pld(Objective):
         anchors = state.anchors
         teacher = anchors.logits(batch.teacher.detach())
         student = anchors.logits(batch.student) * anchors.temperature * self.scale
-        first = anchors.labels(batch)
+        first = anchors.classes(batch)
         return {"pld": plackett_luce(student, teacher / self.temperature, first, self.most)}
 
 

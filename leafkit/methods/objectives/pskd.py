@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
-from leafkit.methods.anchors import Anchors, Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, Anchors, fit_anchors
+from leafkit.methods.method import Objective
 from leafkit.methods.objectives.ofa import weighted_cross_entropy
-from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +42,6 @@ class Pskd(Objective):
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2006.12000"
     moves_target: ClassVar[bool] = True
-    remembers: ClassVar[bool] = True
     reconstruction: ClassVar[str] = (
         "logits are those against the anchors, and a text without a label has the class of the anchor nearest to its "
         "teacher vector; past predictions are kept as float16 and stretched back to a sum of one; where a feed draws a "
@@ -51,16 +50,21 @@ class Pskd(Objective):
 
     weight: float = 0.1
     alpha: float = 0.8
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 64
 
     def __post_init__(self) -> None:
         wanted = {
             "alpha": (0 <= self.alpha <= 1, "0 to 1"),
-            "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
+            "anchors": (self.anchors in get_args(AnchorKind), ", ".join(get_args(AnchorKind))),
             "count": (self.count >= 2, "2 or more anchors"),
         }
-        self.require(wanted)
+        self.check_fields(wanted)
+
+    @property
+    def remembers_texts(self) -> bool:
+        """Past predictions are stored by row."""
+        return True
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``, the ``past`` predictions of all texts and how far the training has come."""
@@ -71,7 +75,7 @@ class Pskd(Objective):
         logits = state.anchors.logits(batch.student)
         return {"pskd": weighted_cross_entropy(logits, state.targets(batch, self.alpha))}
 
-    def tick(self, batch: Batch, terms: dict[str, Tensor], state: Any) -> None:
+    def after_step(self, batch: Batch, terms: dict[str, Tensor], state: Any) -> None:
         """Remember what the student predicted for these texts in the step just made, and count the step."""
         state.past[batch.rows] = torch.softmax(state.anchors.logits(batch.student), dim=-1).to(state.past.dtype)
         state.seen[batch.rows] = True
@@ -99,7 +103,7 @@ class Memory(nn.Module):
     def targets(self, batch: Batch, alpha: float) -> Tensor:
         """What each text's prediction is to be, (rows, count): its class where it was never seen."""
         wide = torch.promote_types(batch.student.dtype, torch.float32)
-        classes = one_hot(self.anchors.labels(batch), self.past.shape[1]).to(wide)
+        classes = one_hot(self.anchors.classes(batch), self.past.shape[1]).to(wide)
         past = self.past[batch.rows].to(wide)
         past = past / past.sum(dim=-1, keepdim=True).clamp_min(torch.finfo(wide).tiny)
         return softened(classes, torch.where(self.seen[batch.rows, None], past, classes), self.alpha_now(alpha))

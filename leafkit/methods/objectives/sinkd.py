@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from leafkit.methods.anchors import Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, fit_anchors
 from leafkit.methods.batch import Batch
+from leafkit.methods.method import Objective
 from leafkit.methods.setting import Setting
-from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,7 +38,7 @@ class Sinkd(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2402.17110"
-    blind: ClassVar[bool] = True
+    cannot_train_alone: ClassVar[bool] = True
     reconstruction: ClassVar[str] = (
         "anchors stand for classes; the sum is divided by the batch; LEAF stands for the cross-entropies beside it; "
         "the cost of vectors is ours"
@@ -49,13 +49,13 @@ class Sinkd(Objective):
     blur: float = 0.1
     rounds: int = 20
     cost: Cost = "anchors"
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 64
 
     def __post_init__(self) -> None:
         positive = ("temperature", "blur", "rounds")
         wanted = {name: (0 < getattr(self, name) < float("inf"), "more than 0") for name in positive}
-        self.require(wanted | {"cost": (self.cost in get_args(Cost), "anchors or vectors")})
+        self.check_fields(wanted | {"cost": (self.cost in get_args(Cost), "anchors or vectors")})
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``, where the cost is by them."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from leafkit.methods.anchors import Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, fit_anchors
 from leafkit.methods.batch import Batch
+from leafkit.methods.method import Objective
 from leafkit.methods.objectives.ofa import weighted_cross_entropy
 from leafkit.methods.setting import Setting
-from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,11 +43,11 @@ class Taid(Objective):
     adaptive: bool = True
     rate: float = 5e-4
     momentum: float = 0.99
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 64
 
     def __post_init__(self) -> None:
-        self.require({name: (0 <= getattr(self, name) <= 1, "0 to 1") for name in ("start", "rate", "momentum")})
+        self.check_fields({name: (0 <= getattr(self, name) <= 1, "0 to 1") for name in ("start", "rate", "momentum")})
 
     def build(self, setting: Setting) -> nn.Module:
         """``anchors``; ``share`` t, ``previous`` loss (negative before the first) and ``trend`` m; ``step`` of all."""
@@ -65,7 +65,7 @@ class Taid(Objective):
         student, teacher = state.anchors.logits(batch.student), state.anchors.logits(batch.teacher)
         return {"taid": moving_cross_entropy(student, teacher, state.share.to(student))}
 
-    def tick(self, batch: Batch, terms: dict[str, Tensor], state: Any) -> None:
+    def after_step(self, batch: Batch, terms: dict[str, Tensor], state: Any) -> None:
         """Move t on, never back; the first step only notes the loss."""
         import torch
 

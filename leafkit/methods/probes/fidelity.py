@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.methods.system import Probe
+from leafkit.methods.method import Probe
 from leafkit.types import Float32
 from leafkit.vectors.cosine import unit_rows
 
@@ -47,7 +47,7 @@ class Fidelity(Probe):
     def __post_init__(self) -> None:
         least = {"every": 0, "texts": 3, "neighbours": 1}
         wanted = {name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()}
-        self.require(wanted | {"persistence": (0 < self.persistence < 1, "more than 0, less than 1")})
+        self.check_fields(wanted | {"persistence": (0 < self.persistence < 1, "more than 0, less than 1")})
 
     def observe(self, student: Float32, teacher: Float32, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The report of held-out vectors, (rows, dim)."""

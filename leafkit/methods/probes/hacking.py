@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import numpy
 
 from leafkit.errors import InputError
-from leafkit.methods.system import Probe
+from leafkit.methods.method import Probe
 from leafkit.types import Float32
 
 
@@ -48,7 +48,7 @@ class Hacking(Probe):
 
     def __post_init__(self) -> None:
         least = {"every": 0, "window": 3, "patience": 1, "deviations": 0, "rise": 0}
-        self.require({name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()})
+        self.check_fields({name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()})
 
     def observe(self, student: Float32, teacher: Float32, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """``proxy`` and, with an oracle, ``golden`` and ``cross``; ``events`` where something is wrong."""

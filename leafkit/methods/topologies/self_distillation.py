@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.methods.system import Topology, Training
+from leafkit.methods.method import Topology, Training
 from leafkit.types import Float32
 
 Float64 = NDArray[numpy.float64]
@@ -39,7 +39,6 @@ class SelfDistillation(Topology):
     ``generations``: students after the first, 0 for off (paper: 4, a chain of five networks; ours 2, for their cost).
     ``truth``: the share alpha of the teacher's vectors in the targets, 0 to 1; at 1 each generation repeats the first,
     at 0 each learns its predecessor alone (paper: by its estimate or a grid; ours 0.25, where its example settles).
-    ``weight``: unused, since nothing is added to the loss.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2102.13088"
@@ -54,7 +53,9 @@ class SelfDistillation(Topology):
     truth: float = 0.25
 
     def __post_init__(self) -> None:
-        self.require({"generations": (self.generations >= 0, "0 or more"), "truth": (0 <= self.truth <= 1, "0 to 1")})
+        self.check_fields(
+            {"generations": (self.generations >= 0, "0 or more"), "truth": (0 <= self.truth <= 1, "0 to 1")}
+        )
 
     def run(self, training: Training) -> None:
         """Train the first student on the teacher's vectors and each next one on the mix."""

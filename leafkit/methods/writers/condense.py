@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from leafkit.errors import OptionError, VectorError
 from leafkit.methods.feeds.pcoreset import farthest_first
-from leafkit.methods.system import Writer
+from leafkit.methods.method import Writer
 from leafkit.types import Int64
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Condense(Writer):
     share: float = 0.25
 
     def __post_init__(self) -> None:
-        self.require(
+        self.check_fields(
             {
                 "mode": (self.mode in get_args(Mode), ", ".join(get_args(Mode))),
                 "share": (0 < self.share <= 1, "more than 0, at most 1"),

@@ -92,7 +92,7 @@ def test_the_selection_grows_by_its_picks_to_the_budget_and_never_shrinks(space,
         pool = pcoreset.feed(everything(setting), state)
         assert torch.equal(torch.from_numpy(pool.rows), state.selected.nonzero()[:, 0])
         sizes.append(len(pool.rows))
-        assert pcoreset.asked(120, state) == len(pool.rows)
+        assert pcoreset.teacher_calls(120, state) == len(pool.rows)
     assert sizes == [10, 17, 24, 30, 30, 30]
 
 

@@ -79,15 +79,15 @@ def test_a_mask_hides_coordinates(build):
 def test_training_the_masks_brings_the_teachers_to_the_student_and_leaves_their_vectors(build, make_setting):
     setting = make_setting(batch_size=2)
     rows = numpy.arange(setting.texts)
-    before = setting.targets(rows).tobytes(), setting.teach("other")(rows).tobytes()
+    before = setting.targets(rows).tobytes(), setting.other_teacher("other")(rows).tobytes()
     drawn, trained = build(mst(others="other"), setting), build(mst(others="other", sample=1000), setting)
     student = drawn.teachers[0].anchors.logits(torch.from_numpy(setting.student(rows)))
-    for first, last, gather in zip(drawn.teachers, trained.teachers, (setting.targets, setting.teach("other"))):
+    for first, last, gather in zip(drawn.teachers, trained.teachers, (setting.targets, setting.other_teacher("other"))):
         vectors = torch.from_numpy(gather(rows))
         far, near = (divergence(student, t(vectors), 4.0).mean(dim=-1) for t in (first, last))
         assert (near < far).all()
         assert torch.equal(first.anchors.centres, last.anchors.centres)
-    assert (setting.targets(rows).tobytes(), setting.teach("other")(rows).tobytes()) == before
+    assert (setting.targets(rows).tobytes(), setting.other_teacher("other")(rows).tobytes()) == before
 
 
 def test_the_masks_stay_teachers_and_are_frozen_afterwards_and_their_distance_is_told(build, make_batch, caplog):
@@ -205,7 +205,7 @@ def test_soft_with_a_certain_router_is_the_one_teacher_and_with_equal_ones_their
 def test_the_router_learns_to_pick_a_planted_good_teacher(build, make_setting, make_batch, routing):
     order = numpy.random.default_rng(5).permutation(120)
     targets = make_setting().targets
-    setting = make_setting(teach=lambda name: lambda rows: targets(order[rows]))
+    setting = make_setting(other_teacher=lambda name: lambda rows: targets(order[rows]))
     system = mst(others="shuffled", masks=1, routing=routing, balance=0.0)
     state = build(system, setting)
     plant(state, [-1.0, 1.0])  # at first it prefers the bad one
@@ -281,7 +281,9 @@ def test_hand_value_of_the_divergence():
 def test_the_teachers_share_anchor_texts_and_each_has_its_own_vectors_and_temperature(build, make_setting):
     setting = make_setting()
     main, other = build(mst(others="other")).teachers
-    vectors, theirs = (torch.from_numpy(gather(numpy.arange(120))) for gather in (setting.targets, setting.teach("")))
+    vectors, theirs = (
+        torch.from_numpy(gather(numpy.arange(120))) for gather in (setting.targets, setting.other_teacher(""))
+    )
     places = (main.anchors.centres @ vectors.T).argmax(dim=-1)
     torch.testing.assert_close(other.anchors.centres, theirs[places])
     for teacher, own in ((main, vectors), (other, theirs)):

@@ -25,7 +25,7 @@ def mix(alpha, rows=6):
 def run(method, state, batches):
     for batch in batches:
         with torch.no_grad():
-            method.tick(batch, {}, state)
+            method.after_step(batch, {}, state)
 
 
 def test_without_a_past_share_it_is_plain_cross_entropy_in_every_epoch(make_setting, make_batch):

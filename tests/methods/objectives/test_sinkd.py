@@ -86,7 +86,7 @@ def test_costs_hundreds_of_blurs_wide_keep_their_mass():
 
 
 def test_it_is_marked_as_blind():
-    assert Sinkd.blind
+    assert Sinkd.cannot_train_alone
 
 
 @pytest.mark.parametrize("fields", [{"temperature": 0}, {"blur": -1}, {"rounds": 0}, {"cost": "miles"}])

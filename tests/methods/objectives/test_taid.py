@@ -47,7 +47,7 @@ def shares(method, setting, losses, state=None):
     state = state or method.build(setting)
     found = []
     for loss in losses:
-        method.tick(None, {"taid": torch.full((4,), loss)}, state)
+        method.after_step(None, {"taid": torch.full((4,), loss)}, state)
         found.append(float(state.share))
     return found, state
 
