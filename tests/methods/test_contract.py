@@ -88,8 +88,7 @@ def test_a_system_is_three_files(name):
     recipe = ROOT / "models" / "recipes" / f"{name}.toml"
     assert recipe.is_file()
     first = recipe.read_text().splitlines()[0]
-    assert first.startswith("# leafkit distill")
-    assert f"models/recipes/{name}.toml" in first
+    assert first.startswith(f"# leafkit distill TEXTS --recipe {name} ")
     options = read_options(recipe)
     given = [*options.get("methods", []), *options.get("feeds", []), options.get("architecture", "")]
     assert name in [spec.partition(":")[0] for spec in given]
