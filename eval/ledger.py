@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
+from eval import DATA
 from leafkit.files.atomic import write_file
 from leafkit.methods import ledger as verdicts
 from leafkit.methods.ledger import LedgerRow, markdown_table, read_ledger
@@ -22,18 +24,25 @@ Read the figures with three limits in mind. The setting is small (seconds of tra
 corrected for the number of rows. On the task `classes`, the method was given the labels of the training texts, and
 LEAF was not. Probes watch the training and change nothing, so their difference is 0.
 """
+_AGAIN = """To repeat a row, run its command from the root of the checkout, then `python -m eval.ledger`. The recipes
+are in [eval/recipes](../../../eval/recipes/README.md). The files here record the commands as they were typed then."""
 
 
 def readme(rows: Sequence[LedgerRow]) -> str:
-    """Return the page: how to read the table, the table, and the command that measures each row again."""
-    commands = [str(row.result["command"]) for row in rows if row.result and "command" in row.result]
-    again = [
-        "To measure a row again, run its command from the root of the checkout, then `python -m eval.ledger`:",
-        "",
-        "```",
-    ]
-    again += [f"{command} --out leafkit/methods/verdicts" for command in commands] + ["```"]
-    return "\n".join([_HEAD, markdown_table(rows), *(["", *again] if commands else []), ""])
+    """Return the page: how to read the table, its rows, and the command that repeats each measured row."""
+    commands = [repeated(str(row.result["command"])) for row in rows if row.result and "command" in row.result]
+    again = ["", _AGAIN, "", "```", *commands, "```"] if commands else []
+    return "\n".join([_HEAD, markdown_table(rows), *again, ""])
+
+
+def repeated(command: str) -> str:
+    """Return a recorded ``leafkit compare`` command as it works today.
+
+    Early results name a recipe that shipped then (``sinkd``); it is now eval/recipes/sinkd.toml. Results record no
+    data folder.
+    """
+    command = re.sub(r"--recipe ([\w-]+)(?= |$)", r"--recipe eval/recipes/\1.toml", command)
+    return f"{command} --data-root {DATA}/bench --out leafkit/methods/verdicts"
 
 
 def main() -> None:

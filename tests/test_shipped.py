@@ -95,5 +95,5 @@ def test_it_is_evaluated_by_name_as_it_ships(shipped, index, exported, tiny_teac
 
 def test_a_recipe_that_ships_is_found_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert leafkit.read_recipe("bge-small-leaf")["out"] == "bge-small-leaf"
+    assert leafkit.read_recipe("bge-small-leaf")["student"] == "teacher:layers=6,pick=greedy,pooling=mean"
     assert resolve_recipe("./bge-small-leaf.toml").as_posix() == "bge-small-leaf.toml"

@@ -82,6 +82,13 @@ def test_the_recipes_are_inside(installed):
     assert theirs == {path.name: path.read_bytes() for path in (ROOT / "models" / "recipes").iterdir()}
 
 
+def test_no_file_names_data_outside_the_wheel(installed):
+    files = [path for path in (installed / "leafkit").rglob("*") if path.is_file()]
+    assert len(files) > 200
+    outside = [path for path in files for name in (b"../shared", b"shared/data") if name in path.read_bytes()]
+    assert not outside
+
+
 def test_the_results_of_systems_are_inside(installed):
     theirs = {path.name for path in (installed / "leafkit" / "methods" / "verdicts").iterdir()}
     assert theirs == {path.name for path in (ROOT / "leafkit" / "methods" / "verdicts").glob("*.json")}

@@ -1,13 +1,15 @@
 """The page of verdicts is the ledger as a table, with the command that measures each row again."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from eval.ledger import main, readme
+from eval.ledger import main, readme, repeated
 from leafkit.methods.ledger import VERDICTS, ledger_row, read_ledger
 from leafkit.methods.registry import method_folders
 
+ROOT = Path(__file__).resolve().parents[2]
 RESULT = {
     "system": "leaf",
     "baseline": "lab-retrieval",
@@ -35,8 +37,17 @@ def test_the_page_in_the_checkout_is_up_to_date():
 
 def test_the_page_has_the_command_of_each_measured_row(measured):
     page = readme(read_ledger(measured[0]))
-    assert f"{RESULT['command']} --out leafkit/methods/verdicts" in page
+    assert "--recipe eval/recipes/lab-retrieval.toml --recipe eval/recipes/leaf.toml --data-root" in page
     assert "```" not in readme([ledger_row("leaf", measured[0])])
+
+
+def test_the_repeated_commands_name_recipes_that_exist():
+    commands = [repeated(one.result["command"]) for one in read_ledger() if one.result]
+    recipes = [word for command in commands for word in command.split() if word.endswith(".toml")]
+    assert len(recipes) == 2 * len(commands) > 0
+    assert all((ROOT / recipe).is_file() for recipe in recipes)
+    new = "leafkit compare --recipe eval/recipes/lab-ofa.toml --recipe eval/recipes/ofa.toml"
+    assert repeated(new).startswith(new)
 
 
 def test_the_command_writes_the_page(monkeypatch, measured, capsys):

@@ -90,8 +90,7 @@ def test_a_method_has_a_test_and_a_recipe(name):
     recipe = ROOT / "models" / "recipes" / f"{name}.toml"
     assert recipe.is_file()
     first = recipe.read_text().splitlines()[0]
-    assert first.startswith("# leafkit distill")
-    assert f"models/recipes/{name}.toml" in first
+    assert first.startswith(f"# leafkit distill TEXTS --recipe {name} ")
     options = read_recipe(recipe)
     given = options.get(ALL[name].option, [])
     specs = [given] if isinstance(given, str) else given

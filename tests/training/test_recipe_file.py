@@ -94,10 +94,15 @@ def test_a_recipe_gives_the_arguments_of_distill(tmp_path, tiny_teacher):
 
 
 @pytest.mark.parametrize("file", sorted(RECIPES.iterdir()), ids=lambda file: file.name)
-def test_every_recipe_that_ships_is_complete_and_begins_with_its_command(file):
+def test_every_shipped_recipe_begins_with_a_command_that_completes_it(file):
     first = file.read_text(encoding="utf-8").splitlines()[0]
-    assert first == f"# leafkit distill --recipe models/recipes/{file.name}"
-    inspect.signature(leafkit.distill).bind(**leafkit.read_recipe(file))
+    assert first.startswith(f"# leafkit distill TEXTS --recipe {file.stem} ")
+    words = iter(first.split()[3:])
+    typed = {"texts": [next(words)]} | {option.removeprefix("--"): value for option, value in zip(words, words)}
+    assert typed.pop("recipe") == file.stem
+    recipe = leafkit.read_recipe(file.stem)
+    assert not typed.keys() & recipe.keys()
+    inspect.signature(leafkit.distill).bind(**recipe, **typed)
 
 
 @pytest.mark.parametrize(
