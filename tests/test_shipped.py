@@ -10,7 +10,8 @@ import leafkit
 from leafkit.errors import InputError, OutputError
 from leafkit.search.query_encoder import copy_runtime
 from leafkit.shipped import resolve_recipe, resolve_student, shipped_students
-from leafkit.students.folder import open_student, read_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def prepare(work: str, teacher: str, students: Sequence[str], documents: str, qu
 
 
 def _parameters(student: Path) -> int:
-    from leafkit.students.folder import open_student
+    from leafkit.students.encoder import open_student
 
     return sum(parameter.numel() for parameter in open_student(student, device="cpu").model.parameters())
 

@@ -103,7 +103,7 @@ def check_spaces(students: Sequence[OpenStudent], space: Space | None) -> Space:
 
 def _open(folder: Path, encoder: str, device: str | None, compute: Compute) -> Encoder:
     if encoder == "torch":
-        from leafkit.students.folder import open_student
+        from leafkit.students.encoder import open_student
         from leafkit.teachers.sentence_transformer import set_compute
 
         opened = open_student(folder, device=device)

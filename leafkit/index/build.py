@@ -217,9 +217,9 @@ def _fill(
     if mapping is not None:
         mapping.save(folder)
         if fitted.student is not None and (folder / ENCODER).is_dir():
-            from leafkit.onnx.head import change_head
+            from leafkit.onnx.head import map_head
 
-            change_head(folder / ENCODER, fitted.student, mapping.space)
+            map_head(folder / ENCODER, fitted.student, mapping.space)
     built, vector_parts = store_vectors(folder, 1, vectors, options)
     del vectors
     spooled.unlink()

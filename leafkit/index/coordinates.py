@@ -9,7 +9,7 @@ from leafkit.errors import OptionError
 from leafkit.extras import explain_missing_extras
 from leafkit.index.fold import fold, fold_to
 from leafkit.space import Space, require_same
-from leafkit.students.moment import read_moment
+from leafkit.students.query_moment import read_query_moment
 from leafkit.types import Float32
 from leafkit.vectors.mapping import LinearMap, read_mapping
 from leafkit.vectors.rotation import check_kind, fit_rotation
@@ -49,7 +49,7 @@ class Coordinates:
         # Also for a rotation, so that a head that cannot take it in is found before documents are encoded.
         head = _head(student)
         if folding:
-            self._whole = fold(*head, read_moment(student, self._start), self._start)
+            self._whole = fold(*head, read_query_moment(student, self._start), self._start)
             if dim is not None:
                 check_fold(dim, self._whole)
 

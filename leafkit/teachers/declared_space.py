@@ -15,7 +15,8 @@ import numpy
 from leafkit.errors import SpaceError
 from leafkit.search.query_encoder import RECORD, QueryEncoder
 from leafkit.space import Space, describe
-from leafkit.students.folder import open_student, read_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student
 from leafkit.students.golden import GOLDEN
 from leafkit.teachers.options import TeacherOptions
 from leafkit.teachers.vectors_file import VectorsFileTeacher

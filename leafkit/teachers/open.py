@@ -76,7 +76,7 @@ def _open_vectors(path: Path, options: TeacherOptions) -> Teacher:
 
 def _open_folder(path: Path, options: TeacherOptions) -> Teacher:
     if (path / "leafkit.json").is_file():
-        from leafkit.students.folder import open_student
+        from leafkit.students.encoder import open_student
 
         options.refuse(options.given() - {"device"}, kind="a student, which records its space")
         return open_student(path, device=options.device)

@@ -14,6 +14,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 
 from leafkit.errors import InputError, OptionError
 from leafkit.files.model_folder import torch_weight_files, weights_hash
+from leafkit.hardware import has_fast_bfloat16
 from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.batches import length_batches
@@ -131,7 +132,7 @@ def set_compute(model: SentenceTransformer, compute: str, *, label: str = "teach
     """Put the transformers of ``model`` into the precision wanted, and say which it is in the log, under ``label``."""
     device = model.device.type
     if compute == "auto":
-        compute = "bfloat16" if _has_bfloat16(device) else "float32"
+        compute = "bfloat16" if has_fast_bfloat16(device) else "float32"
     log.info("%s: computing in %s on %s, batches sorted by length", label, compute, device)
     if compute == "float32":
         return
@@ -154,13 +155,6 @@ def _to_float32(module: torch.nn.Module, inputs: tuple, features: dict[str, Any]
     for name, value in features.items():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             features[name] = value.float()
-
-
-def _has_bfloat16(device: str) -> bool:
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
-    return device == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _routes(model: SentenceTransformer) -> list[list[torch.nn.Module]]:

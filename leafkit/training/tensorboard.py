@@ -1,4 +1,4 @@
-"""Training curves for TensorBoard, where asked for."""
+"""Write training curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leafkit.training.loop import Report
 
 @contextlib.contextmanager
 def tensorboard_report(folder: Path | None) -> Iterator[Report | None]:
-    """A report that writes to ``folder``; None where there is none."""
+    """Give a report that writes figures to ``folder``; None if ``folder`` is None."""
     if folder is None:
         yield None
         return

@@ -236,7 +236,7 @@ def test_a_rate_needs_no_more_than_two_steps_that_were_waited_for():
 
 
 def test_flops_are_those_of_the_layers_by_hand(made):
-    from leafkit.students.folder import open_student
+    from leafkit.students.encoder import open_student
 
     model = open_student(made.student(0), device="cpu").model
     config, tokens = model[0].model.config, 9

@@ -7,7 +7,8 @@ import pytest
 
 from leafkit.errors import DamageError, InputError
 from leafkit.students.build import build_student
-from leafkit.students.folder import open_student, read_student, write_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student, write_student
 from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
 

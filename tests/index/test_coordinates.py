@@ -158,7 +158,7 @@ def test_given_vectors_are_folded_and_added(narrow, tiny_teacher, tmp_path, sent
 
 def test_the_ridge_start_of_rotated_coordinates_is_the_rotated_ridge_start(narrow):
     """W minimises |W h - t|, so R W minimises |R W h - R t|."""
-    from leafkit.students.folder import open_student
+    from leafkit.students.encoder import open_student
     from leafkit.vectors.mapping import read_mapping
 
     plain, turned = (open_student(narrow / name) for name in ("None", "pca"))
@@ -186,8 +186,8 @@ def test_an_export_elsewhere_holds_what_an_index_is_built_with(build, narrow, tm
 
 def test_the_card_says_whose_coordinates_a_student_writes(narrow):
     plain, turned = ((narrow / name / "README.md").read_text() for name in ("None", "pca"))
-    assert "document vectors as it stands" in plain
-    assert "document vectors in the coordinates that mapping.npz makes" in turned
+    assert "document vectors without any change" in plain
+    assert "document vectors after mapping.npz has rotated them" in turned
 
 
 def test_info_refuses_a_student_without_its_mapping(narrow, tmp_path, build):

@@ -11,7 +11,7 @@ from leafkit.errors import ExportError, InputError, OutputError
 from leafkit.onnx import student as exporter
 from leafkit.onnx.head import read_head
 from leafkit.search.query_encoder import QueryEncoder
-from leafkit.students.folder import open_student
+from leafkit.students.encoder import open_student
 from leafkit.students.golden import GOLDEN, judge, nearest_kept
 
 

@@ -10,7 +10,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from leafkit.onnx.graph import quiet
+from leafkit.onnx.graph import quiet_exporter
 from leafkit.onnx.int8 import narrow_tables, prepare, write_int8
 
 FEW, MANY, WIDTH = 500, 5000, 64
@@ -69,7 +69,7 @@ def losses(folder, model, ids, seen):
     """1 - cosine to float32, for each row, of ours and of plain dynamic quantisation."""
     onnx.save(model, folder / "float.onnx")
     write_int8(folder / "float.onnx", folder / "ours.onnx", seen)
-    with quiet():
+    with quiet_exporter():
         quantize_dynamic(copy(model), folder / "plain.onnx", weight_type=QuantType.QInt8, per_channel=True)
     wanted = run(model, ids)
     return [1 - cosines(wanted, run(folder / name, ids)) for name in ("ours.onnx", "plain.onnx")]

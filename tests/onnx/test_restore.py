@@ -16,7 +16,8 @@ from leafkit.files.digest import sha256_file
 from leafkit.onnx.restore import restore
 from leafkit.search.query_encoder import RECORD, copy_runtime, digest
 from leafkit.students.backbone import open_model
-from leafkit.students.folder import open_student, read_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student
 
 
 def weights_of(model):

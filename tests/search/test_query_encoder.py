@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from leafkit.errors import DamageError, InputError, OptionError
 from leafkit.search.query_encoder import QueryEncoder, copy_runtime, digest
-from leafkit.students.folder import open_student
+from leafkit.students.encoder import open_student
 from leafkit.students.golden import GOLDEN
 from leafkit.types import Encoder
 

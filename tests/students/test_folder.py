@@ -8,7 +8,8 @@ from leafkit.errors import OutputError
 from leafkit.files.atomic import atomic_folder
 from leafkit.students.build import build_student
 from leafkit.students.card import _parameters
-from leafkit.students.folder import open_student, read_student, write_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student, write_student
 from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
 from leafkit.types import Teacher

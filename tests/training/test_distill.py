@@ -10,7 +10,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from leafkit.errors import ExportError, MissingExtraError, OptionError, OutputError, TextError, TrainingError
-from leafkit.students.folder import open_student, read_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student
 from leafkit.teachers.open import open_teacher
 
 QUERY = ["list the files of a user", "the key of a server"]
@@ -53,9 +54,9 @@ def test_the_student_lives_in_the_teachers_space(distil, tiny_teacher):
 def test_what_computes_no_vectors_in_torch_teaches_by_its_name(distil, texts_file, tiny_teacher, tmp_path):
     from leafkit.teachers.embed import embed
 
-    pairs = embed(texts_file, str(tiny_teacher), tmp_path / "pairs.parquet", precision="float32")
-    by_name = distil(teacher=str(pairs), student=f"{tiny_teacher}:layers=2", device="cpu")
-    opened = distil(teacher=open_teacher(pairs), student=f"{tiny_teacher}:layers=2", out=tmp_path / "opened")
+    vectors_file = embed(texts_file, str(tiny_teacher), tmp_path / "vectors_file.parquet", precision="float32")
+    by_name = distil(teacher=str(vectors_file), student=f"{tiny_teacher}:layers=2", device="cpu")
+    opened = distil(teacher=open_teacher(vectors_file), student=f"{tiny_teacher}:layers=2", out=tmp_path / "opened")
     assert same(by_name.path, opened.path)
 
 

@@ -47,8 +47,8 @@ def test_what_muon_does_not_hold_moves_as_under_adamw_alone(student):
     other = copy.deepcopy(student)
     step(student, muon(student, learning_rate=1e-2, weight_decay=0.1))
     step(other, adamw(other, learning_rate=1e-2, weight_decay=0.1))
-    pairs = dict(zip(student.named_parameters(), other.parameters(), strict=True)).items()
-    differing = {name for (name, one), two in pairs if not torch.equal(one, two)}
+    vectors_file = dict(zip(student.named_parameters(), other.parameters(), strict=True)).items()
+    differing = {name for (name, one), two in vectors_file if not torch.equal(one, two)}
     assert len(differing) == 2 * 6
     assert all("encoder.layer" in name for name in differing)
 

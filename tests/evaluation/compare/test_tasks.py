@@ -7,7 +7,7 @@ from leafkit.errors import OptionError
 from leafkit.evaluation.compare.statistics import figures
 from leafkit.evaluation.compare.tasks import TASKS, open_task
 from leafkit.evaluation.evaluate import evaluate
-from leafkit.students.folder import open_student
+from leafkit.students.encoder import open_student
 from leafkit.teachers.open import open_teacher
 
 

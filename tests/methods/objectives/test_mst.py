@@ -8,7 +8,7 @@ from torch.nn.functional import kl_div, normalize, one_hot
 from leafkit.errors import OptionError
 from leafkit.methods.objectives.mst import Mst, divergence
 from leafkit.methods.plan import make_plan
-from leafkit.training.companions import Companions
+from leafkit.training.active_methods import ActiveMethods
 from leafkit.training.recipe import Recipe
 
 COUNT = 8
@@ -243,7 +243,7 @@ def test_terms_are_finite_per_text_and_follow_it_and_a_single_text_will_do(build
 def test_steps_of_a_training_move_the_router_and_leave_the_masks(make_setting, make_batch):
     plan = make_plan(["leaf", "mst:count=8,others=other"])
     recipe, place = Recipe(weight_decay=0.1), torch.device("cpu")
-    companions = Companions(plan, make_setting(), recipe, place)
+    companions = ActiveMethods(plan, make_setting(), recipe, place)
     before = {name: value.clone() for name, value in companions.states.state_dict().items()}
     for _ in range(3):
         losses, _ = companions.losses(make_batch())
@@ -251,7 +251,7 @@ def test_steps_of_a_training_move_the_router_and_leave_the_masks(make_setting, m
         companions.step(1e-2)
     moved = {name for name, value in companions.states.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {name for name in before if ".router." in name}
-    resumed = Companions(plan, make_setting(), recipe, place)
+    resumed = ActiveMethods(plan, make_setting(), recipe, place)
     resumed.restore(companions.tensors())
     for each in (companions, resumed):
         each.losses(make_batch())[0].sum().backward()

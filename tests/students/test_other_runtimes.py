@@ -8,7 +8,8 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
 from leafkit.students.build import build_student
-from leafkit.students.folder import open_student, write_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import write_student
 from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
 

@@ -9,8 +9,8 @@ import torch
 from leafkit.methods.method import Feed
 from leafkit.methods.plan import Plan
 from leafkit.methods.setting import Pool, Setting
+from leafkit.training.active_methods import ActiveMethods
 from leafkit.training.batches import batches_from, drawn_batches
-from leafkit.training.companions import Companions
 from leafkit.training.recipe import Recipe
 
 LENGTHS = numpy.random.default_rng(0).integers(3, 30, size=90)
@@ -42,8 +42,8 @@ def companions():
             dim=4, width=4, depth=1, steps=40, epoch_steps=9, batch_size=10, seed=3, roles=rows % 2, labels=rows % 3,
             domains=rows % 2, lengths=LENGTHS, targets=None, student=None, teach=None,
         )  # fmt: skip
-        plan = Plan(step_methods={("train", "half", "type")[i]: feed for i, feed in enumerate(feeds)}, probes={})
-        return Companions(plan, setting, Recipe(), torch.device("cpu"))
+        plan = Plan(methods={("train", "half", "type")[i]: feed for i, feed in enumerate(feeds)}, probes={})
+        return ActiveMethods(plan, setting, Recipe(), torch.device("cpu"))
 
     return make
 
