@@ -8,7 +8,7 @@ import pytest
 
 import leafkit
 from leafkit.errors import InputError, OutputError
-from leafkit.search.query_encoder import copy_runtime
+from leafkit.index.encoder_files import copy_query_encoder
 from leafkit.shipped import resolve, resolve_recipe, students
 from leafkit.students.folder import open_student, read_student
 
@@ -19,7 +19,7 @@ def shipped(exported, tmp_path, monkeypatch):
     from leafkit import models
 
     folder = tmp_path / "package" / "models"
-    copy_runtime(exported, folder / "tiny-leaf", precision="int8")
+    copy_query_encoder(exported, folder / "tiny-leaf", precision="int8")
     (folder / "tiny-leaf" / "README.md").write_text("# tiny-leaf\n")
     own = list(models.__spec__.submodule_search_locations)
     monkeypatch.setattr(models.__spec__, "submodule_search_locations", [*own, str(folder)])
