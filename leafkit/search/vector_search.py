@@ -107,35 +107,35 @@ class VectorSearch:
 
     def _candidates(self, queries: Float32, hits: int, allowed: Int64 | None) -> Iterator[Int64]:
         """Yield for each query at least ``hits`` rows to score, none of them removed or forbidden."""
-        wanted = min(self.rows, hits if self.rescoring_vectors is None else hits * self._oversample)
+        limit = min(self.rows, hits if self.rescoring_vectors is None else hits * self._oversample)
         # A search for a quarter of all rows visits all of them anyway.
-        if 4 * wanted >= self.rows or (allowed is not None and self._should_scan(allowed)):
-            yield from self._scan(queries, wanted, self.live_rows() if allowed is None else allowed)
+        if 4 * limit >= self.rows or (allowed is not None and self._should_scan(allowed)):
+            yield from self._scan(queries, limit, self.live_rows() if allowed is None else allowed)
             return
-        for query, rows in zip(queries, self._nearest(queries, hits, wanted, allowed), strict=True):
+        for query, rows in zip(queries, self._nearest(queries, hits, limit, allowed), strict=True):
             if len(rows) < hits:
-                rows = next(self._scan(query[None], wanted, self.live_rows() if allowed is None else allowed))
+                rows = next(self._scan(query[None], limit, self.live_rows() if allowed is None else allowed))
             yield rows
 
     def _should_scan(self, allowed: Int64) -> bool:
         """Tell whether to score all ``allowed`` rows: no slower than a filtered graph, or the only way."""
         return len(allowed) <= max(SCANNED, SCANNED_PER_ROOT * self.rows**0.5) or not self.index.supports_selector
 
-    def _nearest(self, queries: Float32, hits: int, wanted: int, allowed: Int64 | None) -> list[Int64]:
+    def _nearest(self, queries: Float32, hits: int, limit: int, allowed: Int64 | None) -> list[Int64]:
         bits = self.live if allowed is None else _bits(allowed, self.rows)
         if bits is None or self.index.supports_selector:
             depth = self._depth.within((self.count if allowed is None else len(allowed)) / self.rows)
-            return [rows[rows >= 0] for rows in self.index.nearest(queries, wanted, bits=bits, depth=depth)]
+            return [rows[rows >= 0] for rows in self.index.nearest(queries, limit, bits=bits, depth=depth)]
         # This type of index cannot skip removed rows, so ask for more until enough live ones are among those found.
         while True:
-            found = self.index.nearest(queries, wanted, bits=None, depth=self._depth)
+            found = self.index.nearest(queries, limit, bits=None, depth=self._depth)
             live = [self._keep_live(rows[rows >= 0]) for rows in found]
-            if 4 * wanted >= self.rows or min(len(rows) for rows in live) >= hits:
+            if 4 * limit >= self.rows or min(len(rows) for rows in live) >= hits:
                 return live
-            wanted *= 4
+            limit *= 4
 
-    def _scan(self, queries: Float32, wanted: int, rows: Int64) -> Iterator[Int64]:
-        """Yield the ``wanted`` best of ``rows`` for each query, by scoring all of them, one block at a time."""
+    def _scan(self, queries: Float32, limit: int, rows: Int64) -> Iterator[Int64]:
+        """Yield the ``limit`` best of ``rows`` for each query, by scoring all of them, one block at a time."""
         best_scores = numpy.empty((len(queries), 0), dtype=numpy.float32)
         best_rows = numpy.empty((len(queries), 0), dtype=numpy.int64)
         for block in blocks_of(rows):
@@ -144,8 +144,8 @@ class VectorSearch:
             scores = queries @ vectors.T / numpy.maximum(lengths, numpy.finfo(numpy.float32).tiny)
             best_scores = numpy.concatenate([best_scores, scores], axis=1)
             best_rows = numpy.concatenate([best_rows, numpy.broadcast_to(block, scores.shape)], axis=1)
-            if best_scores.shape[1] > wanted:
-                order = numpy.argpartition(-best_scores, wanted - 1, axis=1)[:, :wanted]
+            if best_scores.shape[1] > limit:
+                order = numpy.argpartition(-best_scores, limit - 1, axis=1)[:, :limit]
                 best_scores = numpy.take_along_axis(best_scores, order, axis=1)
                 best_rows = numpy.take_along_axis(best_rows, order, axis=1)
         yield from best_rows

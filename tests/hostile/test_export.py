@@ -77,7 +77,7 @@ def test_a_description_of_another_space_is_not_taken_for_this_one(copied):
     other = Space.from_json(space).to_json() | {"weights": "sha256:00"}
     del other["id"]
     change(copied, "leafkit.json", space=Space(**other).to_json())
-    with pytest.raises(DamageError, match="export them again"):
+    with pytest.raises(DamageError, match="but the ONNX files have the space"):
         QueryEncoder.open(copied)
 
 
