@@ -8,7 +8,7 @@ import pytest
 
 import leafkit
 from leafkit.errors import InputError, OutputError
-from leafkit.search.query_encoder import copy_runtime
+from leafkit.index.encoder_files import copy_query_encoder
 from leafkit.shipped import resolve_recipe, resolve_student, shipped_students
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student
@@ -20,7 +20,7 @@ def shipped(exported, tmp_path, monkeypatch):
     from leafkit import models
 
     folder = tmp_path / "package" / "models"
-    copy_runtime(exported, folder / "tiny-leaf", precision="int8")
+    copy_query_encoder(exported, folder / "tiny-leaf", precision="int8")
     (folder / "tiny-leaf" / "README.md").write_text("# tiny-leaf\n")
     own = list(models.__spec__.submodule_search_locations)
     monkeypatch.setattr(models.__spec__, "submodule_search_locations", [*own, str(folder)])

@@ -129,8 +129,8 @@ def prepare(work: str, teacher: str, students: Sequence[str], documents: str, qu
         distill(str(texts), opened, source, student, epochs=0, cache=cache, device="cpu", overwrite=True)
         build_index(documents, opened, index, student=student, cache=cache, overwrite=True)
         made.append(_parameters(student))
-    finder = open_package(folder / "index-0", verify=False).finder()
-    numpy.save(folder / "vectors.npy", finder.vectors(finder.alive()))
+    search = open_package(folder / "index-0", verify=False).vector_search()
+    numpy.save(folder / "vectors.npy", search.vectors(search.live_rows()))
     yield {"parameters": made}
 
 

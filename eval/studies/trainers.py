@@ -15,8 +15,8 @@ from eval.studies.table import Kind, Variant
 from eval.studies.texts import StudyTexts
 from leafkit.errors import OptionError
 from leafkit.evaluation.learning_curve import CurvePoint, learning_curve
-from leafkit.students.encoder import StudentEncoder
-from leafkit.students.folder import MARKER, StudentFacts, open_student, read_student
+from leafkit.students.encoder import StudentEncoder, open_student
+from leafkit.students.folder import MARKER, StudentFacts, read_student
 from leafkit.teachers.sentence_transformer import set_compute
 from leafkit.texts.options import TextOptions
 from leafkit.training.corpus import Corpus, read_corpus

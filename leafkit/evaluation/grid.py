@@ -9,8 +9,9 @@ import faiss
 import numpy
 
 from leafkit.errors import OptionError
-from leafkit.search.finder import Finder, Found
+from leafkit.index.fill import search_in_memory
 from leafkit.search.plan import CODECS, PRECISIONS, RESCORES
+from leafkit.search.vector_search import Neighbours, VectorSearch
 from leafkit.space import Space
 from leafkit.types import Float32
 from leafkit.vectors.cosine import unit_prefix
@@ -72,10 +73,10 @@ class CellFinder:
         """Store ``documents`` (rows, width)."""
         stored, _, rescored = cell.precision.partition("+")
         self._dim = cell.dim
-        self._index: Finder | None = None
+        self._index: VectorSearch | None = None
         self._held = documents
         if stored != FULL_PRECISION:
-            self._index = Finder.of_vectors(
+            self._index = search_in_memory(
                 documents,
                 dim=cell.dim,
                 precision=stored,
@@ -86,7 +87,7 @@ class CellFinder:
             self._held = self._index.vectors(numpy.arange(len(documents)))
         self._held = unit_prefix(self._held, cell.dim, source="the documents")
 
-    def nearest(self, queries: Float32, k: int) -> Found:
+    def nearest(self, queries: Float32, k: int) -> Neighbours:
         """The ``k`` nearest documents of each query by cosine, best first; k at most the number of documents.
 
         How many candidates an index rescores grows with the hits asked for, so a search for a thousand would rank
@@ -96,14 +97,14 @@ class CellFinder:
         """
         stages = [] if self._index is None else [self._index.search(queries, hits) for hits in _STAGES if hits < k]
         units = unit_prefix(queries, self._dim, source="the queries")
-        stages.append(Found(*faiss.knn(units, self._held, k, metric=faiss.METRIC_INNER_PRODUCT)))
+        stages.append(Neighbours(*faiss.knn(units, self._held, k, metric=faiss.METRIC_INNER_PRODUCT)))
         found = stages[0]
         for step, deeper in enumerate(stages[1:], 1):
             found = _followed(found, deeper, 4 * step)
         return found
 
 
-def _followed(first: Found, deeper: Found, lowered: int) -> Found:
+def _followed(first: Neighbours, deeper: Neighbours, lowered: int) -> Neighbours:
     """``first``, then what only ``deeper`` found, as many hits as ``deeper`` has."""
     hits = deeper.rows.shape[1]
     rows, scores = [], []
@@ -111,4 +112,4 @@ def _followed(first: Found, deeper: Found, lowered: int) -> Found:
         late = ~numpy.isin(deeper.rows[i], first.rows[i])
         rows.append(numpy.concatenate([first.rows[i], deeper.rows[i][late]])[:hits])
         scores.append(numpy.concatenate([first.scores[i], deeper.scores[i][late] - lowered])[:hits])
-    return Found(numpy.stack(scores), numpy.stack(rows))
+    return Neighbours(numpy.stack(scores), numpy.stack(rows))

@@ -5,7 +5,7 @@ import pytest
 
 from leafkit.errors import OptionError
 from leafkit.evaluation.grid import Cell, CellFinder, full_cell, grid, truncated
-from leafkit.search.finder import Finder
+from leafkit.index.fill import search_in_memory
 from leafkit.space import Space
 
 
@@ -56,7 +56,7 @@ def test_the_float32_cell_is_the_search_by_brute_force(dim):
 def test_the_first_hits_are_those_an_index_gives_when_asked_for_few(precision):
     """A search for a thousand rescores more candidates: its ten best are not what ten hits look like in use."""
     stored, _, rescored = precision.partition("+")
-    index = Finder.of_vectors(DOCUMENTS, precision=stored, rescore=rescored or None)
+    index = search_in_memory(DOCUMENTS, precision=stored, rescore=rescored or None)
     found = CellFinder(DOCUMENTS, Cell(dim=64, precision=precision)).nearest(QUERIES, 1000)
     numpy.testing.assert_array_equal(found.rows[:, :11], index.search(QUERIES, 11).rows)
 

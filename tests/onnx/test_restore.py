@@ -13,8 +13,9 @@ from transformers import AutoConfig
 import leafkit
 from leafkit.errors import DamageError, InputError
 from leafkit.files.digest import sha256_file
+from leafkit.index.encoder_files import copy_query_encoder
 from leafkit.onnx.restore import restore
-from leafkit.search.query_encoder import RECORD, copy_runtime, digest
+from leafkit.search.query_encoder import RECORD, digest
 from leafkit.students.backbone import open_model
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student
@@ -106,7 +107,7 @@ def test_it_starts_where_it_stood_and_learns_more(shipped, tiny_texts, teacher, 
 
 
 def test_without_the_files_that_describe_it_it_says_what_to_do(student, tmp_path):
-    copy_runtime(student, tmp_path / "host")
+    copy_query_encoder(student, tmp_path / "host")
     with pytest.raises(InputError, match=r"how the student is built .* leafkit export STUDENT --out NEW"):
         open_model(str(tmp_path / "host"))
 
