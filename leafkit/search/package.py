@@ -7,8 +7,6 @@ so that a reader, or a machine that stops, sees the old index or the new one and
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +16,8 @@ from typing import Any, TypeVar
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.errors import DamageError, OutputError
+from leafkit.errors import DamageError
+from leafkit.files.lock import exclusive_lock
 from leafkit.search.documents import Documents
 from leafkit.search.faiss_index import Bits, Depth, FaissIndex
 from leafkit.search.finder import Finder
@@ -147,12 +146,5 @@ def remove_leftovers(folder: Path, manifest: Manifest) -> None:
 @contextlib.contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Hold the index at ``folder`` for writing; raises `OutputError` while another process does."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(f"{folder} is being updated by another process; run this again later") from error
+    with exclusive_lock(folder, error=f"{folder} is being updated by another process. Run this command again later."):
         yield
-    finally:
-        os.close(descriptor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import shutil
@@ -18,6 +17,7 @@ from leafkit.evaluation.compare.tasks import Task, open_task
 from leafkit.evaluation.provenance import commit
 from leafkit.evaluation.students import open_students
 from leafkit.files.atomic import explain_disk_errors, write_file, write_json
+from leafkit.files.lock import exclusive_lock
 from leafkit.files.progress import progress
 from leafkit.teachers.open import open_teacher
 from leafkit.training.distill import distill
@@ -92,8 +92,7 @@ class Runner:
 
     def _make(self, entry: Entry, seed: int) -> None:
         """Have the run on disk; where another process is at it, as at a baseline that both need, wait for that one."""
-        with open(self.work / "locks" / self._name(entry, seed), "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with exclusive_lock(self.work / "locks" / self._name(entry, seed)):
             if not self._file(entry, seed).is_file():
                 run = self._made(entry, seed)
                 write_json(self._file(entry, seed), run)
