@@ -1,4 +1,4 @@
-"""Writes the vectors of texts to a file that serves as a teacher later on."""
+"""Writing the vectors of texts to a file, which can be opened as a teacher later."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TypeGuard
 from leafkit.errors import OptionError
 from leafkit.teachers.open import open_teacher
 from leafkit.texts.read import read_texts
-from leafkit.types import Encoder, Teacher, check_role
+from leafkit.types import Encoder, Role, Teacher, check_role
 from leafkit.vectors.cached import cached
 from leafkit.vectors.encode import encode_by_role
 from leafkit.vectors.store import DTYPES, is_exact
@@ -34,30 +34,32 @@ def embed(
     text_column: str | None = None,
     id_column: str | None = None,
 ) -> Path:
-    """The file ``out`` with id, text, role and vector of every text: .parquet, or .npy with .jsonl and .space.json.
+    """Write id, text, role and vector of every text to the file ``out`` and return its path.
 
-    ``texts`` is read by `read_texts`; ``role`` is for those that say none. A teacher's vectors go through the store
-    below ``cache``, so a run that was stopped carries on. The file opens as a teacher of the same space.
+    ``out`` ends in .parquet or in .npy; a .npy file gets a .jsonl and a .space.json file next to it. The file opens as
+    a teacher of the same space. ``texts`` are read with `read_texts`. The vectors of a teacher are cached in the
+    folder ``cache``, so that a run that was stopped continues where it stopped.
 
-    Raises `OutputError` if ``out`` exists, unless it is leafkit's own and ``overwrite`` is set.
+    Raises `OutputError` if ``out`` exists, unless leafkit wrote the file and ``overwrite`` is true.
     """
     out = Path(out)
-    given = check_role(role)
+    default_role = check_role(role)
     if precision not in DTYPES:
-        raise OptionError(f"unknown vector precision {precision!r}: choose float16 or float32")
+        raise OptionError(f"unknown precision {precision!r}; expected float16 or float32.")
     check_vectors_output(out, overwrite=overwrite)
     opened = open_teacher(encoder) if isinstance(encoder, str | Path) else encoder
     label = SpaceLabel(space=opened.space, approximate=not is_exact(opened))
-    source = cached(opened, cache, dtype=precision) if _worth_keeping(opened) else opened
+    source = cached(opened, cache, dtype=precision) if _is_cacheable(opened) else opened
     rows = read_texts(texts, role=role, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
     with vectors_file_writer(out, label, precision=precision) as write:
         while chunk := list(islice(rows, CHUNK)):
-            contents, roles = [row.full_text for row in chunk], [row.role or given for row in chunk]
-            vectors = encode_by_role(source, contents, roles, source="the encoder")
-            write([row.id for row in chunk], contents, roles, vectors)
+            full_texts = [row.full_text for row in chunk]
+            roles: list[Role] = [row.role or default_role for row in chunk]
+            vectors = encode_by_role(source, full_texts, roles, source="the encoder")
+            write([row.id for row in chunk], full_texts, roles, vectors)
     return out
 
 
-def _worth_keeping(encoder: Encoder) -> TypeGuard[Teacher]:
-    """Whether vectors go through the store: a student's are not the teacher's, a file's are kept already."""
+def _is_cacheable(encoder: Encoder) -> TypeGuard[Teacher]:
+    """Tell whether to cache the vectors: not those of a student, nor those of a file, which are on disk already."""
     return isinstance(encoder, Teacher) and "online" in encoder.signals and is_exact(encoder)

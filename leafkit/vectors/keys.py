@@ -18,8 +18,8 @@ Keys = NDArray[numpy.uint64]  # shape (rows, 2): the two halves of each key
 def expand_roles(roles: Sequence[Role] | Role, count: int) -> Sequence[Role]:
     """Return one role per text: ``roles`` itself, or a single role repeated for all ``count`` texts."""
     if isinstance(roles, str):
-        role: Role = roles
-        return [role] * count
+        repeated: list[Role] = [roles] * count
+        return repeated
     return roles
 
 

@@ -40,7 +40,8 @@ def fit_rotation(kind: str, vectors: Float32, space: Space, *, seed: int = 0) ->
     check_kind(kind)
     if kind != "random" and len(vectors) < space.dim:
         raise OptionError(
-            f"there are {len(vectors)} vectors to fit the rotation {kind} to; expected at least {space.dim}, the width of the space."
+            f"there are {len(vectors)} vectors to fit the rotation {kind} to; "
+            f"expected at least {space.dim}, the width of the space."
         )
     draw = numpy.random.default_rng(seed)
     rows = numpy.sort(draw.permutation(len(vectors))[:SAMPLE])

@@ -42,16 +42,14 @@ def default_cache() -> Path:
 
 
 def is_exact(encoder: Encoder) -> bool:
-    """Tell whether the vectors of ``encoder`` are those of the teacher; a student (``approximate``) comes only close."""
+    """Tell whether the vectors of ``encoder`` are the teacher's own, not those of a student (``approximate``)."""
     return not getattr(encoder, "approximate", False)
 
 
 def check_exact(encoder: Encoder) -> None:
     """Raise `OptionError` for a student: the cache must hold the vectors of the teacher only."""
     if not is_exact(encoder):
-        raise OptionError(
-            "cannot cache the vectors of a student: the cache holds vectors of the teacher. Open the teacher instead."
-        )
+        raise OptionError("cannot cache the vectors of a student: the cache is for teachers. Open the teacher instead.")
 
 
 class VectorStore:
@@ -114,9 +112,9 @@ class VectorStore:
             with progress(label, total=len(missing), unit="texts") as bar:
                 for start in range(0, len(missing), BLOCK):
                     block = missing[start : start + BLOCK]
-                    vectors = self._encode(
-                        teacher, [texts[i] for i in block], [text_roles[i] for i in block], bar.update
-                    )
+                    block_texts = [texts[int(row)] for row in block]
+                    block_roles = [text_roles[int(row)] for row in block]
+                    vectors = self._encode(teacher, block_texts, block_roles, bar.update)
                     self._append(keys[block].tobytes(), vectors, len(block))
         return self._index().find(keys)
 
@@ -178,7 +176,8 @@ class VectorStore:
             encoded(len(piece))
         with numpy.errstate(over="ignore"):
             stored = vectors.astype(self.dtype)
-        check_vectors(stored, rows=None, dim=None, source=f"the teacher's vectors in {self.dtype}")
+        source = f"the teacher's vectors in {self.dtype} (float32 holds larger numbers)"
+        check_vectors(stored, rows=None, dim=None, source=source)
         return stored.tobytes()
 
     def _append(self, keys: bytes, vectors: bytes, rows: int) -> None:

@@ -88,7 +88,7 @@ def _open(path: Path) -> NDArray[Any]:
 
 
 def _batches(vectors: NDArray[Any], path: Path, texts: Path) -> Iterator[PairBatch]:
-    rows = [(row.full_text, row.role) for row in read_texts(texts)]
+    rows: list[tuple[str, Role | None]] = [(row.full_text, row.role) for row in read_texts(texts)]
     if len(rows) != len(vectors):
         raise VectorError(
             f"{path} has {len(vectors)} vectors, but {texts.name} has {len(rows)} texts; expected as many."

@@ -123,7 +123,7 @@ def _batches(file: parquet.ParquetFile, path: Path, text: str, vector: str) -> I
             start += len(texts)
         if start != file.metadata.num_rows or not start:
             raise VectorError(
-                f"{path} holds {start} rows and its footer says {file.metadata.num_rows}; expected equal numbers above 0."
+                f"{path} holds {start} rows and its footer says {file.metadata.num_rows}; expected equal and above 0."
             )
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise VectorError(f"{path} cannot be read from row {start} on ({error}). Write the file again.") from error
