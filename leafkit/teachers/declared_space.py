@@ -7,7 +7,7 @@ similar vectors for a sample of the texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -26,8 +26,8 @@ from leafkit.vectors.mapping import map_teacher, read_mapping
 from leafkit.vectors.vectors_file import open_vectors_file
 from leafkit.vectors.vectors_file_types import VectorsFile
 
-# The smallest mean cosine of the student's vectors with the teacher's, and the smallest share of texts whose own teacher
-# vector is the nearest one. Measured with an untrained student (six layers of bge-small-en-v1.5): its mean cosine with
+# The smallest mean cosine of the student's vectors with the teacher's, and the smallest share of texts whose two vectors
+# are nearest neighbours. Measured with an untrained student (six layers of bge-small-en-v1.5): its mean cosine with
 # bge-small-en-v1.5 is 0.84, and with all-MiniLM-L6-v2, which has the same width 384, it is 0.21. If the vectors are of
 # the right model but belong to other texts, the mean cosine is 0.49, and they are not nearest.
 MIN_COSINE, MIN_NEAREST = 0.5, 0.5
@@ -52,7 +52,7 @@ class DeclaredSpaceTeacher:
 
     @property
     def model(self) -> object:
-        """The teacher's sentence-transformers model, whose layers a student can copy; None for another kind of teacher."""
+        """The teacher's sentence-transformers model, whose layers a student can copy, or None."""
         return getattr(self.teacher, "model", None)
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
@@ -96,7 +96,7 @@ def _sample_texts(file: VectorsFile | None) -> list[tuple[str, Role]]:
     if file is None:
         return list(GOLDEN)
     pairs = ((text, role) for batch in file.batches for text, role in zip(batch.texts, batch.roles))
-    rows: list[tuple[str, Role]] = [(text, role or "document") for text, role in islice(pairs, CHECKED)]
+    rows: Iterable[tuple[str, Role]] = ((text, role or "document") for text, role in islice(pairs, CHECKED))
     return list(dict.fromkeys(rows))
 
 
@@ -110,10 +110,10 @@ def _check_declaration(name: str, teacher: Encoder, student: Encoder, texts: Seq
     if own.mean() <= MIN_COSINE or nearest < MIN_NEAREST:
         raise SpaceError(
             f"{name} was declared to belong to the space {describe(student.space)}, but the vectors of the student "
-            f"differ: over {len(texts)} texts the mean cosine is {own.mean():.3f} (expected more than {MIN_COSINE}), and "
-            f"for {nearest:.0%} of the texts the two vectors are nearest neighbours (expected at least "
-            f"{MIN_NEAREST:.0%}). Check that this model made the vectors, and that they belong to these texts (with the "
-            "title before the text, if there is a title)."
+            f"differ: over {len(texts)} texts the mean cosine is {own.mean():.3f} (expected more than {MIN_COSINE}), "
+            f"and for {nearest:.0%} of the texts the two vectors are nearest neighbours (expected at least "
+            f"{MIN_NEAREST:.0%}). Check that this model made the vectors, and that they belong to these texts (with "
+            "the title before the text, if there is a title)."
         )
 
 

@@ -120,9 +120,7 @@ class OnnxTeacher:
     @classmethod
     def open(cls, folder: Path, options: TeacherOptions) -> OnnxTeacher:
         """Open the ONNX model in ``folder``; raise `InputError` if the folder does not record its pooling."""
-        options.refuse(
-            ["compute", "trust_remote_code"], kind="an ONNX folder, which runs in the precision of its export"
-        )
+        options.refuse(["compute", "trust_remote_code"], kind="an ONNX folder, which runs as it was exported")
         file = next(folder / at for at in GRAPHS if (folder / at).is_file())
         graph = Graph.open(file)
         length = options.max_length or _max_length(folder)
@@ -201,14 +199,12 @@ def _pooling(folder: Path, options: TeacherOptions, graph: Graph) -> str:
         problem = f"has the pooling {pooling}, which is not supported" if pooling else "does not record its pooling"
         raise InputError(f"{folder} {problem}. Set pooling='mean' or pooling='cls'.")
     if any(module["type"].endswith(".Dense") for module in read_modules(folder)):
-        raise InputError(
-            f"{folder} has a Dense head that is not part of its ONNX file. Export the model with its head."
-        )
+        raise InputError(f"{folder} has a Dense head outside its ONNX file. Export the model with its head.")
     return pooling
 
 
 def _own_pooling(config: dict[str, Any]) -> str | None:
-    """Return the pooling in a 1_Pooling/config.json, in the format of sentence-transformers 6 or of earlier versions."""
+    """Return the pooling in a 1_Pooling/config.json, in the format of sentence-transformers 6 or earlier."""
     if "pooling_mode" in config:
         modes = config["pooling_mode"]
         return modes if isinstance(modes, str) else "+".join(modes)

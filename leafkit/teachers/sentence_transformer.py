@@ -185,7 +185,7 @@ def _normalises(model: SentenceTransformer) -> bool:
 
 
 def _pooling(model: SentenceTransformer) -> str:
-    """Return how token vectors become one vector: the modes of the pooling modules, or the first module's class name."""
+    """Return how token vectors become one vector: the pooling modes, or the first module's class name."""
     return "|".join(dict.fromkeys(_route_pooling(route) for route in _routes(model)))
 
 
@@ -207,7 +207,5 @@ def _set_max_length(model: SentenceTransformer, length: int) -> None:
     configs = [module.config for module in model.modules() if isinstance(module, Transformer)]
     limits = [config.max_position_embeddings for config in configs if hasattr(config, "max_position_embeddings")]
     if limits and length > min(limits):
-        raise OptionError(
-            f"max_length is {length}; expected at most {min(limits)}, the number of positions of the model."
-        )
+        raise OptionError(f"max_length is {length}; expected at most {min(limits)}, the positions of the model.")
     model.max_seq_length = length

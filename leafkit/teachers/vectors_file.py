@@ -147,9 +147,7 @@ def _check_repeats(first_rows: Int64, rows: _Rows) -> None:
 def _label(file: VectorsFile, path: Path, options: TeacherOptions, *, dim: int, unit: bool) -> SpaceLabel:
     if file.label is not None and options.teacher_name is None:
         if file.label.space.dim != dim:
-            raise DamageError(
-                f"{path} holds vectors of width {dim}, but records a space of width {file.label.space.dim}. Write it again."
-            )
+            raise DamageError(f"{path} holds vectors of width {dim}, but records the width {file.label.space.dim}.")
         check_space_options(file.label.space, options, source=str(path))
         return file.label
     digests = "".join(map(sha256_file, file.parts))

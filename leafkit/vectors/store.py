@@ -113,7 +113,7 @@ class VectorStore:
                 for start in range(0, len(missing), BLOCK):
                     block = missing[start : start + BLOCK]
                     block_texts = [texts[int(row)] for row in block]
-                    block_roles = [text_roles[int(row)] for row in block]
+                    block_roles: list[Role] = [text_roles[int(row)] for row in block]
                     vectors = self._encode(teacher, block_texts, block_roles, bar.update)
                     self._append(keys[block].tobytes(), vectors, len(block))
         return self._index().find(keys)
