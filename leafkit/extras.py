@@ -1,4 +1,4 @@
-"""Packages that only a part of leafkit needs, and what to type where one of them is missing."""
+"""Optional dependencies: which extra installs which package, and the error for a package that is missing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DISTRIBUTIONS = {
 
 @contextmanager
 def explain_missing_extras() -> Iterator[None]:
-    """A block in which the failed import of an optional package is `MissingExtraError`, which says how to get it."""
+    """Turn the failed import of an optional package into a `MissingExtraError` that names the pip command."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -45,6 +45,6 @@ def explain_missing_extras() -> Iterator[None]:
 
 
 def import_optional(module: str) -> ModuleType:
-    """The module of that name; raises `MissingExtraError` where its package is not installed."""
+    """Import an optional ``module`` and return it; raise `MissingExtraError` if its package is not installed."""
     with explain_missing_extras():
         return import_module(module)

@@ -58,7 +58,7 @@ def fold(weight: Float32, bias: Float32, moment: Float64, space: Space) -> Linea
     if numpy.count_nonzero(~used) > max(1, len(used) // 100):
         used[:] = True
     basis = numpy.ascontiguousarray((span @ directions[:, used][:, ::-1]).T, dtype=numpy.float32)
-    return LinearMap(base=space, kind=FOLD, documents=basis, queries=basis, length=len(basis) < space.dim)
+    return LinearMap(base=space, kind=FOLD, documents=basis, queries=basis, adds_length=len(basis) < space.dim)
 
 
 def fold_to(dim: int, whole: LinearMap, documents: Float32) -> LinearMap:
@@ -77,4 +77,4 @@ def fold_to(dim: int, whole: LinearMap, documents: Float32) -> LinearMap:
     """
     units = unit_rows(documents)
     directions = principal_directions(units @ whole.documents.T)[:dim].astype(numpy.float32) @ whole.documents
-    return replace(whole, documents=directions, queries=directions, length=False)
+    return replace(whole, documents=directions, queries=directions, adds_length=False)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -15,9 +13,9 @@ import faiss
 import numpy
 
 from leafkit.command import command_line
-from leafkit.errors import OutputError
 from leafkit.files.atomic import write_file
 from leafkit.files.digest import sha256_file
+from leafkit.files.lock import exclusive_lock
 from leafkit.search.manifest import MANIFEST, PARTS, Manifest, read_manifest
 from leafkit.search.package import Package, open_package
 from leafkit.version import __version__
@@ -80,14 +78,6 @@ def open_for_update(folder: Path) -> Iterator[Package]:
 @contextlib.contextmanager
 def writer_lock(folder: Path) -> Iterator[None]:
     """Hold the index at ``folder`` for writing; raises `OutputError` if another process holds it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"{folder} is being updated by another process. Run this command again when that update is done."
-            ) from error
+    busy = f"{folder} is being updated by another process. Run this command again when that update is done."
+    with exclusive_lock(folder, error=busy):
         yield
-    finally:
-        os.close(descriptor)

@@ -1,12 +1,13 @@
-"""A teacher that is declared to write a student's space: vectors of an API, another tool or another copy of the model.
+"""A teacher that the user declares to belong to a student's vector space (``--teacher-space``).
 
-Such vectors carry no space of leafkit's, or that of other weight files. Whoever has them knows which model made
-them; the student of that model tells whether this can be so.
+This is for vectors from an API or another tool, which record no space, and for another copy of the model, whose weight
+files differ. Only the user knows which model made such vectors. The declaration is checked: the student must return
+similar vectors for a sample of the texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -26,15 +27,20 @@ from leafkit.vectors.mapping import map_teacher, read_mapping
 from leafkit.vectors.vectors_file import open_vectors_file
 from leafkit.vectors.vectors_file_types import VectorsFile
 
-# Six layers of bge-small-en-v1.5 before any training have 0.84 with it and 0.21 with all-MiniLM-L6-v2, which also has
-# 384 numbers. Vectors of the right model for other texts have 0.49, but are not nearest.
-LEAST_COSINE, LEAST_NEAREST = 0.5, 0.5
-CHECKED = 64
+# The smallest mean cosine of the student's vectors with the teacher's, and the smallest share of texts whose two
+# vectors are nearest neighbours. Measured with an untrained student (six layers of bge-small-en-v1.5): its mean cosine with
+# bge-small-en-v1.5 is 0.84, and with all-MiniLM-L6-v2, which has the same width 384, it is 0.21. If the vectors are of
+# the right model but belong to other texts, the mean cosine is 0.49, and they are not nearest.
+MIN_COSINE, MIN_NEAREST = 0.5, 0.5
+CHECKED = 64  # texts of a vectors file that are compared
 
 
 @dataclass(frozen=True)
 class DeclaredSpaceTeacher:
-    """``teacher``, whose vectors live in ``space`` by the user's word and a student's."""
+    """``teacher`` with the space ``space``, which the user declared and a student confirmed.
+
+    approximate: whether a student, not the teacher, made the vectors.
+    """
 
     teacher: Teacher
     space: Space
@@ -42,70 +48,76 @@ class DeclaredSpaceTeacher:
 
     @property
     def signals(self) -> frozenset[str]:
-        """What the teacher can give."""
+        """What a student can learn from the teacher."""
         return self.teacher.signals
 
     @property
     def model(self) -> object:
-        """The sentence-transformers model behind it, from which a student can be cut; None if there is none."""
+        """The teacher's sentence-transformers model, whose layers a student can copy, or None."""
         return getattr(self.teacher, "model", None)
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Vectors of ``texts``, shape (rows, dim), float32, in the order given."""
+        """Return the vectors of ``texts``, shape (rows, dim), float32, in the order of ``texts``."""
         return self.teacher.encode(texts, role)
 
 
 def open_in_declared_space(
     teacher: str, options: TeacherOptions, opener: Callable[[str, TeacherOptions], Teacher]
 ) -> DeclaredSpaceTeacher:
-    """The ``teacher`` in the space of the student ``options.teacher_space``, whose prompts and length it gets.
+    """Open ``teacher`` as a teacher of the space of the student ``options.teacher_space``.
 
-    Some texts are encoded by both: those of a vectors file, else a few that leafkit brings. Raises `SpaceError`
-    unless the mean cosine is above 0.5 and half of the texts are nearest to themselves.
+    opener: opens the teacher; it gets the prompts and the maximum length of the student's space as options.
+
+    Teacher and student encode some texts: the first of a vectors file, or else a few that ship with leafkit. Raises
+    `SpaceError` unless the mean cosine is above 0.5 and at least half of the teacher's vectors are nearest to the
+    student's vector of the same text.
     """
-    told = ("teacher_name", "max_length", "query_prompt", "document_prompt", "normalised")
-    options.refuse(told, kind="a teacher in the space of a student, which records it")
+    recorded = ("teacher_name", "max_length", "query_prompt", "document_prompt", "normalised")
+    options.refuse(recorded, kind="a teacher with teacher_space, because the student records it")
     facts = read_student(options.teacher_space or "")
     mapping = read_mapping(facts.path, facts.space)
     space = mapping.base if mapping else facts.space
-    given = {name: getattr(space, name) for name in told if name != "teacher_name"}
+    given = {name: getattr(space, name) for name in recorded if name != "teacher_name"}
     opened = opener(teacher, replace(options, teacher_space=None, teacher_name=space.teacher, **given))
     if opened.space.dim != space.dim:
         raise SpaceError(
-            f"{teacher} has vectors of {opened.space.dim} numbers, the space of {facts.path} has {space.dim}: "
-            f"{describe(space)}"
+            f"{teacher} has vectors of width {opened.space.dim}; expected {space.dim}, the width of the space of "
+            f"{facts.path}: {describe(space)}."
         )
     file = open_vectors_file(opened.path) if isinstance(opened, VectorsFileTeacher) else None
     declared = DeclaredSpaceTeacher(opened, space, approximate=bool(file and file.label and file.label.approximate))
     runtime = (facts.path / RECORD).is_file()
     student = QueryEncoder.open(facts.path) if runtime else open_student(facts.path, device=options.device)
-    _check(teacher, map_teacher(declared, mapping), student, _texts(file))
+    _check_declaration(teacher, map_teacher(declared, mapping), student, _sample_texts(file))
     return declared
 
 
-def _texts(file: VectorsFile | None) -> list[tuple[str, Role]]:
+def _sample_texts(file: VectorsFile | None) -> list[tuple[str, Role]]:
+    """Return the first texts and roles of ``file``, or else the texts that ship with leafkit."""
     if file is None:
         return list(GOLDEN)
-    rows = ((text, role or "document") for batch in file.batches for text, role in zip(batch.texts, batch.roles))
-    return list(dict.fromkeys(islice(rows, CHECKED)))
+    pairs = ((text, role) for batch in file.batches for text, role in zip(batch.texts, batch.roles))
+    rows: Iterable[tuple[str, Role]] = ((text, role or "document") for text, role in islice(pairs, CHECKED))
+    return list(dict.fromkeys(rows))
 
 
-def _check(name: str, teacher: Encoder, student: Encoder, texts: Sequence[tuple[str, Role]]) -> None:
-    """Raise `SpaceError` unless ``student`` comes near the vectors of ``teacher``, each text nearest to its own."""
-    left, right = (_units(encoder, texts) for encoder in (student, teacher))
+def _check_declaration(name: str, teacher: Encoder, student: Encoder, texts: Sequence[tuple[str, Role]]) -> None:
+    """Raise `SpaceError` unless the vectors of ``student`` and ``teacher`` for ``texts`` are similar."""
+    left, right = (_unit_vectors(encoder, texts) for encoder in (student, teacher))
     cosines = left @ right.T
     own = cosines.diagonal()
-    # Equal vectors are as near as it gets, whichever row they are in.
+    # The tolerance lets equal vectors in other rows count as equally near.
     nearest = float((own >= cosines.max(axis=1) - 1e-3).mean())
-    if own.mean() <= LEAST_COSINE or nearest < LEAST_NEAREST:
+    if own.mean() <= MIN_COSINE or nearest < MIN_NEAREST:
         raise SpaceError(
-            f"{name} was declared to have vectors of the space {describe(student.space)}, but its student does not "
-            f"know them: over {len(texts)} texts the mean cosine is {own.mean():.3f} (wanted more than {LEAST_COSINE}) "
-            f"and {nearest:.0%} are nearest to their own (wanted {LEAST_NEAREST:.0%}). Are these the vectors of that "
-            "model, and of these texts (with the title before the text where there is one)?"
+            f"{name} was declared to belong to the space {describe(student.space)}, but the vectors of the student "
+            f"differ: over {len(texts)} texts the mean cosine is {own.mean():.3f} (expected more than {MIN_COSINE}), "
+            f"and for {nearest:.0%} of the texts the two vectors are nearest neighbours (expected at least "
+            f"{MIN_NEAREST:.0%}). Check that this model made the vectors, and that they belong to these texts (with "
+            "the title before the text, if there is a title)."
         )
 
 
-def _units(encoder: Encoder, texts: Sequence[tuple[str, Role]]) -> Float32:
+def _unit_vectors(encoder: Encoder, texts: Sequence[tuple[str, Role]]) -> Float32:
     vectors = numpy.concatenate([encoder.encode([text], role) for text, role in texts])
     return unit_rows(vectors)

@@ -1,4 +1,4 @@
-"""Writes the vectors of texts to a file that serves as a teacher later on."""
+"""Writing the vectors of texts to a file, which can be opened as a teacher later."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leafkit.teachers.open import open_with
 from leafkit.teachers.options import EmbedOptions, TeacherOptions
 from leafkit.texts.options import ReadingOptions, RoleOptions
 from leafkit.texts.read import read_texts
-from leafkit.types import Encoder, Teacher, check_role
+from leafkit.types import Encoder, Role, Teacher, check_role
 from leafkit.vectors.cached import cached
 from leafkit.vectors.encode import encode_by_role
 from leafkit.vectors.store import is_exact
@@ -43,22 +43,23 @@ def embed(
     """
     out = Path(out)
     reading, files = options_of(RoleOptions, options), options_of(OutputOptions, options)
-    given, precision = check_role(reading.role), options_of(EmbedOptions, options).precision
+    default_role, precision = check_role(reading.role), options_of(EmbedOptions, options).precision
     overwrite, cache = files.overwrite, files.cache
     check_vectors_output(out, overwrite=overwrite)
     opening = options_of(TeacherOptions, options)
     opened = open_with(encoder, opening) if isinstance(encoder, str | Path) else encoder
     label = SpaceLabel(space=opened.space, approximate=not is_exact(opened))
-    source = cached(opened, cache, dtype=precision) if _worth_keeping(opened) else opened
-    rows = read_texts(texts, role=given, **reading.only(ReadingOptions))
+    source = cached(opened, cache, dtype=precision) if _is_cacheable(opened) else opened
+    rows = read_texts(texts, role=default_role, **reading.only(ReadingOptions))
     with vectors_file_writer(out, label, precision=precision) as write:
         while chunk := list(islice(rows, CHUNK)):
-            contents, roles = [row.full_text for row in chunk], [row.role or given for row in chunk]
-            vectors = encode_by_role(source, contents, roles, source="the encoder")
-            write([row.id for row in chunk], contents, roles, vectors)
+            full_texts = [row.full_text for row in chunk]
+            roles: list[Role] = [row.role or default_role for row in chunk]
+            vectors = encode_by_role(source, full_texts, roles, source="the encoder")
+            write([row.id for row in chunk], full_texts, roles, vectors)
     return out
 
 
-def _worth_keeping(encoder: Encoder) -> TypeGuard[Teacher]:
-    """Whether vectors go through the store: a student's are not the teacher's, a file's are kept already."""
+def _is_cacheable(encoder: Encoder) -> TypeGuard[Teacher]:
+    """Tell whether to cache the vectors: not those of a student, nor those of a file, which are on disk already."""
     return isinstance(encoder, Teacher) and "online" in encoder.signals and is_exact(encoder)

@@ -1,4 +1,4 @@
-"""Opens a teacher, whatever form it comes in."""
+"""Opening a teacher of any kind: a model, an ONNX folder, a vectors file or a student."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from leafkit.teachers.options import GRAPHS, TeacherOptions
 from leafkit.types import Teacher
 from leafkit.vectors.vectors_file import SUFFIXES, is_vectors_file
 
-ACCEPTED = """a teacher is one of
+ACCEPTED = """A teacher is one of
   a sentence-transformers model: a folder with modules.json, or a hub id like owner/name
-  an ONNX folder: tokenizer.json beside model.onnx or onnx/model.onnx
-  a vectors file: .parquet with columns text and vector (or embedding), a folder of them, or .npy with a .jsonl of the
-  same name
-  a student that leafkit made: a folder with leafkit.json
+  an ONNX folder: a folder with tokenizer.json and model.onnx (or onnx/model.onnx)
+  a vectors file: .parquet with columns text and vector (or embedding), a folder of such files, or .npy with a .jsonl of
+  the same name
+  a student made by leafkit: a folder with leafkit.json
   package:NAME, a model inside an installed Python package"""
 
 
@@ -37,8 +37,8 @@ def open_with(teacher: str | Path | Teacher, options: TeacherOptions) -> Teacher
     """Open ``teacher`` as `open_teacher` does, with its options as one object."""
     if not isinstance(teacher, str | Path):
         if not isinstance(teacher, Teacher):
-            raise InputError(f"got {type(teacher).__name__} as teacher; {ACCEPTED}")
-        # The device is where a student runs as well, so it may be given.
+            raise InputError(f"the teacher is of type {type(teacher).__name__}. {ACCEPTED}")
+        # The device is also that of the student in training, so it may be given.
         options.refuse(options.given() - {"device"}, kind="a teacher that is open already")
         return teacher
     if options.teacher_space is not None:
@@ -59,12 +59,12 @@ def _open(teacher: str, options: TeacherOptions) -> Teacher:
         return _open_file(path, options) if path.is_file() else _open_folder(path, options)
     if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", teacher) and path.suffix not in (*SUFFIXES, ".jsonl"):
         return _open_model(_hub_folder(teacher, options.revision), options, name=teacher)
-    raise InputError(f"{teacher} does not exist; {ACCEPTED}")
+    raise InputError(f"{teacher} does not exist. {ACCEPTED}")
 
 
 def _open_file(path: Path, options: TeacherOptions) -> Teacher:
     if not is_vectors_file(path):
-        raise InputError(f"{path} is not a vectors file; {ACCEPTED}")
+        raise InputError(f"{path} is not a vectors file. {ACCEPTED}")
     return _open_vectors(path, options)
 
 
@@ -89,7 +89,7 @@ def _open_folder(path: Path, options: TeacherOptions) -> Teacher:
         return OnnxTeacher.open(path, options)
     if is_vectors_file(path):
         return _open_vectors(path, options)
-    raise InputError(f"{path} holds no teacher; {ACCEPTED}")
+    raise InputError(f"{path} does not contain a teacher. {ACCEPTED}")
 
 
 def _open_model(folder: Path, options: TeacherOptions, *, name: str) -> Teacher:
@@ -99,19 +99,19 @@ def _open_model(folder: Path, options: TeacherOptions, *, name: str) -> Teacher:
 
 
 def _hub_folder(name: str, revision: str | None) -> Path:
-    """The local snapshot of a hub model: from the hub's cache alone where HF_HUB_OFFLINE is set."""
+    """Download a hub model and return its local folder. If HF_HUB_OFFLINE is set, only the hub's cache is used."""
     with explain_missing_extras():
         from huggingface_hub import constants, snapshot_download
     try:
         folder = snapshot_download(
-            # as sentence-transformers reads a name without an owner
+            # sentence-transformers uses the same owner for a name without an owner
             name if "/" in name else f"sentence-transformers/{name}",
             revision=revision,
             local_files_only=constants.HF_HUB_OFFLINE,
             ignore_patterns=["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.gguf"],
         )
-    except Exception as error:  # network, hub and cache each have errors of their own
+    except Exception as error:  # the network, the hub and its cache raise many types
         raise InputError(
-            f"{name} is no file or folder here, nor could the hub give it ({error}); {ACCEPTED}"
+            f"{name} is not a file or folder here, and cannot be downloaded from the hub ({error}). {ACCEPTED}"
         ) from error
     return Path(folder)

@@ -1,4 +1,4 @@
-"""Rows of Arrow tables: what Parquet files and `datasets` are read as."""
+"""Reading rows of Arrow tables, the form in which Parquet files and `datasets` datasets arrive."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from leafkit.extras import import_optional
 from leafkit.texts.columns import VECTOR_NAMES, Columns, Row, RowError
 from leafkit.texts.lines import not_utf8, unreadable
 
-# Rows of a table taken at a time: enough to be quick, little enough for long documents.
+# Rows read at a time: enough to be fast, few enough for long documents.
 BATCH_ROWS = 1000
 
 
 def arrow_rows(tables: Iterable[Any], columns: Columns, where: str) -> Iterator[Row]:
-    """A row for every row of ``tables`` (pyarrow tables or record batches), counted from 1.
+    """Yield every row of ``tables`` (pyarrow tables or record batches), numbered from 1.
 
-    Raises `TextError` if there is no text column, it holds no strings, or reading breaks.
+    Raises `TextError` naming ``where`` if there is no text column, if the text column holds no strings, or if reading
+    fails.
     """
     number = 0
     try:
@@ -30,12 +31,12 @@ def arrow_rows(tables: Iterable[Any], columns: Columns, where: str) -> Iterator[
                 yield Row(number, {}, record) if isinstance(record, RowError) else Row(number, record)
     except LeafkitError:
         raise
-    except Exception as error:  # every library below raises kinds of its own
+    except Exception as error:  # pyarrow and datasets raise many types without a common base
         raise unreadable(where, number + 1, error) from error
 
 
 def vector_columns(schema: Any) -> list[str]:
-    """The columns of ``schema`` that hold vectors, the likeliest first."""
+    """Return the columns of ``schema`` (a pyarrow schema) that hold vectors, the most common name first."""
     types = import_optional("pyarrow.types")
     kinds = {field.name: field.type for field in schema}
     lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
@@ -56,10 +57,11 @@ def _check_schema(schema: Any, columns: Columns, where: str) -> None:
     if types.is_dictionary(kind):
         kind = kind.value_type
     if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind)):
-        raise TextError(f"{where}: got {kind} in the text column {name!r}, wanted strings")
+        raise TextError(f"{where}: the text column {name!r} has the type {kind}; expected strings.")
 
 
 def _records(table: Any) -> list[dict[str, Any] | RowError]:
+    """Return the rows of ``table`` as dictionaries ready for JSON, with a `RowError` for each row that is not UTF-8."""
     try:
         return [_jsonable(record) for record in table.to_pylist()]
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""Encoding texts whose roles differ."""
+"""Encoding texts of different roles in one call."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from leafkit.vectors.check import check_vectors
 
 
 def encode_by_role(encoder: Encoder, texts: Sequence[str], roles: Sequence[Role], *, source: str) -> Float32:
-    """Vectors of ``texts``, each encoded in its own role, (rows, dim), in the order given.
+    """Encode each text in its own role and return the vectors, (rows, dim), in the order of ``texts``.
 
-    Raises `VectorError`, naming ``source``, for vectors that cannot be used.
+    source: what error messages call the encoder.
+
+    Raises `VectorError` for vectors that cannot be used (`check_vectors`).
     """
     dim = encoder.space.dim
     vectors = numpy.empty((len(texts), dim), dtype=numpy.float32)
     for role in sorted(set(roles)):
-        at = [row for row, its in enumerate(roles) if its == role]
-        encoded = encoder.encode([texts[row] for row in at], role)
-        vectors[at] = check_vectors(encoded, rows=len(at), dim=dim, source=f"{source}, {role} texts")
+        rows = [row for row, of_row in enumerate(roles) if of_row == role]
+        encoded = encoder.encode([texts[row] for row in rows], role)
+        vectors[rows] = check_vectors(encoded, rows=len(rows), dim=dim, source=f"{source}, {role} texts")
     return vectors

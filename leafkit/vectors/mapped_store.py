@@ -1,4 +1,4 @@
-"""A store of teacher vectors seen in other coordinates: kept once as the teacher wrote them, mapped when read."""
+"""A store of teacher vectors with a linear map applied on reading."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from leafkit.vectors.store import VectorStore
 
 @dataclass(frozen=True)
 class MappedStore:
-    """What a student is to write: the vectors of ``store`` in the coordinates of ``mapping``, alike for both roles."""
+    """The training targets of a student: the vectors of ``store``, mapped by ``mapping`` unless it is None.
+
+    The store keeps the teacher's own vectors, so that trainings with different maps share them.
+    """
 
     store: VectorStore
     mapping: LinearMap | None
 
     def gather(self, rows: Int64) -> Float32:
-        """The vectors at ``rows`` of the store, (rows, dim)."""
+        """Return the vectors at ``rows`` of the store, (rows, dim). Queries are mapped like documents."""
         vectors = self.store.gather(rows)
         return vectors if self.mapping is None else self.mapping.apply(vectors, "document")

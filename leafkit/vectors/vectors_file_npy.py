@@ -1,4 +1,7 @@
-"""Vectors files as .npy (the vectors) with a .jsonl of the same name (the texts) and, if leafkit's, a .space.json."""
+"""Vectors files in NumPy format: X.npy with the vectors and X.jsonl with the texts.
+
+A file that leafkit wrote has a third part, X.space.json, which records the space.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,10 @@ from leafkit.vectors.vectors_file_types import BATCH, PairBatch, SpaceLabel, Vec
 
 
 def read(path: Path) -> VectorsFile:
-    """The pair of files at ``path``; raises `VectorError` unless each row of the one has a row of the other."""
+    """Open the vectors file at ``path``; raise `VectorError` unless there are as many vectors as texts."""
     texts = path.with_suffix(".jsonl")
     if not texts.is_file():
-        raise InputError(f"{path} has no {texts.name} beside it, which holds the texts of its rows")
+        raise InputError(f"{path} has no texts: the file {texts} is missing.")
     vectors = _open(path)
     return VectorsFile(
         label=read_label(path), rows=len(vectors), batches=_batches(vectors, path, texts), parts=(path, texts)
@@ -31,19 +34,19 @@ def read(path: Path) -> VectorsFile:
 
 
 def files(path: Path) -> list[Path]:
-    """The files that a vectors file at ``path`` consists of."""
+    """Return the three files of the vectors file at ``path``."""
     return [path, path.with_suffix(".jsonl"), path.with_suffix(".space.json")]
 
 
 def read_label(path: Path) -> SpaceLabel | None:
-    """The label of the file at ``path``; None if leafkit did not write it."""
+    """Return the label of the file at ``path``, or None if leafkit did not write the file."""
     label = path.with_suffix(".space.json")
     return SpaceLabel.from_json(label.read_bytes(), where=str(label)) if label.is_file() else None
 
 
 @contextlib.contextmanager
-def writing(path: Path, label: SpaceLabel, dtype: numpy.dtype) -> Iterator[WriteRows]:
-    """See `vectors_file_writer`. The .npy comes last: while it is absent, so is the vectors file."""
+def writer(path: Path, label: SpaceLabel, dtype: numpy.dtype) -> Iterator[WriteRows]:
+    """See `vectors_file_writer`. The .npy file is renamed into place last: without it there is no vectors file."""
     rows = 0
     with atomic_file(path) as vectors_file:
         header = _write_header(vectors_file, 0, label.space.dim, dtype)
@@ -62,11 +65,11 @@ def writing(path: Path, label: SpaceLabel, dtype: numpy.dtype) -> Iterator[Write
             write_file(path.with_suffix(".space.json"), label.to_json() + "\n")
         vectors_file.seek(0)
         if _write_header(vectors_file, rows, label.space.dim, dtype) != header:
-            raise VectorError(f"{path}: {rows} rows are more than an .npy header has room for; write .parquet")
+            raise VectorError(f"{path}: the header of a .npy file has no room for {rows} rows. Write .parquet instead.")
 
 
 def _write_header(file: BinaryIO, rows: int, dim: int, dtype: numpy.dtype) -> int:
-    """Write the header and return its length, which numpy keeps the same however many the rows."""
+    """Write the header and return its length, which does not depend on ``rows`` because numpy pads it."""
     fields = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": (rows, dim)}
     npy.write_array_header_1_0(file, fields)
     return file.tell()
@@ -75,17 +78,21 @@ def _write_header(file: BinaryIO, rows: int, dim: int, dtype: numpy.dtype) -> in
 def _open(path: Path) -> NDArray[Any]:
     try:
         vectors = numpy.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a header is parsed as Python text, which fails in many ways
-        raise VectorError(f"{path} is not a plain .npy array, or a truncated one ({error})") from error
+    except Exception as error:  # numpy parses the header as Python text, which raises many types
+        raise VectorError(f"{path} is not a .npy array, or it is truncated ({error}).") from error
     if vectors.ndim != 2 or not len(vectors) or vectors.dtype.kind != "f":
-        raise VectorError(f"{path} holds {vectors.dtype} of shape {vectors.shape}, wanted floats of (rows, width)")
+        raise VectorError(
+            f"{path} holds {vectors.dtype} of shape {vectors.shape}; expected floats of shape (rows, width)."
+        )
     return vectors if vectors.dtype.itemsize <= 4 else vectors.astype(numpy.float32)
 
 
 def _batches(vectors: NDArray[Any], path: Path, texts: Path) -> Iterator[PairBatch]:
-    rows = [(row.full_text, row.role) for row in read_texts(texts)]
+    rows: list[tuple[str, Role | None]] = [(row.full_text, row.role) for row in read_texts(texts)]
     if len(rows) != len(vectors):
-        raise VectorError(f"{path} has {len(vectors)} vectors for the {len(rows)} texts of {texts.name}")
+        raise VectorError(
+            f"{path} has {len(vectors)} vectors, but {texts.name} has {len(rows)} texts; expected as many."
+        )
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
         yield PairBatch(

@@ -1,4 +1,4 @@
-"""The types that both formats of vectors files share: batches of pairs, the label of their space, an open file."""
+"""Types that both formats of vectors files share: a batch of pairs, the label of the space, an open file."""
 
 from __future__ import annotations
 
@@ -19,43 +19,52 @@ BATCH = 65536  # rows read at a time
 
 @dataclass(frozen=True, kw_only=True)
 class PairBatch:
-    """Some rows of a vectors file, from the row ``first`` of ``path`` on; a row without a role serves both."""
+    """Consecutive rows of a vectors file: (text, vector) pairs.
+
+    path, first: the file, and the number of the first row in that file.
+    texts: the text of each row.
+    roles: the role of each row; None means that the row is valid for both roles.
+    vectors: shape (rows, dim), float16 or float32.
+    """
 
     path: Path
     first: int
     texts: Sequence[str]
     roles: Sequence[Role | None]
-    vectors: NDArray[Any]  # (rows, dim), float16 or float32
+    vectors: NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpaceLabel:
-    """The space that the vectors of a file live in; ``approximate`` where a student made them."""
+    """The space of the vectors in a file. ``approximate`` is true if a student, not the teacher, made the vectors."""
 
     space: Space
     approximate: bool = False
 
     def to_json(self) -> str:
-        """The label as the file carries it; `from_json` reads it back."""
+        """Return the label as JSON, as vectors files record it; `from_json` reads it back."""
         return json.dumps({**self.space.to_json(), "stand_in": self.approximate}, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, content: bytes, where: str) -> SpaceLabel:
-        """The label in ``content``; raises `DamageError` naming ``where`` if it is none."""
+        """Return the label in the JSON ``content``; raise `DamageError` naming ``where`` if it is invalid."""
         try:
             fields = json.loads(content)
         except ValueError as error:
-            raise DamageError(f"{where}: its space is not JSON ({error}); write the file again") from error
+            raise DamageError(f"{where}: the recorded space is not JSON ({error}). Write the file again.") from error
         if not isinstance(fields, dict):
-            raise DamageError(f"{where}: its space is not an object; write the file again")
+            raise DamageError(f"{where}: the recorded space is not a JSON object. Write the file again.")
         return cls(space=Space.from_json(fields, where=where), approximate=fields.get("stand_in") is True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VectorsFile:
-    """A vectors file that is open for reading, ``rows`` rows in batches; ``parts`` holds its content.
+    """A vectors file that is open for reading.
 
-    Each file has one width; those of a folder may differ.
+    label: the recorded space, or None for a file that leafkit did not write.
+    rows: the number of rows.
+    batches: all rows in order. Vectors have one width within a file; the files of a folder may differ in width.
+    parts: the files that hold texts and vectors.
     """
 
     label: SpaceLabel | None
@@ -64,5 +73,5 @@ class VectorsFile:
     parts: tuple[Path, ...]
 
 
-# Takes ids, texts, roles and vectors of some rows.
+# Writes some rows to a new vectors file; takes their ids, texts, roles and vectors (rows, dim).
 WriteRows = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]

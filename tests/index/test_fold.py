@@ -82,7 +82,7 @@ def test_almost_constant_hidden_units_of_a_wide_student_save_numbers():
 def test_a_student_as_wide_as_the_space_keeps_all_directions_and_no_length():
     head, queries, documents = material(0, width=DIM)
     folded = fold(*head, moment(queries), SPACE)
-    assert (folded.dim, folded.length) == (DIM, False)
+    assert (folded.dim, folded.adds_length) == (DIM, False)
     numpy.testing.assert_allclose(
         folded.apply(documents, "document") @ folded.apply(documents, "document").T, documents @ documents.T, atol=1e-5
     )
@@ -103,7 +103,7 @@ def test_a_reduced_fold_keeps_the_leading_principal_directions():
     turned = fit_rotation("pca", documents, SPACE)
     for dim in (1, 3, 7):
         cut = fold_to(dim, whole, documents)
-        assert (cut.dim, cut.length) == (dim, False)
+        assert (cut.dim, cut.adds_length) == (dim, False)
         wanted = turned.apply(queries, "query")[:, :dim] @ turned.apply(documents, "document")[:, :dim].T
         got = cut.apply(queries, "query") @ cut.apply(documents, "document").T
         numpy.testing.assert_allclose(got, wanted, atol=1e-5)

@@ -6,7 +6,6 @@ run is made. The rest is here: the folder of finished runs, locks, resuming, pro
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import json
 import logging
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.files.lock import exclusive_lock
 from leafkit.files.progress import progress
 from leafkit.types import Teacher
 from leafkit.vectors.cached import CachedEncoder, cached
@@ -102,8 +102,7 @@ class Study(ABC, Generic[AnyVariant]):
     def _make(self, variant: AnyVariant, seed: int) -> None:
         """Make one run unless its file exists. Wait while another process makes the same run."""
         name, seed = self.run_name(variant, seed), self.seed_used(variant, seed)
-        with open(self.work / "locks" / name, "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with exclusive_lock(self.work / "locks" / name):
             file = self.work / "runs" / f"{name}.json"
             if file.is_file():
                 return
