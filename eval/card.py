@@ -12,7 +12,7 @@ import typer
 
 from leafkit.command import one_message
 from leafkit.errors import InputError
-from leafkit.evaluation.page.section_content import sections
+from leafkit.evaluation.page.section_content import SectionContent
 from leafkit.evaluation.report import Report
 from leafkit.evaluation.result_rows import ResultRow
 from leafkit.evaluation.result_tables import metric_title
@@ -53,7 +53,7 @@ def put(card: str, section: str) -> str:
 
 def _whole(report: Report) -> list[ResultRow]:
     """The rows outside the grid and in its widest cell: the other cells are about an index and not about a student."""
-    (section,) = sections([report])
+    section = SectionContent.of(report)
     rows = [*report.rows, *(row for means in report.means for row in means.rows)]
     return [row for row in rows if (row.dim, row.precision) in ((None, None), section.cell)]
 
