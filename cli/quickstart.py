@@ -82,11 +82,11 @@ def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
     """What takes no training: vectors that somebody made with bge-small-en-v1.5, and the student that ships for it."""
     from leafkit.evaluation.evaluate import evaluate
     from leafkit.index.build import build_index
-    from leafkit.models.help_pages import write_embedded
+    from leafkit.models.help_pages import write_page_vectors
     from leafkit.search.searcher import Searcher
     from leafkit.teachers.options import TeacherOptions
 
-    vectors = write_embedded(pages, out / "bge-small.npy")
+    vectors = write_page_vectors(pages, out / "bge-small.npy")
     opening = {"teacher_options": TeacherOptions(teacher_space=SHIPPED)}
     build_index(pages.folder, vectors, out / "bge.index", student=SHIPPED, overwrite=True, **opening)
     modes = ["teacher", "asymmetric"]

@@ -40,9 +40,7 @@ def test_a_dim_outside_the_space_is_refused(dim):
 
 @pytest.mark.parametrize("precision", ["int2", "int8+int4", "float32+", ""])
 def test_an_unknown_precision_is_refused_with_the_known_ones(precision):
-    with pytest.raises(
-        OptionError, match=r"unknown precision .*; expected one of float32, float16, int8"
-    ):
+    with pytest.raises(OptionError, match=r"unknown precision .*; expected one of float32, float16, int8"):
         grid(SPACE, None, [precision])
 
 
