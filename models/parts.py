@@ -66,7 +66,7 @@ def join(folder: Path, out: Path) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             if stream.write(file["size"], target) != file["sha256"]:
                 raise DamageError(
-                    f"the joined file {file['path']} differs from the original (its SHA-256 differs). Split the file again."
+                    f"{file['path']} differs from the original file (its SHA-256 differs). Split the file again."
                 )
     return out
 
@@ -135,9 +135,7 @@ def _manifest(file: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamageError(f"{file} is not a manifest of parts ({error!r}). Copy this file again.") from error
     if bad:
-        raise DamageError(
-            f"{file} contains {bad[0]!r}, which `split` never writes. Do not use these parts, unless you trust their source."
-        )
+        raise DamageError(f"{file} contains {bad[0]!r}, which `split` never writes. Do not use parts from this source.")
     return content
 
 
