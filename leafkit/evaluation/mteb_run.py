@@ -75,7 +75,7 @@ class MtebRun:
             for cell, one in requested + extra:
                 # Open the task anew each time: mteb's clustering draws from a generator that the task keeps.
                 result = self._measure(open_task(), one, cell, local=local)
-                scores[cell, one] = _scores(result, task.metadata.main_score)
+                scores[cell, one] = mean_scores(result, task.metadata.main_score)
                 bar.update()
         counts = _counts(task, local=local)
         return [self._row(task, cell, one, scores, counts) for cell, one in requested]
@@ -174,7 +174,7 @@ def _leafkit_name(name: str) -> str:
     return next((ours for ours, theirs in _MTEB_NAMES.items() if theirs == name), name)
 
 
-def _scores(result: TaskResult, main: str) -> _Scores:
+def mean_scores(result: TaskResult, main: str) -> _Scores:
     """Return means over splits and language subsets: the retrieval metrics, or a task's main score alone."""
     entries = [entry for split in result.scores.values() for entry in split]
     names = {**_MTEB_NAMES} if main in _MTEB_NAMES.values() else {main: main}

@@ -43,6 +43,21 @@ def test_the_interval_agrees_with_scipy():
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.004)
 
 
+def test_the_interval_of_a_ratio_agrees_with_scipys_paired_bootstrap():
+    stats = pytest.importorskip("scipy.stats")
+    teacher = scores(1, 100)[0]
+    student = teacher * numpy.random.default_rng(1).uniform(0.5, 1, 100)
+
+    def ratio(upper, lower, axis):
+        return upper.mean(axis=axis) / lower.mean(axis=axis)
+
+    how = {"n_resamples": 5000, "method": "percentile", "paired": True, "rng": numpy.random.default_rng(0)}
+    theirs = stats.bootstrap((student, teacher), ratio, **how).confidence_interval
+    means = resampled_means(numpy.stack([student, teacher]), seed=0, resamples=5000)
+    ours = ratio_interval(means[:, 0], means[:, 1])
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.004)
+
+
 def test_the_mean_lies_in_its_interval():
     values = scores(3)
     means = resampled_means(values, seed=0)

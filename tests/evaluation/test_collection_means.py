@@ -114,3 +114,37 @@ def test_a_teacher_with_score_zero_leaves_the_retention_unknown():
     row = means_over([one, two], seed=0)[0].rows[1]
     assert (row.retention, row.retention_interval) == (None, None)
     assert (row.interval.low, row.interval.high) == pytest.approx((0.1, 0.1))
+
+
+def cell_rows(name, precision, *, retention, of_full):
+    """A teacher's and a student's row in one cell."""
+    common = {"data": name, "dim": 8, "precision": precision, "metrics": {"ndcg@10": 0.5}, "main": "ndcg@10"}
+    return [
+        ResultRow(mode="teacher", student=None, retention=1.0, of_full=of_full / retention, **common),
+        ResultRow(mode="standard", student="s", retention=retention, of_full=of_full, **common),
+    ]
+
+
+def test_each_cell_is_compared_with_the_teacher_in_that_cell():
+    """In int8 the student scores 0.9 of the int8 teacher on every query, whatever the float32 teacher scores."""
+    draw = numpy.random.default_rng(0)
+    collections = []
+    for name in ("one", "two"):
+        full, coarse = draw.random(40), draw.random(40)
+        rows = cell_rows(name, "float32", retention=0.7, of_full=0.7) + cell_rows(
+            name, "int8", retention=0.9, of_full=0.6
+        )
+        collections.append(CollectionResults(rows, numpy.stack([full, full * 0.7, coarse, coarse * 0.9])))
+    spans = [row.retention_interval for row in means_over(collections, seed=0)[0].rows]
+    assert [(span.low, span.high) for span in spans] == [
+        pytest.approx((share, share)) for share in (1.0, 0.7, 1.0, 0.9)
+    ]
+
+
+def test_retention_and_the_ratio_to_the_full_teacher_are_averaged_separately():
+    collections = [
+        CollectionResults(cell_rows(name, "int8", retention=retention, of_full=of_full), numpy.full((2, 5), 0.5))
+        for name, retention, of_full in (("one", 0.9, 0.5), ("two", 0.7, 0.1))
+    ]
+    student = means_over(collections, seed=0)[0].rows[1]
+    assert (student.retention, student.of_full) == pytest.approx((0.8, 0.3))

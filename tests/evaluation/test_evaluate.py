@@ -106,6 +106,12 @@ def test_means_over_folders_are_means_of_their_rows(beir_folder, other_beir_fold
     assert evaluate(beir_folder, teacher=tiny_teacher).means == ()
 
 
+def test_the_seed_decides_the_intervals_of_means(beir_folder, other_beir_folder, tiny_teacher):
+    folders = [beir_folder, other_beir_folder]
+    spans = [evaluate(folders, teacher=tiny_teacher, seed=seed).means[0].rows[0].interval for seed in (0, 1, 1)]
+    assert spans[0] != spans[1] == spans[2]
+
+
 def test_rows_and_provenance_give_the_size_of_a_subset(beir_folder, tiny_teacher):
     report = evaluate(beir_folder, teacher=tiny_teacher, documents=100)
     assert report.rows[0].documents == 100

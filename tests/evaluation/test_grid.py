@@ -78,3 +78,15 @@ def test_a_corpus_smaller_than_the_usual_searches_is_found_whole(precision):
 def test_truncated_vectors_have_unit_length_and_full_vectors_are_unchanged():
     assert truncate(QUERIES, 64) is QUERIES
     numpy.testing.assert_allclose(numpy.linalg.norm(truncate(QUERIES, 5), axis=1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "binary", "binary+float16", "binary+none"])
+def test_every_score_is_a_cosine_with_the_stored_vector_lowered_by_the_search_that_found_it(precision):
+    stored, _, rescored = precision.partition("+")
+    index = Finder.of_vectors(DOCUMENTS, precision=stored, rescore=rescored or None)
+    kept = DOCUMENTS if stored == "float32" else truncate(index.vectors(numpy.arange(len(DOCUMENTS))), 64)
+    kept = kept / numpy.linalg.norm(kept, axis=1, keepdims=True)
+    found = CellFinder(DOCUMENTS, Cell(dim=64, precision=precision)).nearest(QUERIES, 1000)
+    lowered = numpy.take_along_axis(QUERIES @ kept.T, found.rows, axis=1) - found.scores
+    groups = numpy.repeat([0, 4, 8], [11, 90, 899]) if stored != "float32" else numpy.zeros(1000)
+    numpy.testing.assert_allclose(lowered, numpy.broadcast_to(groups, lowered.shape), atol=1e-3)

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy
 import pytest
 
 from leafkit.errors import OptionError
-from leafkit.evaluation.modes import CachedEncoder, check_modes, make_retrievers, with_cached_encoders
+from leafkit.evaluation.modes import (
+    CachedEncoder,
+    CollectionVectors,
+    check_modes,
+    make_retrievers,
+    with_cached_encoders,
+)
 from leafkit.evaluation.students import OpenStudent
 from leafkit.space import Space
 
@@ -82,3 +90,11 @@ def test_retrievers_with_the_same_encoder_share_its_cache():
     for retriever in found:
         retriever.document_encoder.encode(["a"], "document")
     assert len(teacher.calls) == 1
+
+
+def test_each_side_of_a_collection_is_encoded_in_its_role():
+    collection = SimpleNamespace(queries=["q"], documents=["d", "e"])
+    encoder = Counting()
+    vectors = CollectionVectors(encoder, collection)
+    assert (len(vectors.queries), len(vectors.documents), len(vectors.queries)) == (1, 2, 1)
+    assert encoder.calls == [(("q",), "query"), (("d", "e"), "document")]

@@ -3,16 +3,23 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from types import SimpleNamespace
 
+import numpy
 import pytest
 
 pytest.importorskip("mteb")
 
+from mteb.types import PromptType
+
 from leafkit.errors import InputError, OptionError, TextError
 from leafkit.evaluation import mteb_model
 from leafkit.evaluation.evaluate import evaluate
+from leafkit.evaluation.grid import Cell
 from leafkit.evaluation.metrics import METRICS
-from leafkit.evaluation.mteb_model import symmetric_role
+from leafkit.evaluation.modes import Retriever
+from leafkit.evaluation.mteb_model import MtebModel, symmetric_role
+from leafkit.evaluation.mteb_run import mean_scores
 from leafkit.evaluation.mteb_tasks import find_task
 from leafkit.space import Space
 
@@ -72,6 +79,7 @@ def test_mteb_and_leafkit_agree_on_the_same_folder(root, tiny_teacher, noisy_stu
         # mteb rounds to five digits and searches 1000 hits; leafkit searches one more for the query's own document.
         assert own.metrics == pytest.approx(other.metrics, abs=1.1e-5)
         assert own.retention == pytest.approx(other.retention, abs=1e-3)
+        assert own.of_full == pytest.approx(other.of_full, abs=1e-3)
         assert (own.queries, own.documents) == (other.queries, other.documents)
 
 
@@ -176,6 +184,46 @@ def test_texts_without_a_side_are_documents_unless_documents_have_a_prompt(promp
         document_prompt=prompts[1],
     )
     assert symmetric_role(space) == role
+
+
+class Recording:
+    """An encoder that records the texts and role of each call."""
+
+    space = Space(teacher="t", weights="name:t", dim=2, normalised=True, pooling="mean", max_length=None)
+
+    def __init__(self):
+        self.calls = []
+
+    def encode(self, texts, role):
+        self.calls.append((texts, role))
+        return numpy.ones((len(texts), 2), dtype=numpy.float32)
+
+
+def test_each_prompt_type_has_its_encoder_and_role():
+    queries, documents = Recording(), Recording()
+    model = MtebModel(
+        Retriever("asymmetric", "s", queries, documents, "0"), Cell(dim=2, precision="float32"), encoder="torch"
+    )
+    for prompt_type in (PromptType.query, PromptType.document, None):
+        model.encode([{"text": ["a", "b"]}, {"text": ["c"]}], prompt_type=prompt_type)
+    assert queries.calls == [(["a", "b", "c"], "query"), (["a", "b", "c"], "document")]
+    assert documents.calls == [(["a", "b", "c"], "document")]
+
+
+def test_scores_are_means_over_splits_and_subsets():
+    subsets = {
+        "test": [{"accuracy": 0.2, "f1": 1.0}, {"accuracy": 0.4, "f1": 1.0}],
+        "dev": [{"accuracy": 0.9, "f1": 1}],
+    }
+    assert mean_scores(SimpleNamespace(scores=subsets), "accuracy") == {"accuracy": pytest.approx(0.5)}
+
+
+def test_a_correlation_without_value_has_no_retention(tmp_path, tiny_teacher, exact_student, sentences):
+    rows = [{"sentence1": text, "sentence2": text[:9], "score": 1} for text in sentences[:20]]
+    write(tmp_path / "sts" / "test.jsonl.gz", rows)
+    report = evaluate(mteb="sts", data_root=tmp_path, teacher=tiny_teacher, student=exact_student)
+    assert all(numpy.isnan(row.metrics["cosine_spearman"]) for row in report.rows)
+    assert [(row.retention, row.of_full) for row in report.rows] == [(None, None)] * 2
 
 
 def test_the_case_of_a_tasks_name_does_not_matter(root):

@@ -5,9 +5,12 @@ import math
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from leafkit.errors import InputError
 from leafkit.evaluation.bootstrap import Interval
+from leafkit.evaluation.learning_curve import CurvePoint
 from leafkit.evaluation.provenance import Provenance
 from leafkit.evaluation.report import Report
 from leafkit.evaluation.result_rows import CollectionMeans, ResultRow
@@ -77,6 +80,18 @@ def test_the_column_of_the_full_teacher_needs_several_cells():
     assert "full" in lines(row(), row(dim=4))[0]
 
 
+def test_retention_and_the_ratio_to_the_full_teacher_are_different_columns():
+    title, values, _ = (
+        Report(
+            rows=(row(retention=0.875, of_full=0.625), row(dim=4, retention=1.0, of_full=1.0)), provenance=PROVENANCE
+        )
+        .table()
+        .splitlines()[:3]
+    )
+    for name, value in {"retention": "87.5%", "of full teacher": "62.5%"}.items():
+        assert values[title.index(name) :].startswith(value)
+
+
 def test_rows_with_other_metrics_start_a_new_block():
     blocks = Report(rows=(row(), row(metrics={"accuracy": 0.5}, main="accuracy")), provenance=PROVENANCE).table()
     first, second, _ = blocks.split("\n\n")
@@ -116,6 +131,48 @@ def test_a_report_comes_back_from_its_json(means):
     other = row(metrics={"accuracy": 0.5}, main="accuracy", interval=None, retention=None, queries=None)
     report = Report(rows=(row(retention_interval=Interval(0.5, 1.5)), other), means=means, provenance=PROVENANCE)
     assert Report.from_json(json.loads(json.dumps(report.to_json()))) == report
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+names = st.text(max_size=8)
+intervals = st.none() | st.builds(Interval, finite, finite)
+counts = st.none() | st.integers(0, 10**9)
+any_row = st.builds(
+    ResultRow,
+    data=names,
+    mode=names,
+    student=st.none() | names,
+    dim=counts,
+    precision=st.none() | names,
+    metrics=st.dictionaries(names, finite, min_size=1, max_size=3),
+    main=names,
+    interval=intervals,
+    retention=st.none() | finite,
+    retention_interval=intervals,
+    of_full=st.none() | finite,
+    of_full_interval=intervals,
+    beir_ndcg=st.none() | finite,
+    queries=counts,
+    documents=counts,
+)
+any_rows = st.lists(any_row, max_size=3).map(tuple)
+any_means = st.builds(CollectionMeans, collections=st.lists(names, max_size=2).map(tuple), rows=any_rows)
+points = st.builds(
+    CurvePoint, step=st.integers(), examples=st.integers(), seconds=finite, cosine=finite, overlap_at_10=finite
+)
+any_report = st.builds(
+    Report,
+    rows=any_rows,
+    provenance=st.just(PROVENANCE),
+    means=st.lists(any_means, max_size=2).map(tuple),
+    curves=st.dictionaries(names, st.lists(points, max_size=2).map(tuple), max_size=2),
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(any_report)
+def test_any_report_equals_the_one_read_from_its_json(report):
+    assert Report.from_json(json.loads(json.dumps(report.to_json(), allow_nan=False))) == report
 
 
 def test_a_null_metric_is_read_as_nan():

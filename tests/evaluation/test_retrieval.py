@@ -8,6 +8,7 @@ import pytest
 from leafkit.errors import VectorError
 from leafkit.evaluation import retrieval
 from leafkit.evaluation.bm25 import bm25_rankings
+from leafkit.evaluation.bootstrap import interval, ratio_interval, resampled_means
 from leafkit.evaluation.collection import read_collection
 from leafkit.evaluation.grid import Cell, full_cell
 from leafkit.evaluation.metrics import METRICS
@@ -189,3 +190,32 @@ def test_rows_count_queries_and_documents(collection, teacher):
     assert (row.queries, row.documents) == (30, 200)
     assert tuple(row.metrics) == METRICS
     assert row.interval.low < row.metrics["ndcg@10"] < row.interval.high
+
+
+def test_intervals_and_query_scores_belong_to_their_rows(collection, teacher, noisy_student):
+    """The full cell is outside the grid here, so its teacher is measured, but has no row and no query scores."""
+    retrievers = make_retrievers(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
+    small = Cell(dim=8, precision="int8")
+    results = measure_collection(collection, plan(retrievers, cells=[small], bm25=True))
+    assert [row.mode for row in results.rows] == [*MODES, "bm25"]
+    resampled = resampled_means(results.query_scores, seed=0)
+    for at, row in enumerate(results.rows):
+        assert row.metrics["ndcg@10"] == pytest.approx(results.query_scores[at].mean())
+        assert ends(row.interval) == pytest.approx(ends(interval(resampled[:, at])))
+        if row.mode != "bm25":
+            assert ends(row.retention_interval) == pytest.approx(
+                ends(ratio_interval(resampled[:, at], resampled[:, 0]))
+            )
+
+
+def test_intervals_of_the_full_teacher_use_the_full_cell(collection, teacher, noisy_student):
+    retrievers = make_retrievers(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
+    cells = [Cell(dim=8, precision="int8"), full_cell(teacher.space)]
+    results = measure_collection(collection, plan(retrievers, cells=cells))
+    resampled = resampled_means(results.query_scores, seed=0)
+    for at, row in enumerate(results.rows):
+        assert ends(row.of_full_interval) == pytest.approx(ends(ratio_interval(resampled[:, at], resampled[:, 3])))
+
+
+def ends(interval):
+    return interval.low, interval.high

@@ -7,6 +7,7 @@ from leafkit.errors import InputError, OptionError, SpaceError
 from leafkit.evaluation import students
 from leafkit.evaluation.provenance import student_digest
 from leafkit.evaluation.students import OpenStudent, check_spaces, open_students
+from leafkit.search.query_encoder import QueryEncoder
 from leafkit.students.folder import read_student
 from leafkit.teachers.open import open_teacher
 
@@ -54,3 +55,13 @@ def test_the_digest_covers_the_files_that_the_vectors_depend_on(tmp_path):
     assert student_digest(tmp_path) == before
     (tmp_path / "tokenizer.json").write_text("{}")
     assert student_digest(tmp_path) != before
+
+
+@pytest.mark.parametrize(("encoder", "precision"), [("onnx", "float32"), ("onnx-int8", "int8")])
+def test_an_exported_student_is_measured_in_the_requested_precision(exported, sentences, encoder, precision):
+    (student,) = open_students(exported, encoder, None)
+    vectors = {
+        of: QueryEncoder.open(exported, precision=of).encode(sentences[:20], "query") for of in ("float32", "int8")
+    }
+    assert not numpy.allclose(vectors["float32"], vectors["int8"], atol=1e-6)
+    numpy.testing.assert_allclose(student.encoder.encode(sentences[:20], "query"), vectors[precision], atol=1e-6)

@@ -79,6 +79,7 @@ def test_tables_hold_the_figures_of_every_row(report):
             assert numbers(cells["recall@10"]) == [round(row.metrics["recall@10"], 4)]
             wanted = [row.retention, kept.low, kept.high]
             assert numbers(cells["retention"]) == pytest.approx([100 * value for value in wanted], abs=0.0501)
+            assert numbers(cells["of full teacher"]) == pytest.approx([100 * row.of_full], abs=0.0501)
             assert (int(cells["queries"]), int(cells["documents"])) == (row.queries, row.documents)
 
 
@@ -95,6 +96,8 @@ def test_heat_tables_hold_the_mean_retention_of_every_cell(report):
     heats = [table for table in read.tables if table[0][0] == "dim"]
     assert len(heats) == 5  # the teacher, and two students in two modes
     rows = [row for row in report.rows if (row.mode, row.student) == ("standard", "small")]
+    teacher = [row.of_full for row in report.rows if (row.mode, row.dim, row.precision) == ("teacher", 16, "int8")]
+    assert heats[0][2] == ["16", heats[0][2][1], f"{sum(teacher) / 2:.1%}"]
     for dim, *cells in heats[1][1:]:
         for precision, cell in zip(heats[1][0][1:], cells, strict=True):
             wanted = [row.retention for row in rows if (str(row.dim), row.precision) == (dim, precision)]
