@@ -82,10 +82,10 @@ def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
     """Show what needs no training: search existing bge-small-en-v1.5 vectors with the student that ships for them."""
     from leafkit.evaluation.evaluate import evaluate
     from leafkit.index.build import build_index
-    from leafkit.models.help_pages import write_embedded
+    from leafkit.models.help_pages import write_page_vectors
     from leafkit.search.searcher import Searcher
 
-    vectors = write_embedded(pages, out / "bge-small.npy")
+    vectors = write_page_vectors(pages, out / "bge-small.npy")
     opening = {"teacher_space": SHIPPED}
     build_index(pages.folder, vectors, out / "bge.index", student=SHIPPED, overwrite=True, **opening)
     modes = ["teacher", "asymmetric"]

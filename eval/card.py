@@ -13,7 +13,7 @@ import typer
 from eval import DATA
 from leafkit.command import exit_on_error
 from leafkit.errors import InputError
-from leafkit.evaluation.page.section_content import sections
+from leafkit.evaluation.page.section_content import SectionContent
 from leafkit.evaluation.report import Report
 from leafkit.evaluation.result_rows import ResultRow
 from leafkit.evaluation.result_tables import metric_title
@@ -57,8 +57,8 @@ def insert_scores(card: str, section: str) -> str:
 
 
 def _full_vector_rows(report: Report) -> list[ResultRow]:
-    """Return the rows outside the grid and in its widest cell; the other cells are about an index, not the student."""
-    (section,) = sections([report])
+    """The rows outside the grid and in its widest cell: the other cells are about an index and not about a student."""
+    section = SectionContent.of(report)
     rows = [*report.rows, *(row for means in report.means for row in means.rows)]
     return [row for row in rows if (row.dim, row.precision) in ((None, None), section.cell)]
 

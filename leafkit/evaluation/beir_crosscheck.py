@@ -1,4 +1,4 @@
-"""BEIR's own search and scoring of the same vectors, to check ours against."""
+"""nDCG@10 computed by BEIR's own search and scoring on the same vectors, to check leafkit's figures."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from leafkit.types import Float32
 
 
 def beir_ndcg(collection: Collection, queries: Float32, documents: Float32) -> float:
-    """nDCG@10 as BEIR finds it, to its five decimals: exact search by inner product, then `EvaluateRetrieval`.
+    """Return BEIR's nDCG@10, rounded to five decimals: exact search by inner product, then `EvaluateRetrieval`.
 
-    ``queries`` and ``documents`` are the vectors of the collection's queries and documents, in its order.
+    ``queries`` (queries, dim) and ``documents`` (documents, dim) are unit vectors in the collection's order.
     """
     search = import_optional("beir.retrieval.search.dense").DenseRetrievalExactSearch
     evaluation = import_optional("beir.retrieval.evaluation").EvaluateRetrieval
     corpus = {document: {"title": "", "text": "", "row": row} for row, document in enumerate(collection.document_ids)}
     asked = dict(zip(collection.query_ids, collection.queries, strict=True))
     if len(asked) == 1:
-        # BEIR's search reads the second query's scores. This one has no judgements, so it counts for nothing.
+        # BEIR's search fails with a single query, because it reads the second query's scores. The added query has no
+        # judgements, so it does not change the figure.
         asked[f"{collection.query_ids[0]}, again"] = ""
         queries = queries.repeat(2, axis=0)
-    model = search(_Vectors(queries, documents), show_progress_bar=False)
+    model = search(_PrecomputedModel(queries, documents), show_progress_bar=False)
     retriever = evaluation(model, k_values=[10, DEPTH], score_function="dot")
     results = retriever.retrieve(corpus, asked)
     ndcg, *_ = retriever.evaluate(collection.judgements, results, [10])
@@ -35,17 +36,17 @@ def beir_ndcg(collection: Collection, queries: Float32, documents: Float32) -> f
 
 
 @dataclass(frozen=True)
-class _Vectors:
-    """What BEIR takes for a model: it hands over the vectors that there are already."""
+class _PrecomputedModel:
+    """A model in BEIR's sense that returns vectors computed before."""
 
     queries: Float32
     documents: Float32
 
     def encode_queries(self, queries: Sequence[str], **_: Any) -> Any:
-        """All query vectors; BEIR asks for them in one call."""
+        """Return all query vectors; BEIR requests them in one call."""
         return import_optional("torch").from_numpy(self.queries)
 
     def encode_corpus(self, corpus: Sequence[dict[str, Any]], **_: Any) -> Any:
-        """The vectors of a chunk of documents, which BEIR hands over in its own order."""
+        """Return the vectors of a chunk of documents, in the order that BEIR passes them."""
         rows = numpy.array([document["row"] for document in corpus])
         return import_optional("torch").from_numpy(self.documents[rows])

@@ -1,4 +1,4 @@
-"""A fixed cut of a large corpus: every judged document, filled up with those whose id has the lowest hash."""
+"""A fixed subset of a large corpus: all judged documents, filled up with those whose id has the lowest hash."""
 
 from __future__ import annotations
 
@@ -18,39 +18,43 @@ _log = logging.getLogger("leafkit")
 
 @dataclass(frozen=True)
 class CorpusSubset:
-    """The documents that were kept, and of how many."""
+    """The chosen documents, and the number of documents in the whole corpus."""
 
     documents: list[Text]
-    total: int
+    corpus_size: int
 
 
 def check_subset_size(documents: int | None, *, folders: bool) -> None:
-    """Raise `OptionError` unless a cut of ``documents`` can be made of what there is to measure."""
+    """Raise `OptionError` if ``documents`` is below 1, or given without any folder (``folders`` is False)."""
     if documents is None:
         return
     if documents < 1:
-        raise OptionError(f"got {documents} documents to measure on, wanted at least 1 (--documents)")
+        raise OptionError(f"documents is {documents}; expected at least 1 (--documents).")
     if not folders:
-        raise OptionError("--documents cuts folders in BEIR's layout, and none is given; add --data or leave it out")
+        raise OptionError(
+            "--documents takes a subset of each folder in BEIR's layout, but no folder is given. "
+            "Add --data or remove --documents."
+        )
 
 
-def splits(folder: Path) -> list[str]:
-    """The names of the splits that ``folder`` has judgements of."""
+def judged_splits(folder: Path) -> list[str]:
+    """Return the names of the splits that ``folder`` has judgements for, sorted."""
     return sorted({path.name.partition(".tsv")[0] for path in (folder / "qrels").glob("*.tsv*")})
 
 
 def judged_documents(folder: Path) -> set[str]:
-    """The ids of all documents that any split judges, relevant or not."""
-    qrels = (read_qrels(folder, split) for split in splits(folder))
+    """Return the ids of all documents that any split judges, whether relevant or not."""
+    qrels = (read_qrels(folder, split) for split in judged_splits(folder))
     return {document for judgements in qrels for documents in judgements.values() for document in documents}
 
 
 def choose_documents(corpus: Iterable[Text], judged: Set[str], documents: int, *, name: str) -> CorpusSubset:
-    """``documents`` of ``corpus``: those ``judged``, then those with the lowest SHA-256 of the id.
+    """Choose ``documents`` texts of ``corpus``: the ``judged`` ones, then those with the lowest SHA-256 of the id.
 
-    A corpus that has no more stays whole, in its order; a cut is in the order of the hashes, so that it depends on
-    the ids alone. A smaller cut is part of every larger one. Where more are judged, all those are kept, and ``name``
-    is told in the log. Only what may be kept is held in memory.
+    A corpus of at most ``documents`` texts is returned whole, in its own order. A subset is sorted by hash, so it
+    depends on the ids alone, and a smaller subset is part of every larger one. If more documents are judged than
+    requested, all judged documents are kept and a warning names the collection (``name``). Memory holds only the
+    documents that may be chosen.
     """
     kept: list[tuple[int, Text]] = []
     seen = 0
@@ -64,14 +68,14 @@ def choose_documents(corpus: Iterable[Text], judged: Set[str], documents: int, *
             else:
                 yield position, text
 
-    fill = heapq.nsmallest(documents, others(), key=_rank)
+    fill = heapq.nsmallest(documents, others(), key=_hash_of_id)
     if seen <= documents:
         return CorpusSubset([text for _, text in sorted(kept + fill, key=lambda pair: pair[0])], seen)
     if len(kept) > documents:
-        _log.warning("%s: %d documents are judged, all are kept, more than the %d wanted", name, len(kept), documents)
+        _log.warning("%s: kept all %d judged documents, more than the %d requested", name, len(kept), documents)
     chosen = kept + fill[: max(0, documents - len(kept))]
-    return CorpusSubset([text for _, text in sorted(chosen, key=_rank)], seen)
+    return CorpusSubset([text for _, text in sorted(chosen, key=_hash_of_id)], seen)
 
 
-def _rank(pair: tuple[int, Text]) -> bytes:
+def _hash_of_id(pair: tuple[int, Text]) -> bytes:
     return hashlib.sha256(pair[1].id.encode("utf-8", "surrogatepass")).digest()

@@ -1,4 +1,4 @@
-"""Teacher, student, and the student's queries on the teacher's documents, measured side by side."""
+"""Evaluate a teacher and its students side by side, on BEIR folders and MTEB tasks."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from leafkit.evaluation.folder_names import Paths, as_paths, distinct_names
 from leafkit.evaluation.grid import full_cell, grid
 from leafkit.evaluation.modes import check_modes, make_retrievers
 from leafkit.evaluation.options import EvaluationOptions
-from leafkit.evaluation.provenance import commit, packages
-from leafkit.evaluation.report import Provenance, Report
+from leafkit.evaluation.provenance import Provenance, commit, packages
+from leafkit.evaluation.report import Report
 from leafkit.evaluation.result_rows import ResultRow
 from leafkit.evaluation.retrieval import CollectionResults, RetrievalPlan, measure_collection
 from leafkit.evaluation.students import check_spaces, open_students
@@ -73,10 +73,10 @@ def evaluate(
     _check_extras(bool(folders), bool(tasks), bm25=asked.bm25, cross_check=asked.cross_check)
     chosen = check_modes(asked.modes, teacher=teacher is not None, student=bool(as_paths(student)))
     root = cache or default_cache()
-    opened = None if teacher is None else _remembered(open_with(teacher, opening), root)
+    opened = None if teacher is None else _with_cache(open_with(teacher, opening), root)
     students = open_students(student, asked.encoder, opening.device, opening.compute)
     if opened and students:
-        # A student of rotated coordinates is measured there: a prefix of them is not one of the teacher's.
+        # A student with rotated coordinates is measured in them: their prefixes differ from the teacher's prefixes.
         opened = map_teacher(opened, students[0].mapping)
     space = check_spaces(students, opened.space if opened else None)
     plan = RetrievalPlan(
@@ -88,11 +88,11 @@ def evaluate(
         cross_check=asked.cross_check,
         seed=asked.seed,
     )
-    measured, read = _measure_folders(folders, asked.split, plan, skip_bad, asked.documents)
+    measured, sources = _measure_folders(folders, asked.split, plan, skip_bad, asked.documents)
     rows = [row for one in measured for row in one.rows]
     if tasks:
         more, also = _measure_tasks(tasks, asked.data_root, asked.split, plan, asked.encoder, root / "mteb")
-        rows, read = rows + more, read + also
+        rows, sources = rows + more, sources + also
     provenance = Provenance(
         command=command_line(),
         leafkit=__version__,
@@ -100,7 +100,7 @@ def evaluate(
         space=space.to_json(),
         students={student.name: student.sha256 for student in students},
         encoder=asked.encoder,
-        data=read,
+        data=sources,
         seed=asked.seed,
         resamples=RESAMPLES,
         packages=packages(),
@@ -115,14 +115,18 @@ def evaluate(
 
 
 Sources = list[dict[str, str]]
+"""Name, origin, split and hash of each data source, for the report's provenance."""
 
 
-def _remembered(teacher: Teacher, root: Path) -> Teacher:
-    """``teacher`` behind its store, unless it is a lookup already; raises `OptionError` for a student."""
+def _with_cache(teacher: Teacher, root: Path) -> Teacher:
+    """Return ``teacher`` with a cache of vectors on disk, unless the teacher itself reads vectors from disk.
+
+    Raises `OptionError` for a student.
+    """
     if not is_exact(teacher):
         raise OptionError(
-            "got a student, or its vectors, as the teacher: the figures would be about the student alone; "
-            "name the teacher it was distilled from, and this one with --student"
+            "the teacher is a student, or vectors by a student, so retention would compare the student with itself. "
+            "Give the teacher that the student was distilled from, and the student with --student."
         )
     return cached(teacher, root) if "online" in teacher.signals else teacher
 
@@ -130,9 +134,11 @@ def _remembered(teacher: Teacher, root: Path) -> Teacher:
 def _check_sources(
     folders: Sequence[Path], tasks: Sequence[str], data_root: str | PathLike[str] | None, split: str
 ) -> None:
-    """Find what is missing before a model is loaded."""
+    """Check the data sources before a model is loaded; raise `InputError` or `OptionError` for missing ones."""
     if not folders and not tasks:
-        raise InputError("nothing to measure on: give folders in BEIR's layout, MTEB tasks, or both (--data, --mteb)")
+        raise InputError(
+            "nothing to measure on: no folder in BEIR's layout and no MTEB task is given. Add --data, --mteb or both."
+        )
     for folder in folders:
         check_folder(folder, split)
     if tasks:
@@ -144,7 +150,7 @@ def _check_sources(
 
 
 def _check_extras(folders: bool, tasks: bool, *, bm25: bool, cross_check: bool) -> None:
-    """Find a package that is not installed before hours of encoding."""
+    """Raise `MissingExtraError` for a package that is not installed, before hours of encoding."""
     needed = {"pytrec_eval": folders, "mteb": tasks, "bm25s": bm25, "beir": cross_check}
     for package in (package for package, asked in needed.items() if asked):
         import_optional(package)
@@ -154,17 +160,17 @@ def _measure_folders(
     folders: Sequence[Path], split: str, plan: RetrievalPlan, skip_bad: bool, documents: int | None
 ) -> tuple[list[CollectionResults], Sources]:
     measured: list[CollectionResults] = []
-    read: Sources = []
+    sources: Sources = []
     for folder, name in zip(folders, distinct_names(folders, what="data folder"), strict=True):
         collection = read_collection(folder, split, name=name, skip_bad=skip_bad, documents=documents)
         measured.append(measure_collection(collection, plan))
         source = {"name": name, "source": str(folder), "split": split, "sha256": collection.sha256}
-        read.append(source | ({} if documents is None else {"documents": _share(collection)}))
-    return measured, read
+        sources.append(source | ({} if documents is None else {"documents": _subset(collection)}))
+    return measured, sources
 
 
-def _share(collection: Collection) -> str:
-    return f"{len(collection.document_ids)} of {collection.total}"
+def _subset(collection: Collection) -> str:
+    return f"{len(collection.document_ids)} of {collection.corpus_size}"
 
 
 def _measure_tasks(
@@ -180,13 +186,13 @@ def _measure_tasks(
 
     run = MtebRun(retrievers=plan.retrievers, cells=plan.cells, full_cell=plan.full_cell, encoder=encoder, cache=cache)
     rows: list[ResultRow] = []
-    read: Sources = []
+    sources: Sources = []
     for name in names:
         open_task = partial(find_task, name, data_root, split)
         rows += run.rows(open_task, local=data_root is not None)
         metadata = open_task().metadata
         splits = ",".join(metadata.eval_splits)
-        read.append(
+        sources.append(
             {"name": metadata.name, "source": metadata.dataset["path"], "split": splits, "revision": metadata.revision}
         )
-    return rows, read
+    return rows, sources

@@ -1,4 +1,4 @@
-"""Labelled tables in a folder: ``<split>.jsonl`` or ``.jsonl.gz``/``.zst`` with the columns of a task."""
+"""Read labelled tables from a folder: ``<split>.jsonl``, ``.jsonl.gz`` or ``.jsonl.zst`` with the columns of a task."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from leafkit.texts.columns import Columns
 from leafkit.texts.jsonl import jsonl_rows
 
 Table = dict[str, list[Any]]
+"""A column name and the values of that column in every row."""
 Types = Mapping[str, type | tuple[type, ...]]
-"""The columns a task reads, and the types their values may have."""
+"""The columns that a task reads, and the types that their values may have."""
 
 _ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 
 
 def table_files(folder: Path) -> dict[str, Path]:
-    """The table file of each split that ``folder`` has."""
+    """Return the table file of each split in ``folder``."""
     return {
         path.name.removesuffix(ending): path
         for path in sorted(folder.iterdir())
@@ -28,24 +29,30 @@ def table_files(folder: Path) -> dict[str, Path]:
 
 
 def split_file(folder: Path, split: str) -> Path:
-    """The file of ``split``; raises `OptionError` that lists the splits there are."""
+    """Return the file of ``split``; raise `OptionError` with the available splits if it is missing."""
     files = table_files(folder)
     if split not in files:
-        raise OptionError(f"{folder} has no split {split!r}; it has: {', '.join(files) or 'none'}")
+        raise OptionError(
+            f"{folder} has no split {split!r}; expected one of: {', '.join(files) or 'none'}. "
+            f"Choose another split (--split) or add {split}.jsonl."
+        )
     return files[split]
 
 
 def first_columns(path: Path) -> list[str]:
-    """The column names of a table's first row; raises `TextError` where it has none."""
+    """Return the column names of a table's first row; raise `TextError` if the row is invalid or missing."""
     for row in jsonl_rows(path, Columns()):
         if row.problem:
             raise TextError(f"{path}:{row.number}: {row.problem}") from row.problem
         return list(row.columns)
-    raise TextError(f"{path} holds no rows; a task needs at least one")
+    raise TextError(_no_rows(path))
 
 
 def read_table(path: Path, columns: Types) -> Table:
-    """The named columns of every row; raises `TextError` naming file and line where a value has another type."""
+    """Read the named columns of every row.
+
+    Raises `TextError` with file and line for a missing value or one of another type, and for a file without rows.
+    """
     table: Table = {name: [] for name in columns}
     for row in jsonl_rows(path, Columns()):
         if row.problem:
@@ -53,13 +60,17 @@ def read_table(path: Path, columns: Types) -> Table:
         for name, kind in columns.items():
             value = row.columns.get(name)
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise TextError(f"{path}:{row.number}: got {value!r:.40} as {name}, wanted {_names(kind)}")
+                raise TextError(f"{path}:{row.number}: {name} is {value!r:.40}; expected {_describe(kind)}.")
             table[name].append(value)
     if not any(table.values()):
-        raise TextError(f"{path} holds no rows; a task needs at least one")
+        raise TextError(_no_rows(path))
     return table
 
 
-def _names(kind: type | tuple[type, ...]) -> str:
+def _no_rows(path: Path) -> str:
+    return f"{path} has no rows; expected at least one JSON object. Provide a table with rows."
+
+
+def _describe(kind: type | tuple[type, ...]) -> str:
     words = {str: "a string", int: "a whole number", float: "a number"}
     return " or ".join(words[one] for one in (kind if isinstance(kind, tuple) else (kind,)))

@@ -1,4 +1,4 @@
-"""How near a student came to its teacher while it learnt, as its folder remembers it."""
+"""Read from a student's folder how close the student came to its teacher during training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from leafkit.training.batches import examples_after
 
 @dataclass(frozen=True, kw_only=True)
 class CurvePoint:
-    """One validation: what had been seen by then, in optimiser steps, examples and seconds of training alone.
+    """One validation of a training run.
 
-    ``cosine`` is the mean over the held-out texts, ``overlap_at_10`` the share of ten neighbours that is found.
-    ``examples`` are a few too small after an epoch where a feed chose the texts, whose batches are always full.
+    ``step``, ``examples`` and ``seconds`` say how much training came before it: optimiser steps, training examples
+    and seconds without validation. ``cosine`` is the mean cosine to the teacher over the held-out texts.
+    ``overlap_at_10`` is the share of the teacher's ten nearest neighbours that the student also finds. If a feed chose
+    the texts, ``examples`` is slightly too small after each epoch, because the batches of a feed are always full.
     """
 
     step: int
@@ -25,7 +27,10 @@ class CurvePoint:
 
 
 def learning_curve(training: Mapping[str, Any]) -> tuple[CurvePoint, ...]:
-    """The validations of a student's last training, from its leafkit.json; empty where it does not tell of them."""
+    """Return the validations of a student's last training run; empty if ``training`` does not record them.
+
+    ``training`` is the entry of that name in the student's leafkit.json.
+    """
     try:
         texts, batch_size = training["data"]["training"], training["recipe"]["batch_size"]
         return tuple(

@@ -1,6 +1,6 @@
-"""MTEB tasks read from local folders: nothing is fetched, and mteb does the measuring.
+"""MTEB tasks read from local folders: nothing is downloaded, and mteb measures them.
 
-Imported only when mteb is there, since the tasks are mteb's own classes.
+Import this module only if mteb is installed, since the tasks are subclasses of mteb's own classes.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from leafkit.texts.beir import is_beir
 
 
 class LocalRetrieval(AbsTaskRetrieval):
-    """A folder in BEIR's layout, scored as BEIR does: a document with the query's own id is dropped."""
+    """A folder in BEIR's layout, scored as BEIR does: a document with the query's own id is ignored."""
 
     ignore_identical_ids = True
 
     def load_data(self, num_proc: int | None = None, **_: Any) -> None:
-        """Read the folder into the columns mteb wants."""
+        """Read the folder into the columns that mteb expects."""
         split = self.metadata.eval_splits[0]
-        read = read_collection(self.metadata.dataset["path"], split)
-        corpus = {"id": read.document_ids, "title": read.titles, "text": read.bodies}
+        collection = read_collection(self.metadata.dataset["path"], split)
+        corpus = {"id": collection.document_ids, "title": collection.titles, "text": collection.bodies}
         self.dataset = {
             "default": {
                 split: {
                     "corpus": Dataset.from_dict(corpus),
-                    "queries": Dataset.from_dict({"id": read.query_ids, "text": read.queries}),
-                    "relevant_docs": read.judgements,
+                    "queries": Dataset.from_dict({"id": collection.query_ids, "text": collection.queries}),
+                    "relevant_docs": collection.judgements,
                     "top_ranked": None,
                 }
             }
@@ -49,21 +49,21 @@ class LocalRetrieval(AbsTaskRetrieval):
 
 
 class LocalSTS(AbsTaskSTS):
-    """Pairs of sentences with a score; the main score is the rank correlation, which no rescaling changes."""
+    """Pairs of sentences with a similarity score; the main score is a rank correlation, so any scale will do."""
 
     def load_data(self, num_proc: int | None = None, **_: Any) -> None:
         """Read the table of the split."""
         columns: Types = {"sentence1": str, "sentence2": str, "score": (int, float)}
-        self.dataset = {"default": _datasets(_read(self.metadata, self.metadata.eval_splits, columns))}
+        self.dataset = {"default": _datasets(_read_splits(self.metadata, self.metadata.eval_splits, columns))}
         self.data_loaded = True
 
 
 class LocalClassification(AbsTaskClassification):
-    """Labelled texts; mteb fits a logistic regression on eight per label of ``train`` and scores the split."""
+    """Labelled texts; mteb fits a logistic regression on eight texts per label of ``train`` and scores the split."""
 
     def load_data(self, num_proc: int | None = None, **_: Any) -> None:
-        """Read the tables of ``train`` and of the split; labels become numbers, in their sorted order."""
-        splits = _read(self.metadata, [*self.metadata.eval_splits, "train"], _LABELLED)
+        """Read the tables of ``train`` and of the split, and number the labels in sorted order."""
+        splits = _read_splits(self.metadata, [*self.metadata.eval_splits, "train"], _LABELLED)
         labels = sorted({str(label) for rows in splits.values() for label in rows["label"]})
         number = {label: index for index, label in enumerate(labels)}
         for rows in splits.values():
@@ -73,7 +73,7 @@ class LocalClassification(AbsTaskClassification):
 
 
 class LocalClustering(AbsTaskClustering):
-    """Labelled texts; mteb clusters all of the split's vectors into as many groups as there are labels."""
+    """Labelled texts; mteb clusters all vectors of the split into as many clusters as there are labels."""
 
     max_fraction_of_documents_to_embed = None
     input_column_name = "text"
@@ -81,7 +81,7 @@ class LocalClustering(AbsTaskClustering):
 
     def load_data(self, num_proc: int | None = None, **_: Any) -> None:
         """Read the table of the split."""
-        splits = _read(self.metadata, self.metadata.eval_splits, _LABELLED)
+        splits = _read_splits(self.metadata, self.metadata.eval_splits, _LABELLED)
         for rows in splits.values():
             rows["label"] = [str(label) for label in rows["label"]]
         self.dataset = {"default": _datasets(splits)}
@@ -91,7 +91,7 @@ class LocalClustering(AbsTaskClustering):
 _LABELLED: Types = {"text": str, "label": (str, int)}
 
 
-def _read(metadata: TaskMetadata, splits: Sequence[str], columns: Types) -> dict[str, Table]:
+def _read_splits(metadata: TaskMetadata, splits: Sequence[str], columns: Types) -> dict[str, Table]:
     folder = Path(metadata.dataset["path"])
     return {split: read_table(split_file(folder, split), columns) for split in splits}
 
@@ -102,7 +102,7 @@ def _datasets(splits: Mapping[str, Table]) -> DatasetDict:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of local task: its class, mteb's words for it, and the hash of the files that a split is made of."""
+    """One kind of local task: its class, mteb's metadata for it, and a function that hashes the files of a split."""
 
     task: type[AbsTask]
     type: TaskType
@@ -133,30 +133,31 @@ KINDS = {
 
 
 def open_local(folder: Path, split: str, kind: str | None = None) -> AbsTask:
-    """The task that ``folder`` holds, named after it; a ``kind`` overrules what its layout says, and joins its name.
+    """Return the task in ``folder``, named after the folder.
 
-    Raises `OptionError` where the layout fits no kind, or ``kind`` is none.
+    The layout decides the kind of task. ``kind`` overrides it and is appended to the task's name. Raises
+    `OptionError` if the layout fits no kind or ``kind`` is unknown.
     """
     if kind is not None and kind not in KINDS:
-        raise OptionError(f"{folder.name}:{kind}: unknown kind of task; wanted one of {', '.join(KINDS)}")
-    made = KINDS[kind or _kind(folder, split)]
+        raise OptionError(f"{folder.name}:{kind}: unknown kind of task {kind!r}; expected one of {', '.join(KINDS)}.")
+    chosen = KINDS[kind or _detect_kind(folder, split)]
     metadata = TaskMetadata(
         name=f"{folder.name}:{kind}" if kind else folder.name,
-        description=f"{made.type} read from the local folder {folder.name}.",
-        type=made.type,
-        category=made.category,
+        description=f"{chosen.type} read from the local folder {folder.name}.",
+        type=chosen.type,
+        category=chosen.category,
         modalities=["text"],
         eval_splits=[split],
         eval_langs=["eng-Latn"],
-        main_score=made.main_score,
-        # The hash is the revision: mteb keeps it with each cached result.
-        dataset={"path": str(folder), "revision": made.digest(folder, split)},
+        main_score=chosen.main_score,
+        # The hash is the revision, because mteb stores the revision with each cached result.
+        dataset={"path": str(folder), "revision": chosen.digest(folder, split)},
     )
-    # A class of its own: mteb drops an instance's metadata when it unloads the data.
-    return type(made.task.__name__, (made.task,), {"metadata": metadata})()
+    # The metadata belongs to a new class: mteb drops an instance's metadata when it unloads the data.
+    return type(chosen.task.__name__, (chosen.task,), {"metadata": metadata})()
 
 
-def _kind(folder: Path, split: str) -> str:
+def _detect_kind(folder: Path, split: str) -> str:
     if is_beir(folder):
         return "retrieval"
     columns = first_columns(split_file(folder, split))
@@ -165,6 +166,6 @@ def _kind(folder: Path, split: str) -> str:
     if {"text", "label"} <= set(columns):
         return "classification" if "train" in table_files(folder) else "clustering"
     raise OptionError(
-        f"{folder}/{split} has the columns {', '.join(columns)}; wanted a folder in BEIR's layout, or a table with "
-        "sentence1, sentence2, score (STS), or text, label (classification, clustering)"
+        f"{folder}/{split} has the columns {', '.join(columns)}; expected a folder in BEIR's layout, or a table with "
+        "the columns sentence1, sentence2, score (STS) or text, label (classification, clustering)."
     )

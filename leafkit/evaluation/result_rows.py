@@ -1,4 +1,4 @@
-"""The rows of an evaluation: one system on one data set in one cell of the grid, and means over collections."""
+"""Rows of results: one mode of one student on one data set in one grid cell, and rows averaged over collections."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from leafkit.evaluation.bootstrap import Interval
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow:
-    """One system on one data set in one cell of the grid.
+    """The metrics of one mode of one student on one data set in one grid cell.
 
-    ``main`` names the metric that the interval and the retentions are about. ``retention`` is that metric over
-    the teacher's in the same cell, ``of_full`` over the teacher's at full width in float32; both are ratios and
-    None where the teacher was not measured. ``queries`` counts queries, or the scored texts of a task without queries.
+    ``student``, ``dim`` and ``precision`` are None where they do not apply: the teacher has no student, BM25 no dim.
+    ``main`` names the metric that ``interval`` and the retentions refer to. ``retention`` is this metric divided by
+    the teacher's in the same cell; ``of_full`` divides by the teacher's at full dim in float32. Both are fractions,
+    and None if the teacher was not measured. ``queries`` counts queries, or the scored texts of a task without
+    queries. ``beir_ndcg`` is nDCG@10 as BEIR computes it, if requested.
     """
 
     data: str
@@ -36,7 +38,7 @@ class ResultRow:
 
 @dataclass(frozen=True, kw_only=True)
 class CollectionMeans:
-    """Rows that are means over ``collections``; a retention is the mean of the collections' retentions.
+    """Rows averaged over ``collections``; a retention is the mean of the collections' retentions.
 
     Intervals come from resampling the queries of every collection.
     """
@@ -46,6 +48,6 @@ class CollectionMeans:
 
 
 def mean_or_none(values: Sequence[float | None]) -> float | None:
-    """The mean; None where a value is missing, or all are."""
-    found = [value for value in values if value is not None]
-    return sum(found) / len(found) if found and len(found) == len(values) else None
+    """Return the mean of ``values``, or None if a value is missing or ``values`` is empty."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known and len(known) == len(values) else None

@@ -1,4 +1,4 @@
-"""The columns of a table of results, and how each figure is written."""
+"""Rows of results as tables of text: which columns a table has, and how each figure is formatted."""
 
 from __future__ import annotations
 
@@ -12,38 +12,21 @@ from leafkit.evaluation.result_rows import ResultRow
 _TITLES = {"ndcg@10": "nDCG@10", "mrr@10": "MRR@10", "map": "MAP"}
 
 Column = tuple[str, Callable[[ResultRow], str]]
+"""A column's title, and the function that formats a row's cell in that column."""
 
 
-def _metric_column(name: str, main: str) -> Column:
-    def show(row: ResultRow) -> str:
-        value = f"{row.metrics[name]:.4f}"
-        return f"{value} {_span(row.interval, 1, 4)}" if name == main and row.interval else value
-
-    return metric_title(name), show
-
-
-def metric_title(name: str) -> str:
-    """A metric's name as people write it."""
-    return _TITLES.get(name, name)
-
-
-def _span(interval: Interval | None, factor: float, digits: int) -> str:
-    if interval is None:
-        return ""
-    return f"[{interval.low * factor:.{digits}f}, {interval.high * factor:.{digits}f}]"
-
-
-def percent(value: float | None, interval: Interval | None) -> str:
-    """A ratio in per cent with its interval, or a dash."""
-    return "-" if value is None else f"{value:.1%} {_span(interval, 100, 1)}".strip()
-
-
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)
+def result_tables(rows: Sequence[ResultRow]) -> list[list[list[str]]]:
+    """Return tables as lists of lines of cells, titles first; rows with other metrics start a new table."""
+    tables = []
+    for _, group in groupby(rows, key=lambda row: (row.main, *row.metrics)):
+        block = list(group)
+        columns = _columns(block)
+        tables.append([[title for title, _ in columns], *([format_(row) for _, format_ in columns] for row in block)])
+    return tables
 
 
 def _columns(rows: Sequence[ResultRow]) -> list[Column]:
-    """The columns that say something: those that are the same dash in every row are left out."""
+    """Return the columns of a table; a column with a dash in every row is omitted."""
     main = rows[0].main
     names = [name for name in METRICS if name in rows[0].metrics]
     names += [name for name in rows[0].metrics if name not in names]
@@ -66,11 +49,29 @@ def _columns(rows: Sequence[ResultRow]) -> list[Column]:
     return [column for column in columns if any(column[1](row) != "-" for row in rows)]
 
 
-def result_tables(rows: Sequence[ResultRow]) -> list[list[list[str]]]:
-    """Each table's lines of cells, titles first; rows with other metrics start a table of their own."""
-    found = []
-    for _, group in groupby(rows, key=lambda row: (row.main, *row.metrics)):
-        block = list(group)
-        columns = _columns(block)
-        found.append([[title for title, _ in columns], *([show(row) for _, show in columns] for row in block)])
-    return found
+def _metric_column(name: str, main: str) -> Column:
+    def format_(row: ResultRow) -> str:
+        value = f"{row.metrics[name]:.4f}"
+        return f"{value} {_brackets(row.interval, 1, 4)}" if name == main and row.interval else value
+
+    return metric_title(name), format_
+
+
+def metric_title(name: str) -> str:
+    """Return a metric's name as papers write it."""
+    return _TITLES.get(name, name)
+
+
+def percent(value: float | None, interval: Interval | None) -> str:
+    """Format a fraction in per cent with its interval in brackets; None becomes a dash."""
+    return "-" if value is None else f"{value:.1%} {_brackets(interval, 100, 1)}".strip()
+
+
+def _brackets(interval: Interval | None, factor: float, digits: int) -> str:
+    if interval is None:
+        return ""
+    return f"[{interval.low * factor:.{digits}f}, {interval.high * factor:.{digits}f}]"
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -153,6 +153,6 @@ def _write_mapping(folder: Path, maps: FittedMaps) -> None:
         return
     maps.documents.save(folder)
     if maps.student_head is not None and (folder / ENCODER).is_dir():
-        from leafkit.onnx.head import change_head  # needs the package onnx
+        from leafkit.onnx.head import map_head  # needs the package onnx
 
-        change_head(folder / ENCODER, maps.student_head, maps.documents.space)
+        map_head(folder / ENCODER, maps.student_head, maps.documents.space)

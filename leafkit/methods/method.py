@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from leafkit.methods.batch import Batch, View
     from leafkit.methods.budget import Budget
-    from leafkit.texts.table import Texts
+    from leafkit.texts.table import TextTable
     from leafkit.types import Float32, Int64
 
 
@@ -199,7 +199,7 @@ class Writer(Method):
     kind: ClassVar[str] = "writer"
     option: ClassVar[str] = "writers"
 
-    def write(self, texts: Texts, vectors: Float32, seed: int) -> Texts:
+    def write(self, texts: TextTable, vectors: Float32, seed: int) -> TextTable:
         """Return the texts to train on, made or chosen from ``texts`` and their teacher vectors (texts, dim).
 
         Called once, before any text is tokenised.

@@ -17,53 +17,53 @@ CORPUS = [Text(id=f"d{number}", text=f"text {number}") for number in range(100)]
 JUDGED = {"d3", "d50", "d99", "elsewhere"}
 
 
-def cut(documents, corpus=CORPUS, judged=JUDGED):
+def subset_ids(documents, corpus=CORPUS, judged=JUDGED):
     return [text.id for text in choose_documents(iter(corpus), judged, documents, name="tiny").documents]
 
 
 @pytest.mark.parametrize("documents", [1, 3, 4, 60])
-def test_every_judged_document_is_kept(documents):
-    assert set(cut(documents)) >= JUDGED - {"elsewhere"}
+def test_every_judged_document_is_chosen(documents):
+    assert set(subset_ids(documents)) >= JUDGED - {"elsewhere"}
 
 
-def test_the_rest_are_those_whose_id_has_the_lowest_hash():
+def test_the_others_are_the_documents_with_the_lowest_hash_of_the_id():
     others = sorted({text.id for text in CORPUS} - JUDGED, key=lambda id_: hashlib.sha256(id_.encode()).hexdigest())
-    assert set(cut(13)) == JUDGED - {"elsewhere"} | set(others[:10])
+    assert set(subset_ids(13)) == JUDGED - {"elsewhere"} | set(others[:10])
 
 
-def test_the_choice_is_the_same_on_every_machine():
-    """Worked by hand: `printf d7 | sha256sum` and so on for ten ids."""
-    assert cut(4, CORPUS[:10], set()) == ["d0", "d5", "d8", "d6"]
+def test_a_choice_worked_by_hand():
+    """The hashes come from `printf d7 | sha256sum`, and so on for ten ids."""
+    assert subset_ids(4, CORPUS[:10], set()) == ["d0", "d5", "d8", "d6"]
 
 
-def test_the_order_of_the_corpus_changes_nothing():
+def test_the_order_of_the_corpus_does_not_matter():
     shuffled = random.Random(0).sample(CORPUS, len(CORPUS))
     assert shuffled != CORPUS
-    assert cut(20, shuffled) == cut(20)
+    assert subset_ids(20, shuffled) == subset_ids(20)
 
 
-def test_a_smaller_cut_is_part_of_a_larger_one():
-    cuts = [set(cut(documents)) for documents in (5, 20, 21, 80)]
-    assert [len(one) for one in cuts] == [5, 20, 21, 80]
-    assert cuts == sorted(cuts, key=len)
-    assert all(small < large for small, large in pairwise(cuts))
+def test_a_smaller_subset_is_part_of_a_larger_one():
+    subsets = [set(subset_ids(documents)) for documents in (5, 20, 21, 80)]
+    assert [len(one) for one in subsets] == [5, 20, 21, 80]
+    assert subsets == sorted(subsets, key=len)
+    assert all(small < large for small, large in pairwise(subsets))
 
 
 @pytest.mark.parametrize("documents", [100, 101, 10_000])
-def test_a_corpus_that_is_not_larger_stays_as_it_is(documents):
+def test_a_corpus_of_at_most_that_size_is_returned_whole(documents):
     found = choose_documents(iter(CORPUS), JUDGED, documents, name="tiny")
-    assert (found.documents, found.total) == (CORPUS, 100)
+    assert (found.documents, found.corpus_size) == (CORPUS, 100)
 
 
-def test_more_judged_than_wanted_are_all_kept_and_told(caplog):
+def test_more_judged_documents_than_requested_are_all_kept_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING, "leafkit"):
-        assert set(cut(2)) == JUDGED - {"elsewhere"}
-    assert "tiny: 3 documents are judged, all are kept, more than the 2 wanted" in caplog.text
+        assert set(subset_ids(2)) == JUDGED - {"elsewhere"}
+    assert "tiny: kept all 3 judged documents, more than the 2 requested" in caplog.text
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Twenty documents, of which the test split judges d0 and the dev split d1, as not relevant."""
+    """Twenty documents. The test split judges d0 as relevant, the dev split d1 as not relevant."""
     (tmp_path / "qrels").mkdir()
     rows = [{"_id": text.id, "text": text.text} for text in CORPUS[:20]]
     (tmp_path / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -73,15 +73,15 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_documents_of_all_splits_are_judged(folder):
+def test_the_judged_documents_of_all_splits_are_kept(folder):
     assert judged_documents(folder) == {"d0", "d1"}
     read = read_collection(folder, documents=2)
-    assert (set(read.document_ids), read.total) == ({"d0", "d1"}, 20)
+    assert (set(read.document_ids), read.corpus_size) == ({"d0", "d1"}, 20)
 
 
-def test_a_cut_is_one_of_its_own_in_the_provenance(folder):
+def test_the_hash_of_a_subset_covers_the_judgements_of_all_splits(folder):
     whole = read_collection(folder)
-    assert (len(whole.document_ids), whole.total) == (20, 20)
+    assert (len(whole.document_ids), whole.corpus_size) == (20, 20)
     before = read_collection(folder, documents=5).sha256
     with open(folder / "qrels" / "dev.tsv", "a") as file:
         file.write("q\td7\t0\n")
@@ -89,16 +89,16 @@ def test_a_cut_is_one_of_its_own_in_the_provenance(folder):
     assert read_collection(folder, documents=5).sha256 != before
 
 
-def test_a_split_that_cannot_be_read_is_named(folder):
+def test_an_invalid_split_is_named_by_file_and_line(folder):
     (folder / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq\td1\tmuch\n")
     with pytest.raises(TextError, match=r"dev\.tsv:2: got the score 'much'"):
         read_collection(folder, documents=5)
 
 
-def test_an_impossible_number_is_refused_before_anything_is_opened(folder):
+def test_an_impossible_size_is_refused_before_a_model_is_opened(folder):
     from leafkit.evaluation.evaluate import evaluate
 
-    with pytest.raises(OptionError, match="got 0 documents to measure on, wanted at least 1"):
+    with pytest.raises(OptionError, match="documents is 0; expected at least 1"):
         evaluate(folder, teacher="no-such-teacher", documents=0)
-    with pytest.raises(OptionError, match="none is given; add --data"):
+    with pytest.raises(OptionError, match=r"no folder is given\. Add --data or remove --documents"):
         evaluate(mteb="x", teacher="no-such-teacher", documents=5)

@@ -22,23 +22,23 @@ def test_a_table_is_read_plain_or_compressed(tmp_path):
         assert first_columns(path) == ["text", "label", "more"]
 
 
-def test_a_split_that_is_not_there_names_those_that_are(tmp_path):
+def test_a_missing_split_is_refused_with_the_available_ones(tmp_path):
     (tmp_path / "dev.jsonl").touch()
-    with pytest.raises(OptionError, match="no split 'test'; it has: dev"):
+    with pytest.raises(OptionError, match="no split 'test'; expected one of: dev"):
         split_file(tmp_path, "test")
 
 
 @pytest.mark.parametrize(
     ("row", "problem"),
     [
-        ('{"text": 1, "label": "x"}', "got 1 as text, wanted a string"),
-        ('{"text": "a"}', "got None as label, wanted a string or a whole number"),
-        ('{"text": "a", "label": true}', "got True as label"),
-        ("[1]", "wanted one JSON object"),
-        ("{", "not JSON|wanted one JSON object"),
+        ('{"text": 1, "label": "x"}', "text is 1; expected a string"),
+        ('{"text": "a"}', "label is None; expected a string or a whole number"),
+        ('{"text": "a", "label": true}', "label is True; expected a string or a whole number"),
+        ("[1]", "JSON object"),
+        ("{", "JSON"),
     ],
 )
-def test_a_bad_row_is_named_by_file_and_line(tmp_path, row, problem):
+def test_an_invalid_row_is_named_by_file_and_line(tmp_path, row, problem):
     path = tmp_path / "test.jsonl"
     path.write_text(f'{{"text": "a", "label": "x"}}\n{row}\n')
     with pytest.raises(TextError, match=rf"test\.jsonl:2: .*({problem})"):
@@ -49,5 +49,5 @@ def test_an_empty_table_is_refused(tmp_path):
     path = tmp_path / "test.jsonl"
     path.write_text("\n")
     for read in (first_columns, lambda path: read_table(path, LABELLED)):
-        with pytest.raises(TextError, match="holds no rows"):
+        with pytest.raises(TextError, match="has no rows; expected at least one JSON object"):
             read(path)

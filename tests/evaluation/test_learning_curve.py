@@ -1,4 +1,4 @@
-"""Learning curves: what a student's folder remembers of its training, in examples."""
+"""Learning curves read from the training entry of a student's leafkit.json."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def training(*steps, texts, batch_size):
 @pytest.mark.parametrize(
     ("step", "examples"), [(0, 0), (1, 4), (2, 8), (3, 10), (4, 14), (6, 20), (7, 24)], ids=lambda value: str(value)
 )
-def test_the_last_batch_of_an_epoch_counts_what_it_holds(step, examples):
+def test_the_last_batch_of_an_epoch_counts_its_own_size(step, examples):
     (validation,) = learning_curve(training(step, texts=10, batch_size=4))
     assert (validation.step, validation.examples) == (step, examples)
 
 
-def test_a_curve_has_the_figures_of_each_validation():
+def test_a_curve_has_a_point_for_each_validation():
     curve = learning_curve(training(0, 3, texts=10, batch_size=4))
     assert [(one.seconds, one.cosine, one.overlap_at_10) for one in curve] == [(1.5, 0.9, 0.5)] * 2
 
 
-def test_a_student_that_remembers_no_training_has_no_curve():
+def test_a_student_without_a_recorded_training_has_no_curve():
     whole = training(0, 3, texts=10, batch_size=4)
     assert len(learning_curve(whole)) == 2
     assert learning_curve({}) == ()

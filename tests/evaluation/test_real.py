@@ -1,4 +1,4 @@
-"""Real models on real data beside the checkout, against other libraries' figures."""
+"""Real models and data next to the checkout: leafkit's figures against those of other libraries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def model(shared_data):
     return found
 
 
-def test_similarity_is_that_of_sentence_transformers(shared_data, model):
+def test_sts_agrees_with_sentence_transformers(shared_data, model):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 

@@ -1,18 +1,21 @@
-"""HTML whose text is escaped unless it is markup already."""
+"""HTML elements whose text is escaped, unless it is markup already."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
 
 
 class Html(str):
-    """Markup, which goes into an element as it is."""
+    """Markup, which is inserted into an element without escaping."""
 
     __slots__ = ()
 
 
 def element(tag: str, *parts: object, **attributes: object) -> Html:
-    """``<tag attributes>parts</tag>``: parts that are no `Html` are escaped, and so is every attribute.
+    """Return ``<tag attributes>parts</tag>``; attributes are escaped, and so are parts other than `Html`.
+
+    A trailing underscore of an attribute's name is removed.
 
     >>> element("p", "a < b", element("b", 1), class_="note")
     '<p class="note">a &lt; b<b>1</b></p>'
@@ -21,6 +24,6 @@ def element(tag: str, *parts: object, **attributes: object) -> Html:
     return Html(f"<{tag}{given}>{joined(parts)}</{tag}>")
 
 
-def joined(parts: object) -> Html:
-    """``parts``, one after the other."""
+def joined(parts: Iterable[object]) -> Html:
+    """Concatenate ``parts``, escaping those other than `Html`."""
     return Html("".join(part if isinstance(part, Html) else escape(str(part)) for part in parts))

@@ -1,24 +1,24 @@
-"""Where the figures of a section come from: commands, code, data, students, seed and versions."""
+"""The end of a section: the commands, code, data, students, seed and versions behind its figures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from leafkit.evaluation.page.html import Html, element
-from leafkit.evaluation.report import Provenance
+from leafkit.evaluation.provenance import Provenance
 
 
-def origin(sources: Sequence[Provenance]) -> list[Html]:
-    """The provenance of each report that the section shows."""
-    return [element("h2", "Where the figures come from"), *(part for one in sources for part in _origin(one))]
+def provenance_block(sources: Sequence[Provenance]) -> list[Html]:
+    """Return a heading and the provenance of each report in the section."""
+    return [element("h2", "Where the figures come from"), *(part for one in sources for part in _provenance(one))]
 
 
-def _origin(source: Provenance) -> list[Html]:
+def _provenance(source: Provenance) -> list[Html]:
     space = ", ".join(f"{key} {value}" for key, value in (source.space or {}).items() if value not in (None, ""))
     facts = {
         "leafkit": f"{source.leafkit}, commit {source.commit or 'unknown'}",
         "intervals": f"95 %, {source.resamples} bootstrap resamples of the queries, seed {source.seed}",
-        "students run by": source.encoder,
+        "student encoder": source.encoder,
         "vector space": space or "unknown",
         **{f"student {name}": _hash(sha256) for name, sha256 in source.students.items()},
         **source.libraries,
@@ -28,11 +28,11 @@ def _origin(source: Provenance) -> list[Html]:
     return [
         element("pre", element("code", source.command)),
         element("dl", *parts, class_="facts"),
-        element("div", _data(source), class_="wide"),
+        element("div", _data_table(source), class_="wide"),
     ]
 
 
-def _data(source: Provenance) -> Html:
+def _data_table(source: Provenance) -> Html:
     titles = list(dict.fromkeys(key for one in source.data for key in one))
     head = element("tr", *(element("th", title, scope="col") for title in titles))
     lines = [

@@ -1,4 +1,4 @@
-"""Drawing with matplotlib for inside a page: no names from outside, and colours that follow the page's theme."""
+"""Draw with matplotlib for an HTML page: SVG without outside references, in the colours of the page's theme."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HUES = 6
-"""Colours of students that the page has; more students use them again."""
+"""The number of colours for students in the page's style sheet. More students use the colours again."""
 
-# matplotlib writes a colour as #rrggbb alone: these stand for what the page's style sheet names.
+# matplotlib writes colours only as #rrggbb. These placeholders are replaced by the colours of the style sheet.
 INK, _LINE = "#010203", "#010204"
 _COLOURS = {INK: "currentColor", _LINE: "var(--line)", "#010300": "var(--teacher)"}
 _COLOURS |= {f"#01030{hue}": f"var(--hue-{hue})" for hue in range(1, HUES + 1)}
@@ -45,29 +45,29 @@ _SETTINGS = {
 }
 
 
-def paint(hue: int) -> str:
-    """What matplotlib is to draw with for the page's colour of that number: 0 for the teacher, then 1 to `HUES`."""
+def placeholder_colour(hue: int) -> str:
+    """Return the placeholder to draw with for a colour of the page: 0 is the teacher's, 1 to `HUES` the students'."""
     return f"#01030{hue}"
 
 
-def short(name: str, length: int) -> str:
-    """``name`` cut to ``length`` characters; control characters, which XML cannot hold, are replaced."""
+def shorten(name: str, length: int) -> str:
+    """Truncate ``name`` to ``length`` characters and replace control characters, which XML cannot hold."""
     name = re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", name)
     return name if len(name) <= length else name[: length - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 @contextmanager
-def canvas(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
-    """A figure of ``width`` x ``height`` inches with one pair of axes."""
+def new_figure(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """Provide a figure of ``width`` x ``height`` inches with one pair of axes, in the page's style."""
     with import_optional("matplotlib.style").context(["default", _SETTINGS]), warnings.catch_warnings():
-        # Text stays text: whether matplotlib's own font has the letters of a name does not matter.
+        # The SVG holds text, not outlines, so matplotlib's own font need not have the letters of a name.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = import_optional("matplotlib.figure").Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.subplots()
 
 
-def svg(figure: Figure, name: str, label: str) -> Html:
-    """The figure as an element of an HTML page, whose ids start with ``name``; ``label`` says what it shows."""
+def to_svg(figure: Figure, name: str, label: str) -> Html:
+    """Return the figure as an SVG element; ``name`` is the prefix of its ids, ``label`` describes it to readers."""
     written = io.StringIO()
     figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(written.getvalue())
@@ -79,12 +79,12 @@ def svg(figure: Figure, name: str, label: str) -> Html:
         part.tag = part.tag.rpartition("}")[2]
         for key in list(part.attrib):
             part.set(key.rpartition("}")[2], _attribute(key.rpartition("}")[2], part.attrib.pop(key), f"{name}-"))
-    root.attrib |= {"role": "img", "aria-label": short(label, 200)}
+    root.attrib |= {"role": "img", "aria-label": shorten(label, 200)}
     return Html(ElementTree.tostring(root, encoding="unicode"))
 
 
 def _attribute(name: str, value: str, prefix: str) -> str:
-    """The attribute with ids that no other plot of the page has, and the page's colours and font."""
+    """Return the attribute's value with prefixed ids, the page's colours and the page's font."""
     if name == "id":
         return prefix + value
     if name == "href":

@@ -4,82 +4,54 @@ from dataclasses import replace
 
 import pytest
 
-from leafkit.evaluation.page.section_content import Series, sections
-from leafkit.evaluation.report import Report
+from leafkit.evaluation.page.section_content import SectionContent, Series
 
 
 def rows_of(rows, mode):
-    """Those of the first student in the widest cell."""
-    wanted = (mode, "small", 64, "float32")
-    return [row for row in rows if (row.mode, row.student, row.dim, row.precision) == wanted]
+    """The rows of the first student in the widest cell."""
+    expected = (mode, "small", 64, "float32")
+    return [row for row in rows if (row.mode, row.student, row.dim, row.precision) == expected]
 
 
-def test_a_headline_is_the_mean_in_the_widest_cell(report):
-    (section,) = sections([report])
+def test_the_retention_is_the_mean_in_the_widest_cell(report):
+    section = SectionContent.of(report)
     assert section.cell == (64, "float32")
-    kept = section.retention_of(Series("asymmetric", "small"))
+    retention = section.retention_of(Series("asymmetric", "small"))
     (mean,) = rows_of(report.means[0].rows, "asymmetric")
-    assert (kept.retention, kept.interval) == (mean.retention, mean.retention_interval)
-    assert kept.over == ("scifact", "nfcorpus")
+    assert (retention.value, retention.interval) == (mean.retention, mean.retention_interval)
+    assert retention.collections == ("scifact", "nfcorpus")
 
 
-def test_of_one_collection_it_is_its_own_and_without_means_their_average(build, report):
-    (alone,) = sections([build(["scifact"], ["small"])])
-    row = alone.rows[1]
-    assert alone.retention_of(Series("standard", "small")).interval == row.retention_interval
-    (old,) = sections([replace(report, means=())])
+def test_the_retention_on_one_collection_is_that_of_its_row(make):
+    section = SectionContent.of(make(["scifact"], ["small"]))
+    (row,) = rows_of(section.rows, "standard")
+    retention = section.retention_of(Series("standard", "small"))
+    assert (retention.value, retention.interval) == (row.retention, row.retention_interval)
+    assert retention.collections == ("scifact",)
+
+
+def test_without_means_the_retentions_of_the_collections_are_averaged(report):
+    retention = SectionContent.of(replace(report, means=())).retention_of(Series("standard", "small"))
     rows = rows_of(report.rows, "standard")
-    kept = old.retention_of(Series("standard", "small"))
-    assert kept.retention == pytest.approx(sum(row.retention for row in rows) / 2)
-    assert (kept.interval, kept.over) == (None, ("scifact", "nfcorpus"))
+    assert retention.value == pytest.approx(sum(row.retention for row in rows) / 2)
+    assert (retention.interval, retention.collections) == (None, ("scifact", "nfcorpus"))
 
 
-def test_a_student_measured_without_its_teacher_keeps_nothing_known(build):
-    report = build(["scifact"], ["small"])
-    (section,) = sections([replace(report, rows=tuple(replace(row, retention=None) for row in report.rows))])
+def test_without_a_teacher_the_retention_is_unknown(make):
+    report = make(["scifact"], ["small"])
+    section = SectionContent.of(replace(report, rows=tuple(replace(row, retention=None) for row in report.rows)))
     assert section.retention_of(Series("standard", "small")) is None
 
 
-def split(report, student):
-    """What a run with this student alone would have reported."""
-    keep = (None, student)
-    (found,) = report.means
-    means = (replace(found, rows=tuple(row for row in found.rows if row.student in keep)),)
-    provenance = replace(report.provenance, students={student: report.provenance.students[student]}, command=student)
-    return Report(rows=tuple(row for row in report.rows if row.student in keep), means=means, provenance=provenance)
+def test_the_mean_over_most_collections_is_used(report):
+    (means,) = report.means
+    fewer = replace(means, collections=("scifact",), rows=tuple(replace(row, retention=0.1) for row in means.rows))
+    section = SectionContent.of(replace(report, means=(fewer, means)))
+    assert section.retention_of(Series("standard", "small")).collections == ("scifact", "nfcorpus")
 
 
-def test_reports_on_the_same_data_become_one_section(report):
-    (whole,) = sections([report])
-    (joined,) = sections([split(report, "small"), split(report, "smaller")])
-    assert sorted(joined.rows, key=repr) == sorted(whole.rows, key=repr)
-    assert sorted(joined.means[0].rows, key=repr) == sorted(whole.means[0].rows, key=repr)
-    assert [source.command for source in joined.sources] == ["small", "smaller"]
-
-
-def test_collections_measured_one_by_one_become_one_section(build):
-    (joined,) = sections([build(["scifact"], ["small"]), build(["nfcorpus"], ["small"])])
-    assert list(dict.fromkeys(row.data for row in joined.rows)) == ["scifact", "nfcorpus"]
-
-
-def test_a_report_twice_is_one(report):
-    (section,) = sections([report, report])
-    assert section.rows == report.rows
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"space": {"id": "another"}},
-        {"encoder": "onnx-int8"},
-        {"students": {"small": "another"}},
-        {"data": [{"name": "scifact", "split": "dev"}]},
-    ],
-)
-def test_what_comes_from_elsewhere_stands_apart(report, changed):
-    assert len(sections([report, replace(report, provenance=replace(report.provenance, **changed))])) == 2
-
-
-def test_figures_that_contradict_stand_apart(report):
-    other = replace(report.rows[3], retention=0.123)
-    assert len(sections([report, replace(report, rows=(other,))])) == 2
+def test_tasks_other_than_retrieval_do_not_enter_a_mean_beside_retrieval(make):
+    report = make(["scifact"], ["small"])
+    other = replace(rows_of(report.rows, "standard")[0], data="sts", main="cosine_spearman", retention=0.1)
+    section = SectionContent.of(replace(report, rows=(*report.rows, other)))
+    assert section.retention_of(Series("standard", "small")).collections == ("scifact",)
