@@ -23,8 +23,8 @@ the interval is above 0. `loses`: it is below 0. `ties`: neither. A row that los
 The setting is small (seconds of training on a CPU), and the intervals are not corrected for the number of rows. Systems
 measured by classes know the labels of the training texts, which LEAF does not use. Probes only watch the training.
 """
-_AGAIN = """To repeat a row, run its command from the root of the checkout, then `python -m eval.ledger`. The recipes are
-in [eval/recipes](../../../eval/recipes/README.md). The files here record the commands as they were typed then."""
+_AGAIN = """To repeat a row, run its command from the root of the checkout and then `python -m eval.ledger`. The recipes
+are in [eval/recipes](../../../eval/recipes/README.md). The files here record the commands as they were typed then."""
 
 
 def readme(rows: Sequence[Row]) -> str:
