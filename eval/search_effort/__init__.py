@@ -1,1 +1,1 @@
-"""Does a student need a wider search? Recall against exact search, by how far an approximate index looks."""
+"""Search effort: how far an approximate index must search for a student's queries, compared with its teacher's."""
