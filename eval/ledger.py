@@ -24,7 +24,7 @@ Read the figures with three limits in mind. The setting is small (seconds of tra
 corrected for the number of rows. On the task `classes`, the method was given the labels of the training texts, and
 LEAF was not. Probes watch the training and change nothing, so their difference is 0.
 """
-_AGAIN = """To repeat a row, run its command from the root of the checkout, then `python -m eval.ledger`. The recipes
+_AGAIN = """To repeat a row, run its command from the root of the checkout and then `python -m eval.ledger`. The recipes
 are in [eval/recipes](../../../eval/recipes/README.md). The files here record the commands as they were typed then."""
 
 

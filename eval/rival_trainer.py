@@ -1,4 +1,4 @@
-"""The rival trainer: sentence-transformers' own, with its EmbedDistillLoss, on given texts and vectors."""
+"""The rival trainer: sentence-transformers' own trainer with its EmbedDistillLoss, on given texts and vectors."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def train_rival(
     bfloat16: bool = False,
     seed: int = 42,
 ) -> list[float]:
-    """Train ``model`` on the CPU on rows of ``text`` and ``label`` (a vector); gives when each step ended, in seconds.
+    """Train ``model`` on the CPU on rows of ``text`` and ``label`` (a vector). Return the end time of each step.
 
-    Its defaults, dropout among them, but no logs, no bars and no checkpoints. The rate falls linearly.
+    The trainer keeps its defaults, including dropout, but writes no logs, progress bars or checkpoints. The learning
+    rate falls linearly. Times are in seconds, from `time.perf_counter`.
     """
     from sentence_transformers import SentenceTransformerTrainer
     from sentence_transformers.sentence_transformer.losses import EmbedDistillLoss
@@ -64,7 +65,7 @@ def train_rival(
     trainer = SentenceTransformerTrainer(
         model=model, args=arguments, train_dataset=rows, loss=loss, callbacks=[Clock()]
     )
-    # Its summary is no result of ours.
+    # The trainer prints a summary, which must not mix with our results on stdout.
     with contextlib.redirect_stdout(sys.stderr):
         trainer.train()
     return times

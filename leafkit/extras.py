@@ -22,7 +22,7 @@ _EXTRAS = {
         "torch",
         "transformers",
     ),
-    "eval": ("beir", "bm25s", "matplotlib", "model2vec", "mteb", "pytrec_eval", "scipy", "skeletoken", "sklearn"),
+    "eval": ("beir", "bm25s", "matplotlib", "mteb", "pytrec_eval", "scipy", "sklearn"),
 }
 _DISTRIBUTIONS = {
     "pytrec_eval": "pytrec-eval-terrier",

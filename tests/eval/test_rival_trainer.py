@@ -4,9 +4,7 @@ from sentence_transformers import SentenceTransformer
 from eval.rival_trainer import train_rival
 
 
-def test_the_rival_comes_nearer_to_the_vectors_and_prints_nothing(
-    tiny_teacher, other_teacher, sentences, tmp_path, capsys
-):
+def test_the_rival_learns_the_vectors_and_prints_nothing(tiny_teacher, other_teacher, sentences, tmp_path, capsys):
     from datasets import Dataset
 
     model = SentenceTransformer(str(tiny_teacher), device="cpu")

@@ -83,7 +83,7 @@ def test_truncated_vectors_have_unit_length_and_full_vectors_are_unchanged():
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8", "binary", "binary+float16", "binary+none"])
 def test_every_score_is_a_cosine_with_the_stored_vector_lowered_by_the_search_that_found_it(precision):
     stored, _, rescored = precision.partition("+")
-    index = Finder.of_vectors(DOCUMENTS, precision=stored, rescore=rescored or None)
+    index = search_in_memory(DOCUMENTS, precision=stored, rescore=rescored or None)
     kept = DOCUMENTS if stored == "float32" else truncate(index.vectors(numpy.arange(len(DOCUMENTS))), 64)
     kept = kept / numpy.linalg.norm(kept, axis=1, keepdims=True)
     found = CellFinder(DOCUMENTS, Cell(dim=64, precision=precision)).nearest(QUERIES, 1000)

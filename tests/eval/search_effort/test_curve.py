@@ -1,12 +1,12 @@
-"""Laws of searching further, and the depth a recall takes."""
+"""Laws of searching deeper, and the depth that a recall requires."""
 
 import numpy
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.effort.curve import curves, depths_of, lists_for
-from eval.effort.need import needed, needs
+from eval.search_effort.curve import curves, depths_of, lists_for
+from eval.search_effort.required_depth import depth_for, required_depths
 
 
 def units(vectors):
@@ -60,9 +60,9 @@ def test_visiting_all_lists_compares_all_documents_and_centroids(lists, world):
 @pytest.mark.parametrize("made", ["lists", "graph"])
 def test_the_same_queries_need_exactly_the_same(request, made):
     curve = request.getfixturevalue(made)["near"]
-    for need in needs(curve, curve, seed=0):
-        assert need.teacher == need.student
-        assert (need.ratio, need.ratio_interval.low, need.ratio_interval.high) == (1.0, 1.0, 1.0)
+    for depth in required_depths(curve, curve, seed=0):
+        assert depth.teacher == depth.student
+        assert (depth.ratio, depth.ratio_interval.low, depth.ratio_interval.high) == (1.0, 1.0, 1.0)
 
 
 def test_equal_vectors_have_equal_curves(graph):
@@ -71,10 +71,10 @@ def test_equal_vectors_have_equal_curves(graph):
 
 def test_queries_from_anywhere_need_more_and_the_interval_says_so(graph, lists):
     for made in (graph, lists):
-        for need in needs(made["near"], made["far"], seed=0):
-            assert need.student > need.teacher
-            assert need.student_distances > need.teacher_distances
-            assert 1 < need.ratio_interval.low <= need.ratio <= need.ratio_interval.high
+        for depth in required_depths(made["near"], made["far"], seed=0):
+            assert depth.student > depth.teacher
+            assert depth.student_distances > depth.teacher_distances
+            assert 1 < depth.ratio_interval.low <= depth.ratio <= depth.ratio_interval.high
 
 
 def test_of_equal_documents_any_is_right():
@@ -96,7 +96,7 @@ def test_of_equal_documents_any_is_right():
     ],
 )
 def test_the_depth_is_on_the_line_between_logarithms(means, target, depth):
-    assert needed(numpy.array(means), (1, 2, 4), target) == pytest.approx(depth, nan_ok=True)
+    assert depth_for(numpy.array(means), (1, 2, 4), target) == pytest.approx(depth, nan_ok=True)
 
 
 @given(
@@ -104,7 +104,7 @@ def test_the_depth_is_on_the_line_between_logarithms(means, target, depth):
     targets=st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted),
 )
 def test_a_higher_recall_never_needs_less(means, targets):
-    low, high = (needed(numpy.array([means, means]), (1, 2, 4, 9), target) for target in targets)
+    low, high = (depth_for(numpy.array([means, means]), (1, 2, 4, 9), target) for target in targets)
     assert numpy.array_equal(low[0], low[1], equal_nan=True)
     assert numpy.isnan(high[0]) or 1 <= low[0] <= high[0] * (1 + 1e-9) <= 9 * (1 + 1e-6)
 

@@ -1,10 +1,10 @@
-"""The command: several folders in one index, a table on stdout, everything in a file."""
+"""The command: several folders in one index, a table on stdout, and a result file."""
 
 import json
 
 import pytest
 
-from eval.effort.__main__ import main
+from eval.search_effort.__main__ import main
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def arguments(beir_folder, other_beir_folder, tiny_teacher, exported, tmp_path):
     return ["--data", *data, *options, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "result.json")]
 
 
-def test_the_file_says_all_and_the_table_the_needs(arguments, tmp_path, capsys):
+def test_the_file_has_everything_and_the_table_the_required_depths(arguments, tmp_path, capsys):
     main(arguments)
     found = json.loads((tmp_path / "result.json").read_bytes())
     assert (found["documents"], found["queries"]) == (240, 29)
