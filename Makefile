@@ -26,7 +26,7 @@ check: $(VENV)/ready
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 docs: $(VENV)/ready
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "The documentation is in site/index.html"
 
 $(VENV)/ready: pyproject.toml constraints.txt
