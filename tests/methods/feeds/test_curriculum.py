@@ -78,5 +78,5 @@ def test_once_all_take_part_the_pool_is_left_as_it_is(make_setting):
 
 @pytest.mark.parametrize("wrong", [{"every": -1}, {"initial": 0.0}, {"initial": 1.1}, {"until": 0.0}, {"until": 2.0}])
 def test_what_is_out_of_range_is_refused(wrong):
-    with pytest.raises(OptionError, match=rf"curriculum:{next(iter(wrong))} is .*; wanted"):
+    with pytest.raises(OptionError, match=rf"curriculum:{next(iter(wrong))} is .*; expected"):
         Curriculum(**wrong)

@@ -195,7 +195,7 @@ def test_a_checkpoint_holds_all(space, make_setting):
 
 
 def test_a_budget_below_two_texts_is_refused(make_setting):
-    with pytest.raises(OptionError, match="two texts or more"):
+    with pytest.raises(OptionError, match="expected a share of 2 texts or more"):
         Pcoreset(share=0.01).build(make_setting())
 
 
@@ -214,7 +214,7 @@ def test_a_budget_below_two_texts_is_refused(make_setting):
     ],
 )
 def test_a_field_outside_its_range_is_refused(field):
-    with pytest.raises(OptionError, match=f"pcoreset:{next(iter(field))}.*wanted"):
+    with pytest.raises(OptionError, match=f"pcoreset:{next(iter(field))} is .*; expected"):
         Pcoreset(**field)
 
 

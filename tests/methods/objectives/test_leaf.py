@@ -72,5 +72,5 @@ def test_hand_values():
 
 
 def test_an_unknown_distance_is_refused():
-    with pytest.raises(OptionError, match="norm, squared, cosine"):
+    with pytest.raises(OptionError, match=r"leaf:distance is .*; expected norm, squared, cosine"):
         Leaf(distance="manhattan")

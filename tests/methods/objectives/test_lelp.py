@@ -164,7 +164,7 @@ def test_two_kinds_of_text_in_a_class_become_different_sub_classes(built, make_s
 def test_where_the_anchors_leave_nothing_it_warns_and_sub_classes_are_all_alike(built, make_batch, caplog):
     with caplog.at_level(logging.WARNING, logger="leafkit"):
         _, state = built(anchors="clusters", count=20)
-    assert "leave 0 of 8 dimensions" in caplog.text
+    assert "leave only 0 of 8 dimensions" in caplog.text
     assert torch.equal(state.projections(make_batch().teacher), torch.zeros(8, 20, 4))
 
 
@@ -192,15 +192,15 @@ def test_hand_values():
     assert null_projection(torch.tensor([[3.0, 0.0]])).tolist() == [[pytest.approx(0), 0], [0, 1]]
 
 
-def test_values_that_are_no_choice_are_refused(make_setting):
+def test_invalid_options_are_refused(make_setting):
     for name, value, words in (
         ("subclasses", 0, "1 or more"),
         ("temperature", 0.0, "more than 0"),
         ("subclass_temperature", math.inf, "more than 0"),
-        ("anchors", "words", "clusters, labels, texts"),
+        ("anchors", "words", "clusters, labels or texts"),
         ("count", 1, "2 or more"),
     ):
-        with pytest.raises(OptionError, match=words):
+        with pytest.raises(OptionError, match=f"lelp:{name} is .*; expected {words}"):
             Lelp(**{name: value})
-    with pytest.raises(OptionError, match="at most the teacher's 8"):
+    with pytest.raises(OptionError, match="lelp:subclasses is 9; expected at most 8"):
         Lelp(subclasses=9).build(make_setting())

@@ -93,7 +93,7 @@ def test_training_the_masks_brings_the_teachers_to_the_student_and_leaves_their_
 def test_the_masks_stay_teachers_and_are_frozen_afterwards_and_their_distance_is_told(build, make_batch, caplog):
     with caplog.at_level(logging.INFO, logger="leafkit.methods.objectives.mst"):
         state = build(mst(sample=1000))
-    assert "masked teachers diverge" in caplog.text
+    assert "KL divergence of the masked teachers" in caplog.text
     batch = make_batch()
     student = state.teachers[0].anchors.logits(batch.student)
     masked, own = state.teachers[0](batch.teacher), whole(state, batch)[0]
@@ -307,16 +307,16 @@ def test_the_teachers_share_anchor_texts_and_each_has_its_own_vectors_and_temper
     ],
 )
 def test_values_out_of_range_are_refused(fields):
-    with pytest.raises(OptionError, match=f"mst:{next(iter(fields))} is .*; wanted"):
+    with pytest.raises(OptionError, match=f"mst:{next(iter(fields))} is .*; expected"):
         Mst(**fields)
 
 
 def test_more_teachers_allow_more_to_be_chosen():
     assert Mst(chosen=6, others="a; b").chosen == 6
-    with pytest.raises(OptionError, match="1 to 6 specialised teachers"):
+    with pytest.raises(OptionError, match=r"mst:chosen is .*; expected 1 to 6, the number of specialised teachers"):
         Mst(chosen=7, others="a; b")
 
 
 def test_more_anchors_than_texts_are_refused(build):
-    with pytest.raises(OptionError, match="count is 500; wanted 2 to 120"):
+    with pytest.raises(OptionError, match="count is 500; expected 2 to 120"):
         build(mst(count=500))

@@ -135,9 +135,9 @@ def test_it_is_finite_in_bfloat16_also_at_a_vector_of_zeros(rows, make_setting, 
 
 
 def test_wrong_options_are_refused(make_setting):
-    with pytest.raises(OptionError, match="nd:anchors is 'texts'; wanted clusters or labels"):
+    with pytest.raises(OptionError, match="nd:anchors is 'texts'; expected clusters or labels"):
         Nd(anchors="texts")
-    with pytest.raises(OptionError, match="nd:count is 1; wanted 2 or more"):
+    with pytest.raises(OptionError, match="nd:count is 1; expected 2 or more"):
         Nd(count=1)
     with pytest.raises(OptionError, match="at least two classes"):
         Nd(anchors="labels").build(make_setting(labels=make_setting().labels * 0 - 1))

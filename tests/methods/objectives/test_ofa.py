@@ -163,20 +163,20 @@ def test_it_is_finite_in_bfloat16_also_for_one_text(rows, make_setting, make_bat
 
 
 def test_a_student_without_layers_is_refused(make_setting):
-    with pytest.raises(OptionError, match="ofa reads the student's layers"):
+    with pytest.raises(OptionError, match="ofa reads the layers of the student, but a token table has none"):
         Ofa().build(make_setting(depth=0))
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "wanted"),
+    ("field", "value", "expected"),
     [
         ("exponent", 0.9, "1 or more"),
         ("exponent", math.inf, "1 or more"),
         ("stages", -1, "0 or more"),
-        ("anchors", "words", "clusters, labels, texts"),
+        ("anchors", "words", "clusters, labels or texts"),
         ("count", 1, "2 or more"),
     ],
 )
-def test_wrong_options_are_refused(field, value, wanted):
-    with pytest.raises(OptionError, match=f"ofa:{field} is .*{wanted}"):
+def test_invalid_options_are_refused(field, value, expected):
+    with pytest.raises(OptionError, match=f"ofa:{field} is .*; expected {expected}"):
         Ofa(**{field: value})

@@ -181,17 +181,17 @@ def test_hand_values():
     assert weighted_cross_entropy(torch.zeros(1, 2), softened(classes, past, 0.4)).item() == pytest.approx(math.log(2))
 
 
-def test_values_that_are_no_choice_are_refused():
+def test_invalid_options_are_refused():
     for name, value, words in (
         ("alpha", 1.1, "0 to 1"),
         ("alpha", -0.1, "0 to 1"),
-        ("anchors", "words", "clusters, labels, texts"),
+        ("anchors", "words", "clusters, labels or texts"),
         ("count", 1, "2 or more"),
     ):
-        with pytest.raises(OptionError, match=words):
+        with pytest.raises(OptionError, match=f"pskd:{name} is .*; expected {words}"):
             Pskd(**{name: value})
 
 
-def test_it_joins_no_feed_that_makes_new_texts():
-    with pytest.raises(OptionError, match="pskd remembers each text"):
+def test_a_feed_that_mixes_texts_is_refused():
+    with pytest.raises(OptionError, match="pskd stores what it knows of each text"):
         make_plan(["leaf", "pskd"], ["mixup"])

@@ -85,11 +85,11 @@ def test_costs_hundreds_of_blurs_wide_keep_their_mass():
     assert torch.allclose(plan.sum(dim=0), torch.ones(6), atol=1e-5)
 
 
-def test_it_is_marked_as_blind():
+def test_sinkd_cannot_train_alone():
     assert Sinkd.cannot_train_alone
 
 
 @pytest.mark.parametrize("fields", [{"temperature": 0}, {"blur": -1}, {"rounds": 0}, {"cost": "miles"}])
-def test_a_transport_that_cannot_be_is_refused(fields):
-    with pytest.raises(OptionError, match="wanted"):
+def test_invalid_options_are_refused(fields):
+    with pytest.raises(OptionError, match=f"sinkd:{next(iter(fields))} is .*; expected"):
         Sinkd(**fields)

@@ -100,5 +100,5 @@ def test_its_terms_use_the_share(make_setting, make_batch):
 
 @pytest.mark.parametrize("fields", [{"start": 1.5}, {"rate": -0.1}, {"momentum": 2.0}])
 def test_a_schedule_outside_0_to_1_is_refused(fields):
-    with pytest.raises(OptionError, match="wanted 0 to 1"):
+    with pytest.raises(OptionError, match=r"taid:.* is .*; expected 0 to 1"):
         Taid(**fields)
