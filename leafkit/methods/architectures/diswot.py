@@ -246,7 +246,7 @@ class Scorer:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self._seed + init)
                 keep = pretrained is not None and self._options.teacher_init == "pretrained"
-                model = pretrained if keep else AutoModel.from_config(config)
+                model: Any = pretrained if keep else AutoModel.from_config(config)
             model.eval()
             features += [_pooled(model, batch) for batch in self._batches]
         return features

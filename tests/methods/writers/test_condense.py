@@ -153,19 +153,19 @@ def test_k_centers_cover_better_than_random_texts_and_repeat_none():
 def residual(vectors, rows):
     """The norm of the mean gradient minus its best approximation by the gradients of ``rows``."""
     gradients = numpy.einsum("rd,re->rde", vectors, vectors).reshape(len(vectors), -1).astype(numpy.float64)
-    wanted = gradients.mean(axis=0)
-    weights = numpy.linalg.lstsq(gradients[rows].T, wanted, rcond=None)[0]
-    return float(numpy.linalg.norm(wanted - weights @ gradients[rows]))
+    expected = gradients.mean(axis=0)
+    weights = numpy.linalg.lstsq(gradients[rows].T, expected, rcond=None)[0]
+    return float(numpy.linalg.norm(expected - weights @ gradients[rows]))
 
 
 def test_pursuit_chooses_the_text_that_agrees_most_with_the_residual_gradient():
     vectors = unit(60, 5)
     rows = pursuit(vectors, 6).tolist()
     gradients = numpy.einsum("rd,re->rde", vectors, vectors).reshape(60, -1).astype(numpy.float64)
-    wanted = gradients.mean(axis=0)
+    expected = gradients.mean(axis=0)
     for step in range(6):
-        weights = numpy.linalg.lstsq(gradients[rows[:step]].T, wanted, rcond=None)[0]
-        agreement = gradients @ (wanted - weights @ gradients[rows[:step]])
+        weights = numpy.linalg.lstsq(gradients[rows[:step]].T, expected, rcond=None)[0]
+        agreement = gradients @ (expected - weights @ gradients[rows[:step]])
         agreement[rows[:step]] = -numpy.inf
         assert rows[step] == agreement.argmax()
 
