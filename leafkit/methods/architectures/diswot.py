@@ -44,10 +44,12 @@ class Diswot(Architecture):
     No candidate is trained. Times are measured, so two searches may differ if a candidate is near the time limit of
     the budget. To turn the search off, name a student instead.
 
-    ``population``, ``cycles``, ``tournament``: sizes of the aging evolution (paper: 36, 1000, 8; ours 12, 36, 4, so
-    that the search takes seconds).
-    ``inits``, ``batches``: number of random initialisations and of batches of 64 texts; a score is the mean over both
-    (paper: 1 and 1; ours 5 and 2).
+    ``population``: number of shapes alive in the aging evolution (paper: 36; ours 12, so that the search takes
+    seconds).
+    ``cycles``: number of cycles of the evolution; each adds one shape (paper: 1000; ours 36).
+    ``tournament``: number of shapes from which the parent of a cycle is chosen (paper: 8; ours 4).
+    ``inits``: number of random initialisations that a score is averaged over (paper: 1; ours 5).
+    ``batches``: number of batches of 64 texts that a score is averaged over (paper: 1; ours 2).
     ``teacher_init``: weights of the teacher during the search: ``random`` (paper) or ``pretrained``.
     """
 

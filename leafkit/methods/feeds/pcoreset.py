@@ -35,13 +35,14 @@ class Pcoreset(Feed):
     and uses the vectors of all texts.
 
     ``every``: number of steps between two rounds of picks; 0 adds none to the first texts (paper: 15 rounds).
-    ``first``, ``picks``: number of texts drawn at random before step 0 (at most the budget), and number of texts added
-    in each round (paper: one text of each class for both). The anchors are fitted to the first texts.
+    ``first``: number of texts drawn at random before step 0, at most the budget (paper: one text of each class). The
+    anchors are fitted to these texts.
+    ``picks``: number of texts added in each round (paper: one text of each class).
     ``share``: the budget, as a share of the training texts; 1 disables the method.
     ``space``: where distances are measured: ``prob`` between predictions (paper), ``feature`` between unit vectors, or
     ``random`` for random picks.
-    ``anchors``, ``count``: kind of the anchors that replace classes, and their number, at most that of the first texts
-    (ours).
+    ``anchors``: kind of the anchors that replace classes (ours).
+    ``count``: number of anchors, at most that of the first texts; ignored with ``anchors=labels`` (ours).
     ``candidates``: largest number of texts that a round considers, drawn from the seed (ours).
     """
 

@@ -46,7 +46,8 @@ class Dhkd(Objective):
     ``units``: width of the hidden layer of the second head; 0 for a linear head (paper: 200 or linear, by pair).
     ``align``: if true, remove from each text's gradient the component that opposes the gradient of LEAF (paper:
     optional; ours off).
-    ``anchors``, ``count``: kind and number of the anchors that replace classes (ours); ``labels`` ignores the number.
+    ``anchors``: kind of the anchors that replace classes (ours).
+    ``count``: number of anchors; ignored with ``anchors=labels`` (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2411.08937"

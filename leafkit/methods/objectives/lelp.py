@@ -49,8 +49,8 @@ class Lelp(Objective):
     the loss is multiplied by its square (ours 1).
     ``subclass_temperature``: divides the standardised projections; small values give hard sub-classes (ours 1; not
     found in the paper).
-    ``anchors``, ``count``: kind and number of the anchors that replace the classifier (ours); ``labels`` ignores the
-    number.
+    ``anchors``: kind of the anchors that replace the classifier (ours).
+    ``count``: number of anchors; ignored with ``anchors=labels`` (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2409.20449"

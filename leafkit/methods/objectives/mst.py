@@ -47,18 +47,19 @@ class Mst(Objective):
     their random start).
     ``sample``: largest number of texts that train the masks, in one pass; 0 leaves the masks at their random start
     (ours 10,000; paper: one epoch).
-    ``temperature``, ``chosen``: T, in addition to each teacher's own temperature (paper: 4), and k, the number of
-    teachers picked for each text (paper: 1; unused with ``routing=soft``).
+    ``temperature``: T, in addition to each teacher's own temperature (paper: 4).
+    ``chosen``: k, the number of teachers picked for each text (paper: 1); unused with ``routing=soft``.
     ``routing``: ``hard`` takes the plain mean of the picked teachers, so only ``balance`` trains the router (paper).
     ``straight`` has the same values, with the gradient of the router's weights. ``soft`` imitates one distribution,
     made from the weighted logits of all teachers.
-    ``balance``, ``count``: factor of the term ``balance`` (paper: 1), and number of anchor texts (ours).
+    ``balance``: factor of the term ``balance`` (paper: 1).
+    ``count``: number of anchor texts (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2507.07015"
     reconstruction: ClassVar[str] = (
         "LEAF replaces cross-entropy, and cosines with anchors replace logits; the first stage is left out, because "
-        "teachers are frozen; masks are low-rank gates on the teacher's vector, trained towards the untrained student "
+        "teachers are frozen; masks are low-rank gates on the teacher's vector, trained towards the student at its start "
         "with our learning rate; the router reads probabilities, not raw logits"
     )
 

@@ -36,7 +36,8 @@ class Ofa(Objective):
     ``exponent``: enhancement of the text's class, 1 or more; 1 is no enhancement (paper: 1 to 1.5, by pair; ours 1.5).
     ``stages``: number of branches at equal distances, the last one after the last layer; a student with fewer layers
     has one branch for each layer; 0 trains the output only (paper: 4).
-    ``anchors``, ``count``: kind and number of the anchors that replace classes (ours); ``labels`` ignores the number.
+    ``anchors``: kind of the anchors that replace classes (ours).
+    ``count``: number of anchors; ignored with ``anchors=labels`` (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2310.19444"

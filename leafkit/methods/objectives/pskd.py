@@ -37,8 +37,9 @@ class Pskd(Objective):
 
     ``weight``: multiplies the loss (ours 0.1, added to LEAF; paper: 1, the only loss).
     ``alpha``: share of the past prediction in the target of the last epoch, 0 to 1 (paper: 0.8); 0 is cross-entropy.
-    ``anchors``, ``count``: kind and number of the anchors that replace classes (ours); ``labels`` ignores the number.
-    The stored predictions take texts x anchors x 2 bytes.
+    ``anchors``: kind of the anchors that replace classes (ours).
+    ``count``: number of anchors; ignored with ``anchors=labels`` (ours). The stored predictions take
+    texts x anchors x 2 bytes.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2006.12000"

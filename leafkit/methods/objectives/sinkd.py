@@ -36,7 +36,8 @@ class Sinkd(Objective):
     the loss of equal distributions is above 0.
     ``rounds``: number of times that rows and then columns are normalised (paper: 20).
     ``cost``: ``anchors`` is the paper's L1 distance between distributions, 0 to 2; ``vectors`` is 1 - cosine (ours).
-    ``anchors``, ``count``: kind and number of the anchors that replace classes; unused with ``cost=vectors``.
+    ``anchors``: kind of the anchors that replace classes (ours); unused with ``cost=vectors``.
+    ``count``: number of anchors (ours); ignored with ``anchors=labels`` and with ``cost=vectors``.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2402.17110"

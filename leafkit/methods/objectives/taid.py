@@ -32,8 +32,10 @@ class Taid(Objective):
     ``start``: the teacher's share t at step 0, 0 to 1 (paper: 0.4; 0.2 for two pairs).
     ``adaptive``: if true, t grows faster than the linear ramp while the loss falls; if false, t follows the ramp. A
     step adds at most ``rate``, so the difference shows only over thousands of steps.
-    ``rate``, ``momentum``: alpha and beta of the schedule (paper: 5e-4 and 0.99).
-    ``anchors``, ``count``: kind and number of the anchors (ours); they replace the paper's vocabulary.
+    ``rate``: alpha of the schedule, 0 to 1 (paper: 5e-4).
+    ``momentum``: beta of the schedule, 0 to 1 (paper: 0.99).
+    ``anchors``: kind of the anchors that replace the paper's vocabulary (ours).
+    ``count``: number of anchors; ignored with ``anchors=labels`` (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2501.16937"
