@@ -20,6 +20,12 @@ class Budget:
     parameters: int | None = None
     milliseconds: float | None = None
 
+    def __str__(self) -> str:
+        """The bounds in words, e.g. ``2,000,000 parameters and 1 ms``."""
+        bounds = [f"{self.parameters:,} parameters"] if self.parameters is not None else []
+        bounds += [f"{self.milliseconds:g} ms"] if self.milliseconds is not None else []
+        return " and ".join(bounds) or "any size"
+
 
 def parse_budget(text: str) -> Budget:
     """Return the budget described by ``text``, such as ``2M params, 1 ms``; raise `OptionError` for other text."""

@@ -18,8 +18,9 @@ To add the method NAME, write three files and edit none:
 2. ``tests/methods/FOLDER/test_NAME.py`` with its formulas checked against the paper.
 3. ``models/recipes/NAME.toml``, a recipe that trains with the method.
 
-``tests/methods/test_contract.py`` then checks the laws that every method obeys. A package outside leafkit adds a method
-through the entry-point group ``leafkit.methods`` (`leafkit.methods.registry`).
+``tests/methods/test_contract.py`` then checks the laws that every method obeys, and another test names the command that
+renews the generated table of all methods. A package outside leafkit adds a method through the entry-point group
+``leafkit.methods`` (`leafkit.methods.registry`).
 
 Everything that a method learns or remembers lives in the module returned by ``build``. The checkpoint saves that
 module, so a resumed training equals an uninterrupted one. A method never sees the training loop, the optimiser, the
@@ -130,6 +131,7 @@ class Feed(StepMethod):
     """Which texts are trained on, how often and in which view; override ``refresh`` and ``feed``, or ``views``.
 
     ``every``: number of steps between two calls of ``refresh``; 0 calls it only before the first step.
+    ``weight``: multiplies the loss of the feed; most feeds add none.
     """
 
     kind: ClassVar[str] = "feed"

@@ -1,4 +1,4 @@
-"""Systems are found by the names of their files, ours and those of other packages."""
+"""Methods are found by the names of their files, leafkit's own and those of other packages."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ class Halves(Objective):
 '''
 
 
-def test_every_name_finds_one_class_and_a_folder():
+def test_every_name_has_one_class_and_a_folder():
     assert method_class("leaf") is Leaf
     assert set(method_folders().values()) <= set(FOLDERS)
     assert parse_method("leaf:distance=squared,weight=0.5") == Leaf(distance="squared", weight=0.5)
@@ -43,12 +43,12 @@ def test_every_name_finds_one_class_and_a_folder():
     assert method_spec(Leaf(distance="cosine")) == "leaf:distance=cosine"
 
 
-def test_a_wrong_value_of_a_choice_gets_the_nearest():
+def test_an_invalid_choice_is_answered_with_the_nearest():
     with pytest.raises(OptionError, match="did you mean 'norm'"):
         parse_method("leaf:distance=nrom")
 
 
-def test_another_package_adds_a_system_by_an_entry_point(tmp_path, tiny_texts, tiny_teacher):
+def test_another_package_adds_a_method_by_an_entry_point(tmp_path, tiny_texts, tiny_teacher):
     (tmp_path / "halving").mkdir()
     (tmp_path / "halving" / "__init__.py").touch()
     (tmp_path / "halving" / "halves.py").write_text(SYSTEM)
@@ -81,7 +81,7 @@ def test_another_package_adds_a_system_by_an_entry_point(tmp_path, tiny_texts, t
         ("objectives.mixup", r"adds the entry point 'objectives\.mixup'.*feeds already has a method mixup"),
     ],
 )
-def test_an_entry_point_without_a_folder_or_with_a_name_that_is_taken_is_refused(name, message, monkeypatch):
+def test_an_entry_point_without_a_folder_or_with_a_taken_name_is_refused(name, message, monkeypatch):
     from importlib.metadata import EntryPoint
 
     from leafkit.methods import registry
