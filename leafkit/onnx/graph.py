@@ -130,7 +130,7 @@ def write_float(student: Student, path: Path) -> None:
         _name_products(path, graph)
     except Exception as error:  # the exporter has no error class of its own
         raise ExportError(
-            f"torch cannot write this student as ONNX: {error}. Distil with export=False to go without."
+            f"torch cannot write this student as ONNX: {error}. Use another student, or distil without an export."
         ) from error
 
 

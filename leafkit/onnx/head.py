@@ -78,8 +78,8 @@ class _Head:
         # Every input of these nodes but the activation must be a constant tensor.
         if not parts or len(self._tensors) != sum(len(part.input) - 1 for part in parts):
             raise InputError(
-                f"the graph of {folder} does not show its head. "
-                f"Run `leafkit export {folder} --overwrite` and try again."
+                f"the graph of {folder} does not show its head. Run `leafkit export {folder} --overwrite` and try "
+                "again."
             )
 
     def values(self) -> tuple[Float32, Float32]:

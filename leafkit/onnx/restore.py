@@ -47,7 +47,8 @@ def restore(folder: Path) -> Student:
         _check_complete(encoder, weights, folder)
         cosine = _check_vectors(encoder, folder)
     logger.warning(
-        "student: %s has no torch weights, so its ONNX file gives them; mean cosine %.4f to that file's vectors",
+        "student: %s has no torch weights, so they are read from its ONNX file, whose vectors the restored student "
+        "gives with a mean cosine of %.4f",
         *(folder, cosine),
     )
     encoder.model.float()

@@ -38,8 +38,7 @@ def check_spread(figures: Figures, state: State, folder: object) -> None:
     if not math.isfinite(figures.cosine_mean):
         raise TrainingError(
             f"the student's vectors have a mean cosine of {figures.cosine_mean} at step {state.step}; expected a "
-            "finite "
-            f"number. {ADVICE.format(folder=folder)}"
+            f"finite number. {ADVICE.format(folder=folder)}"
         )
     if figures.spread >= COLLAPSED:
         return

@@ -58,8 +58,8 @@ def query_vectors(run: Run, generations: Generations) -> Float32:
 def training_record(run: Run, corpus: Corpus, generations: Generations, *, student: str, asked: int) -> dict[str, Any]:
     """Return recipe, methods, data, validation, command and versions of a finished run, ready for JSON.
 
-    ``student`` is the student that was asked for, and ``asked`` the number of texts whose teacher vectors were used. In
-    the record, ``best`` is the validation of the student that is kept, and ``steps`` counts those of one generation.
+    ``student`` is the student that was asked for, and ``asked`` the number of texts whose teacher vectors were used.
+    In the record, ``best`` is the validation of the student that is kept, and ``steps`` are those of one generation.
     """
     recipe, state = run.recipe, generations.state
     kept = state.best if recipe.keep == "best" else state.step
@@ -105,7 +105,7 @@ def versions() -> dict[str, str]:
 
 
 def _try_export(folder: Path) -> ExportError | None:
-    """Export the student in ``folder``; return an error instead of raising it, because the student is kept."""
+    """Export the student in ``folder``; return an error instead of raising it, because the student is worth keeping."""
     from leafkit.onnx.student import export
 
     try:

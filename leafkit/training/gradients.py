@@ -20,10 +20,7 @@ class Gradients:
     """
 
     def __init__(self, model: nn.Module, table: Table | None) -> None:
-        """Clear the gradients of ``model``.
-
-        ``table`` is its token table on a CPU in a single process, and None elsewhere.
-        """
+        """Clear the gradients of ``model``; ``table`` is its token table on a CPU in a single process, else None."""
         self._table = table if table is not None and _worthwhile(table, model) else None
         in_place = None if self._table is None else self._table.weight
         self._others = [parameter for parameter in model.parameters() if parameter is not in_place]

@@ -51,7 +51,7 @@ def set_moments(model: nn.Module, optimiser: Optimiser, tensors: Tensors) -> Non
         moment, _, name = key.partition(".")
         parameter = parameters[name]
         # The fused kernel needs the step counter on the device of the parameter.
-        optimiser.state[parameter][moment] = tensor.to(parameter.device)
+        optimiser.state[parameter][moment] = tensor.to(parameter.device, copy=True)
 
 
 def _random_states() -> Tensors:

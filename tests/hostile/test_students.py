@@ -6,18 +6,18 @@ import shutil
 import pytest
 
 from leafkit.errors import DamageError, InputError
-from leafkit.students.build import build_student
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student, write_student
 from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
+from tests.fixtures.students import new_student
 
 
 @pytest.fixture(scope="module")
 def whole(tiny_teacher, tmp_path_factory):
     teacher = open_teacher(tiny_teacher, compute="float32")
-    model = build_student(parse_student("teacher:layers=1"), teacher, teacher_model=str(tiny_teacher))
-    return write_student(tmp_path_factory.mktemp("whole") / "student", model, teacher.space, {"recipe": {}}).path
+    made = new_student("teacher:layers=1", teacher, tiny_teacher)
+    return write_student(tmp_path_factory.mktemp("whole") / "student", made, teacher.space, {"recipe": {}}).path
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_folder_without_a_student_is_the_users_mistake(tmp_path):
 def test_a_student_made_of_missing_files_is_the_users_mistake(text, tiny_teacher, tmp_path):
     student = parse_student(text.replace("MISSING", str(tmp_path / "missing.json")))
     with pytest.raises(InputError, match=r"missing\.json"):
-        build_student(student, open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
+        new_student(student, open_teacher(tiny_teacher), tiny_teacher)
 
 
 def test_pickled_weights_are_never_loaded(student):

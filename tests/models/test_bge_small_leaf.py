@@ -12,7 +12,8 @@ from leafkit.evaluation.report import Report
 from leafkit.models.help_pages import write_help_pages, write_page_vectors
 from leafkit.search.searcher import Searcher
 from leafkit.shipped import resolve_student
-from leafkit.students.backbone import open_model
+from leafkit.students.spec import Pretrained
+from leafkit.training.source import open_source
 
 NAME = "bge-small-leaf"
 RESULTS = Path(__file__).resolve().parents[2] / "eval" / "results"
@@ -43,7 +44,7 @@ def test_its_vectors_of_held_out_questions_are_close_to_the_teachers(vectors):
 
 def test_it_can_be_restored_for_further_training(vectors):
     questions = [json.loads(line)["text"] for line in vectors.with_suffix(".jsonl").read_text().splitlines()[1000:1020]]
-    restored = open_model(NAME).encode(questions, prompt_name="query")
+    restored = open_source(Pretrained(source=NAME), None).encode(questions, prompt_name="query")
     assert (restored * leafkit.QueryEncoder.open(NAME).encode(questions, "query")).sum(axis=1).min() > 0.999
 
 

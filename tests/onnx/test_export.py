@@ -12,7 +12,7 @@ from leafkit.onnx import student as exporter
 from leafkit.onnx.head import read_head
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.students.encoder import open_student
-from leafkit.students.golden import GOLDEN, judge, nearest_kept
+from leafkit.students.golden import GOLDEN, compare_export, nearest_kept
 
 
 def cosines(left, right):
@@ -85,15 +85,15 @@ def test_a_second_export_needs_overwrite(copied):
 def test_a_file_that_disagrees_is_refused_and_the_old_export_stays(copied, monkeypatch):
     before = {file.name: file.read_bytes() for file in (copied / "onnx").iterdir()}
 
-    def other_student(model, path):
-        for parameter in model.parameters():
+    def other_student(student, path):
+        for parameter in student.model.parameters():
             parameter.data.mul_(-1.3)
         shutil.copyfile(copied / "onnx" / "model.onnx", path)
 
     monkeypatch.setattr("leafkit.onnx.graph.write_float", other_student)
     wanted = exporter.golden_vectors
     monkeypatch.setattr(exporter, "golden_vectors", lambda e: wanted(e) * (-1 if hasattr(e, "model") else 1))
-    with pytest.raises(ExportError, match="nothing was written"):
+    with pytest.raises(ExportError, match="Nothing was written"):
         leafkit.export(copied, int8=False, overwrite=True)
     assert {file.name: file.read_bytes() for file in (copied / "onnx").iterdir()} == before
 
@@ -130,7 +130,7 @@ def test_a_model_with_a_dense_layer_of_its_own_is_exported_and_its_head_is_the_l
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(tmp_path / "model"))
     leafkit.distill(tiny_texts, tiny_teacher, str(tmp_path / "model"), tmp_path / "student", epochs=0)
     weight, bias = read_head(tmp_path / "student")
-    head = open_student(tmp_path / "student", device="cpu").model[3].linear
+    head = open_student(tmp_path / "student", device="cpu").student.linear
     assert numpy.array_equal(weight, head.weight.detach().numpy())
     assert numpy.array_equal(bias, head.bias.detach().numpy())
 
@@ -141,12 +141,12 @@ def test_a_folder_that_is_no_student_is_named(tmp_path, tiny_teacher):
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_the_judge_passes_equal_vectors_and_refuses_others(precision):
+def test_the_comparison_accepts_equal_vectors_and_rejects_others(precision):
     vectors = numpy.random.default_rng(0).standard_normal((len(GOLDEN), 8)).astype(numpy.float32)
-    assert judge(precision, vectors, vectors.copy())["nearest"] == 1.0
+    assert compare_export(precision, vectors, vectors.copy())["nearest"] == 1.0
     for wrong in (vectors[::-1], vectors * numpy.nan, vectors * 1.1, vectors * 0, -vectors):
-        with pytest.raises(ExportError, match="wanted"):
-            judge(precision, vectors, wrong)
+        with pytest.raises(ExportError, match="does not agree with the student"):
+            compare_export(precision, vectors, wrong)
 
 
 def test_nearest_texts_may_change_places_with_those_as_near_and_no_others():

@@ -16,9 +16,10 @@ from leafkit.files.digest import sha256_file
 from leafkit.index.encoder_files import copy_query_encoder
 from leafkit.onnx.restore import restore
 from leafkit.search.query_encoder import RECORD, digest
-from leafkit.students.backbone import open_model
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student
+from leafkit.students.spec import Pretrained
+from leafkit.training.source import open_source
 
 
 def weights_of(model):
@@ -52,7 +53,7 @@ def shipped(student, tmp_path):
 
 
 def test_from_the_float_file_every_weight_comes_back_as_it_was(shipped, student):
-    ours, theirs = weights_of(open_student(student, device="cpu").model), weights_of(restore(shipped))
+    ours, theirs = weights_of(open_student(student, device="cpu").model), weights_of(restore(shipped).model)
     assert ours.keys() == theirs.keys()
     for name, values in ours.items():
         assert torch.equal(values, theirs[name]), name
@@ -60,7 +61,7 @@ def test_from_the_float_file_every_weight_comes_back_as_it_was(shipped, student)
 
 def test_from_int8_every_weight_comes_back_nearly(shipped, student):
     (shipped / "onnx" / "model.onnx").unlink()
-    ours, theirs = weights_of(open_student(student, device="cpu").model), weights_of(restore(shipped))
+    ours, theirs = weights_of(open_student(student, device="cpu").model), weights_of(restore(shipped).model)
     assert ours.keys() == theirs.keys()
     for name, values in ours.items():
         near = torch.nn.functional.cosine_similarity(values.flatten(), theirs[name].flatten(), dim=0)
@@ -81,9 +82,9 @@ def test_a_student_without_biases_comes_back_too(modern, tiny_texts, teacher, tm
     leafkit.distill(tiny_texts, teacher, modern, tmp_path / "student", epochs=1, keep="last")
     shipped = leafkit.export(tmp_path / "student", out=tmp_path / "shipped")
     ours = weights_of(open_student(tmp_path / "student", device="cpu").model)
-    assert all(torch.equal(ours[name], values) for name, values in weights_of(restore(shipped)).items())
+    assert all(torch.equal(ours[name], values) for name, values in weights_of(restore(shipped).model).items())
     (shipped / "onnx" / "model.onnx").unlink()
-    for name, values in weights_of(restore(shipped)).items():
+    for name, values in weights_of(restore(shipped).model).items():
         near = torch.nn.functional.cosine_similarity(values.flatten(), ours[name].flatten(), dim=0)
         assert near > 0.999, name
 
@@ -93,7 +94,7 @@ def test_tables_and_other_poolings_come_back_too(spec, tiny_texts, teacher, sent
     leafkit.distill(tiny_texts, teacher, spec, tmp_path / "student", epochs=0, head_bias=False)
     shipped = leafkit.export(tmp_path / "student", out=tmp_path / "shipped")
     wanted = open_student(tmp_path / "student").model.encode(sentences[:20])
-    assert numpy.allclose(restore(shipped).encode(sentences[:20]), wanted, atol=1e-6)
+    assert numpy.allclose(restore(shipped).model.encode(sentences[:20]), wanted, atol=1e-6)
 
 
 def test_it_starts_where_it_stood_and_learns_more(shipped, tiny_texts, teacher, tmp_path):
@@ -109,7 +110,7 @@ def test_it_starts_where_it_stood_and_learns_more(shipped, tiny_texts, teacher, 
 def test_without_the_files_that_describe_it_it_says_what_to_do(student, tmp_path):
     copy_query_encoder(student, tmp_path / "host")
     with pytest.raises(InputError, match=r"how the student is built .* leafkit export STUDENT --out NEW"):
-        open_model(str(tmp_path / "host"))
+        open_source(Pretrained(source=str(tmp_path / "host")), None)
 
 
 def test_a_graph_that_hides_a_weight_is_refused(shipped):

@@ -6,13 +6,12 @@ from sentence_transformers import SentenceTransformer
 
 from leafkit.errors import OutputError
 from leafkit.files.atomic import atomic_folder
-from leafkit.students.build import build_student
 from leafkit.students.card import _parameters
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student, write_student
-from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
 from leafkit.types import Teacher
+from tests.fixtures.students import new_student
 
 TEXTS = ["a list of files", "the user of a server"]
 
@@ -20,14 +19,13 @@ TEXTS = ["a list of files", "the user of a server"]
 @pytest.fixture(params=["teacher:layers=2", "static:dim=8"])
 def student(request, tiny_teacher, tmp_path):
     teacher = open_teacher(tiny_teacher, compute="float32")
-    model = build_student(parse_student(request.param), teacher, teacher_model=str(tiny_teacher))
-    facts = write_student(tmp_path / "student", model, teacher.space, {"recipe": {}})
-    return model, facts
+    made = new_student(request.param, teacher, tiny_teacher)
+    return made, write_student(tmp_path / "student", made, teacher.space, {"recipe": {}})
 
 
 def test_what_is_written_is_what_is_opened(student):
-    model, facts = student
-    opened = open_student(facts.path)
+    made, facts = student
+    model, opened = made.model, open_student(facts.path)
     for role, encode in (("query", model.encode_query), ("document", model.encode_document)):
         assert opened.encode(TEXTS, role) == pytest.approx(encode(TEXTS), abs=1e-6)
     assert opened.space == facts.space == read_student(facts.path).space
@@ -46,9 +44,9 @@ def test_open_teacher_opens_a_student(student):
 
 
 def test_parameters_counted_are_those_that_plain_loading_finds(student):
-    model, facts = student
+    made, facts = student
     plain = SentenceTransformer(str(facts.path), device="cpu")
-    counts = {sum(p.numel() for p in each.parameters()) for each in (model, plain)}
+    counts = {sum(p.numel() for p in each.parameters()) for each in (made.model, plain)}
     assert counts == {_parameters(facts)}
 
 
@@ -68,7 +66,7 @@ def test_the_hashes_are_those_of_the_weight_files(student):
 def test_a_full_disk_is_said_in_words(student, tmp_path, monkeypatch):
     from safetensors import SafetensorError
 
-    model, facts = student
+    made, facts = student
 
     def full(*_, **__):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
@@ -78,5 +76,5 @@ def test_a_full_disk_is_said_in_words(student, tmp_path, monkeypatch):
         pytest.raises(OutputError, match="disk is full"),
         atomic_folder(tmp_path / "new", marker="leafkit.json") as folder,
     ):
-        write_student(folder, model, facts.space, {})
+        write_student(folder, made, facts.space, {})
     assert not (tmp_path / "new").exists()

@@ -59,3 +59,11 @@ def test_features_that_never_vary_and_single_rows_give_the_mean():
         numpy.broadcast_to(targets.mean(axis=0), targets.shape), abs=1e-4
     )
     assert predict(fit_head(features[:1], targets[:1]), features[:1]) == pytest.approx(targets[:1], abs=1e-4)
+
+
+def test_pure_noise_has_a_held_out_cosine_near_zero():
+    """The penalty is judged on rows that were not fitted: fitted rows of noise have a cosine of 0.3 and more."""
+    draw = numpy.random.default_rng(0)
+    features, targets = (draw.standard_normal((300, 64)).astype(numpy.float32) for _ in range(2))
+    for bias in (True, False):
+        assert abs(fit_head(features, targets, bias=bias).cosine) < 0.15

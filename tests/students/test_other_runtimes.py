@@ -7,21 +7,20 @@ import pytest
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer
 
-from leafkit.students.build import build_student
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import write_student
-from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
+from tests.fixtures.students import new_student
 
 TEXTS = ["a list of files", "the user of a server " * 40]
 
 
-def written(spec, teacher, folder, change=lambda model: None):
+def written(spec, teacher, folder, change=lambda student: None):
     opened = open_teacher(teacher, compute="float32")
-    model = build_student(parse_student(spec), opened, teacher_model=str(teacher))
-    change(model)
-    write_student(folder, model, opened.space, {"recipe": {}})
-    return model
+    student = new_student(spec, opened, teacher)
+    change(student)
+    write_student(folder, student, opened.space, {"recipe": {}})
+    return student.model
 
 
 def read(folder, name):
@@ -39,8 +38,8 @@ def test_text_embeddings_inference_finds_limit_and_pooling(tiny_teacher, tmp_pat
 
 
 def test_fastembed_cuts_where_the_student_does(tiny_teacher, tmp_path):
-    def left_over(model):
-        model.tokenizer.init_kwargs["max_length"] = 5
+    def left_over(student):
+        student.tokenizer.init_kwargs["max_length"] = 5
 
     model = written("teacher:layers=2", tiny_teacher, tmp_path, left_over)
     settings = read(tmp_path, "tokenizer_config.json")
@@ -60,9 +59,9 @@ def test_sentence_transformers_reads_it_without_a_word(tiny_teacher, tmp_path, c
 
 @pytest.mark.parametrize("limit", [None, 9])
 def test_a_table_is_described_for_runtimes_that_want_a_transformer(tiny_teacher, tmp_path, limit):
-    def cut(model):
+    def cut(student):
         if limit:
-            model[0].tokenizer.enable_truncation(limit)
+            student.tokenizer.enable_truncation(limit)
 
     model = written("static:dim=8", tiny_teacher, tmp_path, cut)
     assert read(tmp_path, "config.json")["model_type"]

@@ -35,7 +35,7 @@ class Watch(Feed):
 
 
 @pytest.fixture
-def companions():
+def active_methods():
     def make(*feeds):
         rows = numpy.arange(90)
         setting = Setting(
@@ -52,26 +52,26 @@ def taken(batches):
     return [batch.tolist() for batch in batches]
 
 
-def test_without_a_choice_the_rows_are_those_of_plain_training(companions):
+def test_without_a_choice_the_rows_are_those_of_plain_training(active_methods):
     plain = batches_from(LENGTHS, batch_size=10, seed=3, start=0, stop=40)
-    assert taken(companions().batches(LENGTHS, start=0, stop=40)) == taken(plain)
+    assert taken(active_methods().batches(LENGTHS, start=0, stop=40)) == taken(plain)
 
 
-def test_a_feed_looks_again_every_so_many_steps(companions):
-    batches = taken(companions(Watch(every=10)).batches(LENGTHS, start=0, stop=40))
+def test_a_feed_looks_again_every_so_many_steps(active_methods):
+    batches = taken(active_methods(Watch(every=10)).batches(LENGTHS, start=0, stop=40))
     for part, most in enumerate((20, 40, 60, 80)):
         rows = {row for batch in batches[10 * part : 10 * part + 10] for row in batch}
         assert rows == set(range(most))
 
 
-def test_resumed_at_any_step_the_rest_is_the_same(companions):
-    whole = taken(companions(Watch(every=10)).batches(LENGTHS, start=0, stop=40))
+def test_resumed_at_any_step_the_rest_is_the_same(active_methods):
+    whole = taken(active_methods(Watch(every=10)).batches(LENGTHS, start=0, stop=40))
     for stop in (1, 9, 10, 11, 25, 39):
-        first = companions(Watch(every=10))
+        first = active_methods(Watch(every=10))
         rows = first.batches(LENGTHS, start=0, stop=40)
         before = [next(rows).tolist() for _ in range(stop)]
-        later = companions(Watch(every=10))
-        later.restore(first.tensors())
+        later = active_methods(Watch(every=10))
+        later.restore(first.tensors().__getitem__)
         assert before + taken(later.batches(LENGTHS, start=stop, stop=40)) == whole
 
 

@@ -89,7 +89,7 @@ def test_the_old_name_of_the_distance_and_methods_do_not_mix(distil):
 
 def test_methods_beside_leaf_are_refused_before_anything_is_done_where_several_processes_train(distil, monkeypatch):
     several = SimpleNamespace(num_processes=2, is_main_process=True, device="cpu")
-    monkeypatch.setattr(home, "_accelerator", lambda: several)
+    monkeypatch.setattr(home, "start_accelerator", lambda: several)
     with pytest.raises(OptionError, match="leaf, sinkd train in one process"):
         distil(methods=["leaf", "sinkd"])
 

@@ -5,14 +5,13 @@ from transformers import AutoConfig, AutoModel
 
 from leafkit.describe import info
 from leafkit.errors import OptionError
-from leafkit.students.build import build_student
 from leafkit.students.layers import Layers, layer_stack
 from leafkit.students.spec import Fresh
 from leafkit.teachers.open import open_teacher
-from leafkit.training.encode import encode_rows
 from leafkit.training.forward import StudentForward
 from leafkit.training.pick import MOST_TEXTS, short_texts, without_each
-from leafkit.training.tokens import Layout, TokenFile, write_tokens
+from leafkit.training.tokens import TokenFile, write_tokens
+from tests.fixtures.students import new_student
 
 LAYERS = 5
 SMALL = {"hidden_size": 32, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 64}
@@ -53,15 +52,15 @@ def test_leaving_each_layer_out_at_once_gives_what_leaving_it_out_alone_does(kin
     config = AutoConfig.for_model(kind, vocab_size=200, max_position_embeddings=80, pad_token_id=0, **SMALL)
     config.save_pretrained(tmp_path)
     spec = Fresh(config=str(tmp_path / "config.json"))
-    model = build_student(spec, open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
-    write_tokens(tmp_path / "tokens", model, sentences[:40], ["query"] * 40, max_length=None)
-    tokens = TokenFile(tmp_path / "tokens", Layout.of(model))
-    forward, stack, rows = StudentForward(model, "float32").eval(), Layers(model[0].model), numpy.arange(1, 30)
+    student = new_student(spec, open_teacher(tiny_teacher), tiny_teacher)
+    write_tokens(tmp_path / "tokens", student, sentences[:40], ["query"] * 40, max_length=None)
+    tokens = TokenFile(tmp_path / "tokens", student.layout)
+    forward, stack, rows = StudentForward(student, "float32").eval(), Layers(student.transformer), numpy.arange(1, 30)
     kept = [0, 1, 3, 4]
     together = without_each(kept, stack, forward, tokens, rows)
     for place, features in enumerate(together):
         stack.keep(kept[:place] + kept[place + 1 :])
-        assert numpy.array_equal(features, encode_rows(forward, tokens, rows, hidden=True))
+        assert numpy.array_equal(features, forward.encode(tokens, rows, hidden=True))
 
 
 def test_evenly_spaced_layers_miss_what_the_greedy_ones_have(distil, idle_teacher, tmp_path):
@@ -102,14 +101,14 @@ def test_all_layers_are_all_of_them(distil, idle_teacher):
 
 
 def test_more_layers_than_there_are_or_none_are_refused(distil, idle_teacher):
-    with pytest.raises(OptionError, match=f"got layers=6, but the model has {LAYERS}"):
+    with pytest.raises(OptionError, match=f"layers is 6; expected 1 to {LAYERS}"):
         distil(teacher=str(idle_teacher), student="teacher:layers=6,pick=greedy")
 
 
 def test_too_few_texts_to_judge_by_are_refused_with_the_remedy(distil, idle_teacher, tmp_path):
     few = tmp_path / "few.txt"
     few.write_text("".join(f"text number {i}\n" for i in range(12)))
-    with pytest.raises(OptionError, match="leave it out for evenly spaced layers"):
+    with pytest.raises(OptionError, match="remove pick=greedy to keep evenly spaced layers"):
         distil(texts=few, teacher=str(idle_teacher), student="teacher:layers=2,pick=greedy")
 
 

@@ -15,6 +15,7 @@ import torch
 from leafkit.errors import DamageError, InputError, OptionError, OutputError
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.distill import distill
+from leafkit.training.moments import restore_training, training_tensors
 from leafkit.training.optimiser import adamw
 from leafkit.vectors.store import VectorStore
 
@@ -105,12 +106,12 @@ def test_ctrl_c_saves_the_step_at_hand_and_ends_cleanly(settings, tmp_path):
 @pytest.fixture
 def unfinished(settings, tmp_path, monkeypatch):
     """A run that stopped after a checkpoint."""
-    from leafkit.training import distill as home
+    from leafkit.training import stages
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(home.Distillation, "_finish", stop)
+    monkeypatch.setattr(stages, "finish", stop)
     with pytest.raises(KeyboardInterrupt):
         distill(**settings("student", epochs=1))
     monkeypatch.undo()
@@ -155,7 +156,7 @@ def test_an_unfinished_run_goes_on_without_training_again(unfinished, settings, 
     before = steps_done(unfinished)
     with caplog.at_level("INFO", logger="leafkit"):
         distill(**settings("student", epochs=1))
-    assert f"going on from step {before}" in caplog.text
+    assert f"resuming from step {before}" in caplog.text
     assert (tmp_path / "student").is_dir()
 
 
@@ -200,7 +201,7 @@ def test_checkpoints_keep_the_two_newest_and_the_best(tmp_path):
     model = torch.nn.Linear(2, 2)
     checkpoints, optimiser = Checkpoints(tmp_path), adamw(model, learning_rate=0.1, weight_decay=0.0)
     for step in range(6):
-        checkpoints.write(State(step=step, best=1 if step else 0), model, optimiser)
+        checkpoints.write(State(step=step, best=1 if step else 0), training_tensors(model, optimiser))
     assert checkpoints.steps() == [1, 4, 5]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000001", "step-000000004", "step-000000005"]
 
@@ -215,13 +216,14 @@ def test_a_checkpoint_brings_back_model_optimiser_and_random_state(tmp_path):
     optimiser = adamw(model, learning_rate=0.1, weight_decay=0.01)
     step(model, optimiser)
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.write(State(step=1, loss=0.25), model, optimiser)
+    checkpoints.write(State(step=1, loss=0.25), training_tensors(model, optimiser))
     step(model, optimiser)
 
     again = torch.nn.Linear(2, 2)
     resumed = adamw(again, learning_rate=0.1, weight_decay=0.01)
     assert checkpoints.newest() == State(step=1, loss=0.25)
-    checkpoints.load(1, again, resumed)
+    with checkpoints.reading(1) as read:
+        restore_training(again, resumed, read)
     step(again, resumed)
     assert torch.equal(again.weight, model.weight)
     assert torch.equal(again.bias, model.bias)
@@ -231,10 +233,11 @@ def test_tied_weights_are_saved_and_brought_back(tmp_path):
     one, other = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
     other.weight = one.weight
     model = torch.nn.Sequential(one, other)
-    Checkpoints(tmp_path).write(State(), model, adamw(model, learning_rate=0.1, weight_decay=0.0))
+    Checkpoints(tmp_path).write(State(), {"student": model.state_dict()})
     before = one.weight.detach().clone()
     torch.nn.init.zeros_(one.weight)
-    Checkpoints(tmp_path).load(0, model)
+    with Checkpoints(tmp_path).reading(0) as read:
+        model.load_state_dict(read("student"))
     assert torch.equal(one.weight, before)
 
 
@@ -242,5 +245,5 @@ def test_what_a_killed_writer_left_is_no_checkpoint_and_is_swept_up(tmp_path):
     (tmp_path / ".partial-abc").mkdir()
     assert Checkpoints(tmp_path).newest() is None
     model = torch.nn.Linear(2, 2)
-    Checkpoints(tmp_path).write(State(), model, adamw(model, learning_rate=0.1, weight_decay=0.0))
+    Checkpoints(tmp_path).write(State(), {"student": model.state_dict()})
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000000"]

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leafkit.teachers.open import open_teacher
-from leafkit.training.prepare import balanced_sample, teacher_model
+from leafkit.training.source import teacher_model
+from leafkit.training.start import balanced_sample
 from leafkit.vectors.cached import cached
 
 

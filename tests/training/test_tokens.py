@@ -2,10 +2,11 @@ import numpy
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+from sentence_transformers.sentence_transformer.modules import Dense, StaticEmbedding
 
 from leafkit.errors import DamageError
-from leafkit.training.tokens import Layout, TokenFile, write_tokens
+from leafkit.students.student import Student
+from leafkit.training.tokens import TokenFile, write_tokens
 
 TEXTS = ["a list of files", "", "the user", "search the text of a file and print it to a server " * 20]
 ROLES = ["query", "document", "query", "document"]
@@ -22,8 +23,14 @@ def model(request, tiny_teacher):
 
 
 def tokens(model, folder, **options):
-    write_tokens(folder, model, TEXTS, ROLES, **{"max_length": None, **options})
-    return TokenFile(folder, Layout.of(model))
+    write_tokens(folder, headed(model), TEXTS, ROLES, **{"max_length": None, **options})
+    return TokenFile(folder, headed(model).layout)
+
+
+def headed(model):
+    """The model as a student, with a head that no test looks at."""
+    modules = [*model, Dense(model[0].get_embedding_dimension(), 4)]
+    return Student(SentenceTransformer(modules=modules, prompts=model.prompts, device="cpu"))
 
 
 def test_a_batch_read_back_is_what_the_model_itself_makes_of_the_texts(model, tmp_path):
@@ -55,8 +62,8 @@ def test_a_shorter_length_cuts_texts_and_leaves_the_model_as_it_was(tiny_teacher
 def test_one_text_makes_a_batch_and_no_text_makes_an_empty_file(tiny_teacher, tmp_path):
     model = SentenceTransformer(str(tiny_teacher), device="cpu")
     assert tokens(model, tmp_path).features(numpy.array([1]))["input_ids"].tolist() == [[2, 3]]
-    write_tokens(tmp_path / "none", model, [], [], max_length=None)
-    assert len(TokenFile(tmp_path / "none", Layout.of(model))) == 0
+    write_tokens(tmp_path / "none", headed(model), [], [], max_length=None)
+    assert len(TokenFile(tmp_path / "none", headed(model).layout)) == 0
 
 
 @pytest.mark.parametrize("name", ["tokens.bin", "ends.npy"])
@@ -65,5 +72,5 @@ def test_a_truncated_file_is_found_when_it_is_opened(name, tiny_teacher, tmp_pat
     tokens(model, tmp_path)
     file = tmp_path / name
     file.write_bytes(file.read_bytes()[:-8])
-    with pytest.raises(DamageError, match="delete the folder"):
-        TokenFile(tmp_path, Layout.of(model))
+    with pytest.raises(DamageError, match=f"{tmp_path.name} (are truncated|cannot be read)"):
+        TokenFile(tmp_path, headed(model).layout)

@@ -25,6 +25,7 @@ from torch.nn.functional import normalize, one_hot
 from leafkit.errors import OptionError
 from leafkit.methods.budget import Budget
 from leafkit.methods.method import Architecture
+from leafkit.students.student import Body
 
 # The widths that the search chooses from.
 HIDDEN = (32, 48, 64, 96, 128, 192, 256, 320, 384, 512)
@@ -210,17 +211,17 @@ class Scorer:
 
     def __init__(self, teacher: Any, texts: Sequence[str], options: Diswot, seed: int) -> None:
         self._options, self._seed = options, seed
-        transformer = teacher[0]
+        body = Body.of(teacher)
         self.shared = {
-            "vocab_size": len(transformer.tokenizer),
-            "pad_token_id": transformer.tokenizer.pad_token_id or 0,
+            "vocab_size": len(body.tokenizer),
+            "pad_token_id": body.tokenizer.pad_token_id or 0,
             "max_position_embeddings": int(teacher.max_seq_length or 512),
         }
         draw = random.Random(seed)
         chosen = [draw.choices(list(texts), k=TEXTS) for _ in range(options.batches)]
-        self._batches = [_tokenised(transformer.tokenizer, batch) for batch in chosen]
+        self._batches = [_tokenised(body.tokenizer, batch) for batch in chosen]
         self._labels = [_classes(teacher, batch) for batch in chosen]
-        self._teacher = self._features(transformer.model.config, transformer.model)
+        self._teacher = self._features(body.transformer.config, body.transformer)
         self.scores = cache(self._scores)
 
     def _scores(self, shape: Shape) -> Scores:

@@ -245,21 +245,21 @@ def test_terms_are_finite_and_follow_their_texts(build, make_batch, routing, dty
 def test_training_steps_change_the_router_and_not_the_masks(make_setting, make_batch):
     plan = make_plan(["leaf", "mst:count=8,others=other"])
     recipe, place = Recipe(weight_decay=0.1), torch.device("cpu")
-    companions = ActiveMethods(plan, make_setting(), recipe, place)
-    before = {name: value.clone() for name, value in companions.states.state_dict().items()}
+    active = ActiveMethods(plan, make_setting(), recipe, place)
+    before = {name: value.clone() for name, value in active.modules.state_dict().items()}
     for _ in range(3):
-        losses, _ = companions.losses(make_batch())
+        losses, _ = active.losses(make_batch())
         losses.sum().backward()
-        companions.step(1e-2)
-    moved = {name for name, value in companions.states.state_dict().items() if not torch.equal(value, before[name])}
+        active.step(1e-2)
+    moved = {name for name, value in active.modules.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {name for name in before if ".router." in name}
     resumed = ActiveMethods(plan, make_setting(), recipe, place)
-    resumed.restore(companions.tensors())
-    for each in (companions, resumed):
+    resumed.restore(active.tensors().__getitem__)
+    for each in (active, resumed):
         each.losses(make_batch())[0].sum().backward()
         each.step(1e-2)
-    after = companions.states.state_dict()
-    assert all(torch.equal(value, after[name]) for name, value in resumed.states.state_dict().items())
+    after = active.modules.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in resumed.modules.state_dict().items())
 
 
 @pytest.mark.parametrize(
