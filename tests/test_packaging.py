@@ -60,6 +60,8 @@ def test_the_search_host_needs_only_four_libraries(path):
         if module in seen:
             continue
         seen.add(module)
+        if "." in module:  # importing a module runs the packages around it as well
+            waiting.append(module.rpartition(".")[0])
         for name in imported(MODULES[module]):
             waiting += [known for known in (name, name.rpartition(".")[0]) if known in MODULES][:1]
             package = name.partition(".")[0]
