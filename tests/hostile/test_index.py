@@ -108,6 +108,32 @@ def test_a_file_of_another_index_is_damage(index: Path, tmp_path: Path) -> None:
         Searcher.open(index)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("part", ["offsets", "keys", "rows", "vectors", "live", "index", "documents", None])
+def test_an_update_raises_an_error_for_a_changed_byte_in_any_old_file_and_changes_nothing(
+    index: Path, part: str | None, tmp_path: Path
+) -> None:
+    """An update copies old rows under new hashes: damage that it does not detect could never be detected later."""
+    path = index / (read_manifest(index).parts[part] if part else MANIFEST)
+    content = path.read_bytes()
+    (tmp_path / "new.txt").write_text("a list\n")
+    for position in (0, len(content) // 2, len(content) - 1):
+        changed = bytearray(content)
+        changed[position] ^= 1
+        path.write_bytes(changed)
+        before = contents(index)
+        with pytest.raises((DamageError, InputError), match=path.name):
+            update_index(index, remove=["doc 1"])
+        with pytest.raises((DamageError, InputError), match=path.name):
+            update_index(index, add=tmp_path / "new.txt", teacher=GivenVectors(VECTORS[:1], SPACE), compact=True)
+        assert contents(index) == before
+    path.write_bytes(content)
+    update_index(index, add=tmp_path / "new.txt", teacher=GivenVectors(VECTORS[:1], SPACE), compact=True)
+
+
 def test_a_folder_instead_of_a_file_raises_an_error(index: Path) -> None:
     for name in list(read_manifest(index).files):
         content = (index / name).read_bytes()

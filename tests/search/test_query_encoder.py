@@ -150,6 +150,25 @@ def test_a_processor_that_computes_int8_differently_needs_the_float32_file(copie
         QueryEncoder.open(copied)
 
 
+def turned(vector, cosine):
+    """A vector at this cosine to ``vector``."""
+    vector = numpy.array(vector)
+    across = numpy.eye(len(vector))[0] - vector[0] * vector / (vector @ vector)
+    across *= numpy.linalg.norm(vector) / numpy.linalg.norm(across)
+    return (cosine * vector + numpy.sqrt(1 - cosine**2) * across).tolist()
+
+
+@pytest.mark.parametrize(("cosine", "precision"), [(0.99995, "int8"), (0.9998, "float32"), (0.998, "float32")])
+@pytest.mark.parametrize("place", range(3))
+def test_int8_is_trusted_only_if_each_golden_vector_checked_agrees_to_four_digits(copied, place, cosine, precision):
+    """A processor that lets int8 products overflow still gets cosines up to 0.998."""
+    record = json.loads((copied / "onnx" / "export.json").read_bytes())
+    golden = record["golden"][place]
+    golden["int8"] = turned(golden["int8"], cosine)
+    (copied / "onnx" / "export.json").write_text(json.dumps(record))
+    assert QueryEncoder.open(copied).precision == precision
+
+
 def test_golden_texts_get_the_recorded_vectors(encoder, exported):
     record = json.loads((exported / "onnx" / "export.json").read_bytes())
     wanted = numpy.array([golden[encoder.precision] for golden in record["golden"]])

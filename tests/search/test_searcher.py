@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -187,18 +185,6 @@ def test_options_outside_their_range_raise_an_error(index: Path) -> None:
             Searcher.open(index, **{option: 0})
 
 
-def test_searching_vectors_imports_neither_torch_nor_arrow(index: Path) -> None:
-    program = f"""
-import sys
-from leafkit.search.searcher import Searcher
-import numpy
-Searcher.open({str(index)!r}).search(numpy.ones(64))
-heavy = {{"torch", "transformers", "sentence_transformers", "pyarrow", "onnx", "pandas", "scipy"}} & set(sys.modules)
-sys.exit(f"imported {{heavy}}" if heavy else 0)
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
 def test_an_index_of_texts_finds_the_text_itself(tiny_teacher: Path, sentences: list[str], tmp_path: Path) -> None:
     (tmp_path / "docs.txt").write_text("\n".join(sentences), encoding="utf-8")
     built = build_index(tmp_path / "docs.txt", tiny_teacher, tmp_path / "index")
@@ -273,17 +259,6 @@ def test_a_student_of_another_teacher_raises_an_error(
     theirs = build_index(tmp_path / "docs.txt", other_teacher, tmp_path / "theirs")
     with pytest.raises(SpaceError, match="weights is"):
         Searcher.open(theirs, encoder=student)
-
-
-def test_searching_texts_imports_neither_torch_nor_arrow(whole: Path) -> None:
-    program = f"""
-import sys
-from leafkit.search.searcher import Searcher
-Searcher.open({str(whole)!r}).search("copy a file")
-heavy = {{"torch", "transformers", "sentence_transformers", "pyarrow", "onnx", "pandas", "scipy"}} & set(sys.modules)
-sys.exit(f"imported {{heavy}}" if heavy else 0)
-"""
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_an_update_keeps_the_student_inside(whole: Path, tmp_path: Path) -> None:

@@ -185,6 +185,42 @@ def test_rescoring_raises_the_recall_of_sign_bits_to_nine_tenths() -> None:
     assert recall < 0.7
 
 
+MANY, MANY_QUERIES = draw(6_000), draw(100, seed=1)
+MANY_TABLE = cosine_table(MANY_QUERIES, MANY)
+
+
+def recall(search: VectorSearch, allow: numpy.ndarray | None = None) -> float:
+    """The share of the true ten nearest of ``MANY`` that a search for ten finds."""
+    rows = numpy.arange(len(MANY)) if allow is None else allow
+    best = rows[numpy.argsort(-MANY_TABLE[:, rows], axis=1)[:, :10]]
+    found = search.search(MANY_QUERIES, 10, allow).rows
+    return float(numpy.mean([len({*a} & {*b}) / 10 for a, b in zip(found.tolist(), best.tolist(), strict=True)]))
+
+
+@pytest.mark.parametrize(
+    ("precision", "factory", "least"),
+    [
+        ("float32", "HNSW16", 0.99),  # 0.93 with FAISS's default of 16 nodes
+        ("float32", "IVF64", 0.99),  # 0.60 with FAISS's default of one list
+        ("float32", "IVF64,PQ16x4fs,Refine(SQ8)", 0.85),  # 0.29 with FAISS's default of k candidates to refine
+        ("binary", None, 0.9),  # 0.77 if 10 candidates are rescored for each hit, 0.50 if 4
+        ("float32", "RaBitQ", 0.9),  # 0.68 if 4 are
+    ],
+)
+def test_the_default_depth_and_oversampling_find_most_of_the_true_nearest(
+    precision: str, factory: str | None, least: float
+) -> None:
+    assert recall(search_in_memory(MANY, precision=precision, factory=factory)) >= least
+
+
+@pytest.mark.parametrize("factory", ["HNSW16", "IVF64"])
+def test_a_filtered_search_looks_further_and_keeps_its_recall(factory: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leafkit.search.vector_search.SCANNED", 0)
+    monkeypatch.setattr("leafkit.search.vector_search.SCANNED_PER_ROOT", 0)
+    allow = numpy.random.default_rng(3).permutation(len(MANY))[:300]
+    assert recall(search_in_memory(MANY, factory=factory), allow) >= 0.995  # 0.98 and 0.992 at the depth of all rows
+
+
 def test_no_rescoring_vectors_are_kept_if_the_index_is_as_exact() -> None:
     assert search_in_memory(DOCUMENTS, rescore="float16").rescoring_vectors is None
     assert search_in_memory(DOCUMENTS, precision="int8", rescore="float16").rescoring_vectors is not None
