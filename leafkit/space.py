@@ -61,8 +61,10 @@ class Space:
         names = {field.name for field in dataclasses.fields(cls)}
         try:
             space = cls(**{name: fields[name] for name in names})
-        except (KeyError, TypeError) as error:
-            raise DamageError(f"{where} does not describe a vector space (field {error}).") from error
+        except KeyError as error:
+            raise DamageError(f"{where} does not describe a vector space (the field {error} is missing).") from error
+        except TypeError as error:
+            raise DamageError(f"{where} does not describe a vector space ({error}).") from error
         if fields.get("id") != space.id:
             raise DamageError(f"{where} records the space id {fields.get('id')}, but its fields give {space.id}.")
         return space

@@ -161,7 +161,8 @@ def _run(folder: str, recipe: Recipe, device: str) -> Run:
 
     from leafkit.methods.objectives.leaf import Leaf
     from leafkit.methods.plan import make_plan
-    from leafkit.training.run import Run, RunOptions
+    from leafkit.training.recipe import RunOptions
+    from leafkit.training.run import Run
     from leafkit.training.run_folder import RunFolder
 
     return Run(

@@ -17,7 +17,7 @@ def names(folder):
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
+def test_a_folder_appears_when_its_block_ends_without_an_error(tmp_path):
     target = tmp_path / "student"
     with atomic_folder(target, marker="leafkit.json") as folder:
         (folder / "leafkit.json").write_text("{}")
@@ -27,23 +27,23 @@ def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
-def test_a_failure_leaves_nothing_behind(tmp_path, failure):
+def test_a_failed_block_leaves_no_files(tmp_path, failure):
     with pytest.raises(failure), atomic_folder(tmp_path / "student", marker="leafkit.json") as folder:
         (folder / "half").write_text("half")
         raise failure
     assert names(tmp_path) == []
 
 
-def test_a_folder_of_somebody_else_is_never_touched(tmp_path):
+def test_a_folder_that_leafkit_did_not_write_is_never_replaced(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("cat")
     for overwrite in (False, True):
-        with pytest.raises(OutputError, match="not leafkit's"):
+        with pytest.raises(OutputError, match="was not written by leafkit"):
             check_output_folder(tmp_path / "photos", marker="leafkit.json", overwrite=overwrite)
     assert names(tmp_path / "photos") == ["cat.jpg"]
 
 
-def test_our_own_output_is_replaced_only_when_asked(tmp_path):
+def test_a_folder_that_leafkit_wrote_is_replaced_only_with_overwrite(tmp_path):
     target = tmp_path / "student"
     for text in ("old", "new"):
         with atomic_folder(target, marker="leafkit.json", overwrite=text == "new") as folder:
@@ -55,7 +55,7 @@ def test_our_own_output_is_replaced_only_when_asked(tmp_path):
 
 
 @pytest.mark.parametrize("exchange", [True, False])
-def test_an_overwritten_folder_is_the_old_or_the_new_one(tmp_path, monkeypatch, exchange):
+def test_a_reader_of_an_overwritten_folder_sees_the_old_or_the_new_folder(tmp_path, monkeypatch, exchange):
     if not exchange:
         monkeypatch.setattr("leafkit.files.atomic._exchange", lambda one, other: False)
     target = tmp_path / "index"
@@ -83,7 +83,7 @@ def test_an_overwritten_folder_is_the_old_or_the_new_one(tmp_path, monkeypatch, 
         assert "nothing" not in seen
 
 
-def test_an_overwrite_stopped_between_two_renames_puts_the_old_folder_back(tmp_path, monkeypatch):
+def test_an_overwrite_that_stops_between_two_renames_restores_the_old_folder(tmp_path, monkeypatch):
     target = tmp_path / "index"
     target.mkdir()
     (target / "m").write_text("old")
@@ -102,7 +102,7 @@ def test_an_overwrite_stopped_between_two_renames_puts_the_old_folder_back(tmp_p
     assert names(tmp_path) == ["index"]
 
 
-def test_an_overwrite_that_fails_keeps_the_old_folder(tmp_path):
+def test_a_failed_overwrite_keeps_the_old_folder(tmp_path):
     target = tmp_path / "student"
     with atomic_folder(target, marker="leafkit.json") as folder:
         (folder / "leafkit.json").write_text("old")
@@ -112,7 +112,7 @@ def test_an_overwrite_that_fails_keeps_the_old_folder(tmp_path):
     assert (target / "leafkit.json").read_text() == "old"
 
 
-def test_a_full_disk_is_said_in_words_and_nothing_is_left(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_output_error_and_leaves_no_files(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -126,12 +126,12 @@ def test_a_full_disk_is_said_in_words_and_nothing_is_left(tmp_path, monkeypatch)
     assert (tmp_path / "manifest.json").read_text() == "old"
 
 
-def test_json_is_written_readable_and_whole(tmp_path):
+def test_json_is_written_without_escapes(tmp_path):
     write_json(tmp_path / "a.json", {"text": "größer"})
     assert "größer" in (tmp_path / "a.json").read_text()
 
 
-def test_a_reader_never_sees_a_torn_file_while_the_writer_is_killed(tmp_path):
+def test_a_reader_never_sees_a_partial_file_while_the_writer_is_killed(tmp_path):
     target = tmp_path / "manifest.json"
     program = (
         "import sys; from pathlib import Path; from leafkit.files.atomic import write_file\n"

@@ -1,4 +1,4 @@
-"""Vectors from elsewhere are declared to be those of a student's teacher, and the student says whether that can be."""
+"""Teachers that the user declares to belong to the space of a student, which the student confirms or refutes."""
 
 import dataclasses
 import json
@@ -16,13 +16,13 @@ from leafkit.vectors.store import is_exact
 
 @pytest.fixture(scope="session")
 def documents(sentences, tiny_teacher):
-    """Texts and the tiny teacher's vectors of them."""
+    """Texts and their vectors from the tiny teacher."""
     return sentences[:80], open_teacher(tiny_teacher, compute="float32").encode(sentences[:80], "document")
 
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes texts and vectors as another tool would: without a space."""
+    """Write texts and vectors like another tool, without a recorded space."""
 
     def write(texts, vectors, role=None):
         rows = [{"text": text, **({"role": role} if role else {})} for text in texts]
@@ -33,7 +33,7 @@ def write(tmp_path):
     return write
 
 
-def test_vectors_without_a_space_get_the_students(exported, documents, write):
+def test_vectors_without_a_space_get_the_space_of_the_student(exported, documents, write):
     file = write(*documents)
     space = read_student(exported).space
     assert open_teacher(file).space.id != space.id
@@ -43,9 +43,9 @@ def test_vectors_without_a_space_get_the_students(exported, documents, write):
     assert numpy.array_equal(declared.encode(documents[0], "document"), documents[1])
 
 
-def test_an_index_of_them_is_searched_by_the_student_and_updated(exported, documents, write, tmp_path):
+def test_an_index_of_declared_vectors_can_be_searched_and_updated(exported, documents, write, tmp_path):
     file, out = write(*documents), tmp_path / "docs.index"
-    with pytest.raises(SpaceError, match="weights is"):
+    with pytest.raises(SpaceError, match="does not belong to the vector space .*: weights is"):
         leafkit.build_index(file, file, out, student=exported)
     leafkit.build_index(file, file, out, student=exported, teacher_space=str(exported))
     encoder = leafkit.QueryEncoder.open(exported)
@@ -60,7 +60,9 @@ def test_an_index_of_them_is_searched_by_the_student_and_updated(exported, docum
     assert leafkit.update_index(out, add=again, remove=removed).added == 1
 
 
-def test_such_an_index_is_updated_from_another_folder(exported, documents, write, tmp_path, monkeypatch):
+def test_an_index_of_declared_vectors_can_be_updated_from_another_folder(
+    exported, documents, write, tmp_path, monkeypatch
+):
     file = write(*documents)
     monkeypatch.chdir(exported.parent)
     leafkit.build_index(file, file, tmp_path / "docs.index", teacher_space=exported.name)
@@ -82,17 +84,19 @@ def wrong(documents, case):
 
 
 @pytest.mark.parametrize("case", ["another model's", "negated", "noise", "of other texts"])
-def test_wrong_vectors_are_refused(exported, documents, write, case):
-    with pytest.raises(SpaceError, match=r"does not know them: over 64 texts the mean cosine is .* nearest"):
+def test_wrong_vectors_raise(exported, documents, write, case):
+    with pytest.raises(
+        SpaceError, match=r"vectors of the student differ: over 64 texts the mean cosine is .* nearest neighbours"
+    ):
         open_teacher(write(*wrong(documents, case)), teacher_space=str(exported))
 
 
-def test_another_width_is_refused(exported, documents, write):
-    with pytest.raises(SpaceError, match=r"vectors of 16 numbers, the space of .* has 32"):
+def test_vectors_of_another_width_raise(exported, documents, write):
+    with pytest.raises(SpaceError, match=r"vectors of width 16; expected 32, the width of the space of"):
         open_teacher(write(documents[0], documents[1][:, :16]), teacher_space=str(exported))
 
 
-def test_a_copy_of_the_model_with_other_bytes_and_no_prompt_is_one_teacher(exported, tiny_teacher, tmp_path):
+def test_a_copy_of_the_model_with_another_hash_and_no_prompt_is_accepted(exported, tiny_teacher, tmp_path):
     copy = shutil.copytree(tiny_teacher, tmp_path / "copy")
     config = json.loads((copy / "config_sentence_transformers.json").read_bytes())
     (copy / "config_sentence_transformers.json").write_text(json.dumps({**config, "prompts": {}}))
@@ -114,21 +118,21 @@ def test_a_copy_of_the_model_with_other_bytes_and_no_prompt_is_one_teacher(expor
         assert numpy.array_equal(declared.encode(["a file"], role), original.encode(["a file"], role))
 
 
-def test_another_model_is_refused(exported, other_teacher):
+def test_another_model_raises(exported, other_teacher):
     with pytest.raises(SpaceError, match="over 16 texts the mean cosine"):
         open_teacher(other_teacher, compute="float32", teacher_space=str(exported))
 
 
-def test_a_students_vectors_do_not_become_the_teachers_by_it(exported, tiny_texts, tmp_path):
+def test_declared_vectors_of_a_student_stay_approximate(exported, tiny_texts, tmp_path):
     file = leafkit.embed(tiny_texts, exported, tmp_path / "by-student.npy")
     assert not is_exact(open_teacher(file, teacher_space=str(exported)))
 
 
-def test_what_the_student_records_cannot_be_said_otherwise(exported, documents, write):
-    with pytest.raises(OptionError, match="query_prompt means nothing to a teacher in the space of a student"):
+def test_options_that_the_student_records_raise(exported, documents, write):
+    with pytest.raises(OptionError, match="query_prompt means nothing to a teacher with teacher_space"):
         open_teacher(write(*documents), teacher_space=str(exported), query_prompt="ask: ")
 
 
-def test_a_space_of_no_student_is_refused(documents, write):
+def test_a_missing_student_raises(documents, write):
     with pytest.raises(InputError, match="nowhere holds no student"):
         open_teacher(write(*documents), teacher_space="nowhere")
