@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 
@@ -96,9 +97,9 @@ def test_a_hostile_manifest_writes_and_reads_nothing_outside(parts, tmp_path, na
 def test_existing_folders_are_not_overwritten(parts, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
-    with pytest.raises(OutputError, match="full"):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path / "full"))):
         join(parts, tmp_path / "full")
-    with pytest.raises(OutputError, match="parts"):
+    with pytest.raises(OutputError, match=re.escape(str(parts))):
         split([tmp_path / "in"], parts, size=10)
     assert read_tree(tmp_path / "full") == {"mine": b"mine"}
 

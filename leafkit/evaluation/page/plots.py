@@ -131,7 +131,7 @@ def _readable_ticks(dims: Sequence[int]) -> list[int]:
 
 
 def retention_bars(name: str, retentions: Mapping[str, Mapping[Series, Retention]], hues: Mapping[Series, int]) -> Html:
-    """Plot the retention of each series on each collection as bars with intervals, and write each figure beside."""
+    """Plot the retention of each series on each collection as bars with intervals, with the figure next to each bar."""
     every = [retention for of_data in retentions.values() for retention in of_data.values()]
     height = 0.7 + 0.27 * len(every) + 0.16 * len(retentions)
     top = max(1.0, *(one.interval.high if one.interval else one.value for one in every))

@@ -74,11 +74,11 @@ def test_tables_hold_the_figures_of_every_row(report):
             assert (cells["data"], cells["mode"], cells["student"]) == (row.data, row.mode, row.student or "-")
             assert (int(cells["dim"]), cells["precision"]) == (row.dim, row.precision)
             span, kept = row.interval, row.retention_interval
-            wanted = [row.metrics["ndcg@10"], span.low, span.high]
-            assert numbers(cells["nDCG@10"]) == [round(value, 4) for value in wanted]
+            expected = [row.metrics["ndcg@10"], span.low, span.high]
+            assert numbers(cells["nDCG@10"]) == [round(value, 4) for value in expected]
             assert numbers(cells["recall@10"]) == [round(row.metrics["recall@10"], 4)]
-            wanted = [row.retention, kept.low, kept.high]
-            assert numbers(cells["retention"]) == pytest.approx([100 * value for value in wanted], abs=0.0501)
+            expected = [row.retention, kept.low, kept.high]
+            assert numbers(cells["retention"]) == pytest.approx([100 * value for value in expected], abs=0.0501)
             assert numbers(cells["of full teacher"]) == pytest.approx([100 * row.of_full], abs=0.0501)
             assert (int(cells["queries"]), int(cells["documents"])) == (row.queries, row.documents)
 
@@ -100,8 +100,8 @@ def test_heat_tables_hold_the_mean_retention_of_every_cell(report):
     assert heats[0][2] == ["16", heats[0][2][1], f"{sum(teacher) / 2:.1%}"]
     for dim, *cells in heats[1][1:]:
         for precision, cell in zip(heats[1][0][1:], cells, strict=True):
-            wanted = [row.retention for row in rows if (str(row.dim), row.precision) == (dim, precision)]
-            assert cell == f"{sum(wanted) / len(wanted):.1%}"
+            expected = [row.retention for row in rows if (str(row.dim), row.precision) == (dim, precision)]
+            assert cell == f"{sum(expected) / len(expected):.1%}"
 
 
 def test_a_grid_is_plotted_for_each_collection_and_retentions_as_bars_once(report, make):
@@ -141,7 +141,7 @@ def test_plot_ids_are_unique_and_bars_show_their_figures(report):
 def test_the_whole_provenance_is_shown(report):
     text = Page(page([report])).text
     source = report.provenance
-    for wanted in (
+    for expected in (
         source.command,
         source.commit,
         *source.students.values(),
@@ -149,7 +149,7 @@ def test_the_whole_provenance_is_shown(report):
         "numpy 2.0",
         "FAISS, exhaustive",
     ):
-        assert wanted in text
+        assert expected in text
     assert Page(page([report])).table("name")[1:] == [list(one.values()) for one in source.data]
 
 
