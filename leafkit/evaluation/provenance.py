@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import leafkit
 from leafkit.files.digest import sha256_file
 
 _PACKAGES = (
@@ -52,7 +51,7 @@ class Provenance:
 
 def commit() -> str | None:
     """Return the git commit of leafkit's checkout, with ``+`` if tracked files are changed; None outside a checkout."""
-    root = Path(leafkit.__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -45,7 +45,7 @@ def test_vectors_without_a_space_get_the_space_of_the_student(exported, document
 
 def test_an_index_of_declared_vectors_can_be_searched_and_updated(exported, documents, write, tmp_path):
     file, out = write(*documents), tmp_path / "docs.index"
-    with pytest.raises(SpaceError, match="does not belong to the vector space .*: weights is"):
+    with pytest.raises(SpaceError, match=r"does not belong to the vector space .*: weights is"):
         leafkit.build_index(file, file, out, student=exported)
     leafkit.build_index(file, file, out, student=exported, teacher_space=str(exported))
     encoder = leafkit.QueryEncoder.open(exported)
