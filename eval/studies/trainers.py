@@ -126,7 +126,7 @@ def _sentence_transformers(job: TrainingJob) -> TrainedStudent:
         seed=recipe.seed,
     )
     seconds = time.perf_counter() - started
-    trained = StudentEncoder(encoder.model, encoder.space)
+    trained = StudentEncoder(encoder.student, encoder.space)
     return TrainedStudent(encoder=trained, seconds=seconds, steps=steps, parameters=_parameters(trained), curve=())
 
 

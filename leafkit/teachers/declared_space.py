@@ -7,7 +7,7 @@ similar vectors for a sample of the texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -97,7 +97,7 @@ def _sample_texts(file: VectorsFile | None) -> list[tuple[str, Role]]:
     if file is None:
         return list(GOLDEN)
     pairs = ((text, role) for batch in file.batches for text, role in zip(batch.texts, batch.roles))
-    rows: Iterable[tuple[str, Role]] = ((text, role or "document") for text, role in islice(pairs, CHECKED))
+    rows: list[tuple[str, Role]] = [(text, role or "document") for text, role in islice(pairs, CHECKED)]
     return list(dict.fromkeys(rows))
 
 
