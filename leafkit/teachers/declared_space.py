@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy
 
@@ -96,9 +95,13 @@ def _sample_texts(file: VectorsFile | None) -> list[tuple[str, Role]]:
     """Return the first texts and roles of ``file``, or else the texts that ship with leafkit."""
     if file is None:
         return list(GOLDEN)
-    pairs = ((text, role) for batch in file.batches for text, role in zip(batch.texts, batch.roles))
-    rows: list[tuple[str, Role]] = [(text, role or "document") for text, role in islice(pairs, CHECKED)]
+    pairs = ((text, role) for batch in file.batches for text, role in zip(batch.texts, batch.roles, strict=True))
+    rows = [(text, _role(role)) for text, role in islice(pairs, CHECKED)]
     return list(dict.fromkeys(rows))
+
+
+def _role(role: Role | None) -> Role:
+    return "document" if role is None else role
 
 
 def _check_declaration(name: str, teacher: Encoder, student: Encoder, texts: Sequence[tuple[str, Role]]) -> None:
