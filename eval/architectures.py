@@ -1,9 +1,10 @@
-"""Does a score without training order students as distilling them does? The claim of DisWOT, on random students.
+"""Test the claim of DisWOT: a score that needs no training orders students as distilling them does.
 
-python -m eval.architectures --recipe diswot --count 24 --out architectures.json
+``python -m eval.architectures --recipe eval/recipes/diswot.toml --count 24 --out architectures.json`` draws students at
+random within the parameter budget of the recipe and distils all of them with it. Kendall's tau then compares their
+scores before training with their held-out cosines after it.
 
-Paper: https://arxiv.org/abs/2303.15678. Students within the recipe's parameters are drawn at random and distilled as it
-says, all alike; the scores that they have without that are then compared with their held-out cosines by Kendall's tau.
+Paper: https://arxiv.org/abs/2303.15678
 """
 
 from __future__ import annotations
@@ -19,21 +20,21 @@ from typing import Annotated, Any
 import numpy
 import typer
 
-from leafkit.command import command, one_message
+from leafkit.command import command_line, exit_on_error
 from leafkit.errors import OptionError
 from leafkit.evaluation.bootstrap import RESAMPLES, interval
-from leafkit.evaluation.compare.recipes import Entry, read_entry
+from leafkit.evaluation.compare.recipes import RecipeEntry, read_entry
 from leafkit.evaluation.metrics import Float64
 from leafkit.evaluation.provenance import commit, packages
-from leafkit.extras import require
-from leafkit.files.atomic import disk_errors, write_json
+from leafkit.extras import import_optional
+from leafkit.files.atomic import explain_disk_errors, write_json
 from leafkit.files.progress import progress
 from leafkit.methods.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
 from leafkit.methods.budget import Budget, parse_budget
-from leafkit.methods.registry import parse
+from leafkit.methods.registry import parse_method
+from leafkit.options import options_of
 from leafkit.shipped import resolve_recipe
-from leafkit.teachers.open import open_teacher
-from leafkit.texts.table import TextOptions
+from leafkit.texts.options import TextOptions
 from leafkit.training.corpus import read_corpus
 from leafkit.training.distill import distill
 from leafkit.types import Int64
@@ -42,70 +43,69 @@ from leafkit.vectors.store import default_cache
 BASELINE = "parameters"
 
 
-def shapes(count: int, fits: Callable[[Shape], bool], seed: int) -> list[Shape]:
-    """``count`` different shapes that fit, drawn from the seed; raises `OptionError` where there are not so many."""
-    draw, shape = random.Random(seed), Shape(layers=1, hidden=HIDDEN[0], heads=1, feed_forward=1)
+def draw_shapes(count: int, fits: Callable[[Shape], bool], seed: int) -> list[Shape]:
+    """Draw ``count`` different shapes that fit the budget. Raise `OptionError` if there are too few."""
+    generator, shape = random.Random(seed), Shape(layers=1, hidden=HIDDEN[0], heads=1, feed_forward=1)
     found: dict[Shape, None] = {}
     for _ in range(1000 * count):
-        shape = shape.mutated(draw)
+        shape = shape.mutated(generator)
         if fits(shape):
             found[shape] = None
         if len(found) == count:
             return list(found)
-    raise OptionError(f"{count} students were asked for, and {len(found)} were found within the budget; raise it")
+    raise OptionError(f"found {len(found)} students within the budget; expected {count}. Raise the budget.")
 
 
 def agreement(scores: Mapping[str, Sequence[float]], cosines: Sequence[float], *, seed: int) -> dict[str, Any]:
-    """Kendall's tau of each of ``scores`` with ``cosines``, and how far it is above that of the parameter count.
+    """Return Kendall's tau of each of ``scores`` with ``cosines``, and its difference from that of the parameter count.
 
-    Both come with the middle 95 % over resampled students; a score that says nothing has a tau of 0.
+    Both have the middle 95 % over resampled students. An uninformative score has a tau of 0.
     """
-    wanted, everyone = numpy.asarray(cosines), numpy.arange(len(cosines))[None]
-    draws = numpy.random.default_rng(seed).integers(len(wanted), size=(RESAMPLES, len(wanted)))
-    exact = {name: float(_taus(numpy.asarray(each), wanted, everyone)[0]) for name, each in scores.items()}
-    drawn = {name: _taus(numpy.asarray(each), wanted, draws) for name, each in scores.items()}
+    expected, everyone = numpy.asarray(cosines), numpy.arange(len(cosines))[None]
+    draws = numpy.random.default_rng(seed).integers(len(expected), size=(RESAMPLES, len(expected)))
+    exact = {name: float(_taus(numpy.asarray(each), expected, everyone)[0]) for name, each in scores.items()}
+    drawn = {name: _taus(numpy.asarray(each), expected, draws) for name, each in scores.items()}
     return {
         name: {
             "tau": exact[name],
-            **_between(drawn[name]),
-            "above parameters": {"tau": exact[name] - exact[BASELINE], **_between(drawn[name] - drawn[BASELINE])},
+            **_bounds(drawn[name]),
+            "above parameters": {"tau": exact[name] - exact[BASELINE], **_bounds(drawn[name] - drawn[BASELINE])},
         }
         for name in scores
     }
 
 
-def _taus(one: Float64, other: Float64, draws: Int64) -> Float64:
-    """Kendall's tau-b of each row of ``draws``, 0 where either side is constant."""
-    tau = require("scipy.stats").kendalltau
-    return numpy.nan_to_num([tau(one[rows], other[rows]).statistic for rows in draws])
+def _taus(left: Float64, right: Float64, draws: Int64) -> Float64:
+    """Return Kendall's tau-b for each row of ``draws``; 0 where either side is constant."""
+    tau = import_optional("scipy.stats").kendalltau
+    return numpy.nan_to_num([tau(left[rows], right[rows]).statistic for rows in draws])
 
 
-def _between(taus: Float64) -> dict[str, float]:
-    found = interval(taus)
-    return {} if found is None else asdict(found)  # a tau is always finite
+def _bounds(taus: Float64) -> dict[str, float]:
+    bounds = interval(taus)
+    return {} if bounds is None else asdict(bounds)  # a tau is always finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
-    """Students of one recipe; finished ones are kept below ``work`` and not trained again."""
+class RandomStudents:
+    """Random students of one recipe. Results of finished students are kept below ``work`` and reused."""
 
-    recipe: Entry
+    recipe: RecipeEntry
     work: Path
     cache: Path
     seed: int
 
     def measure(self, count: int) -> list[dict[str, Any]]:
-        """Each student's shape, parameters, scores and held-out cosine."""
+        """Draw and distil ``count`` students. Return the shape, parameters, scores and held-out cosine of each."""
         options, budget = self._search()
-        asked = self.recipe.arguments
-        reading = {name: asked[name] for name in ("queries", "documents") if name in asked}
-        texts = read_corpus(asked["texts"], asked.get("valid"), TextOptions(**reading), seed=self.seed)
-        given = asked["teacher"]
-        teacher = open_teacher(given() if callable(given) else given)
+        arguments = self.recipe.arguments
+        texts = read_corpus(arguments["texts"], options_of(TextOptions, arguments), seed=self.seed)
+        # DisWOT needs a teacher that is a sentence-transformers model.
+        teacher: Any = self.recipe.open_teacher()
         scorer = Scorer(teacher.model, texts.train.texts, options, self.seed)
         cost = Cost(scorer.shared, budget)
         found = []
-        drawn = shapes(count, cost.fits, self.seed)
+        drawn = draw_shapes(count, cost.fits, self.seed)
         with progress("students", total=count, unit="students") as bar:
             for shape in drawn:
                 scores = scorer.scores(shape)
@@ -115,30 +115,33 @@ class Field:
                         "parameters": cost.parameters(shape),
                         **asdict(scores),
                         "score": scores.total,
-                        "cosine": self._distilled(shape.config(scorer.shared)),
+                        "cosine": self._distilled_cosine(shape.config(scorer.shared)),
                     }
                 )
                 bar.update(1)
         return found
 
     def _search(self) -> tuple[Diswot, Budget]:
-        """The search that the recipe names, and its budget without the time, which no two machines share."""
-        asked = self.recipe.arguments
-        search = parse(asked["architecture"]) if "architecture" in asked else None
-        budget = parse_budget(asked["budget"]) if "budget" in asked else Budget()
+        """Return the search that the recipe names, and its budget without the time, which differs between machines."""
+        arguments = self.recipe.arguments
+        search = parse_method(arguments["architecture"]) if "architecture" in arguments else None
+        budget = parse_budget(arguments["budget"]) if "budget" in arguments else Budget()
         if not isinstance(search, Diswot) or budget.parameters is None:
-            raise OptionError("the recipe is to name architecture = diswot, and a budget of parameters")
+            raise OptionError(
+                f'{self.recipe.given} must have architecture = "diswot" and a budget of parameters. '
+                "See eval/recipes/diswot.toml."
+            )
         return search, Budget(parameters=budget.parameters)
 
-    def _distilled(self, config: dict[str, Any]) -> float:
-        """The best held-out cosine of the student ``config`` after the recipe's training."""
+    def _distilled_cosine(self, config: dict[str, Any]) -> float:
+        """Return the best held-out cosine of the student ``config`` after the training of the recipe."""
         folder = self.work / self.recipe.key({"config": config, "seed": self.seed})
-        known = folder.with_suffix(".json")
-        if not known.is_file():
-            with disk_errors(folder):
+        saved = folder.with_suffix(".json")
+        if not saved.is_file():
+            with explain_disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "config.json", config)
-            changed = {
+            overrides = {
                 "student": f"fresh:{folder / 'config.json'}",
                 "architecture": None,
                 "budget": None,
@@ -148,14 +151,14 @@ class Field:
                 "export": False,
                 "overwrite": True,
             }
-            facts = distill(**self.recipe.arguments | changed)
-            write_json(known, {"cosine": facts.training["best"]["cosine_mean"]})
+            facts = distill(**self.recipe.arguments | overrides)
+            write_json(saved, {"cosine": facts.training["best"]["cosine_mean"]})
             shutil.rmtree(folder)
-        return float(json.loads(known.read_bytes())["cosine"])
+        return float(json.loads(saved.read_bytes())["cosine"])
 
 
 def table(found: Mapping[str, Any]) -> str:
-    """One line a score."""
+    """Return the taus as text, a line for each score."""
     lines = [f"{'score':12}  {'tau with held-out cosine':24}  above the parameter count"]
     for name, one in found.items():
         lines.append(f"{name:12}  {_shown(one):24}  {_shown(one['above parameters'])}")
@@ -167,17 +170,19 @@ def _shown(one: Mapping[str, float]) -> str:
 
 
 def main(
-    recipe: Annotated[str, typer.Option(help="A recipe with architecture = diswot: its file or name.")],
+    recipe: Annotated[str, typer.Option(help="A recipe file with texts and architecture = diswot.")],
     out: Annotated[Path, typer.Option(help="The result file to write.")],
-    count: Annotated[int, typer.Option(help="Students to distil.", min=3)] = 24,
+    count: Annotated[int, typer.Option(help="How many students to distil.", min=3)] = 24,
     seed: Annotated[int, typer.Option(help="Seed of students, scores, trainings and intervals.")] = 0,
-    work: Annotated[Path | None, typer.Option(help="Where finished students are noted.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Where teacher vectors are kept.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder of the results of finished students.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of cached teacher vectors.")] = None,
 ) -> None:
-    """Distil random students and ask whether their scores would have known the best."""
+    """Distil random students, and compare their order with that of their scores before training."""
     root = cache or default_cache()
-    field = Field(recipe=read_entry(recipe), work=work or root / "architectures", cache=root, seed=seed)
-    students = field.measure(count)
+    random_students = RandomStudents(
+        recipe=read_entry(recipe), work=work or root / "architectures", cache=root, seed=seed
+    )
+    students = random_students.measure(count)
     names = ("score", "relation", "semantic", BASELINE)
     found = agreement(
         {name: [one[name] for one in students] for name in names}, [one["cosine"] for one in students], seed=seed
@@ -189,7 +194,7 @@ def main(
             "students": students,
             "recipe": resolve_recipe(recipe).read_text(encoding="utf-8"),
             "seed": seed,
-            "command": command(),
+            "command": command_line(),
             "commit": commit(),
             "packages": packages(),
         },
@@ -198,5 +203,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with one_message():
+    with exit_on_error():
         typer.run(main)

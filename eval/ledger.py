@@ -1,44 +1,55 @@
-"""``python -m eval.ledger``: write the table of all systems with their verdicts, leafkit/methods/verdicts/README.md."""
+"""``python -m eval.ledger``: write leafkit/methods/verdicts/README.md, the table of all methods with verdicts."""
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 
+from eval import DATA
 from leafkit.files.atomic import write_file
 from leafkit.methods import ledger as verdicts
-from leafkit.methods.ledger import Row, ledger, table
+from leafkit.methods.ledger import LedgerRow, markdown_table, read_ledger
 
-_HEAD = """# What each system is worth
+_HEAD = """# What each method is worth
 
-Written by `python -m eval.ledger` from the files in this folder; do not edit it.
+This page is written by `python -m eval.ledger` from the result files in this folder; do not edit it.
 
-Each system was trained once per seed next to its baseline: plain LEAF with the same texts, steps and teacher calls,
-its texts or its student drawn at random where the system chooses them. Both students were measured on the task as
-they were after the last step. The difference is the mean over seeds, with the middle 95 % of a paired bootstrap over
-seeds and items; `beats` lies above 0, `loses` below it, `ties` around it. A row that loses is a result. The setting is
-small (seconds of training on a CPU), and the intervals are not corrected for the number of rows. What is measured by
-classes was told the labels of the training texts, which LEAF does not know. Probes watch and train nothing.
+Each method was trained with several seeds, and so was its baseline. The column "compared with" says what the baseline
+trains. Both students were measured on the task after the last step. The difference is the mean over the seeds, with
+the middle 95 % of a paired bootstrap over seeds and items. A method `beats` its baseline if the interval lies above 0,
+`loses` if it lies below 0, and `ties` otherwise. A row that loses is a result.
+
+Read the figures with three limits in mind. The setting is small (seconds of training on a CPU). The intervals are not
+corrected for the number of rows. On the task `classes`, the method was given the labels of the training texts, and
+LEAF was not. Probes watch the training and change nothing, so their difference is 0.
 """
+_AGAIN = """To repeat a row, run its command from the root of the checkout and then `python -m eval.ledger`. The recipes
+are in [eval/recipes](../../../eval/recipes/README.md). The files here record the commands as they were typed then."""
 
 
-def readme(rows: Sequence[Row]) -> str:
-    """The page of the table: how to read it, its rows, and the command of every row that was measured."""
-    commands = [str(one.result["command"]) for one in rows if one.result and "command" in one.result]
-    again = [
-        "Each row again, from the root of the checkout, followed by `python -m eval.ledger`:",
-        "",
-        "```",
-    ]
-    again += [f"{command} --out leafkit/methods/verdicts" for command in commands] + ["```"]
-    return "\n".join([_HEAD, table(rows), *(["", *again] if commands else []), ""])
+def readme(rows: Sequence[LedgerRow]) -> str:
+    """Return the page: how to read the table, its rows, and the command that repeats each measured row."""
+    commands = [repeated(str(row.result["command"])) for row in rows if row.result and "command" in row.result]
+    again = ["", _AGAIN, "", "```", *commands, "```"] if commands else []
+    return "\n".join([_HEAD, markdown_table(rows), *again, ""])
+
+
+def repeated(command: str) -> str:
+    """Return a recorded ``leafkit compare`` command as it works today.
+
+    Early results name a recipe that shipped then (``sinkd``); it is now eval/recipes/sinkd.toml. Results record no
+    data folder.
+    """
+    command = re.sub(r"--recipe ([\w-]+)(?= |$)", r"--recipe eval/recipes/\1.toml", command)
+    return f"{command} --data-root {DATA}/bench --out leafkit/methods/verdicts"
 
 
 def main() -> None:
-    """Write the page, and say where."""
-    page = verdicts.RESULTS / "README.md"
+    """Write the page and print its path."""
+    page = verdicts.VERDICTS / "README.md"
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_file(page, readme(ledger()))
+    write_file(page, readme(read_ledger()))
     sys.stdout.write(f"{page}\n")
 
 

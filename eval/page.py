@@ -1,4 +1,4 @@
-"""``python -m eval.page RESULT.json... --out page.html``: results of ``evaluate --json`` as one page."""
+"""``python -m eval.page RESULT.json... --out page.html``: show results of ``evaluate --json`` on one HTML page."""
 
 from __future__ import annotations
 
@@ -7,31 +7,34 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from leafkit.command import one_message
+from eval.merge_reports import merge_reports
+from leafkit.command import exit_on_error
 from leafkit.errors import InputError
-from leafkit.evaluation.page.build import check_page, page
+from leafkit.evaluation.page.build import check_page, page_of_sections
 from leafkit.evaluation.report import Report
 from leafkit.files.atomic import write_file
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the page that the command line asks for; an error of leafkit becomes one message and exit code 1."""
+    """Write the page; an error of leafkit becomes one message and exit code 1."""
     parser = argparse.ArgumentParser(
-        prog="python -m eval.page", description="Results of leafkit evaluate --json as one page."
+        prog="python -m eval.page", description="Show results of leafkit evaluate --json on one HTML page."
     )
-    parser.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="from leafkit evaluate --json")
-    parser.add_argument("--out", required=True, type=Path, metavar="PAGE.html", help="file to write or replace")
+    parser.add_argument(
+        "results", nargs="+", type=Path, metavar="RESULT.json", help="a result file of leafkit evaluate --json"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="PAGE.html", help="the file to write or replace")
     options = parser.parse_args(arguments)
-    with one_message():
+    with exit_on_error():
         check_page(options.out)
-        write_file(options.out, page([_read(path) for path in options.results]))
+        write_file(options.out, page_of_sections(merge_reports([_read(path) for path in options.results])))
 
 
 def _read(path: Path) -> Report:
     try:
         return Report.from_json(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); wanted the JSON of leafkit evaluate --json") from error
+        raise InputError(f"cannot read {path}: {error}. Give a result file of leafkit evaluate --json.") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 

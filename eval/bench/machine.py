@@ -23,7 +23,7 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "leafkit": __version__,
         "commit": commit(),
-        "command": shlex.join(["python", "-m", __package__, *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "eval.bench", *sys.argv[1:]]),
         "packages": packages(),
     }
 

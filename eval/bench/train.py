@@ -16,7 +16,7 @@ import numpy
 from eval.bench.child import Result, Side, take_turns
 from eval.bench.figure import Figure, Spread
 from eval.bench.material import Material, read_queries
-from eval.embed_distill import train_rival
+from eval.rival_trainer import train_rival
 
 if TYPE_CHECKING:
     from leafkit.training.data import TrainingData
@@ -93,13 +93,13 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -
     from leafkit.files.digest import text_key
     from leafkit.students.spec import parse_student
     from leafkit.teachers.open import open_teacher
-    from leafkit.texts.table import Texts
+    from leafkit.texts.table import TextTable
     from leafkit.training.corpus import Corpus
     from leafkit.training.recipe import Recipe
     from leafkit.training.start import build_start
 
     asked = read_queries(queries, texts)
-    kept = Texts()
+    kept = TextTable()
     for text in asked:
         kept.add(text, "query", text_key("query", text))
     train = texts - HELD_OUT
@@ -161,7 +161,8 @@ def _run(folder: str, recipe: Recipe, device: str) -> Run:
 
     from leafkit.methods.objectives.leaf import Leaf
     from leafkit.methods.plan import make_plan
-    from leafkit.training.run import Run, RunOptions
+    from leafkit.training.recipe import RunOptions
+    from leafkit.training.run import Run
     from leafkit.training.run_folder import RunFolder
 
     return Run(

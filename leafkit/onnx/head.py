@@ -18,7 +18,7 @@ from leafkit.files.digest import sha256_file
 from leafkit.search.query_encoder import FILES, MARKER, RECORD, ExportRecord, digest
 from leafkit.space import Space
 from leafkit.types import Float32
-from leafkit.vectors.mapping import Mapping
+from leafkit.vectors.mapping import LinearMap
 
 HEAD = "head"  # the name of the head's node in a float32 graph
 
@@ -33,7 +33,7 @@ def read_head(folder: Path) -> tuple[Float32, Float32]:
     return _Head(onnx.load(str(file)), folder).values()
 
 
-def map_head(folder: Path, mapping: Mapping, space: Space) -> None:
+def map_head(folder: Path, mapping: LinearMap, space: Space) -> None:
     """Apply ``mapping`` to the head of the export in ``folder``, in all of its files, in place.
 
     Afterwards the export gives vectors in the coordinates of ``space``, and its golden vectors and its recorded space

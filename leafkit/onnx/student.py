@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy
 
-from leafkit.extras import told_of_extras
-from leafkit.files.atomic import new_folder, write_json
+from leafkit.extras import explain_missing_extras
+from leafkit.files.atomic import atomic_folder, write_json
 from leafkit.files.digest import sha256_file
 from leafkit.search.query_encoder import FILES, FORMAT, RECORD, TOKENIZER, VERSION, Precision, QueryEncoder, digest
 from leafkit.students.encoder import open_student
@@ -22,7 +22,7 @@ from leafkit.students.folder import MARKER, read_student
 from leafkit.students.golden import GOLDEN, compare_export
 from leafkit.students.query_moment import FILE as MOMENT
 from leafkit.types import Encoder, Float32
-from leafkit.vectors.mapping import FILE as MAPPING
+from leafkit.vectors.mapping import MAPPING_FILE
 
 log = logging.getLogger("leafkit")
 
@@ -47,10 +47,10 @@ def export(
     """
     folder = read_student(student).path
     if out is None:
-        with new_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
+        with atomic_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
             _write_export(folder, made, int8=int8)
         return folder / "onnx"
-    with new_folder(Path(out), marker=MARKER, overwrite=overwrite) as made:
+    with atomic_folder(Path(out), marker=MARKER, overwrite=overwrite) as made:
         (made / "onnx").mkdir()
         _write_export(folder, made / "onnx", int8=int8)
         copy_description(folder, made)
@@ -64,7 +64,7 @@ def copy_description(student: Path, folder: Path) -> None:
     text-embeddings-inference needs the student's folder itself.
     """
     described = [file for pattern in ("*.json", "[0-9]*_*/*.json") for file in student.glob(pattern)]
-    for file in (*described, student / MAPPING, student / MOMENT):
+    for file in (*described, student / MAPPING_FILE, student / MOMENT):
         if file.is_file():
             copy = folder / file.relative_to(student)
             copy.parent.mkdir(exist_ok=True)
@@ -78,7 +78,7 @@ def golden_vectors(encoder: Encoder) -> Float32:
 
 def _write_export(folder: Path, out: Path, *, int8: bool) -> None:
     """Write graphs and record of the student in ``folder`` to ``out``; raises `ExportError` if a graph disagrees."""
-    with told_of_extras():
+    with explain_missing_extras():
         from leafkit.onnx.graph import write_float
         from leafkit.onnx.int8 import write_int8
     encoder = open_student(folder, device="cpu")

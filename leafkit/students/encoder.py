@@ -38,7 +38,7 @@ class StudentEncoder:
 
     signals = frozenset({"embeddings", "online"})
     # A student's vectors must never be cached as the teacher's own.
-    stand_in = True
+    approximate = True
 
     def __init__(self, student: Student, space: Space) -> None:
         """Encode into ``space`` with ``student``."""

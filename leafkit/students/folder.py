@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 from leafkit.errors import DamageError, InputError
 from leafkit.files.atomic import write_json
 from leafkit.files.digest import sha256_file
-from leafkit.shipped import named, resolve
+from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
+from leafkit.vectors.mapping import LinearMap
 
 if TYPE_CHECKING:
     from leafkit.students.student import Student
-    from leafkit.vectors.mapping import Mapping
 
 MARKER = "leafkit.json"
 FORMAT, VERSION = "leafkit-student", 1
@@ -54,7 +54,7 @@ def write_student(
     student: Student,
     space: Space,
     training: dict[str, Any],
-    mapping: Mapping | None = None,
+    mapping: LinearMap | None = None,
 ) -> StudentFacts:
     """Write ``student`` into ``folder``, so that plain SentenceTransformer(folder) gives the same vectors.
 
@@ -89,11 +89,12 @@ def read_student(path: str | PathLike[str]) -> StudentFacts:
 
     Raises `InputError` if there is no student, and `DamageError` if leafkit.json does not describe one.
     """
-    folder = resolve(os.fspath(path))
+    folder = resolve_student(path)
     file = folder / MARKER
     if not file.is_file():
         raise InputError(
-            f"{folder} holds no student: it has no {MARKER}{named(folder)}. Make a student with `leafkit distill`."
+            f"{folder} holds no student: it has no {MARKER}{shipped_hint(folder)}. "
+            "Make a student with `leafkit distill`."
         )
     try:
         raw = json.loads(file.read_bytes())

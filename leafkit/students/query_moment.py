@@ -11,7 +11,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import DamageError, InputError
-from leafkit.files.atomic import new_file
+from leafkit.files.atomic import atomic_file
 from leafkit.space import Space
 from leafkit.types import Float32
 
@@ -22,7 +22,7 @@ MOST_QUERIES = 4_096
 def write_query_moment(folder: Path, queries: Float32) -> None:
     """Write the second moment of the student's vectors ``queries``, (rows, dim), into its ``folder``."""
     exact = queries.astype(numpy.float64)
-    with new_file(folder / FILE) as file:
+    with atomic_file(folder / FILE) as file:
         numpy.save(file, (exact.T @ exact / len(exact)).astype(numpy.float32))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import InputError
 from leafkit.files.model_folder import package_folder
-from leafkit.shipped import resolve
+from leafkit.shipped import resolve_student
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -24,7 +24,7 @@ def source_folder(source: str) -> Path:
     """
     if source.startswith(PACKAGE):
         return package_folder(source.removeprefix(PACKAGE))
-    return resolve(source)
+    return resolve_student(source)
 
 
 def open_model(source: str) -> SentenceTransformer:

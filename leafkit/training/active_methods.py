@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from leafkit.errors import OptionError
 from leafkit.methods.plan import Plan
-from leafkit.methods.registry import name_of
+from leafkit.methods.registry import method_name
 from leafkit.methods.setting import Pool, Setting
 from leafkit.training.batches import batches_from, drawn_batches
 from leafkit.training.moments import Reader, Tensors, moments, set_moments
@@ -20,7 +20,7 @@ from leafkit.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from leafkit.methods.batch import Batch, View
-    from leafkit.methods.system import Feed, Method
+    from leafkit.methods.method import Feed, StepMethod
     from leafkit.types import Int64
 
 # The names of the checkpoint files.
@@ -42,13 +42,13 @@ class ActiveMethods:
         self.modules: Any = nn.Module()
         self.modules.register_buffer("fed", torch.tensor(-1))
         # A list, because the names of methods could clash with the attributes of a module.
-        self.modules.methods = nn.ModuleList(self._built(method, device) for method in plan.methods.values())
-        self._module_of = dict(zip(plan.methods, self.modules.methods, strict=True))
+        self.modules.methods = nn.ModuleList(self._built(method, device) for method in plan.step_methods.values())
+        self._module_of = dict(zip(plan.step_methods, self.modules.methods, strict=True))
         trained = any(True for _ in self.modules.parameters())
         decay, rate = recipe.weight_decay, recipe.learning_rate
         self.optimiser = adamw(self.modules, learning_rate=rate, weight_decay=decay) if trained else None
 
-    def _built(self, method: Method, device: torch.device) -> nn.Module:
+    def _built(self, method: StepMethod, device: torch.device) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.setting.seed)
             return method.build(self.setting).to(device)
@@ -63,21 +63,21 @@ class ActiveMethods:
         """Return the weighted loss of each text, (rows,), and the detached terms of each method by name."""
         total: Tensor | None = None
         terms = {}
-        for name, method in self.plan.methods.items():
+        for name, method in self.plan.step_methods.items():
             losses = method.terms(batch, self._module_of[name])
             for loss in losses.values():
                 weighted = method.weight * loss
                 total = weighted if total is None else total + weighted
             terms[name] = {key: loss.detach() for key, loss in losses.items()}
         if total is None:
-            raise TypeError(f"none of the methods {', '.join(self.plan.methods)} gives a loss")
+            raise TypeError(f"none of the methods {', '.join(self.plan.step_methods)} gives a loss")
         return total, terms
 
     @torch.no_grad()
     def tick(self, batch: Batch, terms: dict[str, dict[str, Tensor]]) -> None:
         """Let every method update what it remembers after an optimiser step."""
-        for name, method in self.plan.methods.items():
-            method.tick(batch, terms[name], self._module_of[name])
+        for name, method in self.plan.step_methods.items():
+            method.after_step(batch, terms[name], self._module_of[name])
 
     def step(self, rate: float) -> None:
         """Take one optimiser step at learning rate ``rate`` on the parameters of the modules, if there are any."""
@@ -91,7 +91,7 @@ class ActiveMethods:
     def asked(self) -> int:
         """Return the number of training texts whose teacher vectors were used so far."""
         texts = self.setting.texts
-        return min((feed.asked(texts, self._module(feed)) for feed in self.plan.feeds), default=texts)
+        return min((feed.teacher_calls(texts, self._module(feed)) for feed in self.plan.feeds), default=texts)
 
     def tensors(self) -> dict[str, Tensors]:
         """Return everything that a resumed run needs of the methods, by the name of the checkpoint file."""
@@ -144,10 +144,10 @@ class ActiveMethods:
             pool = feed.feed(pool, self._module(feed))
             if not len(pool.rows) or (pool.weights is not None and not pool.weights.sum() > 0):
                 raise OptionError(
-                    f"{name_of(feed)} selects none of the training texts at step {step}. Give it more texts, or remove "
-                    f"{name_of(feed)}."
+                    f"{method_name(feed)} selects none of the training texts at step {step}. Give it more texts, or "
+                    f"remove {method_name(feed)}."
                 )
         return pool
 
     def _module(self, feed: Feed) -> nn.Module:
-        return next(module for name, module in self._module_of.items() if self.plan.methods[name] is feed)
+        return next(module for name, module in self._module_of.items() if self.plan.step_methods[name] is feed)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import DamageError
-from leafkit.files.atomic import disk_errors, flush, write_json
+from leafkit.files.atomic import explain_disk_errors, flush_to_disk, write_json
 
 if TYPE_CHECKING:
     from leafkit.training.moments import Reader, Tensors
@@ -58,7 +58,7 @@ class Checkpoints:
 
         if self._folder(state.step).is_dir():
             return
-        with disk_errors(self.folder):
+        with explain_disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
             try:
@@ -67,9 +67,9 @@ class Checkpoints:
                     (partial / f"{name}.safetensors").write_bytes(save(_copied(named)))
                 write_json(partial / "state.json", dataclasses.asdict(state))
                 for file in partial.iterdir():
-                    flush(file)
+                    flush_to_disk(file)
                 partial.rename(self._folder(state.step))
-                flush(self.folder)
+                flush_to_disk(self.folder)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise

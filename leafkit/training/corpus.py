@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy
 
 from leafkit.errors import TextError
-from leafkit.texts.table import Sources, TextOptions, Texts, distinct_texts
+from leafkit.texts.options import TextOptions
+from leafkit.texts.table import Sources, TextTable, distinct_texts
 from leafkit.types import Role
 
 HELD_OUT = 0.02
@@ -21,8 +22,8 @@ logger = logging.getLogger("leafkit")
 class Corpus:
     """The texts to train on and the texts to validate with; no text is in both."""
 
-    train: Texts
-    valid: Texts
+    train: TextTable
+    valid: TextTable
 
     @property
     def texts(self) -> list[str]:
@@ -35,11 +36,11 @@ class Corpus:
         return self.train.roles + self.valid.roles
 
 
-def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, seed: int) -> Corpus:
+def read_corpus(texts: Sources, options: TextOptions, *, seed: int) -> Corpus:
     """Read the texts to train on and to validate with.
 
-    Validation texts are those of ``valid``, or else 2 % of ``texts``, at most 2,000, drawn from ``seed``. Repeated
-    texts of a role are removed. A text in both roles is held out in both.
+    Validation texts are those of ``options.valid``, or else 2 % of ``texts``, at most 2,000, drawn from ``seed``.
+    Repeated texts of a role are removed. A text in both roles is held out in both.
     Raises `TextError` if nothing is left to train on or to validate with.
     """
     everything = distinct_texts(texts, options)
@@ -49,9 +50,9 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
             "sentences:FILE for sentences of documents)",
             len(everything),
         )
-    if valid is None:
+    if options.valid is None:
         return _split(everything, seed)
-    held_out = distinct_texts(valid, replace(options, queries=None, documents=None))
+    held_out = distinct_texts(options.valid, replace(options, queries=None, documents=None))
     train = _without(everything, set(held_out.texts))
     if len(train) < len(everything):
         logger.warning(
@@ -65,7 +66,7 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
     return Corpus(train=train, valid=held_out)
 
 
-def _split(everything: Texts, seed: int) -> Corpus:
+def _split(everything: TextTable, seed: int) -> Corpus:
     distinct = list(dict.fromkeys(everything.texts))
     count = min(HELD_OUT_MOST, max(1, round(HELD_OUT * len(distinct))))
     if len(distinct) <= count:
@@ -79,7 +80,7 @@ def _split(everything: Texts, seed: int) -> Corpus:
     return Corpus(train=_without(everything, chosen), valid=everything.choose(rows))
 
 
-def _without(everything: Texts, held_out: set[str]) -> Texts:
+def _without(everything: TextTable, held_out: set[str]) -> TextTable:
     """Return the texts that are not in ``held_out``; counts and repetitions stay those of all texts."""
     train = everything.choose([row for row, text in enumerate(everything.texts) if text not in held_out])
     train.counts, train.repeated = everything.counts, everything.repeated

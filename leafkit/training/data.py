@@ -18,7 +18,7 @@ from leafkit.files.progress import progress
 from leafkit.students.student import Layout, Student
 from leafkit.training.corpus import Corpus
 from leafkit.types import ROLES, Float32, Int64, Role
-from leafkit.vectors.mapping import Mapping
+from leafkit.vectors.mapping import LinearMap
 from leafkit.vectors.store import VectorStore
 
 # Texts tokenised in one call.
@@ -96,7 +96,7 @@ class TrainingData:
     domains: Int64
     places: Int64
     store: VectorStore
-    mapping: Mapping | None
+    mapping: LinearMap | None
     other_targets: Float32 | None = None
 
     @property
@@ -148,7 +148,7 @@ def save_places(folder: Path, places: Int64) -> None:
     save_array(folder / "places.npy", places)
 
 
-def open_data(folder: Path, layout: Layout, store: VectorStore, mapping: Mapping | None) -> TrainingData:
+def open_data(folder: Path, layout: Layout, store: VectorStore, mapping: LinearMap | None) -> TrainingData:
     """Open the texts in ``folder`` for a student whose batches have ``layout``; ``store`` has the teacher's vectors."""
     return TrainingData(
         tokens=TokenFile(folder / "tokens", layout),

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy
 
-from leafkit.command import command
+from leafkit.command import command_line
 from leafkit.errors import ExportError
-from leafkit.files.atomic import new_folder
+from leafkit.files.atomic import atomic_folder
 from leafkit.students.card import write_card
 from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
 from leafkit.students.query_moment import MOST_QUERIES, write_query_moment
@@ -35,7 +35,7 @@ def finish(run: Run, generations: Generations, training: dict[str, Any]) -> Stud
     start = run.folder.start
     space = run.start_facts().space
     queries = query_vectors(run, generations)
-    with new_folder(run.out, marker=MARKER, overwrite=run.options.overwrite) as folder:
+    with atomic_folder(run.out, marker=MARKER, overwrite=run.options.overwrite) as folder:
         facts = write_student(folder, generations.trained.to("cpu"), space, training, read_mapping(start, space))
         write_query_moment(folder, queries)
         write_card(facts, name=run.out.name)
@@ -84,7 +84,7 @@ def training_record(run: Run, corpus: Corpus, generations: Generations, *, stude
         "best": next(entry for entry in state.history if entry["step"] == kept),
         "start": state.history[0],
         "history": state.history,
-        "command": command(),
+        "command": command_line(),
         "versions": versions(),
     }
 

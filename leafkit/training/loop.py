@@ -137,7 +137,7 @@ class Loop:
             lengths=data.tokens.lengths[: data.train],
             targets=lambda rows: data.targets(data.check_training_rows(rows)),
             student=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows)),
-            teach=self.teach or _no_other_teacher,
+            other_teacher=self.teach or _no_other_teacher,
         )
 
     def _bar(self) -> Any:

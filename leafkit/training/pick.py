@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 MOST_TEXTS = 2_000
-# Texts drawn at random, of which the shortest are used, because the time of a trial grows with the length of its texts.
+# Texts drawn at random. Only the shortest of them are used, because the time of a trial grows with text length.
 DRAWN = 4 * MOST_TEXTS
 FEWEST_TEXTS = 20
 

@@ -6,36 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from leafkit.methods.method import Method
 from leafkit.methods.plan import Plan
-from leafkit.methods.system import System
 from leafkit.space import Space
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import StudentFacts, read_student
 from leafkit.students.student import Layout, Student
 from leafkit.training.data import TrainingData, open_data
-from leafkit.training.recipe import Recipe
+from leafkit.training.recipe import Recipe, RunOptions
 from leafkit.training.run_folder import RunFolder
 from leafkit.vectors.mapping import read_mapping
 from leafkit.vectors.store import VectorStore
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """What changes how a run works, but not its result.
-
-    ``checkpoint_every`` counts optimiser steps; None saves every five minutes. ``tensorboard`` is a folder for
-    curves. ``export`` writes ONNX files. ``cache`` is the folder of teacher vectors, the user's cache if None.
-    ``overwrite`` replaces a student that is in the output folder.
-    """
-
-    checkpoint_every: int | None = None
-    tensorboard: Path | None = None
-    export: bool = True
-    cache: Path | None = None
-    overwrite: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +32,7 @@ class Run:
     """
 
     student: str | None
-    architecture: str | System | None = None
+    architecture: str | Method | None = None
     budget: str | None = None
     plan: Plan
     recipe: Recipe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import OutputError
-from leafkit.files.atomic import disk_errors, write_json
+from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.files.lock import exclusive_lock
 
 
 @dataclass(frozen=True)
@@ -38,16 +38,10 @@ class RunFolder:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; raises `OutputError` if another run holds it."""
-        with disk_errors(self.path):
+        with explain_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / "lock", "ab")  # noqa: SIM115 - held below
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise OutputError(
-                    f"another run is writing to {self.path}. Wait until it ends, or choose another out."
-                ) from error
+        busy = f"another run is writing to {self.path}. Wait until that run has finished or choose another output path."
+        with exclusive_lock(self.path / "lock", error=busy):
             yield
 
     def claim(self, description: dict[str, Any]) -> None:

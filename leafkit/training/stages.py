@@ -8,13 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from leafkit.errors import OptionError
-from leafkit.files.atomic import check_free
-from leafkit.methods.architecture import choose_student
+from leafkit.files.atomic import check_output_folder
 from leafkit.methods.setting import Gather
+from leafkit.methods.student_search import choose_student
 from leafkit.students.folder import MARKER, StudentFacts, read_student
 from leafkit.students.spec import Static, parse_student
 from leafkit.teachers.open import open_teacher as open_any_teacher
-from leafkit.texts.table import Sources, TextOptions, Texts
+from leafkit.texts.options import TextOptions
+from leafkit.texts.table import Sources, TextTable
 from leafkit.training.corpus import Corpus, read_corpus
 from leafkit.training.finish import finish, training_record
 from leafkit.training.generations import Generations
@@ -23,7 +24,7 @@ from leafkit.training.source import teacher_model
 from leafkit.training.start import build_start, reads_all_targets
 from leafkit.training.tensorboard import tensorboard_report
 from leafkit.types import Teacher
-from leafkit.vectors.cached import keeps_its_space
+from leafkit.vectors.store import is_exact
 
 logger = logging.getLogger("leafkit")
 
@@ -31,18 +32,17 @@ logger = logging.getLogger("leafkit")
 def lead(
     run: Run,
     texts: Sources,
-    valid: Sources | None,
     reading: TextOptions,
     open_teacher: Callable[[], Teacher],
 ) -> StudentFacts:
     """Distil in the main process: prepare, train, and write the student.
 
-    ``texts`` and ``valid`` are the sources of texts, read with the options ``reading``. The teacher is opened only
+    ``texts`` are the sources of texts, read with the options ``reading``. The teacher is opened only
     after the texts have been read, and is released before training.
     """
     search = choose_student(run.student, run.architecture, run.budget)
-    check_free(run.out, marker=MARKER, overwrite=run.options.overwrite)
-    corpus = read_corpus(texts, valid, reading, seed=run.recipe.seed)
+    check_output_folder(run.out, marker=MARKER, overwrite=run.options.overwrite)
+    corpus = read_corpus(texts, reading, seed=run.recipe.seed)
     teacher = open_teacher()
     check_teacher(teacher)
     check_plan(run, corpus, teacher)
@@ -70,7 +70,7 @@ def follow(run: Run) -> StudentFacts:
 
 def check_teacher(teacher: Teacher) -> None:
     """Raise `OptionError` for a student as teacher, whose vectors only approximate those of its space."""
-    if not keeps_its_space(teacher):
+    if not is_exact(teacher):
         raise OptionError(
             f"a student cannot teach: its vectors only approximate those of {teacher.space.teacher}, and errors would "
             "add up. Give that teacher itself, and this student as --student to train it further."
@@ -81,8 +81,8 @@ def check_plan(run: Run, corpus: Corpus, teacher: Teacher) -> None:
     """Raise `OptionError` if a system of the plan needs what the run does not have; log the plan otherwise."""
     signals = teacher.signals | corpus.train.signals() | ({"model"} if teacher_model(teacher) else set())
     table = run.student is not None and isinstance(parse_student(run.student), Static)
-    run.plan.check(signals if table else signals | {"layers"})
-    if not run.plan.plain:
+    run.plan.check_needs(signals if table else signals | {"layers"})
+    if not run.plan.is_plain_leaf:
         logger.info("the plan:\n%s", run.plan)
 
 
@@ -110,7 +110,7 @@ def write_texts(run: Run, corpus: Corpus, teacher: Teacher) -> Corpus:
     return dataclasses.replace(corpus, train=run.plan.writer.write(train, targets, run.recipe.seed))
 
 
-def train(run: Run, texts: Texts | None) -> Generations:
+def train(run: Run, texts: TextTable | None) -> Generations:
     """Train all generations of ``run``; ``texts`` are the training texts, None in a process that did not read them."""
     with tensorboard_report(run.options.tensorboard if run.is_main else None) as report:
         generations = Generations(run, report, None if texts is None else other_teachers(run, texts))
@@ -118,7 +118,7 @@ def train(run: Run, texts: Texts | None) -> Generations:
     return generations
 
 
-def other_teachers(run: Run, texts: Texts) -> Callable[[str], Gather]:
+def other_teachers(run: Run, texts: TextTable) -> Callable[[str], Gather]:
     """Return a function that opens another teacher by name and gives its vectors of rows of ``texts``.
 
     The vectors are cached like those of the first teacher.

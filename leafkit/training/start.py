@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy
 
-from leafkit.files.atomic import new_folder
+from leafkit.files.atomic import atomic_folder
 from leafkit.students.build import build_student
 from leafkit.students.folder import MARKER, write_student
 from leafkit.students.head import MOST_TEXTS, fit_head, set_head
@@ -23,7 +23,7 @@ from leafkit.training.source import open_source, teacher_model
 from leafkit.training.table import fit_table, most_texts
 from leafkit.types import ROLES, Int64, Teacher
 from leafkit.vectors.cached import CachedEncoder
-from leafkit.vectors.mapping import Mapping
+from leafkit.vectors.mapping import LinearMap
 from leafkit.vectors.rotation import SAMPLE, fit_rotation
 from leafkit.vectors.store import VectorStore
 
@@ -43,7 +43,7 @@ def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec) -
     places = store.fill(teacher, corpus.texts, corpus.roles)
     if student is not None:
         mapping = _rotation(run, corpus, store, places)
-        with new_folder(start, marker=MARKER) as folder:
+        with atomic_folder(start, marker=MARKER) as folder:
             write_data(folder, corpus, student, max_length=run.recipe.training_length)
             save_places(folder, places)
             facts = _fit(run, spec, student.to(run.device), open_data(folder, student.layout, store, mapping))
@@ -83,7 +83,7 @@ def balanced_sample(roles: Int64, most: int, seed: int) -> Int64:
     return numpy.sort(numpy.concatenate(chosen))
 
 
-def _rotation(run: Run, corpus: Corpus, store: VectorStore, places: Int64) -> Mapping | None:
+def _rotation(run: Run, corpus: Corpus, store: VectorStore, places: Int64) -> LinearMap | None:
     """Fit the rotation of the recipe to the vectors of the training documents, or of all texts if there are none."""
     if run.recipe.rotate is None:
         return None

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from leafkit.extras import told_of_extras
+from leafkit.extras import explain_missing_extras
 from leafkit.training.loop import Report
 
 
@@ -16,7 +16,7 @@ def tensorboard_report(folder: Path | None) -> Iterator[Report | None]:
     if folder is None:
         yield None
         return
-    with told_of_extras():
+    with explain_missing_extras():
         from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder)) as writer:

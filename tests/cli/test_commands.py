@@ -123,7 +123,7 @@ def bad_calls(made, other_teacher, tiny_teacher):
         "no query": (["search", index], "no query"),
         "a k of nothing": (["search", index, "x", "-k", "0"], "k is 0"),
         "no index": (["search", made, "x"], "index"),
-        "nothing to evaluate": (["evaluate", "--student", student], "nothing to measure"),
+        "nothing to evaluate": (["evaluate", "--student", student], "nothing to measure on: no folder"),
         "dims that are no numbers": (
             ["evaluate", "--data", made, "--student", student, "--dims", "a"],
             "whole numbers",
@@ -141,7 +141,10 @@ def bad_calls(made, other_teacher, tiny_teacher):
             ["index", docs, "--teacher", tiny_teacher, "--out", "x", "--cache", docs],
             "is a file, wanted a folder",
         ),
-        "a seed below zero": (["evaluate", "--data", made, "--student", student, "--seed", "-1"], "wanted 0 or more"),
+        "a seed below zero": (
+            ["evaluate", "--data", made, "--student", student, "--seed", "-1"],
+            "expected a whole number of at least 0",
+        ),
     }
 
 

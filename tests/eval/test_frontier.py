@@ -1,4 +1,4 @@
-"""Bytes against nDCG@10: what costs nothing keeps everything, and points say what they cost."""
+"""Bytes per document against nDCG@10: lossless formats keep everything, and points have their cost."""
 
 import json
 from xml.etree import ElementTree
@@ -8,9 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 import leafkit
-from eval import frontier
-from eval.frontier import Measured, Way, points, table, ways
+from eval.frontier import __main__ as frontier
+from eval.frontier import measure
+from eval.frontier.__main__ import table
+from eval.frontier.formats import BYTES, StorageFormat, storage_formats
+from eval.frontier.measure import FormatScores, frontier_points
 from leafkit.errors import OptionError, SpaceError
+from leafkit.evaluation.collection import read_collection
 from leafkit.teachers.open import open_teacher
 
 
@@ -24,7 +28,7 @@ def student(tmp_path_factory, tiny_teacher, tiny_texts, narrow_model):
 
 @pytest.fixture
 def collection(tmp_path, sentences):
-    """Every second sentence is a query that its successor answers."""
+    """Every second sentence is a query, answered by itself and by the next sentence."""
     folder = tmp_path / "beir"
     (folder / "qrels").mkdir(parents=True)
     corpus = [{"_id": f"d{i}", "title": "", "text": text} for i, text in enumerate(sentences)]
@@ -42,7 +46,7 @@ def run(arguments):
     return CliRunner().invoke(app, [str(part) for pair in arguments.items() for part in pair])
 
 
-def test_a_prompt_that_the_student_was_not_made_with_is_refused(collection, tiny_teacher, student, tmp_path):
+def test_another_query_prompt_than_the_students_raises_an_error(collection, tiny_teacher, student, tmp_path):
     arguments = {"--data": collection, "--teacher": tiny_teacher, "--student": student, "--out": tmp_path / "out.json"}
     result = run({**arguments, "--query-prompt": "another: ", "--cache": tmp_path / "cache"})
     assert isinstance(result.exception, SpaceError)
@@ -50,7 +54,7 @@ def test_a_prompt_that_the_student_was_not_made_with_is_refused(collection, tiny
     assert not (tmp_path / "out.json").exists()
 
 
-def test_a_whole_fold_and_every_rotation_keep_all_and_say_what_they_cost(collection, tiny_teacher, student, tmp_path):
+def test_a_full_fold_and_every_rotation_keep_everything_and_have_a_cost(collection, tiny_teacher, student, tmp_path):
     arguments = {"--data": collection, "--teacher": tiny_teacher, "--student": student, "--out": tmp_path / "out.json"}
     arguments |= {"--dims": "8", "--precisions": "float32,binary", "--cache": tmp_path / "cache"}
     arguments["--plot"] = tmp_path / "out.svg"
@@ -73,13 +77,19 @@ def test_a_whole_fold_and_every_rotation_keep_all_and_say_what_they_cost(collect
 
 
 def test_shares_are_means_of_ratios_by_hand():
-    whole, half = (Way(coordinates=name, dim=None, precision="float32") for name in ("teacher", "pca"))
+    whole, half = (StorageFormat(coordinates=name, dim=None, precision="float32") for name in ("teacher", "pca"))
     same = numpy.ones(2)
     collections = {
-        "a": [Measured(whole, 4, numpy.array([1.0, 0.5]), same), Measured(half, 4, numpy.array([0.5, 0.25]), same)],
-        "b": [Measured(whole, 4, numpy.array([0.4, 0.4]), same), Measured(half, 4, numpy.array([0.4, 0.4]), same * 0)],
+        "a": [
+            FormatScores(whole, 4, numpy.array([1.0, 0.5]), same),
+            FormatScores(half, 4, numpy.array([0.5, 0.25]), same),
+        ],
+        "b": [
+            FormatScores(whole, 4, numpy.array([0.4, 0.4]), same),
+            FormatScores(half, 4, numpy.array([0.4, 0.4]), same * 0),
+        ],
     }
-    first, second = points(collections, seed=0)
+    first, second = frontier_points(collections, seed=0)
     assert first.share == 1
     assert (first.share_interval.low, first.share_interval.high) == (1, 1)
     assert second.share == pytest.approx((0.5 + 1) / 2)
@@ -88,34 +98,35 @@ def test_shares_are_means_of_ratios_by_hand():
     assert "75.0%" in table([first, second])
 
 
-def test_every_way_has_a_price():
+def test_every_format_has_a_cost():
     values = numpy.ones(2)
-    plan = list(ways([2], list(frontier.BYTES)))
-    found = points({"a": [Measured(way, 8, values, values) for way in plan]}, seed=0)
-    prices = {point.way.precision: (point.bytes, point.memory_bytes) for point in found}
-    assert prices == {
+    plan = list(storage_formats([2], list(BYTES)))
+    found = frontier_points({"a": [FormatScores(storage, 8, values, values) for storage in plan]}, seed=0)
+    costs = {point.storage.precision: (point.bytes, point.memory_bytes) for point in found}
+    assert costs == {
         "float32": (32, 32),
         "int8": (8, 8),
         "int4+none": (4, 4),
         "binary": (9, 1),
         "binary+none": (1, 1),
     }
-    with pytest.raises(OptionError, match="unknown precision 'float16'"):
-        list(ways([2], ["float16"]))
+    with pytest.raises(OptionError, match="precision is 'float16'; expected one of float32"):
+        list(storage_formats([2], ["float16"]))
 
 
 @pytest.mark.parametrize("precisions", [["int8"], ["binary", "float32"]])
-def test_all_are_compared_with_whole_float32_vectors(precisions):
-    assert next(ways([2], precisions)) == Way(coordinates="teacher", dim=None, precision="float32")
+def test_the_first_format_is_full_float32_vectors(precisions):
+    assert next(storage_formats([2], precisions)) == StorageFormat(coordinates="teacher", dim=None, precision="float32")
 
 
 def test_the_seed_decides_rotations(collection, tiny_teacher, student, monkeypatch):
     seeds = []
 
-    def kept(*_, seed):
+    def stored_vectors(*_, seed):
         seeds.append(seed)
 
-    monkeypatch.setattr(frontier, "kept", kept)
+    monkeypatch.setattr(measure, "stored_vectors", stored_vectors)
     opened = open_teacher(tiny_teacher)
-    frontier.measure(collection, None, "test", list(ways([2], ["binary"])), opened, opened, student, seed=7)
+    formats = list(storage_formats([2], ["binary"]))
+    measure.measure_formats(read_collection(collection, "test"), formats, opened, opened, student, seed=7)
     assert {*seeds} == {7}

@@ -6,7 +6,8 @@ import pytest
 
 import leafkit
 from leafkit.errors import DamageError, InputError, LeafkitError
-from leafkit.search.query_encoder import QueryEncoder, copy_runtime, digest
+from leafkit.index.encoder_files import copy_query_encoder
+from leafkit.search.query_encoder import QueryEncoder, digest
 from leafkit.space import Space
 
 FILES = ["leafkit.json", "tokenizer.json", "onnx/export.json", "onnx/model_quantized.onnx"]
@@ -76,7 +77,7 @@ def test_a_description_of_another_space_raises(copied):
     other = Space.from_json(space).to_json() | {"weights": "sha256:00"}
     del other["id"]
     change(copied, "leafkit.json", space=Space(**other).to_json())
-    with pytest.raises(DamageError, match="export them again"):
+    with pytest.raises(DamageError, match="but the ONNX files have the space"):
         QueryEncoder.open(copied)
 
 
@@ -127,7 +128,7 @@ def test_a_file_that_is_not_a_description_raises(copied, name, content):
 def test_damage_is_not_copied_into_an_index(copied, tmp_path, name):
     (copied / name).write_bytes((copied / name).read_bytes()[:-9])
     with pytest.raises(DamageError):
-        copy_runtime(copied, tmp_path / "host")
+        copy_query_encoder(copied, tmp_path / "host")
 
 
 def test_exporting_changed_weights_raises(copied, tmp_path):

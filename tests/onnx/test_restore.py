@@ -13,8 +13,9 @@ from transformers import AutoConfig
 import leafkit
 from leafkit.errors import DamageError, InputError
 from leafkit.files.digest import sha256_file
+from leafkit.index.encoder_files import copy_query_encoder
 from leafkit.onnx.restore import restore
-from leafkit.search.query_encoder import RECORD, copy_runtime, digest
+from leafkit.search.query_encoder import RECORD, digest
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student
 from leafkit.students.spec import Pretrained
@@ -107,7 +108,7 @@ def test_a_restored_student_starts_at_its_old_figures_and_improves(shipped, tiny
 
 
 def test_an_export_without_module_files_raises_with_a_remedy(student, tmp_path):
-    copy_runtime(student, tmp_path / "host")
+    copy_query_encoder(student, tmp_path / "host")
     with pytest.raises(InputError, match=r"how the student is built .* leafkit export STUDENT --out NEW"):
         open_source(Pretrained(source=str(tmp_path / "host")), None)
 

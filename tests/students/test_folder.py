@@ -5,7 +5,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from leafkit.errors import OutputError
-from leafkit.files.atomic import new_folder
+from leafkit.files.atomic import atomic_folder
 from leafkit.students.card import _parameters
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student, write_student
@@ -34,7 +34,7 @@ def test_a_written_student_reopens_with_the_same_vectors(student):
 def test_an_opened_student_is_a_teacher_marked_as_stand_in(student):
     opened = open_student(student[1].path)
     assert isinstance(opened, Teacher)
-    assert opened.stand_in
+    assert opened.approximate
     assert opened.encode([], "query").shape == (0, 32)
     assert opened.encode(TEXTS[:1], "query").dtype == numpy.float32
 
@@ -74,7 +74,7 @@ def test_a_full_disk_raises_an_output_error(student, tmp_path, monkeypatch):
     monkeypatch.setattr(SentenceTransformer, "save_pretrained", full)
     with (
         pytest.raises(OutputError, match="disk is full"),
-        new_folder(tmp_path / "new", marker="leafkit.json") as folder,
+        atomic_folder(tmp_path / "new", marker="leafkit.json") as folder,
     ):
         write_student(folder, made, facts.space, {})
     assert not (tmp_path / "new").exists()

@@ -6,9 +6,9 @@ import numpy
 import pytest
 import torch
 
+from leafkit.methods.method import Feed
 from leafkit.methods.plan import Plan
 from leafkit.methods.setting import Pool, Setting
-from leafkit.methods.system import Feed
 from leafkit.training.active_methods import ActiveMethods
 from leafkit.training.batches import batches_from, drawn_batches
 from leafkit.training.recipe import Recipe

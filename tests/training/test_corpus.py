@@ -1,7 +1,7 @@
 import pytest
 
 from leafkit.errors import OptionError, TextError
-from leafkit.texts.table import TextOptions
+from leafkit.texts.options import TextOptions
 from leafkit.training.corpus import read_corpus
 
 
@@ -11,7 +11,7 @@ def lines(path, texts):
 
 
 def corpus(texts, valid=None, seed=0, **options):
-    return read_corpus(texts, valid, TextOptions(**options), seed=seed)
+    return read_corpus(texts, TextOptions(valid=valid, **options), seed=seed)
 
 
 def test_each_text_counts_once_in_each_role(tmp_path):

@@ -54,9 +54,9 @@ def test_the_student_lives_in_the_teachers_space(distil, tiny_teacher):
 def test_a_vectors_file_can_be_named_as_teacher(distil, texts_file, tiny_teacher, tmp_path):
     from leafkit.teachers.embed import embed
 
-    pairs = embed(texts_file, str(tiny_teacher), tmp_path / "pairs.parquet", precision="float32")
-    by_name = distil(teacher=str(pairs), student=f"{tiny_teacher}:layers=2", device="cpu")
-    opened = distil(teacher=open_teacher(pairs), student=f"{tiny_teacher}:layers=2", out=tmp_path / "opened")
+    vectors_file = embed(texts_file, str(tiny_teacher), tmp_path / "vectors_file.parquet", precision="float32")
+    by_name = distil(teacher=str(vectors_file), student=f"{tiny_teacher}:layers=2", device="cpu")
+    opened = distil(teacher=open_teacher(vectors_file), student=f"{tiny_teacher}:layers=2", out=tmp_path / "opened")
     assert same(by_name.path, opened.path)
 
 
@@ -220,8 +220,8 @@ def test_a_collapse_stops_the_run_and_keeps_the_last_good_checkpoint(distil, tmp
     assert not (tmp_path / "student").exists()
 
 
-def test_a_function_can_open_the_teacher(distil, tiny_teacher):
-    assert distil(teacher=lambda: open_teacher(tiny_teacher, query_prompt="ask: ")).space.query_prompt == "ask: "
+def test_an_option_of_the_teacher_is_passed_on(distil, tiny_teacher):
+    assert distil(teacher=tiny_teacher, query_prompt="ask: ").space.query_prompt == "ask: "
 
 
 def test_a_student_cannot_teach(distil, tmp_path):

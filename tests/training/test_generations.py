@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from leafkit.errors import OptionError
-from leafkit.methods.system import Objective, Topology
+from leafkit.methods.method import Objective, Topology
 from leafkit.training import distill as home
 
 
@@ -44,16 +44,16 @@ def planned(monkeypatch, distil):
     def run(**systems):
         whole = home.make_plan
 
-        def plan(methods, feeds):
-            made = whole(methods, feeds)
+        def plan(*specs):
+            made = whole(*specs)
             return dataclasses.replace(
                 made,
-                methods={**made.methods, **{k: v for k, v in systems.items() if isinstance(v, Objective)}},
+                step_methods=made.step_methods | {k: v for k, v in systems.items() if isinstance(v, Objective)},
                 topology=systems.get("topology"),
             )
 
         monkeypatch.setattr(home, "make_plan", plan)
-        monkeypatch.setattr("leafkit.methods.plan.describe", lambda system: type(system).__name__.lower())
+        monkeypatch.setattr("leafkit.methods.plan.method_spec", lambda system: type(system).__name__.lower())
         return distil(epochs=6, learning_rate=1e-3, head="random")
 
     return run
@@ -76,9 +76,9 @@ def test_a_method_that_asks_for_held_out_texts_raises(planned):
 def test_a_student_is_either_named_or_searched_for(distil):
     with pytest.raises(OptionError, match="no student"):
         distil(student=None)
-    with pytest.raises(OptionError, match=r"budget .* is for a search"):
+    with pytest.raises(OptionError, match="only an architecture search uses a budget"):
         distil(budget="1M params")
-    with pytest.raises(OptionError, match="leaf finds no student"):
+    with pytest.raises(OptionError, match="leaf is an objective, which `architecture`"):
         distil(student=None, architecture="leaf", budget="1M params")
 
 

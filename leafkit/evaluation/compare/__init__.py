@@ -1,4 +1,5 @@
-"""Recipes against a baseline on one downstream task: each trained once per seed, with an interval of the difference.
+"""Comparison of recipes with a baseline on one task: each is trained once per seed, and differences have intervals.
 
-`leafkit.evaluation.compare.run.compare` does all of it; ``leafkit compare`` is its command line.
+`leafkit.evaluation.compare.run.compare` is the whole comparison and ``leafkit compare`` its command.
+`leafkit.evaluation.compare.study` is the harness below it, which other studies can use.
 """

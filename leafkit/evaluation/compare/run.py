@@ -1,129 +1,86 @@
-"""Every recipe with every seed: the scores of a run are on disk as soon as they are there, and are then reused."""
+"""Compare recipes on a task: train each once per seed, then measure every student."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
-import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from leafkit.errors import OptionError, TrainingError
-from leafkit.evaluation.compare.recipes import Entry, read_entries
-from leafkit.evaluation.compare.report import Result, Run, result
+from leafkit.evaluation.compare.options import ComparisonOptions
+from leafkit.evaluation.compare.recipes import RecipeEntry, read_entries
+from leafkit.evaluation.compare.report import Result, result
+from leafkit.evaluation.compare.study import Run, Study
 from leafkit.evaluation.compare.tasks import Task, open_task
 from leafkit.evaluation.provenance import commit
 from leafkit.evaluation.students import open_students
-from leafkit.files.atomic import disk_errors, write_file, write_json
-from leafkit.files.progress import progress
-from leafkit.teachers.open import open_teacher
+from leafkit.files.atomic import write_file
+from leafkit.files.options import CacheOptions
+from leafkit.options import options_of, takes, without
+from leafkit.teachers.options import TeacherOptions
 from leafkit.training.distill import distill
-from leafkit.types import Teacher
-from leafkit.vectors.cached import CachedEncoder, cached
-from leafkit.vectors.mapping import mapped
+from leafkit.vectors.cached import CachedEncoder
+from leafkit.vectors.mapping import map_teacher
 from leafkit.vectors.store import default_cache
 
-_log = logging.getLogger("leafkit")
 
+@takes(ComparisonOptions, CacheOptions)
+def compare(recipes: Sequence[str | Path], **options: Any) -> list[Result]:
+    """Train every recipe once per seed and return the result of each but the first, the baseline.
 
-def compare(
-    recipes: Sequence[str | Path],
-    *,
-    task: str = "retrieval",
-    seeds: int = 5,
-    split: str = "test",
-    data_root: Path = Path("../shared/data/bench"),
-    work: Path | None = None,
-    cache: Path | None = None,
-) -> list[Result]:
-    """The result of each recipe but the first, which is the baseline; seeds are 0 to ``seeds`` less one.
+    An interrupted call continues where it stopped when it is repeated.
 
-    task: retrieval, similarity or classes (`leafkit.evaluation.compare.tasks`), with its folder in ``data_root``.
-    split: test, or dev to choose a recipe's values on.
-    work: where scores of finished runs and unfinished students are kept; the same call goes on where it was.
-    cache: where teacher vectors are kept.
-
-    Raises `OptionError` for what cannot be run, `TrainingError` naming recipe and seed for a run that collapsed.
+    Raises `OptionError` for recipes, a task or data that cannot be used, and `TrainingError` naming recipe and seed if
+    the vectors of a student collapse.
     """
-    if seeds < 1:
-        raise OptionError(f"seeds is {seeds}; wanted 1 or more")
-    root = default_cache() if cache is None else Path(cache)
-    runner = Runner(
-        entries=read_entries(recipes),
-        task=open_task(task, Path(data_root), split),
-        seeds=range(seeds),
-        work=root / "compare" if work is None else Path(work),
+    asked, cache = options_of(ComparisonOptions, options), options_of(CacheOptions, options).cache
+    if asked.data_root is None:
+        raise OptionError("data_root is missing. Name the folder that contains the data folder of the task.")
+    root = cache or default_cache()
+    study = RecipeStudy(
+        variants=read_entries(recipes),
+        task=open_task(asked.task, asked.data_root, asked.split),
+        seeds=range(asked.seeds),
+        work=asked.work or root / "compare",
         cache=root,
     )
-    found = runner.run()
-    baseline, *others = runner.entries
-    return [result(runner.task, (other, found[other.name]), (baseline, found[baseline.name])) for other in others]
+    runs = study.run()
+    baseline, *others = study.variants
+    return [result(study.task, (other, runs[other.name]), (baseline, runs[baseline.name])) for other in others]
 
 
-@dataclass
-class Runner:
-    """The runs of ``entries`` on ``task``: finished ones and unfinished students below ``work``."""
+@dataclass(kw_only=True)
+class RecipeStudy(Study[RecipeEntry]):
+    """Recipes x seeds on ``task``."""
 
-    entries: Sequence[Entry]
     task: Task
-    seeds: Sequence[int]
-    work: Path
-    cache: Path
-    _teachers: dict[str, CachedEncoder] = field(default_factory=dict)
 
-    def run(self) -> dict[str, list[Run]]:
-        """The runs of each recipe by its name, in the order of the seeds."""
-        with disk_errors(self.work):
-            for name in ("runs", "students", "locks"):
-                (self.work / name).mkdir(parents=True, exist_ok=True)
-        asked = [(entry, seed) for seed in self.seeds for entry in self.entries]
-        missing = [(entry, seed) for entry, seed in asked if not self._file(entry, seed).is_file()]
-        with progress("compare", total=len(asked), unit="runs", done=len(asked) - len(missing)) as bar:
-            for entry, seed in missing:
-                self._make(entry, seed)
-                bar.update(1)
-        return {
-            entry.name: [json.loads(self._file(entry, seed).read_bytes()) for seed in self.seeds]
-            for entry in self.entries
-        }
+    def key(self, variant: RecipeEntry, seed: int) -> str:
+        """Return a hash of the recipe, its inputs and the task."""
+        return variant.key(self.task.facts)
 
-    def _make(self, entry: Entry, seed: int) -> None:
-        """Have the run on disk; where another process is at it, as at a baseline that both need, wait for that one."""
-        with open(self.work / "locks" / self._name(entry, seed), "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not self._file(entry, seed).is_file():
-                run = self._made(entry, seed)
-                write_json(self._file(entry, seed), run)
-                _log.info("%s, seed %d: %.0f s", entry.name, seed, run["seconds"])
-
-    def _file(self, entry: Entry, seed: int) -> Path:
-        return self.work / "runs" / f"{self._name(entry, seed)}.json"
-
-    def _name(self, entry: Entry, seed: int) -> str:
-        return f"{entry.name}-seed{seed}-{entry.key(self.task.facts)}"
-
-    def _made(self, entry: Entry, seed: int) -> Run:
-        out = self.work / "students" / self._name(entry, seed)
+    def train_and_measure(self, variant: RecipeEntry, seed: int, student: Path) -> Run:
+        """Train the recipe and score its student on every item of the task."""
         started = time.perf_counter()
-        changed = {"seed": seed, "out": out, "cache": self.cache, "export": False, "overwrite": True}
-        # What the training came to is asked, also where it is worse than the start.
-        changed["keep"] = "last"
+        teacher = self._teacher(variant)
+        overrides = {"teacher": teacher.teacher, "seed": seed, "out": student, "cache": self.cache, "export": False}
+        overrides["overwrite"] = True
+        # Compare the students after the last step, even if they are worse than their start.
+        overrides["keep"] = "last"
         if self.task.held_out:
-            changed["valid"] = [self._held_out()]
+            overrides["valid"] = [self._held_out_file()]
         try:
-            facts = distill(**(entry.arguments | changed))
+            facts = distill(**(without(TeacherOptions, variant.arguments) | overrides))
         except TrainingError as error:
-            raise TrainingError(f"{entry.name}, seed {seed}: {error}") from error
+            raise TrainingError(f"{variant.name}, seed {seed}: {error}") from error
         seconds = time.perf_counter() - started
-        (student,) = open_students(out, "torch", entry.arguments.get("device"))
-        teacher = mapped(self._teacher(entry), student.mapping)
-        scores = self.task.score(student.encoder, teacher)
-        shutil.rmtree(out)
+        (trained,) = open_students(student, "torch", variant.arguments.get("device"))
+        scores = self.task.score(trained.encoder, map_teacher(teacher, trained.mapping))
         return {
-            "recipe": entry.name,
+            "recipe": variant.name,
             "seed": seed,
             "seconds": round(seconds, 2),
             "steps": facts.training["steps"] * facts.training["generations"],
@@ -133,17 +90,13 @@ class Runner:
             "scores": scores.tolist(),
         }
 
-    def _held_out(self) -> Path:
-        """The task's held-out texts in a file, as texts to validate with, which distillation takes out of its own."""
+    def _held_out_file(self) -> Path:
+        """Write the held-out texts of the task as validation texts: distillation removes these from training."""
         file = self.work / f"held-out-{self.task.name}.jsonl"
         write_file(file, "".join(json.dumps({"text": text, "role": "query"}) + "\n" for text in self.task.held_out))
         return file
 
-    def _teacher(self, entry: Entry) -> Teacher:
-        """The teacher of ``entry`` behind its store, opened once for all recipes that open it in the same way."""
-        given = entry.arguments["teacher"]
-        how = f"{given} {entry.arguments.get('store_dtype')}"
-        if how not in self._teachers:
-            opened = open_teacher(given() if callable(given) else given)
-            self._teachers[how] = cached(opened, self.cache, dtype=entry.arguments.get("store_dtype", "float16"))
-        return self._teachers[how]
+    def _teacher(self, variant: RecipeEntry) -> CachedEncoder:
+        dtype = variant.arguments.get("store_dtype", "float16")
+        key = f"{variant.arguments['teacher']} {variant.opening} {dtype}"
+        return self.cached_teacher(key, variant.open_teacher, dtype=dtype)

@@ -1,7 +1,7 @@
-"""What students are compared by: one score for each item of a task, and the figure that the scores add up to.
+"""The tasks that students are compared on: each gives one score per item, and a figure computed from the scores.
 
-Every task is asked what a student is for: a stored collection of teacher vectors is searched with its queries, or its
-vectors alone carry what a user builds on them.
+The tasks are what students are used for: searching stored teacher vectors with a student's queries (retrieval), or
+building on the student's vectors alone (similarity, classes).
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy
 
 from leafkit.errors import OptionError
 from leafkit.evaluation.collection import read_collection
-from leafkit.evaluation.compare.statistics import RankCorrelation, Statistic, mean
+from leafkit.evaluation.compare.statistics import RankCorrelation, Statistic, mean_score
 from leafkit.evaluation.grid import CellFinder, full_cell
+from leafkit.evaluation.labelled_tables import Table, Types, read_table, split_file
 from leafkit.evaluation.metrics import MAIN_METRIC, Float64
 from leafkit.evaluation.provenance import files_digest
 from leafkit.evaluation.retrieval import search_scores
-from leafkit.evaluation.tables import Table, Types, read_table, split_file
-from leafkit.extras import require
+from leafkit.extras import import_optional
 from leafkit.types import Encoder
 
 SPLITS = ("test", "dev")
@@ -28,39 +28,45 @@ TUNING_SHARE = 0.2
 
 
 class Task(Protocol):
-    """One task with its data read. ``facts`` say which bytes and how many items; ``statistic`` is its figure.
+    """One task with its data in memory.
 
-    ``held_out`` are texts that no student may be trained on, as recipes for the task otherwise would.
+    ``facts`` are the name, split, SHA-256 and number of items of the data. ``statistic`` computes the figure of a
+    student from its scores. ``held_out`` are texts that recipes for the task would otherwise train on; they must be
+    removed from the training texts.
     """
 
     name: str
     metric: str
     facts: dict[str, Any]
     statistic: Statistic
-    held_out: Sequence[str]
+
+    @property
+    def held_out(self) -> Sequence[str]:
+        """Texts to remove from the training texts."""
+        ...
 
     def score(self, student: Encoder, teacher: Encoder) -> Float64:
-        """The score of each item, (items,)."""
+        """Return the score of each item, shape (items,)."""
         ...
 
 
 class Retrieval:
-    """The student's queries on the teacher's document vectors of a collection: nDCG@10 of each query."""
+    """Search the teacher's document vectors with the student's queries: nDCG@10 of each query."""
 
     name = "retrieval"
     folder = "tldr-commands"
     metric = "nDCG@10, asymmetric"
-    statistic = staticmethod(mean)
+    statistic = staticmethod(mean_score)
     held_out: Sequence[str] = ()
 
     def __init__(self, folder: Path, split: str) -> None:
-        """Read the collection; raises `OptionError` where ``folder`` has no such ``split``."""
+        """Read the collection. Raise `OptionError` if ``folder`` has no such ``split``."""
         self._collection = read_collection(folder, split)
         counts = {"items": len(self._collection.queries), "documents": len(self._collection.documents)}
         self.facts = {"name": folder.name, "split": split, "sha256": self._collection.sha256, **counts}
 
     def score(self, student: Encoder, teacher: Encoder) -> Float64:
-        """nDCG@10 of each query, by exhaustive float32 search."""
+        """Return nDCG@10 of each query, by exhaustive float32 search."""
         collection = self._collection
         finder = CellFinder(teacher.encode(collection.documents, "document"), full_cell(teacher.space))
         queries = student.encode(collection.queries, "query")
@@ -68,7 +74,7 @@ class Retrieval:
 
 
 class Similarity:
-    """Pairs of sentences that people rated: the cosine of each pair; its figure is the rank correlation."""
+    """Sentence pairs rated by people: the cosine of each pair. The figure is the rank correlation with the ratings."""
 
     name = "similarity"
     folder = "stsb-en"
@@ -82,64 +88,73 @@ class Similarity:
         self.statistic: Statistic = RankCorrelation(numpy.array(self._pairs["score"], dtype=numpy.float64))
 
     def score(self, student: Encoder, teacher: Encoder) -> Float64:
-        """The cosine of each pair; the teacher has no part in it."""
-        one, other = (student.encode(self._pairs[side], "query") for side in ("sentence1", "sentence2"))
-        lengths = numpy.linalg.norm(one, axis=1) * numpy.linalg.norm(other, axis=1)
-        return ((one * other).sum(axis=1) / lengths).astype(numpy.float64)
+        """Return the cosine of each pair. The teacher is not used."""
+        left, right = (student.encode(self._pairs[side], "query") for side in ("sentence1", "sentence2"))
+        lengths = numpy.linalg.norm(left, axis=1) * numpy.linalg.norm(right, axis=1)
+        return ((left * right).sum(axis=1) / lengths).astype(numpy.float64)
 
 
 class Classes:
-    """Labelled texts: whether a logistic regression on the student's vectors of ``train`` knows each one's label."""
+    """Labelled texts: whether a logistic regression on the student's vectors of ``train`` predicts each label."""
 
     name = "classes"
     folder = "banking77"
     metric = "accuracy of logistic regression"
-    statistic = staticmethod(mean)
+    statistic = staticmethod(mean_score)
 
     def __init__(self, folder: Path, split: str) -> None:
-        """Read the texts to fit on and those of ``split``."""
-        self._fitted, self._asked, self.facts = _tables(folder, split, {"text": str, "label": (str, int)})
+        """Read the texts that the regression is fitted on and those of ``split``."""
+        self._fitted, self._tested, self.facts = _tables(folder, split, {"text": str, "label": (str, int)})
         self.facts["fitted"] = len(self._fitted["text"])
-        # Recipes for classes learn from the texts and labels of train, of which dev is a cut.
-        self.held_out = self._asked["text"] if split == "dev" else ()
+        # Recipes for classes train on the texts and labels of train, and dev is a part of train.
+        self.held_out: Sequence[str] = self._tested["text"] if split == "dev" else ()
 
     def score(self, student: Encoder, teacher: Encoder) -> Float64:
-        """1 for each text whose label is found, else 0; the teacher has no part in it."""
-        # Unit vectors want less regularisation than sklearn's default for columns of variance 1.
-        model = require("sklearn.linear_model").LogisticRegression(C=10, max_iter=1000)
+        """Return 1 for each text whose label is predicted correctly, else 0. The teacher is not used."""
+        # Unit vectors need less regularisation than sklearn's default, which suits columns of variance 1.
+        model = import_optional("sklearn.linear_model").LogisticRegression(C=10, max_iter=1000)
         model.fit(student.encode(self._fitted["text"], "query"), self._fitted["label"])
-        found = model.predict(student.encode(self._asked["text"], "query"))
-        return (found == numpy.array(self._asked["label"])).astype(numpy.float64)
+        predicted = model.predict(student.encode(self._tested["text"], "query"))
+        return (predicted == numpy.array(self._tested["label"])).astype(numpy.float64)
 
 
 TASKS = {kind.name: kind for kind in (Retrieval, Similarity, Classes)}
 
 
 def open_task(name: str, data_root: Path, split: str) -> Task:
-    """The task ``name`` with its data in ``data_root``; raises `OptionError` for one that there is not."""
+    """Read the data of the task ``name`` from its folder in ``data_root``.
+
+    Raises `OptionError` for an unknown task or split, or a missing folder.
+    """
     if name not in TASKS:
-        raise OptionError(f"unknown task {name!r}; wanted one of {', '.join(TASKS)}")
+        raise OptionError(f"task is {name!r}; expected one of {', '.join(TASKS)}")
     if split not in SPLITS:
-        raise OptionError(f"unknown split {split!r}; wanted test, or dev to tune on")
+        raise OptionError(f"split is {split!r}; expected test, or dev to choose the values of a recipe on")
     folder = data_root / TASKS[name].folder
     if not folder.is_dir():
-        raise OptionError(f"{folder} is not there; name the folder that holds {folder.name} (--data-root)")
+        raise OptionError(
+            f"{folder} does not exist. The task {name} needs the data folder {folder.name}; "
+            "set --data-root (data_root=) to the folder that contains it."
+        )
     return TASKS[name](folder, split)
 
 
 def _tables(folder: Path, split: str, columns: Types) -> tuple[Table, Table, dict[str, Any]]:
-    """What may be fitted on, what is asked, and the facts of both: ``dev`` is a cut of train, the same every time."""
+    """Return the rows to fit on, the rows of ``split``, and facts about both.
+
+    ``dev`` is a fixed random fifth of train, which is then left out of the rows to fit on.
+    """
     files = {name: split_file(folder, name) for name in ({"train", split} - {"dev"})}
     train = read_table(files["train"], columns)
     if split == "dev":
         count = len(next(iter(train.values())))
         order = numpy.random.default_rng(0).permutation(count)
-        held = sorted(order[: max(1, round(TUNING_SHARE * count))].tolist())
-        fitted, asked = _rows(train, sorted(set(range(count)) - set(held))), _rows(train, held)
+        dev_rows = sorted(order[: max(1, round(TUNING_SHARE * count))].tolist())
+        fitted, tested = _rows(train, sorted(set(range(count)) - set(dev_rows))), _rows(train, dev_rows)
     else:
-        fitted, asked = train, read_table(files[split], columns)
-    items = len(next(iter(asked.values())))
-    return fitted, asked, {"name": folder.name, "split": split, "sha256": files_digest(files.items()), "items": items}
+        fitted, tested = train, read_table(files[split], columns)
+    items = len(next(iter(tested.values())))
+    return fitted, tested, {"name": folder.name, "split": split, "sha256": files_digest(files.items()), "items": items}
 
 
 def _rows(table: Table, rows: Sequence[int]) -> Table:

@@ -39,17 +39,17 @@ def test_the_same_recipe_under_another_name_ties(results):
     assert twin["means"]["system"] == twin["means"]["baseline"]
 
 
-def test_a_head_left_to_chance_loses(results):
+def test_a_random_head_loses(results):
     assert results["chance"]["verdict"] == "loses"
     assert len(set(results["chance"]["means"]["system"])) == 2
 
 
-def test_a_result_says_all_that_it_rests_on(results, place, data_root):
+def test_a_result_records_everything_it_depends_on(results, place, tiny_texts):
     found = results["chance"]
     assert (found["baseline"], found["task"], found["seeds"]) == ("base", "retrieval", [0, 1])
     assert found["counts"] == {"seeds": 2, "items": 30, "resamples": RESAMPLES}
     assert found["recipes"]["system"]["sha256"] == sha256_file(place["recipes"][2])
-    assert list(found["recipes"]["baseline"]["texts"].values())
+    assert list(found["recipes"]["baseline"]["texts"]) == [Path(tiny_texts).name]
     assert found["teacher_calls"] == {"system": 196, "baseline": 196}
     assert found["steps"] == {"system": 0, "baseline": 0}
     assert found["seconds"]["system"] > 0
@@ -67,7 +67,7 @@ def test_a_result_says_all_that_it_rests_on(results, place, data_root):
     assert words[6:] == ["--task", "retrieval", "--seeds", "2"]
 
 
-def test_what_is_known_is_not_trained_again_and_what_is_lost_comes_out_the_same(results, place, monkeypatch):
+def test_finished_runs_are_reused_and_a_deleted_run_gives_the_same_scores(results, place, monkeypatch):
     lost = next((place["work"] / "runs").glob("chance-seed1-*"))
     before = json.loads(lost.read_text())["scores"]
     lost.unlink()
@@ -113,7 +113,7 @@ def test_another_recipe_text_or_task_is_another_run(recipes, tmp_path):
     assert len(keys) == 4
 
 
-def test_files_of_queries_are_known_by_their_bytes_too(recipes, tmp_path):
+def test_files_with_a_role_prefix_are_hashed(recipes, tmp_path):
     source = read_entries([recipes / "base.toml", recipes / "twin.toml"])[0].arguments["texts"][0]
     (tmp_path / "asked.toml").write_text((recipes / "base.toml").read_text().replace(source, f"query:{source}"))
     entry = read_entries([tmp_path / "asked.toml", recipes / "twin.toml"])[0]
@@ -129,15 +129,15 @@ def test_a_collapse_names_recipe_and_seed(place, monkeypatch, tmp_path):
         compare(**(place | {"work": tmp_path}))
 
 
-def test_recipes_that_cannot_be_compared_are_refused(recipes, tmp_path, data_root):
-    with pytest.raises(OptionError, match=r"got 1 recipe\(s\); wanted a baseline and at least one"):
+def test_recipes_that_cannot_be_compared_raise_an_error(recipes, tmp_path, data_root):
+    with pytest.raises(OptionError, match=r"got 1 recipe\(s\); expected at least 2"):
         read_entries([recipes / "base.toml"])
     with pytest.raises(OptionError, match="two recipes are called base"):
         read_entries([recipes / "base.toml", recipes / "base.toml"])
     (tmp_path / "part.toml").write_text("epochs = 1\n")
-    with pytest.raises(OptionError, match="says no texts; a recipe to compare must be whole"):
+    with pytest.raises(OptionError, match="has no texts; a recipe to compare must name its texts"):
         read_entries([recipes / "base.toml", tmp_path / "part.toml"])
-    with pytest.raises(OptionError, match="seeds is 0; wanted 1 or more"):
+    with pytest.raises(OptionError, match="seeds is 0; expected at least 1"):
         compare([recipes / "base.toml", recipes / "twin.toml"], seeds=0, data_root=data_root)
 
 
@@ -147,7 +147,7 @@ def test_results_go_into_a_folder_under_their_names_or_into_one_file(results, tm
     assert {file.name for file in (tmp_path / "new" / "folder").iterdir()} == {"twin.json", "chance.json"}
     write_results(both[:1], tmp_path / "one.json")
     assert json.loads((tmp_path / "one.json").read_text()) == both[0]
-    with pytest.raises(OptionError, match=r"all.json is one file for 2 systems; give a folder"):
+    with pytest.raises(OptionError, match=r"all.json is one file, but there are 2 systems"):
         check_out(tmp_path / "all.json", 2)
 
 
@@ -158,7 +158,7 @@ def test_the_table_has_a_row_for_each_recipe(results):
     assert "tldr-commands test, 30 items, 2 seed(s)" in lines[6]
 
 
-def test_what_is_tuned_on_is_taken_out_of_the_training_texts(data_root, tiny_teacher, tmp_path):
+def test_dev_texts_are_removed_from_the_training_texts(data_root, tiny_teacher, tmp_path):
     texts = data_root / "banking77" / "train.jsonl"
     lines = (
         f'texts = ["{texts}"]\nrole = "query"\nteacher = "{tiny_teacher}"\nstudent = "teacher:layers=1"\nepochs = 0\n'
@@ -168,7 +168,7 @@ def test_what_is_tuned_on_is_taken_out_of_the_training_texts(data_root, tiny_tea
         recipe.write_text(lines)
     where = {"task": "classes", "seeds": 1, "data_root": data_root, "work": tmp_path / "w", "cache": tmp_path / "c"}
     calls = {split: compare(named, split=split, **where)[0]["teacher_calls"]["system"] for split in ("dev", "test")}
-    # of 80 texts dev holds 16; where there are none to hold out, distillation keeps two for itself
+    # Of 80 texts dev has 16. Without held-out texts, distillation keeps two for validation.
     assert calls == {"dev": 64, "test": 78}
 
 

@@ -9,7 +9,6 @@ from leafkit.evaluation.compare.tasks import TASKS, open_task
 from leafkit.evaluation.evaluate import evaluate
 from leafkit.students.encoder import open_student
 from leafkit.teachers.open import open_teacher
-from leafkit.teachers.options import TeacherOptions
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +19,14 @@ def sides(noisy_student, tiny_teacher):
 def test_retrieval_is_the_asymmetric_mode_of_evaluate(data_root, sides, noisy_student, tiny_teacher, tmp_path):
     task = open_task("retrieval", data_root, "test")
     scores = task.score(*sides)
-    options = TeacherOptions(compute="float32", device="cpu")
     rows = evaluate(
         data_root / "tldr-commands",
         teacher=tiny_teacher,
         student=noisy_student,
         modes=["asymmetric"],
         cache=tmp_path,
-        teacher_options=options,
+        compute="float32",
+        device="cpu",
     ).rows
     assert len(scores) == task.facts["items"] == 30
     # evaluate keeps the teacher's vectors in float16
@@ -45,19 +44,19 @@ def test_similarity_is_the_rank_correlation_of_cosines(data_root, sides):
     assert figures(scores[None], task.statistic)[0] == pytest.approx(spearmanr(scores, gold)[0])
 
 
-def test_classes_are_right_or_wrong_and_better_than_chance(data_root, sides):
+def test_scores_of_classes_are_zero_or_one_and_above_chance(data_root, sides):
     scores = open_task("classes", data_root, "test").score(*sides)
     assert set(scores.tolist()) <= {0.0, 1.0}
     assert scores.mean() > 0.6
 
 
-def test_what_is_tuned_on_is_a_fixed_part_of_train_that_nothing_is_fitted_on(data_root):
+def test_dev_is_a_fixed_part_of_train_that_is_not_fitted_on(data_root):
     first, again = (open_task("classes", data_root, "dev") for _ in range(2))
-    assert first._asked == again._asked
+    assert first._tested == again._tested
     assert (first.facts["items"], first.facts["fitted"]) == (16, 64)
-    assert not set(first._asked["text"]) & set(first._fitted["text"])
+    assert not set(first._tested["text"]) & set(first._fitted["text"])
     tested = open_task("classes", data_root, "test")
-    assert not set(tested._asked["text"]) & set(first._asked["text"])
+    assert not set(tested._tested["text"]) & set(first._tested["text"])
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -70,15 +69,15 @@ def test_facts_name_the_data_and_change_with_the_split(data_root, name):
 @pytest.mark.parametrize(
     ("name", "split", "said"),
     [
-        ("ranking", "test", "unknown task 'ranking'; wanted one of retrieval, similarity, classes"),
-        ("classes", "train", "unknown split 'train'; wanted test, or dev"),
+        ("ranking", "test", "task is 'ranking'; expected one of retrieval, similarity, classes"),
+        ("classes", "train", "split is 'train'; expected test, or dev"),
     ],
 )
-def test_what_is_not_known_is_named(data_root, name, split, said):
+def test_an_unknown_task_or_split_raises_an_error(data_root, name, split, said):
     with pytest.raises(OptionError, match=said):
         open_task(name, data_root, split)
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(OptionError, match=r"stsb-en is not there; name the folder that holds stsb-en \(--data-root\)"):
+def test_a_missing_data_folder_raises_an_error_that_names_it(tmp_path):
+    with pytest.raises(OptionError, match=r"stsb-en does not exist.* needs the data folder stsb-en; set --data-root"):
         open_task("similarity", tmp_path, "test")
