@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from leafkit.files.options import OutputOptions
+from leafkit.hardware import has_fast_bfloat16
 from leafkit.methods.options import Distance
 from leafkit.options import Option, Options
 from leafkit.vectors.rotation import KINDS
@@ -103,7 +104,7 @@ class Recipe(Options):
         """Return the recipe with ``precision`` auto replaced by what the hardware of ``device`` supports."""
         if self.precision != "auto":
             return self
-        return dataclasses.replace(self, precision="bfloat16" if _fast_bfloat16(device) else "float32")
+        return dataclasses.replace(self, precision="bfloat16" if has_fast_bfloat16(device) else "float32")
 
     def steps(self, texts: int) -> int:
         """Return the number of optimiser steps over ``texts`` training texts."""
@@ -123,15 +124,6 @@ class RunOptions(OutputOptions):
     export: Annotated[
         bool, Option("Write ONNX files for the search host as well.", flags=("--export/--no-export",))
     ] = True
-
-
-def _fast_bfloat16(device: str) -> bool:
-    import torch
-
-    if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
-    return device == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 @dataclass(frozen=True, kw_only=True)
