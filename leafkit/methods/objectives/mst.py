@@ -59,8 +59,8 @@ class Mst(Objective):
     paper: ClassVar[str] = "https://arxiv.org/abs/2507.07015"
     reconstruction: ClassVar[str] = (
         "LEAF replaces cross-entropy, and cosines with anchors replace logits; the first stage is left out, because "
-        "teachers are frozen; masks are low-rank gates on the teacher's vector, trained towards the student at its start "
-        "with our learning rate; the router reads probabilities, not raw logits"
+        "teachers are frozen; masks are low-rank gates on the teacher's vector, trained towards the student at its "
+        "start with our learning rate; the router reads probabilities, not raw logits"
     )
 
     weight: float = 0.1
