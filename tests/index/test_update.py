@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -269,6 +270,21 @@ def test_a_full_disk_leaves_the_old_index(
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert contents(index) == before
     assert [path.name for path in tmp_path.iterdir()] == [index.name]
+
+
+def test_every_new_file_reaches_the_disk_before_the_manifest_that_names_it(
+    make: Make, vectors: numpy.ndarray, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = make(precision="binary")
+    before = contents(index)
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    update_vectors(index, ids=ids[400:], vectors=vectors[400:], remove=ids[:10])
+    inodes = {path.name: path.stat().st_ino for path in index.iterdir()}
+    named = flushed[: flushed.index(inodes["manifest.json"])]
+    new = {name for name in contents(index) if name not in before}
+    assert len(new) == 7
+    assert {inodes[name] for name in new} <= set(named)
 
 
 KILLED = """
