@@ -198,6 +198,18 @@ def test_added_documents_that_fit_the_codes_badly_cause_a_warning(
     assert "1 of 2 added documents fit the codes" in caplog.text
 
 
+def test_the_warning_counts_documents_whose_cosines_may_be_off_by_more_than_two_hundredths(
+    make: Make, vectors: numpy.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    """First components of the index reach from -0.37 to 0.31, so its int8 range ends at 0.41."""
+    index = make(precision="int8")
+    rest = vectors[400, 1:] / numpy.linalg.norm(vectors[400, 1:])
+    added = [numpy.float32([first, *(rest * (1 - first**2) ** 0.5)]) for first in (0.4, 0.45)]
+    update_vectors(index, ids=["inside", "outside"], vectors=numpy.stack(added))
+    assert "1 of 2 added documents fit the codes" in caplog.text
+    assert "their cosines may be off by 0.037" in caplog.text
+
+
 def test_an_open_searcher_does_not_notice_an_update(make: Make, vectors: numpy.ndarray, ids: list[str]) -> None:
     index = make(factory="HNSW16")
     searcher = Searcher.open(index)
