@@ -129,7 +129,7 @@ def test_vectors_to_search_with_are_the_teachers_own(build, narrow, tiny_teacher
     assert turned.space == open_teacher(tiny_teacher).space
     for a, b in zip(turned.search(queries, 5), Searcher.open(turned._package.folder).search(queries, 5)):
         assert a.ids == b.ids
-    with pytest.raises(VectorError, match="wanted 32"):
+    with pytest.raises(VectorError, match="expected 32"):
         turned.search(queries[:, :20])
 
 
@@ -192,9 +192,9 @@ def test_the_card_says_whose_coordinates_a_student_writes(narrow):
 
 def test_info_refuses_a_student_without_its_mapping(narrow, tmp_path, build):
     student = shutil.copytree(narrow / "pca", tmp_path / "student")
-    assert "whole" in leafkit.info(student)["health"]
+    assert "intact" in leafkit.info(student)["health"]
     build("turned", student=student)
-    assert "whole" in leafkit.info(tmp_path / "turned" / "encoder")["health"]
+    assert "intact" in leafkit.info(tmp_path / "turned" / "encoder")["health"]
     (student / "mapping.npz").unlink()
     with pytest.raises(DamageError, match=r"mapping.npz is missing"):
         leafkit.info(student)

@@ -193,7 +193,7 @@ def test_nothing_is_kept_that_the_index_holds_already() -> None:
         ({"precision": "float8"}, "precision is 'float8'"),
         ({"rescore": "bfloat16"}, "rescore is 'bfloat16'"),
         ({"dim": 0}, "dim is 0"),
-        ({"dim": WIDTH + 1}, f"wanted 1 to {WIDTH}"),
+        ({"dim": WIDTH + 1}, f"dim is {WIDTH + 1}; expected 1 to {WIDTH}"),
         ({"factory": "SQ8_direct"}, "unit vectors"),
         ({"factory": "IDMap,Flat"}, "leave IDMap out"),
         ({"factory": "Flat", "precision": "int8"}, "contradicts precision int8"),
@@ -235,7 +235,7 @@ def test_a_vector_whose_prefix_is_zero_is_refused() -> None:
 
 def test_narrow_queries_and_k_below_one_are_refused() -> None:
     finder = Finder.of_vectors(DOCUMENTS, dim=32)
-    with pytest.raises(OptionError, match="wanted 1 to 31"):
+    with pytest.raises(OptionError, match="expected 1 to 31"):
         finder.search(QUERIES[:, :31])
     with pytest.raises(OptionError, match="k is 0"):
         finder.search(QUERIES, 0)

@@ -171,7 +171,7 @@ def test_vectors_are_normalised_by_option_but_normalisation_cannot_be_removed(ti
     assert abs(lengths - 1).max() > 0.1
     assert abs(unit.encode(sentences, "query") - vectors / lengths).max() < 1e-6
     assert unit.space.id == open_teacher(tiny_teacher).space.id
-    with pytest.raises(OptionError, match="normalised is False, but .* normalises its vectors"):
+    with pytest.raises(OptionError, match=r"normalised is False, but .* normalises its vectors"):
         open_teacher(tiny_teacher, normalised=False)
 
 
