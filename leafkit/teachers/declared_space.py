@@ -28,8 +28,8 @@ from leafkit.vectors.vectors_file_types import VectorsFile
 
 # The smallest mean cosine between the student's and the teacher's vectors, and the smallest share of texts whose two
 # vectors are nearest neighbours. Measured with an untrained student (six layers of bge-small-en-v1.5): its mean cosine
-# with bge-small-en-v1.5 is 0.84, and with all-MiniLM-L6-v2, which has the same width 384, it is 0.21. If the vectors are of
-# the right model but belong to other texts, the mean cosine is 0.49, and they are not nearest.
+# is 0.84 with bge-small-en-v1.5, and 0.21 with all-MiniLM-L6-v2, which has the same width of 384. Vectors of the right
+# model for other texts have a mean cosine of 0.49, but are not nearest neighbours.
 MIN_COSINE, MIN_NEAREST = 0.5, 0.5
 CHECKED = 64  # texts of a vectors file that are compared
 

@@ -55,10 +55,10 @@ def test_an_invalid_file_raises_with_expectation_problem_and_advice(tmp_path, co
 
 
 def test_errors_of_leafkit_and_bugs_pass_through():
-    with pytest.raises(OutputError, match="^full$"), explain_invalid("a", expected="b", advice="c"):
+    with pytest.raises(OutputError, match=r"^full$"), explain_invalid("a", expected="b", advice="c"):
         raise OutputError("full")
     with pytest.raises(ZeroDivisionError), explain_invalid("a", expected="b", advice="c"):
         _ = 1 / 0
-    with pytest.raises(DamageError, match=r"^a is not b \(the field 'x' is missing\)\. c$"):
-        with explain_invalid("a", expected="b", advice="c"):
-            raise KeyError("x")
+    message = r"^a is not b \(the field 'x' is missing\)\. c$"
+    with pytest.raises(DamageError, match=message), explain_invalid("a", expected="b", advice="c"):
+        raise KeyError("x")

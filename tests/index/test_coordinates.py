@@ -129,7 +129,7 @@ def test_vectors_to_search_with_are_the_teachers_own(build, narrow, tiny_teacher
     assert turned.space == open_teacher(tiny_teacher).space
     for a, b in zip(turned.search(queries, 5), Searcher.open(turned._package.folder).search(queries, 5)):
         assert a.ids == b.ids
-    with pytest.raises(VectorError, match="expected 32"):
+    with pytest.raises(VectorError, match="wanted 32"):
         turned.search(queries[:, :20])
 
 

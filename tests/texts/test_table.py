@@ -63,7 +63,7 @@ def test_limits_of_zero_and_no_sources_leave_no_texts(tmp_path):
     path = write(tmp_path, [{"text": "a"}])
     with pytest.raises(TextError, match=r"there are no texts in .*a\.jsonl\."):
         distinct_texts(path, TextOptions(queries=0, documents=0))
-    with pytest.raises(TextError, match="there are no texts in an empty list of sources"):
+    with pytest.raises(TextError, match="there are no texts in the empty list of sources"):
         distinct_texts([], TextOptions())
 
 
