@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import leafkit
 from leafkit.files.digest import sha256_file
 
 _PACKAGES = (
@@ -29,7 +28,7 @@ _MODEL_FILES = {".safetensors", ".bin", ".onnx", ".json", ".txt", ".model"}
 
 def commit() -> str | None:
     """The git commit of the checkout leafkit runs from, with ``+`` where it is changed; None outside one."""
-    root = Path(leafkit.__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -7,7 +7,7 @@ similar vectors for a sample of the texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -96,8 +96,10 @@ def _sample_texts(file: VectorsFile | None) -> list[tuple[str, Role]]:
     if file is None:
         return list(GOLDEN)
     pairs = ((text, role) for batch in file.batches for text, role in zip(batch.texts, batch.roles))
-    rows: Iterable[tuple[str, Role]] = ((text, role or "document") for text, role in islice(pairs, CHECKED))
-    return list(dict.fromkeys(rows))
+    sample: dict[tuple[str, Role], None] = {}  # a dict keeps the order and drops repeated texts
+    for text, role in islice(pairs, CHECKED):
+        sample[text, role or "document"] = None
+    return list(sample)
 
 
 def _check_declaration(name: str, teacher: Encoder, student: Encoder, texts: Sequence[tuple[str, Role]]) -> None:
