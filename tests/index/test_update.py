@@ -274,9 +274,9 @@ def test_a_full_disk_leaves_the_old_index(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        with pytest.raises(OutputError, match="would be larger"):
+        with pytest.raises(OutputError, match="exceeds the maximum file size"):
             update_vectors(index, ids=ids[400:], vectors=vectors[400:], remove=ids[:10], compact=True)
-        with pytest.raises(OutputError, match="would be larger"):
+        with pytest.raises(OutputError, match="exceeds the maximum file size"):
             index_vectors(ids, vectors, space, tmp_path / "new")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
