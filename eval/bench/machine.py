@@ -47,6 +47,6 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     named = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
     family = f"family {named.get('cpu family', '?').strip()} model {named.get('model', '?').strip()}"
-    wanted = ("avx2", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-    flags = [flag for flag in wanted if flag in named.get("flags", "").split()]
+    reported = ("avx2", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+    flags = [flag for flag in reported if flag in named.get("flags", "").split()]
     return f"{named.get('model name', platform.machine()).strip()} ({', '.join([family, *flags])})"

@@ -27,7 +27,7 @@ def test_taus_by_hand():
     assert "+0.67" in table(found)
 
 
-def test_shapes_differ_fit_and_are_the_same_again():
+def test_drawn_shapes_differ_fit_the_budget_and_are_reproducible():
     def fits(shape):
         return shape.layers * shape.hidden <= 96
 
@@ -38,7 +38,7 @@ def test_shapes_differ_fit_and_are_the_same_again():
     assert found != draw_shapes(12, fits, 4)
 
 
-def test_more_students_than_there_are_is_refused():
+def test_too_few_shapes_within_the_budget_raise_an_error():
     with pytest.raises(OptionError, match="found 4 students within the budget; expected 5"):
         draw_shapes(5, lambda shape: (shape.layers, shape.hidden, shape.heads) == (1, 32, 1), 0)
 
@@ -80,7 +80,7 @@ def test_students_are_distilled_once_and_reported_with_their_origin(run, monkeyp
 @pytest.mark.parametrize(
     "lines", [[], ['architecture = "diswot"', 'budget = "1 ms"'], ['student = "teacher:layers=1"']]
 )
-def test_a_recipe_without_a_search_or_a_size_is_refused(run, lines):
+def test_a_recipe_without_a_search_or_a_size_raises_an_error(run, lines):
     result, out = run(lines)
     assert isinstance(result.exception, OptionError)
     assert not out.exists()
