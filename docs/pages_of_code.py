@@ -285,10 +285,18 @@ def _keywords(value: object) -> list[str]:
     """Return the full signature of a function whose options come from dataclasses, as a folded block."""
     if not hasattr(value, "__signature__"):
         return []
-    parameters = [f"    {one}," for one in inspect.signature(value).parameters.values()]  # type: ignore[arg-type]
-    code = "\n".join(["```python", f"leafkit.{value.__name__}(", *parameters, ")", "```"])  # type: ignore[attr-defined]
+    parameters = list(inspect.signature(value).parameters.values())  # type: ignore[arg-type]  # it has a signature
+    lines = [f"    {_parameter(one)}," for one in parameters]
+    lines.insert(sum(one.kind is not inspect.Parameter.KEYWORD_ONLY for one in parameters), "    *,")
+    code = "\n".join(["```python", f"leafkit.{value.__name__}(", *lines, ")", "```"])  # type: ignore[attr-defined]
     indented = "\n".join(f"    {line}" for line in code.splitlines())
     return ["", '??? note "All keyword arguments, explained in [Options](options.md)"', "", indented]
+
+
+def _parameter(one: inspect.Parameter) -> str:
+    """Return a parameter as code, with class names in place of their full paths and quoted annotations."""
+    unquoted = re.sub(r": '([^']*)'", r": \1", str(one))
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", unquoted)
 
 
 # Markdown
