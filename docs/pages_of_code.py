@@ -37,8 +37,9 @@ def commands() -> dict[str, Any]:
 
     from leafkit.cli import app
 
+    root: Any = typer.main.get_command(app)
     found = {}
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]  # it is a group
+    for name, command in root.commands.items():
         found[name] = command
         found |= {f"{name} {part}": one for part, one in getattr(command, "commands", {}).items()}
     return found
@@ -134,8 +135,8 @@ def options_page() -> str:
         "`learning_rate = 3e-4` in a recipe.",
     ]
     classes = option_classes()
-    for panel in dict.fromkeys(kind.panel for kind in classes):  # type: ignore[attr-defined]  # all are Options
-        kinds = [kind for kind in classes if kind.panel == panel]  # type: ignore[attr-defined]
+    for panel in dict.fromkeys(kind.panel for kind in classes):
+        kinds = [kind for kind in classes if kind.panel == panel]
         names = ", ".join(f"`{kind.__module__}.{kind.__name__}`" for kind in kinds)
         lines += ["", f"## {panel}", "", *_table(("option", "accepts", "default", "meaning", "commands"), _rows(kinds))]
         lines += ["", f"Written in {names}."]
@@ -281,14 +282,22 @@ def _object(identifier: str, heading: str) -> list[str]:
     return [f"::: {identifier}", "    options:", f'      heading: "{heading}"', f'      toc_label: "{heading}"']
 
 
-def _keywords(value: object) -> list[str]:
+def _keywords(value: Any) -> list[str]:
     """Return the full signature of a function whose options come from dataclasses, as a folded block."""
     if not hasattr(value, "__signature__"):
         return []
-    parameters = [f"    {one}," for one in inspect.signature(value).parameters.values()]  # type: ignore[arg-type]
-    code = "\n".join(["```python", f"leafkit.{value.__name__}(", *parameters, ")", "```"])  # type: ignore[attr-defined]
+    parameters = list(inspect.signature(value).parameters.values())
+    lines = [f"    {_parameter(one)}," for one in parameters]
+    lines.insert(sum(one.kind is not inspect.Parameter.KEYWORD_ONLY for one in parameters), "    *,")
+    code = "\n".join(["```python", f"leafkit.{value.__name__}(", *lines, ")", "```"])
     indented = "\n".join(f"    {line}" for line in code.splitlines())
     return ["", '??? note "All keyword arguments, explained in [Options](options.md)"', "", indented]
+
+
+def _parameter(one: inspect.Parameter) -> str:
+    """Return a parameter as code, with class names in place of their full paths and quoted annotations."""
+    unquoted = re.sub(r": '([^']*)'", r": \1", str(one))
+    return re.sub(r"\b(?:[a-z_]+\.)+(?=[A-Z])", "", unquoted)
 
 
 # Markdown

@@ -179,10 +179,8 @@ def main(
 ) -> None:
     """Distil random students, and compare their order with that of their scores before training."""
     root = cache or default_cache()
-    random_students = RandomStudents(
-        recipe=read_entry(recipe), work=work or root / "architectures", cache=root, seed=seed
-    )
-    students = random_students.measure(count)
+    folder = work or root / "architectures"
+    students = RandomStudents(recipe=read_entry(recipe), work=folder, cache=root, seed=seed).measure(count)
     names = ("score", "relation", "semantic", BASELINE)
     found = agreement(
         {name: [one[name] for one in students] for name in names}, [one["cosine"] for one in students], seed=seed

@@ -20,9 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m eval.page", description="Show results of leafkit evaluate --json on one HTML page."
     )
-    parser.add_argument(
-        "results", nargs="+", type=Path, metavar="RESULT.json", help="a result file of leafkit evaluate --json"
-    )
+    parser.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="files of leafkit evaluate --json")
     parser.add_argument("--out", required=True, type=Path, metavar="PAGE.html", help="the file to write or replace")
     options = parser.parse_args(arguments)
     with exit_on_error():

@@ -162,6 +162,19 @@ def test_a_result_file_that_a_page_names_exists():
     assert not [name for name in named if not (ROOT / "eval" / "results" / name).is_file()]
 
 
+def test_the_changelog_states_the_version_of_every_format():
+    """A module with a format has one string `leafkit-...` and one number VERSION."""
+    versions = {}
+    for path in [*(ROOT / "leafkit").rglob("*.py"), *(ROOT / "models").glob("*.py")]:
+        code = path.read_text(encoding="utf-8")
+        number = re.search(r"^(?:\w+, )*VERSION = (?:\"[^\"]*\", )*(\d+)$", code, flags=re.MULTILINE)
+        if number:
+            (name,) = set(re.findall(r'"(leafkit-[a-z]+)"', code))
+            versions[name] = number[1]
+    table = re.findall(r"^\| `(leafkit-[a-z]+)`.*?\| (\d+) \|", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert dict(table) == versions
+
+
 def test_docstrings_become_lists_and_trees_become_code():
     markdown = load("griffe_docstrings").as_markdown
     assert markdown("Do it.\n\ntexts: files.\n    More.\nseed, k: numbers.") == (

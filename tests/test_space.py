@@ -60,7 +60,7 @@ def test_a_space_is_read_back_from_json(query_prompt, teacher, dim, normalised, 
 
 def test_an_edited_space_raises():
     edited = SPACE.to_json() | {"dim": 64}
-    with pytest.raises(DamageError, match=r"manifest.json records the space id"):
+    with pytest.raises(DamageError, match=r"manifest\.json records the space id"):
         Space.from_json(edited, where="manifest.json")
 
 

@@ -1,4 +1,4 @@
-"""What leafkit costs beside sentence-transformers: both measured in turns in the same run, on this machine.
+"""Benchmarks of leafkit against sentence-transformers, measured in turns in the same run on the same machine.
 
-``python -m eval.bench --teacher T --data BEIR_FOLDER`` runs it; each measurement is one file here.
+``python -m eval.bench --teacher T --data BEIR_FOLDER`` runs them. Each measurement is one file of this package.
 """

@@ -1,4 +1,4 @@
-"""Teacher encoding of documents: texts a second, and how far the vectors lie from sentence-transformers' own."""
+"""Teacher encoding of documents: texts per second, and the cosine to the vectors of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -10,45 +10,45 @@ from typing import Any
 
 import numpy
 
-from eval.bench.child import Result, Side, take_turns
-from eval.bench.figure import Figure, Promise, Spread
-from eval.bench.material import Material, read_documents
+from eval.bench.figure import Figure, Requirement, Spread
+from eval.bench.side import Result, Side, take_turns
+from eval.bench.workload import Workload, read_documents
 
 LEAST_RATIO, LEAST_COSINE = 1.8, 0.999
 WARM = 16
 
 
-def measure(material: Material, *, rounds: int, texts: int) -> list[Figure]:
-    """The figures of ``texts`` documents: as leafkit ships, and computing in float32 as sentence-transformers does."""
-    common = {"documents": str(material.documents_file), "texts": texts}
-    out = {name: str(material.work / f"encoded-{name}.npy") for name in ("auto", "float32", "theirs")}
+def measure(workload: Workload, *, rounds: int, texts: int) -> list[Figure]:
+    """Measure ``texts`` documents: with leafkit's defaults, and in float32 as sentence-transformers computes."""
+    common = {"documents": str(workload.documents_file), "texts": texts}
+    out = {name: str(workload.work / f"encoded-{name}.npy") for name in ("auto", "float32", "theirs")}
     with ExitStack() as stack:
         sides = {
             name: stack.enter_context(
-                Side(f"{__name__}:ours", {**common, "teacher": material.teacher, "compute": name, "out": out[name]})
+                Side(f"{__name__}:ours", {**common, "teacher": workload.teacher, "compute": name, "out": out[name]})
             )
             for name in ("auto", "float32")
         }
-        theirs = {**common, "model": material.model, "out": out["theirs"]}
+        theirs = {**common, "model": workload.model, "out": out["theirs"]}
         sides["theirs"] = stack.enter_context(Side(f"{__name__}:theirs", theirs))
         results = take_turns(sides, rounds)
         facts = {name: side.facts for name, side in sides.items()}
-    wanted = numpy.load(out["theirs"])
+    expected = numpy.load(out["theirs"])
     return [
-        _figure(name, results, facts, least_cosine(numpy.load(out[name]), wanted), texts=texts)
+        _figure(name, results, facts, least_cosine(numpy.load(out[name]), expected), texts=texts)
         for name in ("auto", "float32")
     ]
 
 
 def least_cosine(ours: numpy.ndarray, theirs: numpy.ndarray) -> float:
-    """The smallest cosine between rows of the two."""
+    """Return the smallest cosine between corresponding rows."""
     ours, theirs = ours.astype(numpy.float64), theirs.astype(numpy.float64)
     lengths = numpy.linalg.norm(ours, axis=1) * numpy.linalg.norm(theirs, axis=1)
     return float(((ours * theirs).sum(axis=1) / lengths).min())
 
 
 def ours(documents: str, texts: int, teacher: str, compute: str, out: str) -> Iterator[Result]:
-    """What leafkit does: `open_teacher`, as `leafkit index` and `leafkit embed` use it."""
+    """The side of leafkit: `open_teacher`, as `leafkit index` and `leafkit embed` use it."""
     import torch
 
     from leafkit.teachers.open import open_teacher
@@ -67,7 +67,7 @@ def ours(documents: str, texts: int, teacher: str, compute: str, out: str) -> It
 
 
 def theirs(documents: str, texts: int, model: str, out: str) -> Iterator[Result]:
-    """sentence-transformers' side: `encode_document` with its defaults, which is `encode` with the role's prompt."""
+    """The side of sentence-transformers: `encode_document` with its defaults: `encode` with the prompt of the role."""
     import torch
     from sentence_transformers import SentenceTransformer
 
@@ -85,7 +85,7 @@ def theirs(documents: str, texts: int, model: str, out: str) -> Iterator[Result]
 
 
 def sample(documents: str | Path, texts: int) -> list[str]:
-    """The contents of ``texts`` documents, spread evenly over the file."""
+    """Return the contents of ``texts`` documents, spread evenly over the file."""
     rows = read_documents(documents)
     chosen = rows[:: max(1, len(rows) // texts)][:texts]
     return [f"{row['title']} {row['text']}".strip() for row in chosen]
@@ -110,6 +110,6 @@ def _figure(
         theirs=Spread(tuple(result["rate"] for result in results["theirs"])),
         more_is_better=True,
         least_ratio=LEAST_RATIO if shipped else None,
-        promises=(Promise("least cosine", cosine, LEAST_COSINE),),
+        requirements=(Requirement("least cosine", cosine, LEAST_COSINE),),
         facts=about,
     )

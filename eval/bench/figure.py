@@ -1,8 +1,7 @@
-"""A measured figure: the median of its rounds and their spread, ours beside theirs, and what was promised."""
+"""A measured figure: median and spread over the rounds for both sides, and the requirements that it must meet."""
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ class Spread:
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median of the values."""
         return statistics.median(self.values)
 
     def __str__(self) -> str:
@@ -26,28 +25,28 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Promise:
-    """Something to hold: ``got`` at least (or at most) ``wanted``."""
+class Requirement:
+    """A requirement: ``got`` must be at least (or at most) ``expected``."""
 
     what: str
     got: float
-    wanted: float
+    expected: float
     at_most: bool = False
 
     @property
-    def kept(self) -> bool:
-        """Whether it holds."""
-        return self.got <= self.wanted if self.at_most else self.got >= self.wanted
+    def met(self) -> bool:
+        """Whether the requirement is met."""
+        return self.got <= self.expected if self.at_most else self.got >= self.expected
 
     def __str__(self) -> str:
-        return f"{self.what} {'<=' if self.at_most else '>='} {self.wanted:g}"
+        return f"{self.what} {'<=' if self.at_most else '>='} {self.expected:g}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One row of the report. ``more_is_better`` says how to read the unit.
+    """One row of the report. ``more_is_better`` is True for rates and False for times and sizes.
 
-    ``facts`` are what a reader needs to judge it: counts, threads, precisions, agreement of the results.
+    ``facts`` are what a reader needs to judge the figure: counts, threads, precisions, agreement of the results.
     """
 
     name: str
@@ -56,45 +55,48 @@ class Figure:
     theirs: Spread | None = None
     more_is_better: bool = False
     least_ratio: float | None = None
-    promises: tuple[Promise, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def ratio(self) -> float | None:
-        """How many times better ours is, by the medians; None where there is nothing to compare with."""
+        """How many times better our median is; None without another side."""
         if self.theirs is None:
             return None
         ours, theirs = self.ours.median, self.theirs.median
         return ours / theirs if self.more_is_better else theirs / ours
 
     @property
-    def all_promises(self) -> tuple[Promise, ...]:
-        """Everything that was promised of it, the ratio included."""
+    def all_requirements(self) -> tuple[Requirement, ...]:
+        """All requirements, including the least ratio."""
         if self.least_ratio is None or self.ratio is None:
-            return self.promises
-        return (Promise("ratio", self.ratio, self.least_ratio), *self.promises)
+            return self.requirements
+        return (Requirement("ratio", self.ratio, self.least_ratio), *self.requirements)
 
     def verdict(self) -> str:
-        """``met``, ``MISSED`` with what was missed, or nothing for a row without a promise."""
-        missed = [f"{promise} (got {_short(promise.got)})" for promise in self.all_promises if not promise.kept]
-        return f"MISSED: {'; '.join(missed)}" if missed else "met" if self.all_promises else ""
+        """Return ``met``, ``MISSED`` with the missed requirements, or nothing for a row without requirements."""
+        missed = [f"{one} (got {_short(one.got)})" for one in self.all_requirements if not one.met]
+        return f"MISSED: {'; '.join(missed)}" if missed else "met" if self.all_requirements else ""
 
     def to_json(self) -> dict[str, Any]:
-        """Every value measured, the medians, and each promise with what was got."""
+        """Return every measured value, the medians, and each requirement (``promises`` in the file) with its value."""
         return {
             "name": self.name,
             "unit": self.unit,
             "ours": _values(self.ours),
             "theirs": None if self.theirs is None else _values(self.theirs),
             "ratio": self.ratio,
-            "promises": [{**dataclasses.asdict(p), "kept": p.kept} for p in self.all_promises],
+            "promises": [
+                {"what": one.what, "got": one.got, "wanted": one.expected, "at_most": one.at_most, "kept": one.met}
+                for one in self.all_requirements
+            ],
             "facts": self.facts,
         }
 
 
 def table(figures: Sequence[Figure]) -> str:
-    """The figures as text, a row each, with the facts below."""
-    header = ("", "unit", "leafkit", "sentence-transformers", "ratio", "wanted", "")
+    """Return the figures as a text table, with their facts below."""
+    header = ("", "unit", "leafkit", "sentence-transformers", "ratio", "expected", "")
     rows = [header, *(_row(figure) for figure in figures)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header) - 1)]
     lines = ["  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip() for row in rows]
@@ -104,9 +106,9 @@ def table(figures: Sequence[Figure]) -> str:
 
 def _row(figure: Figure) -> tuple[str, ...]:
     ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-    wanted = ", ".join(map(str, figure.all_promises))
+    expected = ", ".join(map(str, figure.all_requirements))
     theirs = "" if figure.theirs is None else str(figure.theirs)
-    return (figure.name, figure.unit, str(figure.ours), theirs, ratio, wanted, figure.verdict())
+    return (figure.name, figure.unit, str(figure.ours), theirs, ratio, expected, figure.verdict())
 
 
 def _values(spread: Spread) -> dict[str, Any]:

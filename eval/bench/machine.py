@@ -1,4 +1,4 @@
-"""The machine figures were measured on, and what else it was doing."""
+"""The machine that figures were measured on, and its load."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leafkit.version import __version__
 
 
 def describe_machine() -> dict[str, Any]:
-    """Processor, cores this process may use, memory in GB, and the versions of everything compared."""
+    """Return the processor, the cores that this process may use, memory in GB, and the versions of all packages."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -23,19 +23,19 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "leafkit": __version__,
         "commit": commit(),
-        "command": shlex.join(["python", "-m", "eval.bench", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", __package__ or "eval.bench", *sys.argv[1:]]),
         "packages": packages(),
     }
 
 
 def load() -> list[float]:
-    """How many processes wanted to run, on average over 1, 5 and 15 minutes."""
+    """Return the load averages over 1, 5 and 15 minutes."""
     return [round(value, 2) for value in os.getloadavg()]
 
 
 def peak_memory() -> float:
-    """The most memory this process has had at once, files mapped into it included, in MB."""
-    # Not getrusage: its maximum is inherited from the process that started this one.
+    """Return the peak resident memory of this process in MB, including mapped files."""
+    # Not getrusage: its maximum is inherited from the parent process.
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) * 1024 / 1e6
 
@@ -47,6 +47,6 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     named = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
     family = f"family {named.get('cpu family', '?').strip()} model {named.get('model', '?').strip()}"
-    wanted = ("avx2", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
-    flags = [flag for flag in wanted if flag in named.get("flags", "").split()]
+    reported = ("avx2", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+    flags = [flag for flag in reported if flag in named.get("flags", "").split()]
     return f"{named.get('model name', platform.machine()).strip()} ({', '.join([family, *flags])})"

@@ -1,26 +1,26 @@
-"""Resident memory of a search host: the most it had at once while it opened an index and answered queries."""
+"""Peak resident memory of a search host that opens an index and answers queries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from eval.bench.child import Result, Side
-from eval.bench.figure import Figure, Promise, Spread
+from eval.bench.figure import Figure, Requirement, Spread
 from eval.bench.machine import peak_memory
-from eval.bench.material import Material, read_queries
 from eval.bench.query import K
 from eval.bench.query import theirs as rival
+from eval.bench.side import Result, Side
+from eval.bench.workload import Workload, read_queries
 
 MOST = 250.0
 
 
-def measure(material: Material, *, rounds: int, queries: int, parameters: Sequence[int]) -> list[Figure]:
-    """Megabytes of a new process each round, with the first student."""
-    common = {"queries": str(material.queries_file), "count": queries}
-    ours = {**common, "index": str(material.index(0))}
-    places = {"vectors": str(material.vectors_file), "documents": str(material.documents_file)}
-    theirs = {**common, **places, "model": str(material.student(0))}
+def measure(workload: Workload, *, rounds: int, queries: int, parameters: Sequence[int]) -> list[Figure]:
+    """Measure the megabytes of a new process in each round, with the first student."""
+    common = {"queries": str(workload.queries_file), "count": queries}
+    ours = {**common, "index": str(workload.index(0))}
+    places = {"vectors": str(workload.vectors_file), "documents": str(workload.documents_file)}
+    theirs = {**common, **places, "model": str(workload.student(0))}
     mine, other = [], []
     for _ in range(rounds):
         mine.append(_peak("ours", ours))
@@ -32,10 +32,10 @@ def measure(material: Material, *, rounds: int, queries: int, parameters: Sequen
             unit="MB",
             ours=spread,
             theirs=Spread(tuple(result["peak"] for result in other)),
-            promises=(Promise("MB", max(spread.values), MOST, at_most=True),),
+            requirements=(Requirement("MB", max(spread.values), MOST, at_most=True),),
             facts={
                 "parameters": parameters[0],
-                "documents": material.documents,
+                "documents": workload.documents,
                 "queries": queries,
                 "ours in": mine[0]["precision"],
                 "after opening": mine[0]["opened"],
@@ -45,7 +45,7 @@ def measure(material: Material, *, rounds: int, queries: int, parameters: Sequen
 
 
 def ours(index: str, queries: str, count: int) -> Iterator[Result]:
-    """What leafkit does: open an index, then search it."""
+    """The side of leafkit: open an index, then search it."""
     from leafkit.search.searcher import Searcher
 
     searcher = Searcher.open(index)
@@ -56,7 +56,7 @@ def ours(index: str, queries: str, count: int) -> Iterator[Result]:
 
 
 def theirs(model: str, vectors: str, documents: str, queries: str, count: int) -> Iterator[Result]:
-    """The same on sentence-transformers and FAISS."""
+    """The side of sentence-transformers with FAISS."""
     asked = rival(model, vectors, documents, queries, count)
     next(asked)
     yield {"precision": "float32"}

@@ -1,4 +1,4 @@
-"""How much of the machine training uses: FLOPs of the student a second, beside those of bare matrix products."""
+"""The share of the machine that training uses: FLOPs per second of the student over those of bare matrix products."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eval.bench import train
-from eval.bench.child import Result, Side, take_turns
 from eval.bench.figure import Figure, Spread
-from eval.bench.material import Material
+from eval.bench.side import Result, Side, take_turns
+from eval.bench.workload import Workload
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,19 +23,19 @@ SIZES_CUDA = (4096, 8192, 16384)
 SECONDS = 1.0
 
 
-def measure(material: Material, *, rounds: int, steps: int, batch_size: int, device: str) -> list[Figure]:
-    """The share of ``steps`` steps of the first student on queries, after ten that do not count.
+def measure(workload: Workload, *, rounds: int, steps: int, batch_size: int, device: str) -> list[Figure]:
+    """Measure the share of ``steps`` steps of the first student on queries, after ten that do not count.
 
-    What counts are the matrix products of the forward and backward pass over tokens that are no padding ("model
-    FLOPs", https://arxiv.org/abs/2204.02311, appendix B); attention's two are among them. Both sides compute in the
+    Only matrix products of the forward and backward pass count, including the two of attention, and only over tokens
+    that are not padding ("model FLOPs", https://arxiv.org/abs/2204.02311, appendix B). Both sides compute in the
     precision that leafkit trains in on ``device``.
     """
-    folder = train.run_folder(material, "peak", steps=steps, batch_size=batch_size)
+    folder = train.run_folder(workload, "peak", steps=steps, batch_size=batch_size)
     with Side(f"{__name__}:work", {"folder": folder}) as side:
         flops = side.facts["FLOPs a text"]
-    asked = {"folder": folder, "precision": "auto", "batch_size": batch_size, "device": device}
+    arguments = {"folder": folder, "precision": "auto", "batch_size": batch_size, "device": device}
     with (
-        Side(f"{train.__name__}:ours", asked) as loop,
+        Side(f"{train.__name__}:ours", arguments) as loop,
         Side(f"{__name__}:products", {"device": device}) as bare,
     ):
         results = take_turns({"loop": loop, "products": bare}, rounds)
@@ -48,7 +48,7 @@ def measure(material: Material, *, rounds: int, steps: int, batch_size: int, dev
             ours=Spread(tuple(100 * rate * flops / peak for rate in rates)),
             more_is_better=True,
             facts={
-                "student": material.students[0],
+                "student": workload.students[0],
                 "batch": batch_size,
                 "steps": steps,
                 "texts/s": statistics.median(rates),
@@ -64,7 +64,7 @@ def measure(material: Material, *, rounds: int, steps: int, batch_size: int, dev
 
 
 def work(folder: str) -> Iterator[Result]:
-    """A side that says how many FLOPs a step spends on one of the run folder's texts, on average."""
+    """A side that yields the mean FLOPs that training spends on one text of the run folder."""
     import numpy
 
     from leafkit.students.encoder import open_student
@@ -80,7 +80,7 @@ def work(folder: str) -> Iterator[Result]:
 
 
 def flops_of(student: Student, features: dict[str, Tensor]) -> int:
-    """FLOPs of the matrix products in the student's forward and backward pass over ``features``."""
+    """Return the FLOPs of the matrix products in the student's forward and backward pass over ``features``."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -88,7 +88,7 @@ def flops_of(student: Student, features: dict[str, Tensor]) -> int:
 
     forward = StudentForward(student, "float32")
     counter = FlopCounterMode(display=False)
-    # The counter does not know the CPU's fused attention.
+    # The counter does not count the fused attention of the CPU.
     with sdpa_kernel(SDPBackend.MATH), counter:
         forward(dict(features)).sum().backward()
     student.model.zero_grad(set_to_none=True)
@@ -96,7 +96,7 @@ def flops_of(student: Student, features: dict[str, Tensor]) -> int:
 
 
 def products(device: str) -> Iterator[Result]:
-    """The other side: FLOPs a second of square matrix products, the fastest of some sizes."""
+    """The other side: FLOPs per second of square matrix products of the fastest size."""
     import torch
     from torch.utils.benchmark import Timer
 

@@ -1,4 +1,4 @@
-"""One query on one thread: tokenise, encode, search all documents, hand out the hits with their payload."""
+"""One query on one thread: tokenise, encode, search all documents, return the hits with their payload."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from eval.bench.child import Result, Side, take_turns
 from eval.bench.figure import Figure, Spread
-from eval.bench.material import Material, read_documents, read_queries
+from eval.bench.side import Result, Side, take_turns
+from eval.bench.workload import Workload, read_documents, read_queries
 
 LEAST_RATIO = 4.0
 K = 10
 WARM = 20
 
 
-def measure(material: Material, *, rounds: int, queries: int, parameters: Sequence[int]) -> list[Figure]:
-    """For each student: leafkit's `Searcher` with it, against sentence-transformers with it and with the teacher."""
-    common = {"queries": str(material.queries_file), "count": queries}
-    rival = {**common, "documents": str(material.documents_file), "vectors": str(material.vectors_file)}
+def measure(workload: Workload, *, rounds: int, queries: int, parameters: Sequence[int]) -> list[Figure]:
+    """Measure leafkit's `Searcher` with each student against sentence-transformers with the student and the teacher."""
+    common = {"queries": str(workload.queries_file), "count": queries}
+    rival = {**common, "documents": str(workload.documents_file), "vectors": str(workload.vectors_file)}
     figures = []
     with ExitStack() as stack:
 
         def side(function: str, arguments: dict[str, Any]) -> Side:
             return stack.enter_context(Side(f"{__name__}:{function}", arguments, threads=1))
 
-        sides = {"teacher": side("theirs", {**rival, "model": material.model})}
-        for place, student in enumerate(material.students):
-            sides[f"ours {student}"] = side("ours", {**common, "index": str(material.index(place))})
-            sides[f"theirs {student}"] = side("theirs", {**rival, "model": str(material.student(place))})
+        sides = {"teacher": side("theirs", {**rival, "model": workload.model})}
+        for place, student in enumerate(workload.students):
+            sides[f"ours {student}"] = side("ours", {**common, "index": str(workload.index(place))})
+            sides[f"theirs {student}"] = side("theirs", {**rival, "model": str(workload.student(place))})
         results = take_turns(sides, rounds)
         facts = {name: side.facts for name, side in sides.items()}
-    for student, size in zip(material.students, parameters, strict=True):
+    for student, size in zip(workload.students, parameters, strict=True):
         mine, same = f"ours {student}", f"theirs {student}"
         about = {
             "parameters": size,
-            "documents": material.documents,
+            "documents": workload.documents,
             "queries": queries,
             "ours in": facts[mine]["precision"],
             "hits shared with theirs": shared(facts[mine]["hits"], facts[same]["hits"]),
@@ -50,12 +50,12 @@ def measure(material: Material, *, rounds: int, queries: int, parameters: Sequen
 
 
 def shared(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) -> float:
-    """The mean share of hits that both found, over queries."""
+    """Return the share of hits that both sides found, mean over queries."""
     return statistics.mean(len({*a} & {*b}) / max(1, len(b)) for a, b in zip(ours, theirs, strict=True))
 
 
 def ours(index: str, queries: str, count: int) -> Iterator[Result]:
-    """What leafkit does: an open `Searcher`."""
+    """The side of leafkit: an open `Searcher`."""
     from leafkit.search.searcher import Searcher
 
     searcher = Searcher.open(index, threads=1)
@@ -68,7 +68,7 @@ def ours(index: str, queries: str, count: int) -> Iterator[Result]:
 
 
 def theirs(model: str, vectors: str, documents: str, queries: str, count: int) -> Iterator[Result]:
-    """The same with sentence-transformers and an exhaustive FAISS index of the same vectors."""
+    """The side of sentence-transformers, with an exhaustive FAISS index of the same vectors."""
     import faiss
     import numpy
     import torch
@@ -90,7 +90,7 @@ def theirs(model: str, vectors: str, documents: str, queries: str, count: int) -
 
 
 def _rounds(ask: Callable[[str], list[tuple[str, float, Any]]], texts: list[str], facts: Result) -> Iterator[Result]:
-    """Facts with the hits of every text, then in each round the milliseconds of a text: median, 95th percentile."""
+    """Yield facts with the hits of every text, then for each round the median and 95th percentile in milliseconds."""
     for text in texts[:WARM]:
         ask(text)
     yield {**facts, "hits": [[name for name, *_ in ask(text)] for text in texts]}

@@ -1,6 +1,6 @@
-"""What one writes without leafkit: load the student, the vectors and the documents, encode one query, print ten hits.
+"""A search without leafkit: load the student, the vectors and the documents, encode one query, print ten hits.
 
-``python rival_search.py STUDENT VECTORS DOCUMENTS QUERY``. A script of its own: it imports nothing of leafkit.
+``python rival_search.py STUDENT VECTORS DOCUMENTS QUERY``. It imports nothing of leafkit.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Training: texts a second of leafkit's loop and of the sentence-transformers trainer with EmbedDistillLoss."""
+"""Training: texts per second of leafkit's loop and of the sentence-transformers trainer with EmbedDistillLoss."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 
-from eval.bench.child import Result, Side, take_turns
 from eval.bench.figure import Figure, Spread
-from eval.bench.material import Material, read_queries
+from eval.bench.side import Result, Side, take_turns
+from eval.bench.workload import Workload, read_queries
 from eval.rival_trainer import train_rival
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LEAST_RATIO = 1.5
 BATCH = 32
-# The first steps allocate and warm up; they do not count on either side.
+# The first steps allocate and warm up. They do not count on either side.
 WARM = 10
 HELD_OUT = 32
 
@@ -36,13 +36,13 @@ PAIRS = (
 )
 
 
-def measure(material: Material, *, rounds: int, steps: int) -> list[Figure]:
-    """The figures of ``steps`` steps on queries, after ten that do not count; the teacher's vectors are there."""
-    folder = run_folder(material, "train", steps=steps, batch_size=BATCH)
+def measure(workload: Workload, *, rounds: int, steps: int) -> list[Figure]:
+    """Measure ``steps`` steps on queries, after ten that do not count. Teacher vectors are computed beforehand."""
+    folder = run_folder(workload, "train", steps=steps, batch_size=BATCH)
     results, facts = _turns(folder, rounds)
     chosen = facts["ours float32"]["ships with"]
     results["ours auto"], facts["ours auto"] = results[f"ours {chosen}"], facts[f"ours {chosen}"]
-    about = {"student": material.students[0], "batch": BATCH, "steps": steps, "distinct texts": material.queries}
+    about = {"student": workload.students[0], "batch": BATCH, "steps": steps, "distinct texts": workload.queries}
     return [
         Figure(
             name=name,
@@ -57,19 +57,19 @@ def measure(material: Material, *, rounds: int, steps: int) -> list[Figure]:
     ]
 
 
-def run_folder(material: Material, name: str, *, steps: int, batch_size: int) -> str:
-    """A new run folder ``name`` with the main student's start and queries for ``steps`` steps after `WARM`."""
-    folder = str(material.work / name)
-    # Checkpoints of an earlier run would be gone on from.
+def run_folder(workload: Workload, name: str, *, steps: int, batch_size: int) -> str:
+    """Make a run folder ``name`` with the start of the main student and queries for ``steps`` steps after `WARM`."""
+    folder = str(workload.work / name)
+    # Otherwise training would resume from checkpoints of an earlier run.
     shutil.rmtree(folder, ignore_errors=True)
-    rows = {"queries": str(material.queries_file), "texts": batch_size * (WARM + steps) + HELD_OUT}
-    student = {"teacher": material.teacher, "student": material.students[0]}
+    rows = {"queries": str(workload.queries_file), "texts": batch_size * (WARM + steps) + HELD_OUT}
+    student = {"teacher": workload.teacher, "student": workload.students[0]}
     with Side(f"{__name__}:prepare", {"folder": folder, **rows, **student}):
         return folder
 
 
 def _turns(folder: str, rounds: int) -> tuple[dict[str, list[Result]], dict[str, Result]]:
-    """Results and facts of both sides in both precisions."""
+    """Return results and facts of both sides in both precisions."""
     with ExitStack() as stack:
         sides = {}
         for who, precision in itertools.product(("ours", "theirs"), ("float32", "bfloat16")):
@@ -89,7 +89,7 @@ def _facts(ours: Result, theirs: Result) -> dict[str, Any]:
 
 
 def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -> Iterator[Result]:
-    """A side that fills a run folder: tokens, teacher vectors, and the student both sides start from."""
+    """A side that fills a run folder: tokens, teacher vectors, and the student that both sides start from."""
     from leafkit.files.digest import text_key
     from leafkit.students.spec import parse_student
     from leafkit.teachers.open import open_teacher
@@ -113,7 +113,7 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -
 
 
 def ours(folder: str, precision: str, batch_size: int = BATCH, device: str = "cpu") -> Iterator[Result]:
-    """What leafkit does: `Loop`, as `leafkit distill` runs it, validated and saved only before and after."""
+    """The side of leafkit: `Loop` as `leafkit distill` runs it, with validation and checkpoints only at the ends."""
     import torch
 
     from leafkit.training.recipe import Recipe
@@ -134,7 +134,7 @@ def ours(folder: str, precision: str, batch_size: int = BATCH, device: str = "cp
 
 
 def theirs(folder: str, precision: str) -> Iterator[Result]:
-    """sentence-transformers' side: its trainer with its defaults, but no logs, no bars and no checkpoints."""
+    """The side of sentence-transformers: its trainer with its defaults, but no logs, bars or checkpoints."""
     import torch
     from datasets import Dataset
     from sentence_transformers import SentenceTransformer
@@ -151,12 +151,12 @@ def theirs(folder: str, precision: str) -> Iterator[Result]:
 
 
 def _cache(folder: str) -> Path:
-    # Beside the run folder, which every run makes anew.
+    # Outside the run folder, which every run deletes.
     return Path(folder).parent / "cache"
 
 
 def _run(folder: str, recipe: Recipe, device: str) -> Run:
-    """A run of LEAF alone in the run folder ``folder``, which no student is written from."""
+    """Open a run of LEAF alone in the run folder ``folder``; no student is written at its end."""
     from accelerate import Accelerator
 
     from leafkit.methods.objectives.leaf import Leaf
@@ -208,6 +208,6 @@ def _trainer_times(student: str, rows: Any, out: Path, *, bfloat16: bool) -> lis
 
 
 def _rate(times: Mapping[int, float], batch_size: int) -> float:
-    """Texts a second between the end of a step after those that do not count and the end of the last one."""
+    """Return the texts per second from the end of the first step that counts to the end of the last."""
     first, last = min(step for step in times if step >= WARM), max(times)
     return (last - first) * batch_size / (times[last] - times[first])

@@ -70,7 +70,7 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyTable:
-    """A whole table; the first of ``variants`` is the base."""
+    """A table; the first of ``variants`` is the base."""
 
     seeds: tuple[int, ...]
     measure: Measures

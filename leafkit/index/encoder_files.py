@@ -17,11 +17,11 @@ def copy_query_encoder(student: Path, to: Path, *, precision: Precision = "auto"
     Raises `InputError` for a student without such an export, and `DamageError` for files that are missing or changed.
     """
     record = ExportRecord.read(student)
-    wanted = record.precisions[:1] if precision == "auto" else [precision]
-    if not set(wanted) & set(record.precisions):
+    precisions = record.precisions[:1] if precision == "auto" else [precision]
+    if not set(precisions) & set(record.precisions):
         raise InputError(f"{student} was exported without {precision}. Run: leafkit export {student} --overwrite")
     (to / "onnx").mkdir(parents=True)
-    for name in (TOKENIZER, *(FILES[precision] for precision in wanted)):
+    for name in (TOKENIZER, *(FILES[precision] for precision in precisions)):
         shutil.copyfile(record.check(student, name), to / name)
     for name in (MARKER, RECORD):
         shutil.copyfile(student / name, to / name)

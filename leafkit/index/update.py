@@ -86,6 +86,6 @@ def _open_teacher(package: Package, teacher: str | Path | Teacher | None, given:
         overrides = {name: getattr(given, name) for name in given.given()}
         teacher, options = str(recorded["argument"]), TeacherOptions(**recorded["options"] | overrides)
     opened = open_with(teacher, options)
-    wanted = package.teacher_space
-    require_same(wanted, opened.space, wanted_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
+    space = package.teacher_space
+    require_same(space, opened.space, wanted_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
     return opened

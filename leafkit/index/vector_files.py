@@ -52,7 +52,7 @@ def spool(path: Path, blocks: Iterable[Float32], *, rows: int, dim: int) -> Floa
     # Not written through a memory map: a full disk must raise an OSError, not the signal SIGBUS.
     with open(path, "wb") as file:
         for block in blocks:
-            source = f"the documents' vectors{f', after the first {done:,}' if done else ''}"
+            source = f"the documents' vectors{f' from document {done + 1:,} on' if done else ''}"
             file.write(unit_prefix(block, dim, source=source).data)
             done += len(block)
     if not rows:

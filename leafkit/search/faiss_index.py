@@ -75,7 +75,7 @@ class FaissIndex:
         try:
             with _allocation_limit(path):
                 native = read(str(path), flags)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:  # the number of inverted lists has no limit in FAISS
             raise DamageError(
                 f"{path} is not an index that FAISS can read: {_reason(error)}. Build the index again."
             ) from error
@@ -291,6 +291,6 @@ def faiss_threads(count: int | None) -> Iterator[None]:
         api.omp_set_num_threads(before)
 
 
-def _reason(error: RuntimeError) -> str:
+def _reason(error: RuntimeError | MemoryError) -> str:
     """Return the end of a FAISS message, without the C++ signature at its start."""
     return str(error).rsplit("Error: ", 1)[-1].strip().rstrip(".")

@@ -101,7 +101,10 @@ def bad_calls(made, other_teacher, tiny_teacher):
             ["index", docs, "--teacher", tiny_teacher, "--query-prompt", "", "--student", student, "--out", "x"],
             "query_prompt",
         ),
-        "an output that is somebody's": (["index", docs, "--teacher", tiny_teacher, "--out", "."], "already holds"),
+        "an output that is somebody's": (
+            ["index", docs, "--teacher", tiny_teacher, "--out", "."],
+            "was not written by leafkit",
+        ),
         "an output that exists": (["export", student], "--overwrite"),
         "no such file": (
             ["distill", "nope.jsonl", "--teacher", tiny_teacher, "--student", "static", "--out", "x"],
@@ -135,11 +138,11 @@ def bad_calls(made, other_teacher, tiny_teacher):
         ),
         "an output below a file": (
             ["index", docs, "--teacher", tiny_teacher, "--out", docs / "x"],
-            "is a file, wanted a folder",
+            "or one of its parents is a file, not a folder",
         ),
         "a cache that is a file": (
             ["index", docs, "--teacher", tiny_teacher, "--out", "x", "--cache", docs],
-            "is a file, wanted a folder",
+            "or one of its parents is a file, not a folder",
         ),
         "a seed below zero": (
             ["evaluate", "--data", made, "--student", student, "--seed", "-1"],

@@ -7,7 +7,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from eval import architectures
-from eval.architectures import agreement, shapes, table
+from eval.architectures import agreement, draw_shapes, table
 from leafkit.errors import OptionError
 
 COSINES = [0.1, 0.2, 0.3, 0.4]
@@ -27,20 +27,20 @@ def test_taus_by_hand():
     assert "+0.67" in table(found)
 
 
-def test_shapes_differ_fit_and_are_the_same_again():
+def test_drawn_shapes_differ_fit_the_budget_and_are_reproducible():
     def fits(shape):
         return shape.layers * shape.hidden <= 96
 
-    found = shapes(12, fits, 3)
+    found = draw_shapes(12, fits, 3)
     assert len(set(found)) == 12
     assert all(map(fits, found))
-    assert found == shapes(12, fits, 3)
-    assert found != shapes(12, fits, 4)
+    assert found == draw_shapes(12, fits, 3)
+    assert found != draw_shapes(12, fits, 4)
 
 
-def test_more_students_than_there_are_is_refused():
-    with pytest.raises(OptionError, match=r"5 students were asked for, and 4 were found within the budget"):
-        shapes(5, lambda shape: (shape.layers, shape.hidden, shape.heads) == (1, 32, 1), 0)
+def test_too_few_shapes_within_the_budget_raise_an_error():
+    with pytest.raises(OptionError, match="found 4 students within the budget; expected 5"):
+        draw_shapes(5, lambda shape: (shape.layers, shape.hidden, shape.heads) == (1, 32, 1), 0)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def run(tmp_path, tiny_teacher, tiny_texts):
     return call
 
 
-def test_students_are_distilled_once_and_reported_with_what_they_rest_on(run, monkeypatch):
+def test_students_are_distilled_once_and_reported_with_their_origin(run, monkeypatch):
     lines = ['architecture = "diswot:inits=1,batches=1"', 'budget = "40k params, 1 ms"']
     result, out = run(lines)
     assert result.exit_code == 0, (result.output, result.exception)
@@ -80,7 +80,7 @@ def test_students_are_distilled_once_and_reported_with_what_they_rest_on(run, mo
 @pytest.mark.parametrize(
     "lines", [[], ['architecture = "diswot"', 'budget = "1 ms"'], ['student = "teacher:layers=1"']]
 )
-def test_a_recipe_without_a_search_or_a_size_is_refused(run, lines):
+def test_a_recipe_without_a_search_or_a_size_raises_an_error(run, lines):
     result, out = run(lines)
     assert isinstance(result.exception, OptionError)
     assert not out.exists()

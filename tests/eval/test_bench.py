@@ -1,4 +1,4 @@
-"""The measuring code measures what it says: equal work on both sides, and fields that are true. No times are judged."""
+"""Benchmarks do equal work on both sides and report true facts. No times are tested."""
 
 import json
 import statistics
@@ -8,9 +8,9 @@ import numpy
 import pytest
 
 from eval.bench import __main__ as bench
-from eval.bench import encode, material, memory, peak, query, rival_search, start, train
-from eval.bench.child import Side, environment, take_turns
-from eval.bench.figure import Figure, Promise, Spread, table
+from eval.bench import encode, memory, peak, query, rival_search, start, train, workload
+from eval.bench.figure import Figure, Requirement, Spread, table
+from eval.bench.side import Side, environment, take_turns
 from leafkit.errors import LeafkitError, OptionError
 
 DOCUMENTS, DISTINCT = 240, 200
@@ -22,8 +22,8 @@ def made(tmp_path_factory, tiny_teacher, beir_folder):
     """Documents, queries, a two-layer student and a token table of the tiny teacher, and their indexes."""
     work = tmp_path_factory.mktemp("bench")
     queries = [f"query:{beir_folder / 'queries.jsonl'}"]
-    found = material.collect(work, str(tiny_teacher), str(beir_folder), queries, documents=DOCUMENTS, students=STUDENTS)
-    next(material.prepare(str(work), str(tiny_teacher), STUDENTS, str(found.documents_file), str(found.queries_file)))
+    found = workload.collect(work, str(tiny_teacher), str(beir_folder), queries, documents=DOCUMENTS, students=STUDENTS)
+    next(workload.prepare(str(work), str(tiny_teacher), STUDENTS, str(found.documents_file), str(found.queries_file)))
     return found
 
 
@@ -41,25 +41,30 @@ def test_a_ratio_is_the_same_in_seconds_and_in_rates():
     assert seconds.ratio == pytest.approx(rates.ratio) == pytest.approx(3.0)
 
 
-def test_a_missed_promise_is_said_with_what_was_got():
+def test_a_missed_requirement_is_reported_with_the_value():
     figure = Figure(
-        name="x", unit="s", ours=Spread((2.0,)), theirs=Spread((6.0,)), least_ratio=4.0, promises=(Promise("MB", 9, 9),)
+        name="x",
+        unit="s",
+        ours=Spread((2.0,)),
+        theirs=Spread((6.0,)),
+        least_ratio=4.0,
+        requirements=(Requirement("MB", 9, 9),),
     )
     assert figure.verdict() == "MISSED: ratio >= 4 (got 3)"
     assert "MISSED" in table([figure])
     assert [promise["kept"] for promise in figure.to_json()["promises"]] == [False, True]
 
 
-def test_a_figure_without_a_promise_has_no_verdict_and_one_without_a_rival_no_ratio():
+def test_a_figure_without_requirements_has_no_verdict_and_without_a_rival_no_ratio():
     figure = Figure(name="x", unit="MB", ours=Spread((2.0,)))
     assert figure.verdict() == ""
     assert figure.ratio is None
     assert figure.to_json()["theirs"] is None
 
 
-def test_an_upper_bound_is_kept_from_below():
-    assert Promise("MB", 249.0, 250.0, at_most=True).kept
-    assert not Promise("MB", 251.0, 250.0, at_most=True).kept
+def test_an_upper_bound_is_met_from_below():
+    assert Requirement("MB", 249.0, 250.0, at_most=True).met
+    assert not Requirement("MB", 251.0, 250.0, at_most=True).met
 
 
 def test_the_least_cosine_ignores_length_and_finds_the_worst_row():
@@ -94,7 +99,7 @@ def sides(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
 
-def test_sides_take_turns_and_what_they_print_does_not_disturb(sides):
+def test_sides_take_turns_and_their_prints_do_not_disturb(sides):
     with (
         Side("talking_sides:counting", {"start": 10}) as one,
         Side("talking_sides:counting", {"start": 20}, threads=1) as two,
@@ -105,18 +110,18 @@ def test_sides_take_turns_and_what_they_print_does_not_disturb(sides):
     assert [result["number"] for result in results["two"]] == [20, 21, 22]
 
 
-def test_a_side_that_fails_says_why(sides):
+def test_a_failing_side_raises_an_error_with_its_stderr(sides):
     with pytest.raises(LeafkitError, match=r"talking_sides:failing stopped with exit code 1(.|\n)*no such luck"):
         Side("talking_sides:failing", {})
 
 
-def test_a_measured_process_asks_no_hub_and_keeps_to_its_threads():
+def test_a_measured_process_is_offline_and_has_limited_threads():
     assert environment(1)["OMP_NUM_THREADS"] == "1"
     assert environment()["HF_HUB_OFFLINE"] == "1"
 
 
-def test_documents_are_repeated_under_other_ids_and_the_report_knows(made):
-    rows = material.read_documents(made.documents_file)
+def test_repeated_documents_have_new_ids_and_are_counted(made):
+    rows = workload.read_documents(made.documents_file)
     assert len(rows) == len({row["_id"] for row in rows}) == made.documents == DOCUMENTS
     assert len({(row["title"], row["text"]) for row in rows}) == made.distinct == DISTINCT
 
@@ -124,7 +129,7 @@ def test_documents_are_repeated_under_other_ids_and_the_report_knows(made):
 def test_the_same_documents_are_drawn_every_time(tmp_path, beir_folder, tiny_teacher):
     drawn = []
     for folder in ("one", "two"):
-        found = material.collect(
+        found = workload.collect(
             tmp_path / folder,
             str(tiny_teacher),
             str(beir_folder),
@@ -132,14 +137,14 @@ def test_the_same_documents_are_drawn_every_time(tmp_path, beir_folder, tiny_tea
             documents=50,
             students=STUDENTS,
         )
-        drawn.append(material.read_documents(found.documents_file))
+        drawn.append(workload.read_documents(found.documents_file))
     assert drawn[0] == drawn[1]
     assert len(drawn[0]) == 50
 
 
-def test_texts_that_are_documents_are_no_queries(tmp_path, beir_folder, tiny_teacher):
-    with pytest.raises(OptionError, match="no query in"):
-        material.collect(
+def test_documents_do_not_count_as_queries(tmp_path, beir_folder, tiny_teacher):
+    with pytest.raises(OptionError, match="contains no query"):
+        workload.collect(
             tmp_path,
             str(tiny_teacher),
             str(beir_folder),
@@ -182,7 +187,7 @@ def test_the_vectors_of_the_rival_are_those_of_the_index(made):
     assert held.shape == (DOCUMENTS, 32)
     hits = Searcher.open(made.index(1)).search(held[7], k=3)
     assert hits.scores[0] == pytest.approx(1.0, abs=1e-5)
-    assert material.read_documents(made.documents_file)[7]["_id"] in hits.ids
+    assert workload.read_documents(made.documents_file)[7]["_id"] in hits.ids
 
 
 def test_a_search_host_is_measured_in_a_process_of_its_own(made):
@@ -196,8 +201,8 @@ def test_a_search_host_is_measured_in_a_process_of_its_own(made):
     assert next(rounds)["peak"] > peak
 
 
-def test_the_script_that_the_start_is_compared_with_prints_ten_hits(made, monkeypatch, capsys):
-    text = material.read_queries(made.queries_file, 1)[0]
+def test_the_script_of_the_rival_prints_ten_hits(made, monkeypatch, capsys):
+    text = workload.read_queries(made.queries_file, 1)[0]
     monkeypatch.setattr(sys, "argv", ["rival_search.py", *search_places(made).values(), text])
     rival_search.main()
     lines = capsys.readouterr().out.splitlines()
@@ -231,7 +236,7 @@ def test_the_first_steps_do_not_count():
     assert train._rate(times, train.BATCH) == train.BATCH
 
 
-def test_a_rate_needs_no_more_than_two_steps_that_were_waited_for():
+def test_a_rate_needs_only_two_timed_steps():
     assert train._rate({50: 7.0, 70: 9.0}, batch_size=256) == 2560
 
 
@@ -249,7 +254,7 @@ def test_flops_are_those_of_the_layers_by_hand(made):
     assert peak.flops_of(student, features) == 3 * (layers * layer + head)
 
 
-def test_training_is_measured_in_shares_of_the_matrix_products_of_its_machine(made, monkeypatch):
+def test_training_is_measured_as_a_share_of_bare_matrix_products(made, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (figure,) = peak.measure(made, rounds=1, steps=2, batch_size=8, device="cpu")
     assert 0 < figure.ours.median < 100
@@ -262,11 +267,11 @@ def test_training_is_measured_in_shares_of_the_matrix_products_of_its_machine(ma
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--only", "encode,sleep"], "unknown measurement sleep; choose from encode,query"),
+        (["--only", "encode,sleep"], "unknown measurement sleep; expected some of encode,query"),
         (["--data", "nowhere"], "nowhere"),
     ],
 )
-def test_what_cannot_be_measured_is_one_message(arguments, problem, beir_folder, tiny_teacher, capsys):
+def test_a_bad_argument_is_one_message(arguments, problem, beir_folder, tiny_teacher, capsys):
     with pytest.raises(SystemExit, match="1"):
         bench.main(["--teacher", str(tiny_teacher), "--data", str(beir_folder), *arguments])
     said = capsys.readouterr()
@@ -278,7 +283,7 @@ def test_what_cannot_be_measured_is_one_message(arguments, problem, beir_folder,
 def test_counts_are_whole_and_positive(value, capsys):
     with pytest.raises(SystemExit):
         bench.main(["--teacher", "t", "--data", "d", "--rounds", value])
-    assert "wanted a whole number of 1 or more" in capsys.readouterr().err
+    assert "expected a whole number, at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow

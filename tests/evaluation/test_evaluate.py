@@ -58,7 +58,7 @@ def test_several_students_have_rows_of_their_own(beir_folder, tiny_teacher, exac
 
 
 def test_a_student_of_another_teacher_is_refused(beir_folder, other_teacher, exact_student):
-    with pytest.raises(SpaceError, match="the student exact does not live in the space of the teacher: weights"):
+    with pytest.raises(SpaceError, match="student exact does not belong to the vector space of the teacher: weights"):
         evaluate(beir_folder, teacher=other_teacher, student=exact_student)
 
 

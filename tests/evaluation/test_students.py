@@ -42,7 +42,7 @@ def test_students_must_share_a_space(exact_student, tiny_teacher, other_teacher)
     space = open_teacher(tiny_teacher).space
     assert check_spaces([student], space) == check_spaces([student], None) == check_spaces([], space) == space
     stranger = OpenStudent("stranger", open_teacher(other_teacher), "")
-    with pytest.raises(SpaceError, match="the student stranger does not live in the space of the student exact"):
+    with pytest.raises(SpaceError, match="student stranger does not belong to the vector space of the student exact"):
         check_spaces([student, stranger], None)
     with pytest.raises(InputError, match="nothing to measure: no teacher and no student is given"):
         check_spaces([], None)

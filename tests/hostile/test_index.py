@@ -186,6 +186,6 @@ def test_a_payload_that_contains_itself_raises_an_error(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_read_only_folder_raises_an_error(index: Path) -> None:
     index.chmod(0o500)
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="cannot write"):
         update_vectors(index, remove=["doc 1"])
     index.chmod(0o700)

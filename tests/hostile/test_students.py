@@ -49,7 +49,7 @@ def test_missing_truncated_and_changed_weights_are_named(name, student):
 
 def test_an_edited_space_raises_because_its_id_differs(student):
     edit(student, lambda facts: facts["space"].update(query_prompt="another: "))
-    with pytest.raises(DamageError, match=r"records the space id .* but its fields give"):
+    with pytest.raises(DamageError, match="records the space id"):
         read_student(student)
 
 

@@ -195,9 +195,9 @@ def test_the_card_names_the_coordinates_that_a_student_writes(narrow):
 
 def test_info_reports_a_missing_mapping_as_damage(narrow, tmp_path, build):
     student = shutil.copytree(narrow / "pca", tmp_path / "student")
-    assert "whole" in leafkit.info(student)["health"]
+    assert "intact" in leafkit.info(student)["health"]
     build("turned", student=student)
-    assert "whole" in leafkit.info(tmp_path / "turned" / "encoder")["health"]
+    assert "intact" in leafkit.info(tmp_path / "turned" / "encoder")["health"]
     (student / "mapping.npz").unlink()
     with pytest.raises(DamageError, match=r"mapping.npz is missing"):
         leafkit.info(student)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -197,6 +198,18 @@ def test_added_documents_that_fit_the_codes_badly_cause_a_warning(
     assert "1 of 2 added documents fit the codes" in caplog.text
 
 
+def test_the_warning_counts_documents_whose_cosines_may_be_off_by_more_than_two_hundredths(
+    make: Make, vectors: numpy.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    """First components of the index reach from -0.37 to 0.31, so its int8 range ends at 0.41."""
+    index = make(precision="int8")
+    rest = vectors[400, 1:] / numpy.linalg.norm(vectors[400, 1:])
+    added = [numpy.float32([first, *(rest * (1 - first**2) ** 0.5)]) for first in (0.4, 0.45)]
+    update_vectors(index, ids=["inside", "outside"], vectors=numpy.stack(added))
+    assert "1 of 2 added documents fit the codes" in caplog.text
+    assert "their cosines may be off by 0.037" in caplog.text
+
+
 def test_an_open_searcher_does_not_notice_an_update(make: Make, vectors: numpy.ndarray, ids: list[str]) -> None:
     index = make(factory="HNSW16")
     searcher = Searcher.open(index)
@@ -261,14 +274,29 @@ def test_a_full_disk_leaves_the_old_index(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        with pytest.raises(OutputError, match="would be larger"):
+        with pytest.raises(OutputError, match="exceeds the maximum file size"):
             update_vectors(index, ids=ids[400:], vectors=vectors[400:], remove=ids[:10], compact=True)
-        with pytest.raises(OutputError, match="would be larger"):
+        with pytest.raises(OutputError, match="exceeds the maximum file size"):
             index_vectors(ids, vectors, space, tmp_path / "new")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert contents(index) == before
     assert [path.name for path in tmp_path.iterdir()] == [index.name]
+
+
+def test_every_new_file_reaches_the_disk_before_the_manifest_that_names_it(
+    make: Make, vectors: numpy.ndarray, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = make(precision="binary")
+    before = contents(index)
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: flushed.append(os.fstat(descriptor).st_ino))
+    update_vectors(index, ids=ids[400:], vectors=vectors[400:], remove=ids[:10])
+    inodes = {path.name: path.stat().st_ino for path in index.iterdir()}
+    named = flushed[: flushed.index(inodes["manifest.json"])]
+    new = {name for name in contents(index) if name not in before}
+    assert len(new) == 7
+    assert {inodes[name] for name in new} <= set(named)
 
 
 KILLED = """

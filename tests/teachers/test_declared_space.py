@@ -60,9 +60,7 @@ def test_an_index_of_declared_vectors_can_be_searched_and_updated(exported, docu
     assert leafkit.update_index(out, add=again, remove=removed).added == 1
 
 
-def test_an_index_of_declared_vectors_can_be_updated_from_another_folder(
-    exported, documents, write, tmp_path, monkeypatch
-):
+def test_an_index_of_declared_vectors_is_updated_in_another_folder(exported, documents, write, tmp_path, monkeypatch):
     file = write(*documents)
     monkeypatch.chdir(exported.parent)
     leafkit.build_index(file, file, tmp_path / "docs.index", teacher_space=exported.name)
@@ -85,9 +83,7 @@ def wrong(documents, case):
 
 @pytest.mark.parametrize("case", ["another model's", "negated", "noise", "of other texts"])
 def test_wrong_vectors_raise(exported, documents, write, case):
-    with pytest.raises(
-        SpaceError, match=r"vectors of the student differ: over 64 texts the mean cosine is .* nearest neighbours"
-    ):
+    with pytest.raises(SpaceError, match=r"student differ: over 64 texts the mean cosine is .* nearest neighbours"):
         open_teacher(write(*wrong(documents, case)), teacher_space=str(exported))
 
 

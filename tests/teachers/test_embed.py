@@ -125,7 +125,7 @@ def test_an_existing_output_is_replaced_only_with_overwrite(texts, tmp_path, has
 
 def test_files_that_leafkit_did_not_write_are_never_replaced(texts, tmp_path, hash_teacher):
     (tmp_path / "v.parquet").write_bytes(b"precious")
-    with pytest.raises(OutputError, match=r"v.parquet already exists and was not written by leafkit"):
+    with pytest.raises(OutputError, match=r"v\.parquet already exists and was not written by leafkit"):
         embed(texts, hash_teacher(), tmp_path / "v.parquet", overwrite=True)
     before = texts.read_bytes()
     with pytest.raises(OutputError, match=r"texts\.jsonl already exists and was not written by leafkit"):

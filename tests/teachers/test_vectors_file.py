@@ -88,12 +88,12 @@ def test_a_row_with_a_role_is_used_for_that_role_only(write):
     teacher = open_teacher(write(["one", "one", "two", "three"], unit(), ["query", "document", "query", None]))
     assert numpy.array_equal(teacher.encode(["one", "two", "three"], "query"), unit()[[0, 2, 3]])
     assert numpy.array_equal(teacher.encode(["one", "three"], "document"), unit()[[1, 3]])
-    with pytest.raises(VectorError, match=r"no vector for 1 of 2 document texts. The first is 'two'"):
+    with pytest.raises(VectorError, match=r"no vector for 1 of 2 document texts\. The first is 'two'"):
         teacher.encode(["one", "two"], "document")
 
 
 def test_missing_texts_are_counted_and_the_first_is_named(write):
-    with pytest.raises(VectorError, match=r"no vector for 2 of 3 query texts. The first is 'five'"):
+    with pytest.raises(VectorError, match=r"no vector for 2 of 3 query texts\. The first is 'five'"):
         open_teacher(write(TEXTS, unit())).encode(["five", "one", "six"], "query")
 
 
@@ -229,7 +229,7 @@ def test_an_error_names_the_file_and_its_row(tmp_path):
     write_parquet(tmp_path / "parts" / "a.parquet", TEXTS, unit())
     write_parquet(tmp_path / "parts" / "b.parquet", ["five", "two ", "three"], unit(rows=3, seed=1))
     with pytest.raises(
-        VectorError, match=r"a\.parquet: row 1 and row 1 of .*b\.parquet hold the same text .* \(1 more such rows"
+        VectorError, match=r"a\.parquet: row 1 and row 1 of .*b\.parquet hold the same .* \(1 more such rows"
     ):
         open_teacher(tmp_path / "parts")
     write_parquet(tmp_path / "parts" / "b.parquet", ["five", "six"], [[1.0] * 6, [numpy.nan] * 6])

@@ -50,9 +50,7 @@ def test_a_run_killed_at_random_times_ends_with_the_same_files(filling, tmp_path
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_run_killed_at_any_disk_operation_ends_with_the_same_files(
-    filling, tmp_path, monkeypatch, uninterrupted, call
-):
+def test_a_run_killed_at_any_disk_step_ends_with_the_same_files(filling, tmp_path, monkeypatch, uninterrupted, call):
     monkeypatch.setattr(module, "BLOCK", 64)
     real = getattr(os, call)
 

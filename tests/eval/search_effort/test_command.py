@@ -31,7 +31,7 @@ def test_the_file_has_everything_and_the_table_the_required_depths(arguments, tm
     assert f"{lists['needs'][0]['ratio']:.2f} [" in out
 
 
-def test_json_is_what_is_in_the_file_and_the_same_each_time(arguments, tmp_path, capsys):
+def test_printed_json_equals_the_file_and_is_reproducible(arguments, tmp_path, capsys):
     main([*arguments, "--json"])
     first = json.loads(capsys.readouterr().out)
     assert first == json.loads((tmp_path / "result.json").read_bytes())
@@ -39,7 +39,7 @@ def test_json_is_what_is_in_the_file_and_the_same_each_time(arguments, tmp_path,
     assert json.loads(capsys.readouterr().out)["indexes"] == first["indexes"]
 
 
-def test_larger_folders_are_cut_and_keep_their_judged_documents(arguments, tmp_path):
+def test_larger_folders_are_reduced_to_their_judged_documents_first(arguments, tmp_path):
     main([*arguments, "--documents", "60"])
     found = json.loads((tmp_path / "result.json").read_bytes())
     assert [row["documents"] for row in found["data"]] == [60, 40]
@@ -49,10 +49,10 @@ def test_a_student_of_another_space_is_one_message(arguments, other_teacher, cap
     arguments[arguments.index("--teacher") + 1] = str(other_teacher)
     with pytest.raises(SystemExit, match="1"):
         main(arguments)
-    assert "does not live in the space of the teacher" in capsys.readouterr().err
+    assert "does not belong to the vector space of the teacher" in capsys.readouterr().err
 
 
-def test_a_prompt_that_the_student_was_not_made_with_is_one_message(arguments, capsys):
+def test_another_prompt_than_the_students_is_one_message(arguments, capsys):
     with pytest.raises(SystemExit, match="1"):
         main([*arguments, "--query-prompt", "another: "])
     assert "query_prompt" in capsys.readouterr().err

@@ -37,7 +37,7 @@ def graph(world):
 
 
 @pytest.mark.parametrize("queries", ["near", "far"])
-def test_every_further_list_finds_as_much_or_more_and_all_lists_find_all(lists, queries):
+def test_recall_never_falls_with_more_lists_and_all_lists_find_everything(lists, queries):
     recall = lists[queries].recall
     assert (numpy.diff(recall, axis=0) >= 0).all()
     assert recall[0].mean() < 0.95
@@ -45,7 +45,7 @@ def test_every_further_list_finds_as_much_or_more_and_all_lists_find_all(lists, 
 
 
 @pytest.mark.parametrize("queries", ["near", "far"])
-def test_a_graph_finds_more_the_further_it_looks_up_to_noise(graph, queries):
+def test_recall_of_a_graph_rises_with_depth_up_to_noise(graph, queries):
     means = graph[queries].means
     assert (numpy.diff(means) > -0.01).all()
     assert means[-1] > 0.99 > means[0]
@@ -58,7 +58,7 @@ def test_visiting_all_lists_compares_all_documents_and_centroids(lists, world):
 
 
 @pytest.mark.parametrize("made", ["lists", "graph"])
-def test_the_same_queries_need_exactly_the_same(request, made):
+def test_equal_queries_require_equal_depths(request, made):
     curve = request.getfixturevalue(made)["near"]
     for depth in required_depths(curve, curve, seed=0):
         assert depth.teacher == depth.student
@@ -69,7 +69,7 @@ def test_equal_vectors_have_equal_curves(graph):
     assert numpy.array_equal(graph["near"].recall, graph["again"].recall)
 
 
-def test_queries_from_anywhere_need_more_and_the_interval_says_so(graph, lists):
+def test_distant_queries_require_more_depth_with_an_interval_above_one(graph, lists):
     for made in (graph, lists):
         for depth in required_depths(made["near"], made["far"], seed=0):
             assert depth.student > depth.teacher
@@ -77,7 +77,7 @@ def test_queries_from_anywhere_need_more_and_the_interval_says_so(graph, lists):
             assert 1 < depth.ratio_interval.low <= depth.ratio <= depth.ratio_interval.high
 
 
-def test_of_equal_documents_any_is_right():
+def test_any_of_several_equal_documents_counts():
     documents = numpy.repeat(units(numpy.eye(8)), 40, axis=0)
     found = curves(documents, {"q": units(numpy.eye(8) + 0.01)}, "IVF4", builds=1, seed=0)
     assert (found["q"].recall[-1] == 1).all()
@@ -95,7 +95,7 @@ def test_of_equal_documents_any_is_right():
         ([1.0, 1.0, 1.0], 1.0, 1.0),
     ],
 )
-def test_the_depth_is_on_the_line_between_logarithms(means, target, depth):
+def test_the_depth_is_interpolated_between_logarithms(means, target, depth):
     assert depth_for(numpy.array(means), (1, 2, 4), target) == pytest.approx(depth, nan_ok=True)
 
 
@@ -103,7 +103,7 @@ def test_the_depth_is_on_the_line_between_logarithms(means, target, depth):
     means=st.lists(st.floats(0, 1), min_size=4, max_size=4),
     targets=st.tuples(st.floats(0.01, 1), st.floats(0.01, 1)).map(sorted),
 )
-def test_a_higher_recall_never_needs_less(means, targets):
+def test_a_higher_recall_never_requires_less_depth(means, targets):
     low, high = (depth_for(numpy.array([means, means]), (1, 2, 4, 9), target) for target in targets)
     assert numpy.array_equal(low[0], low[1], equal_nan=True)
     assert numpy.isnan(high[0]) or 1 <= low[0] <= high[0] * (1 + 1e-9) <= 9 * (1 + 1e-6)
@@ -116,5 +116,5 @@ def test_depths_rise_from_first_to_last(factory, first, last):
     assert all(numpy.diff(depths) > 0)
 
 
-def test_lists_are_as_many_as_in_a_large_index():
+def test_the_number_of_lists_by_hand():
     assert lists_for(1_000_000) == "IVF4096"

@@ -1,4 +1,4 @@
-"""What both sides work on: the same documents and queries, students of the teacher, and indexes with them inside."""
+"""The workload of both sides: documents and queries, students of the teacher, and indexes that contain them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from leafkit.errors import OptionError
 from leafkit.files.atomic import write_file
 from leafkit.texts.read import read_texts
 
-# Texts of each role that the students' heads are fitted on; how good they are is not measured here.
+# Texts of each role that the students' heads are fitted on. The quality of the students is not measured here.
 FITTED = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
-    """The folder of a run; ``documents`` counts those in it and ``distinct`` how many of them differ.
+class Workload:
+    """The folder ``work`` of a run, with ``documents`` documents, of which ``distinct`` differ.
 
-    ``students`` says which are made, as ``leafkit distill --student`` takes them; the first is the main one.
+    ``students`` are the students to make, as ``leafkit distill --student`` takes them; the first is the main one.
     """
 
     work: Path
@@ -34,7 +34,7 @@ class Material:
 
     @property
     def model(self) -> str:
-        """What sentence-transformers opens as the teacher."""
+        """The folder or hub id that sentence-transformers opens as the teacher."""
         return model_of(self.teacher)
 
     @property
@@ -48,25 +48,25 @@ class Material:
         return self.work / "queries.json"
 
     def student(self, place: int) -> Path:
-        """The student that is at ``place`` among ``students``."""
+        """Return the folder of the student number ``place``."""
         return self.work / f"student-{place}"
 
     def index(self, place: int) -> Path:
-        """The index package with that student inside."""
+        """Return the index package that contains the student number ``place``."""
         return self.work / f"index-{place}"
 
     @property
     def vectors_file(self) -> Path:
-        """The unit vectors that every index holds, as one array."""
+        """The unit vectors of every index, as one array."""
         return self.work / "vectors.npy"
 
 
 def collect(
     work: Path, teacher: str, data: str, queries: Sequence[str], *, documents: int, students: Sequence[str]
-) -> Material:
-    """Write ``documents`` of ``data`` (drawn with seed 0) and the ``queries`` into ``work``.
+) -> Workload:
+    """Write ``documents`` documents of ``data`` (drawn with seed 0) and the ``queries`` into ``work``.
 
-    Where the folder holds fewer documents they are repeated under other ids. Raises `TextError` for bad texts.
+    If there are fewer documents, they are repeated under new ids. Raises `TextError` for bad texts.
     """
     found = list(read_texts(data, role="document"))
     chosen = found if len(found) <= documents else random.Random(0).sample(found, documents)
@@ -76,8 +76,8 @@ def collect(
     )
     asked = list(dict.fromkeys(t.full_text for t in islice(_queries(queries), 50_000)))
     if not asked:
-        raise OptionError(f"there is no query in {', '.join(queries)}; give a file of texts: --queries query:FILE")
-    material = Material(
+        raise OptionError(f"{', '.join(queries)} contains no query. Give a file of texts: --queries query:FILE")
+    workload = Workload(
         work=work,
         teacher=teacher,
         documents=documents,
@@ -86,30 +86,30 @@ def collect(
         students=tuple(students),
     )
     work.mkdir(parents=True, exist_ok=True)
-    write_file(material.documents_file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    write_file(material.queries_file, json.dumps(asked, ensure_ascii=False))
-    return material
+    write_file(workload.documents_file, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_file(workload.queries_file, json.dumps(asked, ensure_ascii=False))
+    return workload
 
 
 def read_documents(path: Path | str) -> list[dict[str, str]]:
-    """The documents that `collect` wrote."""
+    """Read the documents that `collect` wrote."""
     return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
 def read_queries(path: Path | str, count: int) -> list[str]:
-    """The first ``count`` queries that `collect` wrote, repeated where there are fewer."""
+    """Read the first ``count`` queries that `collect` wrote, repeated if there are fewer."""
     return list(islice(cycle(json.loads(Path(path).read_bytes())), count))
 
 
 def model_of(teacher: str) -> str:
-    """The folder or hub id that sentence-transformers opens for the teacher argument ``teacher``."""
+    """Return the folder or hub id that sentence-transformers opens for the teacher argument ``teacher``."""
     from leafkit.files.model_folder import package_folder
 
     return str(package_folder(teacher.removeprefix("package:"))) if teacher.startswith("package:") else teacher
 
 
 def prepare(work: str, teacher: str, students: Sequence[str], documents: str, queries: str) -> Iterator[dict[str, Any]]:
-    """A side that makes each of ``students``, its index, and the index's vectors as an array."""
+    """A side that makes each of ``students``, its index, and the vectors of the index as an array."""
     import numpy
 
     from leafkit.index.build import build_index

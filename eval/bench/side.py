@@ -1,8 +1,7 @@
-"""A measured side in a process of its own, so that no threads, caches or memory of another side reach it.
+"""One side of a comparison, measured in its own process: no threads, caches or memory are shared with the other.
 
-A side is a function that yields: first facts about itself, once it is ready, then one result for each round. Both
-are what JSON can carry. ``python -m eval.bench.child MODULE:FUNCTION ARGUMENTS`` runs it, a round for each
-line on stdin.
+A side is a generator function. It first yields facts about itself when it is ready, then one result for each round.
+Both must be JSON. ``python -m eval.bench.side MODULE:FUNCTION ARGUMENTS`` runs a side: one round per line on stdin.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ Result = dict[str, Any]
 
 
 class Side:
-    """The running side ``target`` (``module:function``); use with ``with``. ``facts`` is what it said when ready."""
+    """The running side ``target`` (``module:function``), a context manager. ``facts`` is what it first yielded."""
 
     def __init__(self, target: str, arguments: Mapping[str, Any], *, threads: int | None = None) -> None:
-        """Start it; ``threads`` bounds every library's threads. Raises `LeafkitError` with its stderr if it fails."""
+        """Start the side with at most ``threads`` threads. Raise `LeafkitError` with its stderr if it fails."""
         self._target = target
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by __exit__
         command = [sys.executable, "-m", __name__, target, json.dumps(arguments)]
@@ -44,7 +43,7 @@ class Side:
         self._stderr.close()
 
     def round(self) -> Result:
-        """The result of one more round."""
+        """Run one more round and return its result."""
         self._process.stdin.write(b"\n")  # type: ignore[union-attr]
         self._process.stdin.flush()  # type: ignore[union-attr]
         return self._read()
@@ -55,20 +54,20 @@ class Side:
             return json.loads(line)
         code = self._process.wait()
         self._stderr.seek(0)
-        said = self._stderr.read().decode("utf-8", "replace").strip().splitlines()[-8:]
-        raise LeafkitError("\n".join([f"the measurement {self._target} stopped with exit code {code}:", *said]))
+        last_lines = self._stderr.read().decode("utf-8", "replace").strip().splitlines()[-8:]
+        raise LeafkitError("\n".join([f"the measurement {self._target} stopped with exit code {code}:", *last_lines]))
 
 
 def environment(threads: int | None = None) -> dict[str, str]:
-    """The environment of every measured process: no network, and no more than ``threads`` threads."""
+    """Return the environment of a measured process: offline, with at most ``threads`` threads."""
     limits = () if threads is None else ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    # Without these a rival would spend its start asking a hub for newer files.
+    # Otherwise the rival would spend its start asking the hub for newer files.
     offline = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     return {**os.environ, **offline, **dict.fromkeys(limits, str(threads))}
 
 
 def take_turns(sides: Mapping[str, Side], rounds: int) -> dict[str, list[Result]]:
-    """``rounds`` results of each side, one side after the other in every round, so that all see the same load."""
+    """Return ``rounds`` results of each side. In every round all sides run one after the other, under the same load."""
     results: dict[str, list[Result]] = {name: [] for name in sides}
     for number in range(rounds):
         names = list(sides)
@@ -79,7 +78,7 @@ def take_turns(sides: Mapping[str, Side], rounds: int) -> dict[str, list[Result]
 
 def main() -> None:
     """Run the side that the command line names until stdin ends."""
-    # Libraries print to stdout as they like; only results may go where the parent reads.
+    # Libraries may print to stdout, but only results may reach the pipe that the parent reads.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     module, _, function = sys.argv[1].partition(":")
