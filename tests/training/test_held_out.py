@@ -47,7 +47,7 @@ def held_out(request, texts_file, valid_file):
     """The option ``valid`` and the texts that it holds out: those of a file, or a split of the training texts."""
     if request.param == "file":
         return valid_file, distinct_texts(valid_file, TextOptions())
-    return None, read_corpus(texts_file, None, TextOptions(), seed=0).valid
+    return None, read_corpus(texts_file, TextOptions(), seed=0).valid
 
 
 @pytest.mark.parametrize("held_out", ["file", "split"], indirect=True)
