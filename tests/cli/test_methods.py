@@ -49,7 +49,7 @@ def test_a_measured_method_shows_its_difference(run, tmp_path, monkeypatch):
     (tmp_path / "leaf.json").write_text(json.dumps(found | {"difference": apart}))
     monkeypatch.setattr("leafkit.methods.ledger.VERDICTS", tmp_path)
     out = run("methods", "show", "leaf")[1]
-    assert "beats: +0.0200 [+0.0100, +0.0300] nDCG@10 over 2 seeds, compared with lab (recipe lab)" in out
+    assert "+0.0200 [+0.0100, +0.0300] nDCG@10 over 2 seeds, compared with lab (recipe lab)" in out
 
 
 def test_an_unknown_method_is_one_message(run):

@@ -8,7 +8,7 @@ import pytest
 import leafkit
 from eval import DATA
 from leafkit.evaluation.compare.recipes import read_entry
-from leafkit.methods.registry import names
+from leafkit.methods.registry import method_folders
 from leafkit.training.recipe_file import read_options
 
 RECIPES = sorted((Path(__file__).resolve().parents[2] / "eval" / "recipes").glob("*.toml"))
@@ -23,7 +23,7 @@ def test_a_recipe_is_complete_and_begins_with_its_command(file):
     assert all(f"{DATA}/" in source for source in [*options["texts"], *options.get("valid", [])])
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", method_folders())
 def test_every_system_has_a_recipe_that_can_be_compared(name):
     entry = read_entry(next(file for file in RECIPES if file.stem == name))
     given = [*entry.arguments.get("methods", []), *entry.arguments.get("feeds", [])]
