@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
@@ -17,6 +17,9 @@ from eval.bench.figure import Figure, Spread
 from eval.bench.side import Result, Side, take_turns
 from eval.bench.workload import Workload, read_queries
 from eval.rival_trainer import train_rival
+
+if TYPE_CHECKING:
+    from leafkit.training.recipe import Precision
 
 LEAST_RATIO = 1.5
 BATCH = 32
@@ -121,7 +124,7 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -
     yield {}
 
 
-def ours(folder: str, precision: str, batch_size: int = BATCH, device: str = "cpu") -> Iterator[Result]:
+def ours(folder: str, precision: Precision, batch_size: int = BATCH, device: str = "cpu") -> Iterator[Result]:
     """The side of leafkit: `Loop` as `leafkit distill` runs it, with validation and checkpoints only at the ends."""
     import torch
 
@@ -133,7 +136,7 @@ def ours(folder: str, precision: str, batch_size: int = BATCH, device: str = "cp
     run = RunFolder(Path(folder))
     targets = numpy.load(run.path / "targets.npy", mmap_mode="r")
     shipped = Recipe().on(device).precision
-    recipe = Recipe(precision=precision, batch_size=batch_size, valid_every=1 << 30).on(device)  # type: ignore[arg-type]
+    recipe = Recipe(precision=precision, batch_size=batch_size, valid_every=1 << 30).on(device)
     store = VectorStore.open(_cache(folder), _space(run.path / "start"))
     lengths = open_material(run, open_start(run), store, len(targets)).tokens.lengths
     yield {

@@ -43,7 +43,7 @@ class RecipeEntry:
     def open_teacher(self) -> Teacher:
         """Open the teacher that the recipe names."""
         given = self.arguments["teacher"]
-        return given() if callable(given) else open_teacher(given)
+        return open_teacher(given) if isinstance(given, str | Path) else given()
 
     def portable_texts(self) -> dict[str, str]:
         """Return ``texts`` by file name without the folder, or as given if two files have one name."""
