@@ -1,4 +1,4 @@
-"""The command line: one file per command; each parses, calls one function of the toolkit and prints."""
+"""The command line: one file per command. Each parses its options, calls one function of the toolkit and prints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import sys
 import typer
 
 from leafkit.cli import compare, distill, embed, evaluate, export, index, info, methods, quickstart, search, update
-from leafkit.command import one_message
+from leafkit.cli.many_values import ManyValuesCommand
+from leafkit.command import exit_on_error
 from leafkit.version import __version__
 
 app = typer.Typer(
@@ -29,8 +30,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Say more about what is done (on stderr)."),
-    quiet: bool = typer.Option(False, "--quiet", "-q", help="Say nothing but warnings and errors (on stderr)."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log more to stderr."),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Log only warnings and errors to stderr."),
 ) -> None:
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
@@ -39,11 +40,12 @@ def _root(
 
 for command in (quickstart, distill, index, update, search, evaluate, compare, embed, export, info):
     name = command.__name__.rpartition(".")[2]
-    app.command(name)(getattr(command, name))
+    kind = ManyValuesCommand if command is evaluate else None
+    app.command(name, cls=kind)(getattr(command, name))
 app.add_typer(methods.app)
 
 
 def main() -> None:
-    """Run the command line; an error of leafkit becomes one message on stderr and exit code 1."""
-    with one_message():
-        app(evaluate.spread(sys.argv[1:]))
+    """Run the command line. An error of leafkit becomes one message on stderr and exit code 1."""
+    with exit_on_error():
+        app()

@@ -1,4 +1,4 @@
-"""leafkit info: what something is, and whether it is whole."""
+"""leafkit info: what a file or folder is, and whether it is intact."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def info(
     ],
     as_json: Json = False,
 ) -> None:
-    """Say what a cache, student, index, vectors file, teacher or collection is, its space and its health.
+    """Show what a cache, student, index, vectors file, teacher or collection is, its space and its health.
 
-    Every checksum is read again; a damaged file is an error.
+    Every checksum is verified; a damaged file is an error.
 
     \b
     leafkit info help.index

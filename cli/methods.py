@@ -1,4 +1,4 @@
-"""leafkit methods: which distillation systems there are, what each one is, and what came of it."""
+"""leafkit methods: list the distillation methods, explain one, and show what was measured of each."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from leafkit.cli.options import Json
 
 app = typer.Typer(
     name="methods",
-    help="List the distillation systems with what each needs and is worth; methods show NAME explains one.",
+    help="List the distillation methods with needs and verdicts; leafkit methods show NAME explains one.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback(invoke_without_command=True)
 def methods(context: typer.Context, as_json: Json = False) -> None:
-    """List the distillation systems: the question each answers, what it needs, and what it is worth beside LEAF.
+    """List the distillation methods: the question each answers, what it needs, and its verdict against a baseline.
+
+    The column "compared with" says what the baseline trains; for most methods it is plain LEAF with as many steps.
 
     \b
     leafkit methods
@@ -27,17 +29,18 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
     """
     if context.invoked_subcommand:
         return
-    from leafkit.methods.ledger import ledger
+    from leafkit.methods.ledger import read_ledger
 
-    rows = ledger()
+    rows = read_ledger()
     if as_json:
         typer.echo(json.dumps([row.to_json() for row in rows], indent=1, ensure_ascii=False))
         return
-    cells = [("system", "folder", "needs", "task", "verdict", "difference", "paper")]
+    cells = [("method", "folder", "needs", "task", "verdict", "difference", "compared with", "paper")]
     for row in rows:
         task = (row.result or {}).get("task", "")
         paper = row.paper.removeprefix("https://")
-        cells.append((row.name, row.folder, ",".join(row.needs), task, row.verdict, row.difference, paper))
+        facts = (row.name, row.folder, ",".join(row.needs), task)
+        cells.append((*facts, row.verdict, row.difference, row.compared_with, paper))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -45,13 +48,13 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A system, as leafkit methods lists it.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The name of a method, as leafkit methods lists it.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Explain one system: what it does, its fields, what of it is ours, its paper, its recipe and its result."""
-    from leafkit.methods.manual import manual
+    """Explain one method: what it does, its fields, what leafkit changed, its paper, its recipe and its result."""
+    from leafkit.methods.manual import manual_page
 
-    page = manual(name)
+    page = manual_page(name)
     typer.echo(json.dumps(page, indent=1, ensure_ascii=False) if as_json else _text(page))
 
 
@@ -65,23 +68,13 @@ def _text(page: dict[str, Any]) -> str:
     off = ",".join(f"{name}={value}" for name, value in page["off"].items())
     facts = {
         "folder": page["folder"],
-        "needs": ", ".join(page["needs"]) or "nothing but vectors",
-        "off": f"{page['name']}:{off}" if off else "cannot be turned off; leave it out",
-        "ours": page["reconstruction"] or "nothing",
+        "option": f"--{page['option'].removesuffix('s')}" if page["option"] != "architecture" else "--architecture",
+        "needs": ", ".join(page["needs"]) or "only teacher vectors",
+        "off": f"{page['name']}:{off}" if off else "none; leave the method out",
+        "changed": page["reconstruction"] or "nothing",
         "paper": page["paper"],
         "recipe": page["recipe"] or "none",
-        "result": _result(page["result"]),
+        "result": page["result"]["summary"],
     }
-    lines += ["", *(f"{name:<7} {value}" for name, value in facts.items()), "", page["citation"]]
+    lines += ["", *(f"{name:<8} {value}" for name, value in facts.items()), "", page["citation"]]
     return "\n".join(lines)
-
-
-def _result(found: dict[str, Any]) -> str:
-    from leafkit.methods.ledger import shown
-
-    apart = found["difference"]
-    if not apart:
-        return str(found["verdict"])
-    return (
-        f"{found['verdict']}: {shown(apart)} {found['metric']} against {found['baseline']}, {len(found['seeds'])} seeds"
-    )

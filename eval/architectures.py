@@ -20,20 +20,21 @@ from typing import Annotated, Any
 import numpy
 import typer
 
-from leafkit.command import command, one_message
+from leafkit.command import command_line, exit_on_error
 from leafkit.errors import OptionError
 from leafkit.evaluation.bootstrap import RESAMPLES, interval
 from leafkit.evaluation.compare.recipes import RecipeEntry, read_entry
 from leafkit.evaluation.metrics import Float64
 from leafkit.evaluation.provenance import commit, packages
-from leafkit.extras import require
-from leafkit.files.atomic import disk_errors, write_json
+from leafkit.extras import import_optional
+from leafkit.files.atomic import explain_disk_errors, write_json
 from leafkit.files.progress import progress
 from leafkit.methods.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
 from leafkit.methods.budget import Budget, parse_budget
-from leafkit.methods.registry import parse
+from leafkit.methods.registry import parse_method
+from leafkit.options import options_of
 from leafkit.shipped import resolve_recipe
-from leafkit.texts.table import TextOptions
+from leafkit.texts.options import TextOptions
 from leafkit.training.corpus import read_corpus
 from leafkit.training.distill import distill
 from leafkit.types import Int64
@@ -76,7 +77,7 @@ def agreement(scores: Mapping[str, Sequence[float]], cosines: Sequence[float], *
 
 def _taus(left: Float64, right: Float64, draws: Int64) -> Float64:
     """Return Kendall's tau-b for each row of ``draws``; 0 where either side is constant."""
-    tau = require("scipy.stats").kendalltau
+    tau = import_optional("scipy.stats").kendalltau
     return numpy.nan_to_num([tau(left[rows], right[rows]).statistic for rows in draws])
 
 
@@ -98,8 +99,7 @@ class RandomStudents:
         """Draw and distil ``count`` students. Return the shape, parameters, scores and held-out cosine of each."""
         options, budget = self._search()
         arguments = self.recipe.arguments
-        reading = {name: arguments[name] for name in ("queries", "documents") if name in arguments}
-        texts = read_corpus(arguments["texts"], arguments.get("valid"), TextOptions(**reading), seed=self.seed)
+        texts = read_corpus(arguments["texts"], options_of(TextOptions, arguments), seed=self.seed)
         # DisWOT needs a teacher that is a sentence-transformers model.
         teacher: Any = self.recipe.open_teacher()
         scorer = Scorer(teacher.model, texts.train.texts, options, self.seed)
@@ -124,7 +124,7 @@ class RandomStudents:
     def _search(self) -> tuple[Diswot, Budget]:
         """Return the search that the recipe names, and its budget without the time, which differs between machines."""
         arguments = self.recipe.arguments
-        search = parse(arguments["architecture"]) if "architecture" in arguments else None
+        search = parse_method(arguments["architecture"]) if "architecture" in arguments else None
         budget = parse_budget(arguments["budget"]) if "budget" in arguments else Budget()
         if not isinstance(search, Diswot) or budget.parameters is None:
             raise OptionError(
@@ -138,7 +138,7 @@ class RandomStudents:
         folder = self.work / self.recipe.key({"config": config, "seed": self.seed})
         saved = folder.with_suffix(".json")
         if not saved.is_file():
-            with disk_errors(folder):
+            with explain_disk_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / "config.json", config)
             overrides = {
@@ -192,7 +192,7 @@ def main(
             "students": students,
             "recipe": resolve_recipe(recipe).read_text(encoding="utf-8"),
             "seed": seed,
-            "command": command(),
+            "command": command_line(),
             "commit": commit(),
             "packages": packages(),
         },
@@ -201,5 +201,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with one_message():
+    with exit_on_error():
         typer.run(main)

@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 
 from eval import DATA
-from leafkit.command import one_message
+from leafkit.command import exit_on_error
 from leafkit.errors import InputError
-from leafkit.evaluation.columns import metric_title
-from leafkit.evaluation.page.section import sections
+from leafkit.evaluation.page.section_content import SectionContent
 from leafkit.evaluation.report import Report
-from leafkit.evaluation.rows import Row
+from leafkit.evaluation.result_rows import ResultRow
+from leafkit.evaluation.result_tables import metric_title
 from leafkit.files.atomic import write_file
 
 _HEAD = "## Scores"
@@ -56,19 +56,19 @@ def insert_scores(card: str, section: str) -> str:
     return before + section + heading + after
 
 
-def _full_vector_rows(report: Report) -> list[Row]:
-    """Return the rows outside the grid and in its widest cell; the other cells are about an index, not the student."""
-    (section,) = sections([report])
+def _full_vector_rows(report: Report) -> list[ResultRow]:
+    """The rows outside the grid and in its widest cell: the other cells are about an index and not about a student."""
+    section = SectionContent.of(report)
     rows = [*report.rows, *(row for means in report.means for row in means.rows)]
     return [row for row in rows if (row.dim, row.precision) in ((None, None), section.cell)]
 
 
-def _score(row: Row) -> str:
+def _score(row: ResultRow) -> str:
     interval = row.interval
     return f"{row.metrics[row.main]:.4f}" + ("" if interval is None else f" [{interval.low:.4f}, {interval.high:.4f}]")
 
 
-def _retention(row: Row) -> str:
+def _retention(row: ResultRow) -> str:
     if row.retention is None or row.mode == "teacher":
         return ""
     interval = row.retention_interval
@@ -89,5 +89,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with one_message():
+    with exit_on_error():
         typer.run(main)

@@ -1,4 +1,4 @@
-"""``python -m eval.ledger``: write leafkit/methods/verdicts/README.md, the table of all systems with their verdicts."""
+"""``python -m eval.ledger``: write leafkit/methods/verdicts/README.md, the table of all methods with verdicts."""
 
 from __future__ import annotations
 
@@ -9,29 +9,30 @@ from collections.abc import Sequence
 from eval import DATA
 from leafkit.files.atomic import write_file
 from leafkit.methods import ledger as verdicts
-from leafkit.methods.ledger import Row, ledger, table
+from leafkit.methods.ledger import LedgerRow, markdown_table, read_ledger
 
-_HEAD = """# What each system is worth
+_HEAD = """# What each method is worth
 
-`python -m eval.ledger` writes this page from the files in this folder. Do not edit it.
+This page is written by `python -m eval.ledger` from the result files in this folder; do not edit it.
 
-Each system was trained once per seed, and so was its baseline: plain LEAF with the same texts, steps and teacher calls.
-Where a system chooses texts or a student, its baseline draws them at random. Both students were measured after the last
-step. The difference is the mean over seeds with the middle 95 % of a paired bootstrap over seeds and items. `beats`:
-the interval is above 0. `loses`: it is below 0. `ties`: neither. A row that loses is a result too.
+Each method was trained with several seeds, and so was its baseline. The column "compared with" says what the baseline
+trains. Both students were measured on the task after the last step. The difference is the mean over the seeds, with
+the middle 95 % of a paired bootstrap over seeds and items. A method `beats` its baseline if the interval lies above 0,
+`loses` if it lies below 0, and `ties` otherwise. A row that loses is a result.
 
-The setting is small (seconds of training on a CPU), and the intervals are not corrected for the number of rows. Systems
-measured by classes know the labels of the training texts, which LEAF does not use. Probes only watch the training.
+Read the figures with three limits in mind. The setting is small (seconds of training on a CPU). The intervals are not
+corrected for the number of rows. On the task `classes`, the method was given the labels of the training texts, and
+LEAF was not. Probes watch the training and change nothing, so their difference is 0.
 """
 _AGAIN = """To repeat a row, run its command from the root of the checkout and then `python -m eval.ledger`. The recipes
 are in [eval/recipes](../../../eval/recipes/README.md). The files here record the commands as they were typed then."""
 
 
-def readme(rows: Sequence[Row]) -> str:
+def readme(rows: Sequence[LedgerRow]) -> str:
     """Return the page: how to read the table, its rows, and the command that repeats each measured row."""
     commands = [repeated(str(row.result["command"])) for row in rows if row.result and "command" in row.result]
     again = ["", _AGAIN, "", "```", *commands, "```"] if commands else []
-    return "\n".join([_HEAD, table(rows), *again, ""])
+    return "\n".join([_HEAD, markdown_table(rows), *again, ""])
 
 
 def repeated(command: str) -> str:
@@ -46,9 +47,9 @@ def repeated(command: str) -> str:
 
 def main() -> None:
     """Write the page and print its path."""
-    page = verdicts.RESULTS / "README.md"
+    page = verdicts.VERDICTS / "README.md"
     page.parent.mkdir(parents=True, exist_ok=True)
-    write_file(page, readme(ledger()))
+    write_file(page, readme(read_ledger()))
     sys.stdout.write(f"{page}\n")
 
 

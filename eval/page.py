@@ -7,9 +7,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from leafkit.command import one_message
+from eval.merge_reports import merge_reports
+from leafkit.command import exit_on_error
 from leafkit.errors import InputError
-from leafkit.evaluation.page.build import check_page, page
+from leafkit.evaluation.page.build import check_page, page_of_sections
 from leafkit.evaluation.report import Report
 from leafkit.files.atomic import write_file
 
@@ -22,9 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="files of leafkit evaluate --json")
     parser.add_argument("--out", required=True, type=Path, metavar="PAGE.html", help="the file to write or replace")
     options = parser.parse_args(arguments)
-    with one_message():
+    with exit_on_error():
         check_page(options.out)
-        write_file(options.out, page([_read(path) for path in options.results]))
+        write_file(options.out, page_of_sections(merge_reports([_read(path) for path in options.results])))
 
 
 def _read(path: Path) -> Report:

@@ -1,17 +1,35 @@
-"""Distil an embedding model into a small student of the same vector space, and search with it.
+"""Distil an embedding model into a small student of the same vector space, and search with the student.
 
-Every name below is loaded when first used, so that ``import leafkit`` is instant and needs no torch.
+Every public name is imported on first use, so that ``import leafkit`` is fast and does not need torch.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from leafkit.extras import told_of_extras
+from leafkit.extras import explain_missing_extras
 from leafkit.version import __version__ as __version__
 
-_HOMES = {
+if TYPE_CHECKING:
+    from leafkit.describe import info as info
+    from leafkit.errors import LeafkitError as LeafkitError
+    from leafkit.evaluation.compare.run import compare as compare
+    from leafkit.evaluation.evaluate import evaluate as evaluate
+    from leafkit.index.build import build_index as build_index
+    from leafkit.index.update import update_index as update_index
+    from leafkit.onnx.student import export as export
+    from leafkit.search.query_encoder import QueryEncoder as QueryEncoder
+    from leafkit.search.searcher import Searcher as Searcher
+    from leafkit.space import Space as Space
+    from leafkit.teachers.embed import embed as embed
+    from leafkit.teachers.open import open_teacher as open_teacher
+    from leafkit.texts.read import read_texts as read_texts
+    from leafkit.training.distill import distill as distill
+    from leafkit.training.recipe_file import read_recipe as read_recipe
+
+# The module of each public name. tests/test_public_names.py checks that this table and the imports above agree.
+_MODULES = {
     "LeafkitError": "leafkit.errors",
     "QueryEncoder": "leafkit.search.query_encoder",
     "Searcher": "leafkit.search.searcher",
@@ -29,14 +47,15 @@ _HOMES = {
     "update_index": "leafkit.index.update",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]
+# Type checkers read the imports above instead of this computed list.
+__all__ = ["__version__", *_MODULES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'leafkit' has no attribute {name!r}")
-    with told_of_extras():
-        return getattr(import_module(_HOMES[name]), name)
+    with explain_missing_extras():
+        return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""What the commands of all packages share: how they are recorded, and how they refuse."""
+"""What all commands share: the command line that outputs record, and printing an error as one message."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from leafkit.errors import LeafkitError
-from leafkit.extras import told_of_extras
+from leafkit.extras import explain_missing_extras
 
 
-def command() -> str:
-    """What to type to run this process again: its command line, quoted for a shell, the program by its name alone."""
+def command_line() -> str:
+    """Return the command that started this process, quoted for a shell, with the program's name without its folder."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     module = spec.name.removesuffix(".__main__") if spec else None
     program = ["python", "-m", module] if module else [Path(sys.argv[0]).name]
-    # Paths whose bytes are no UTF-8 could not be written down.
+    # An argument that is not UTF-8 could not be written to a file.
     return shlex.join([*program, *sys.argv[1:]]).encode("utf-8", "replace").decode()
 
 
 @contextmanager
-def one_message() -> Iterator[None]:
-    """A block in which an error of leafkit ends the process with one message and exit code 1.
+def exit_on_error() -> Iterator[None]:
+    """Print a `LeafkitError` raised in the block as one message on stderr and exit the process with code 1.
 
-    Of an optional package that is missing the message says how to get it.
+    A missing optional package is reported with the pip command that installs it.
     """
     try:
-        with told_of_extras():
+        with explain_missing_extras():
             yield
     except LeafkitError as error:
         sys.stderr.write(f"leafkit: {error}\n")

@@ -1,35 +1,35 @@
-"""What a file or folder is: a cache, student, index, vectors file, teacher or collection, and whether it is whole."""
+"""What a file or folder is (cache, student, index, vectors file, teacher, collection), and whether it is intact."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from leafkit.errors import DamageError, InputError
-from leafkit.shipped import named, resolve
+from leafkit.errors import InputError
+from leafkit.files.json_file import explain_invalid, read_json_object
+from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space, describe
 
 Facts = dict[str, Any]
 
 
 def info(anything: str | Path) -> Facts:
-    """Facts about what is at ``anything``, first its ``kind``, then its space and counts, last its ``health``.
+    """Return facts about the file or folder ``anything``: ``kind``, then space and counts, then ``health``.
 
-    Every checksum that leafkit wrote is read again. Raises `DamageError` for a damaged file and `InputError`
-    for something that leafkit does not know.
+    ``anything`` is a path or the name of a student that ships with leafkit. All checksums that leafkit wrote are
+    verified. Raises `DamageError` for a damaged file and `InputError` for a file or folder of an unknown kind.
     """
-    path = resolve(anything)
+    path = resolve_student(anything)
     if not path.exists():
-        raise InputError(f"{path} does not exist{named(path)}")
-    for test, look in (
+        raise InputError(f"{path} does not exist.{shipped_hint(path)}")
+    for marker, describe_kind in (
         (path / "leafkit.json", _student),
         (path / "manifest.json", _manifest),
         (path / "modules.json", _teacher),
         (path / "tokenizer.json", _teacher),
     ):
-        if test.is_file():
-            return look(path)
+        if marker.is_file():
+            return describe_kind(path)
     if path.is_file():
         return _vectors_file(path)
     return _folder(path)
@@ -38,34 +38,37 @@ def info(anything: str | Path) -> Facts:
 def _student(path: Path) -> Facts:
     from leafkit.search.query_encoder import FILES, ExportRecord, QueryEncoder
     from leafkit.students.folder import check_weights, read_student
-    from leafkit.vectors.mapping import FILE as MAPPING
-    from leafkit.vectors.mapping import read_mapping
+    from leafkit.vectors.mapping import MAPPING_FILE, read_mapping
 
     facts = read_student(path)
-    # The encoder inside an index has its mapping there, beside the vectors.
-    if not facts.runtime_only or (path / MAPPING).is_file():
+    # The query encoder inside an index may leave its mapping out: the index stores it next to the vectors.
+    if not facts.runtime_only or (path / MAPPING_FILE).is_file():
         read_mapping(path, facts.space)
-    held, checked = [], []
+    formats, checks = [], []
     if not facts.runtime_only:
         check_weights(facts)
-        held.append("torch")
-        checked.append("the weights match their checksum")
+        formats.append("torch")
+        checks.append("the weights match their checksum")
     if (path / "onnx").is_dir():
         record = ExportRecord.read(path)
         for name in record.files:
             if not facts.runtime_only or (path / name).is_file():
                 record.check(path, name)
-        held += [f"{name} ONNX" for name in record.precisions if (path / FILES[name]).is_file()]
+        formats += [f"{name} ONNX" for name in record.precisions if (path / FILES[name]).is_file()]
         QueryEncoder.open(path)
-        checked.append("the exported files match theirs")
-        checked.append("the ONNX file gives the golden vectors on this machine")
-    health = f"whole: {', '.join(checked)}"
-    shown = {"kind": "student", "space": describe(facts.space), "weights": ", ".join(held)}
-    return {**shown, **_training(facts.training), "health": health}
+        checks.append("the exported files match their checksums")
+        checks.append("the ONNX file returns the golden vectors on this machine")
+    return {
+        "kind": "student",
+        "space": describe(facts.space),
+        "weights": ", ".join(formats),
+        **_training(facts.training),
+        "health": f"intact: {', '.join(checks)}",
+    }
 
 
 def _training(training: Facts) -> Facts:
-    """How a student came to be, in a few lines; nothing for one that was not distilled here."""
+    """Return a few facts about how a student was trained; none for a student that leafkit did not distil."""
     if not training:
         return {}
     start, best = training["start"], training["best"]
@@ -81,15 +84,17 @@ def _training(training: Facts) -> Facts:
 
 
 def _manifest(path: Path) -> Facts:
-    try:
-        form = json.loads((path / "manifest.json").read_bytes()).get("format")
-    except (ValueError, AttributeError) as error:
-        raise DamageError(f"{path / 'manifest.json'} is not a manifest: {error}") from error
-    if form == "leafkit-index":
+    file = path / "manifest.json"
+    with explain_invalid(file, expected="a manifest", advice="Copy the folder again or write it again."):
+        written_format = read_json_object(file).get("format")
+    if written_format == "leafkit-index":
         return _index(path)
-    if form == "leafkit-vectors":
+    if written_format == "leafkit-vectors":
         return _store(path)
-    raise InputError(f"{path / 'manifest.json'} was not written by this leafkit: its format is {form!r}")
+    raise InputError(
+        f"{file} has the format {written_format!r}; expected 'leafkit-index' or 'leafkit-vectors'. "
+        "Another program or a newer version of leafkit wrote the folder."
+    )
 
 
 def _index(path: Path) -> Facts:
@@ -102,23 +107,26 @@ def _index(path: Path) -> Facts:
         "space": describe(manifest.space),
         **{name: getattr(manifest, name) for name in shown},
         "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
-        "health": "whole: every file matches its checksum",
+        "health": "intact: every file matches its checksum",
     }
 
 
 def _store(path: Path) -> Facts:
     from leafkit.vectors.store import VectorStore
 
-    manifest = json.loads((path / "manifest.json").read_bytes())
-    space = Space.from_json(manifest["space"], where=str(path / "manifest.json"))
-    store = VectorStore.open(path.parent, space, dtype=manifest["dtype"])
+    file = path / "manifest.json"
+    with explain_invalid(file, expected="a manifest of teacher vectors", advice=f"Delete {path}."):
+        manifest = read_json_object(file)
+        space = Space.from_json(manifest["space"], where=str(file))
+        dtype = str(manifest["dtype"])
+    store = VectorStore.open(path.parent, space, dtype=dtype)
     store.verify()
     return {
         "kind": "teacher vectors",
         "space": describe(space),
         "texts": len(store),
-        "precision": manifest["dtype"],
-        "health": "whole: every block matches its checksum",
+        "precision": dtype,
+        "health": "intact: every block matches its checksum",
     }
 
 
@@ -130,16 +138,17 @@ def _teacher(path: Path) -> Facts:
 
 
 def _vectors_file(path: Path) -> Facts:
-    from leafkit.teachers.open import open_teacher
+    from leafkit.teachers.options import TeacherOptions
+    from leafkit.teachers.vectors_file import VectorsFileTeacher
 
-    teacher = open_teacher(path)
+    teacher = VectorsFileTeacher.open(path, TeacherOptions())
     return {"kind": "vectors file", "space": describe(teacher.space), "vectors": len(teacher), "health": "readable"}
 
 
 def _folder(path: Path) -> Facts:
-    stores = sorted(found.parent for found in path.glob("*/manifest.json"))
-    if stores:
-        return {"kind": "folder of leafkit's", **{found.name: info(found) for found in stores}}
+    parts = sorted(manifest.parent for manifest in path.glob("*/manifest.json"))
+    if parts:
+        return {"kind": "folder of leafkit's files", **{part.name: info(part) for part in parts}}
     if any(path.glob("corpus.jsonl*")):
         from leafkit.texts.beir import read_corpus, read_queries
 
@@ -147,12 +156,13 @@ def _folder(path: Path) -> Facts:
             "kind": "collection in BEIR layout",
             "documents": sum(1 for _ in read_corpus(path)),
             "queries": len(read_queries(path)),
-            "judgements": ", ".join(sorted(found.stem for found in path.glob("qrels/*.tsv*"))),
+            "judgements": ", ".join(sorted(file.stem for file in path.glob("qrels/*.tsv*"))),
         }
-    from leafkit.vectors.pairs import is_pairs
+    from leafkit.vectors.vectors_file import is_vectors_file
 
-    if is_pairs(path):
+    if is_vectors_file(path):
         return _vectors_file(path)
     raise InputError(
-        f"{path} is nothing that leafkit knows: no student, index, vector cache, teacher, vectors file or BEIR folder"
+        f"{path} is of an unknown kind; expected a student, an index, a vector cache, a teacher, a vectors file or a "
+        "folder in BEIR layout."
     )

@@ -1,15 +1,15 @@
-"""The one exception tree of leafkit; the command line prints these as one message and exits with 1.
+"""The exceptions of leafkit. The command line prints their message and exits with code 1.
 
 LeafkitError
-├── InputError          something the user gave is wrong
-│   ├── TextError       a row of texts: names file and line
-│   ├── VectorError     vectors with NaN, zero rows, wrong width or count
+├── InputError          the user gave something invalid
+│   ├── TextError       a row of texts is invalid; the message names file and line
+│   ├── VectorError     vectors with NaN, zero rows, the wrong width or the wrong count
 │   ├── OptionError     an option or argument outside its range
-│   └── SpaceError      two things that live in different vector spaces
-├── DamageError         a file that leafkit wrote is truncated or changed
+│   └── SpaceError      two things that belong to different vector spaces
+├── DamageError         a file that leafkit wrote is missing, truncated or changed
 ├── OutputError         the output exists already, or the disk is full
-├── ExportError         the exported model does not agree with the trained one
-├── TrainingError       training cannot go on (collapse, not a number)
+├── ExportError         the exported model does not agree with the trained model
+├── TrainingError       training cannot continue (collapsed vectors, NaN)
 └── MissingExtraError   an optional dependency is not installed
 """
 
@@ -20,27 +20,27 @@ from collections.abc import Iterable
 
 
 class LeafkitError(Exception):
-    """Anything leafkit refuses: what was got, what was wanted, what to do."""
+    """Base class of all errors that leafkit raises on purpose: what was got, what was expected, what to do."""
 
 
 class InputError(LeafkitError):
-    """Something the user gave is wrong."""
+    """The user gave something invalid."""
 
 
 class TextError(InputError):
-    """A row of texts cannot be used; the message names file and line."""
+    """A row of texts is invalid; the message names file and line."""
 
 
 class VectorError(InputError):
-    """Vectors with NaN, zero rows, the wrong width, or fewer rows than texts."""
+    """Vectors contain NaN or zero rows, have the wrong width, or are fewer or more than the texts."""
 
 
 class OptionError(InputError):
-    """An option or argument has a value outside what it accepts."""
+    """An option or argument has a value outside its range."""
 
 
 class SpaceError(InputError):
-    """Two things that live in different vector spaces were to be used together."""
+    """Two things that belong to different vector spaces were used together."""
 
 
 class DamageError(LeafkitError):
@@ -48,26 +48,26 @@ class DamageError(LeafkitError):
 
 
 class OutputError(LeafkitError):
-    """The output cannot be written: it holds something already, or the disk is full."""
+    """The output cannot be written: the path exists already, the disk is full, or another process writes there."""
 
 
 class ExportError(LeafkitError):
-    """The exported model does not give the vectors of the model it came from."""
+    """The exported model does not return the vectors of the model it was exported from."""
 
 
 class TrainingError(LeafkitError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class MissingExtraError(LeafkitError):
-    """A part of leafkit needs packages that are not installed."""
+    """A part of leafkit needs a package that is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        """Name the missing ``package`` and the pip command that brings it with ``extra``."""
-        super().__init__(f"this needs {package}, which is not installed; run: pip install 'leafkit[{extra}]'")
+        """Name the missing ``package`` and the pip command that installs it with the extra ``extra``."""
+        super().__init__(f"this needs {package}, which is not installed. Run: pip install 'leafkit[{extra}]'")
 
 
 def nearest(got: str, known: Iterable[str]) -> str:
-    """What to say of a name that is none of ``known``."""
-    near = difflib.get_close_matches(got, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"wanted one of {', '.join(known)}"
+    """Return a hint for the unknown name ``got``: the most similar name of ``known``, or else all of them."""
+    similar = difflib.get_close_matches(got, known, n=1)
+    return f"did you mean {similar[0]!r}?" if similar else f"expected one of {', '.join(known)}"

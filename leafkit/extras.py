@@ -1,4 +1,4 @@
-"""Packages that only a part of leafkit needs, and what to type where one of them is missing."""
+"""Optional dependencies: which extra installs which package, and the error for a package that is missing."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _DISTRIBUTIONS = {
 
 
 @contextmanager
-def told_of_extras() -> Iterator[None]:
-    """A block in which the failed import of an optional package is `MissingExtraError`, which says how to get it."""
+def explain_missing_extras() -> Iterator[None]:
+    """Turn the failed import of an optional package into a `MissingExtraError` that names the pip command."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -44,7 +44,7 @@ def told_of_extras() -> Iterator[None]:
         raise
 
 
-def require(module: str) -> ModuleType:
-    """The module of that name; raises `MissingExtraError` where its package is not installed."""
-    with told_of_extras():
+def import_optional(module: str) -> ModuleType:
+    """Import an optional ``module`` and return it; raise `MissingExtraError` if its package is not installed."""
+    with explain_missing_extras():
         return import_module(module)

@@ -16,6 +16,7 @@ a function decorated with `takes`, the option of a command (`leafkit.cli.options
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
 import types
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from functools import cache
 from os import PathLike
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from leafkit.errors import OptionError, nearest
 
@@ -40,7 +41,11 @@ _WORDS: dict[type, str] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+_PATHS = (Path, PathLike)
+_UNIONS = (Union, types.UnionType)
+
+
+@dataclass(frozen=True, kw_only=True, init=False)
 class Option:
     """What a field says about itself besides its name, type and default.
 
@@ -72,23 +77,26 @@ class Option:
 class Field:
     """One option: its name, what it accepts and its default, read from a field of an `Options` class.
 
-    ``kinds`` are the types it accepts out of str, bool, int, float and list (of ``item``); ``optional`` tells whether
-    None is accepted as well.
+    ``kinds`` are the types it accepts out of str, bool, int, float and list (of ``items``). ``instances`` are classes
+    whose objects Python may pass instead of text. ``optional`` tells whether None is accepted as well, ``path`` whether
+    text is a path.
     """
 
     name: str
     panel: str
     option: Option
     kinds: frozenset[type]
-    item: type
+    instances: tuple[type, ...]
+    items: tuple[type, ...]
     optional: bool
+    path: bool
     choices: tuple[str, ...]
     default: Any
     hint: Any
 
     def check(self, value: Any) -> None:
         """Raise `OptionError` unless ``value`` has an accepted type and lies within the option's range."""
-        if value is None and self.optional:
+        if (value is None and self.optional) or isinstance(value, self.instances):
             return
         if not self._accepts(value):
             raise OptionError(f"{self.name} is {value!r}; expected {self.expected()}")
@@ -102,7 +110,7 @@ class Field:
         words = [word for kind, word in _WORDS.items() if kind in self.kinds]
         if int in self.kinds and float in self.kinds:
             words.remove(_WORDS[int])
-        if list in self.kinds and self.item is int:
+        if int in self.items:
             words = ["a list of whole numbers" if word == _WORDS[list] else word for word in words]
         return " or ".join(words) + self.bounds()
 
@@ -117,8 +125,8 @@ class Field:
         return " " + " and ".join(parts) if parts else ""
 
     def _accepts(self, value: Any) -> bool:
-        if isinstance(value, list | tuple) or (list in self.kinds and not isinstance(value, str)):
-            return list in self.kinds and isinstance(value, Sequence)
+        if isinstance(value, list | tuple):
+            return list in self.kinds and bool(value) and all(isinstance(item, self.items) for item in value)
         if isinstance(value, PathLike):
             return str in self.kinds
         return type(value) in self.kinds or (
@@ -146,9 +154,19 @@ class Options:
     panel: ClassVar[str]
 
     def __post_init__(self) -> None:
-        """Raise `OptionError` naming the first field that has a value outside its type or range."""
+        """Raise `OptionError` naming the first field that has a value outside its type or range.
+
+        Text becomes a `Path` in a field whose type is one.
+        """
         for name, field in fields_of(type(self)).items():
-            field.check(getattr(self, name))
+            value = getattr(self, name)
+            field.check(value)
+            if field.path and isinstance(value, str):
+                object.__setattr__(self, name, Path(value))
+
+    def only(self, group: type[Options]) -> dict[str, Any]:
+        """Return the values of the fields that ``group`` has too, as keyword arguments."""
+        return {name: getattr(self, name) for name in fields_of(group)}
 
     def given(self) -> set[str]:
         """The names of the options that differ from their defaults."""
@@ -179,21 +197,30 @@ def all_fields(groups: Sequence[type[Options]]) -> dict[str, Field]:
 def takes(*groups: type[Options]) -> Callable[[Decorated], Decorated]:
     """Make the fields of ``groups`` the keyword arguments of a function that ends in ``**options``.
 
-    The signature and the docstring that ``help()`` shows list every option with its help. The function itself splits
-    ``options`` by `split`.
+    A call with another keyword raises `OptionError` naming the nearest option. ``help()`` shows every option, in the
+    signature and in the docstring. The function itself makes the objects of ``groups`` with `options_of`.
     """
 
     def decorate(function: Decorated) -> Decorated:
         fields = all_fields(groups)
         signature = inspect.signature(function)
-        named = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-        for field in fields.values():
-            kind = inspect.Parameter.KEYWORD_ONLY
-            named.append(inspect.Parameter(field.name, kind, default=field.default, annotation=field.hint))
-        function.__signature__ = signature.replace(parameters=named)  # type: ignore[attr-defined]
+        own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+        arguments = {parameter.name for parameter in own}
+
+        @functools.wraps(function)
+        def run(*given: Any, **options: Any) -> Any:
+            names = {name: value for name, value in options.items() if name not in arguments}
+            check_names(names, groups, taker=function.__name__)
+            return function(*given, **options)
+
+        added = [
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.hint)
+            for field in fields.values()
+        ]
+        run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
         lines = [f"    {field.name}: {help_text(field)}" for field in fields.values()]
-        function.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *lines])
-        return function
+        run.__doc__ = "\n".join([inspect.cleandoc(function.__doc__ or ""), "", "Options:", *lines])
+        return cast(Decorated, run)
 
     return decorate
 
@@ -211,39 +238,49 @@ def check_names(options: Mapping[str, Any], groups: Sequence[type[Options]], *, 
             raise OptionError(f"{taker} has no option {name!r}; {nearest(name, known)}")
 
 
-def pick(group: type[Group], options: Mapping[str, Any]) -> Group:
-    """Make an object of ``group`` from those ``options`` that are its fields."""
+def options_of(group: type[Group], options: Mapping[str, Any]) -> Group:
+    """Make an object of ``group`` from those ``options`` that are fields of it; the others are ignored."""
     return group(**{name: options[name] for name in fields_of(group) if name in options})
+
+
+def without(group: type[Options], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those ``options`` that are no fields of ``group``."""
+    return {name: value for name, value in options.items() if name not in fields_of(group)}
 
 
 def _field(name: str, hint: Any, default: Any, panel: str) -> Field:
     if get_origin(hint) is not Annotated:
         raise TypeError(f"the option {name} has no Option(...) in its annotation")
     inner, option, *_ = get_args(hint)
-    parts = get_args(inner) if get_origin(inner) in (Union, types.UnionType) else (inner,)
+    parts = get_args(inner) if get_origin(inner) in _UNIONS else (inner,)
     choices: tuple[str, ...] = option.choices
     kinds: set[type] = set()
-    item: type = str
+    items: tuple[type, ...] = ()
+    instances = tuple(part for part in parts if isinstance(part, type) and part not in (*_WORDS, *_PATHS, type(None)))
     for part in parts:
         if get_origin(part) is Literal:
             choices = get_args(part)
             kinds.add(str)
         elif get_origin(part) in (list, Sequence):
             kinds.add(list)
-            item = get_args(part)[0]
-        elif part in (Path, PathLike):
+            listed = get_args(part)[0]
+            items = get_args(listed) if get_origin(listed) in _UNIONS else (listed,)
+            items = (*items, PathLike) if str in items else items
+        elif part in _PATHS or get_origin(part) is PathLike:
             kinds.add(str)
-        elif part is not type(None):
+        elif part in _WORDS:
             kinds.add(part)
-    if not kinds <= set(_WORDS):
+    if not kinds:
         raise TypeError(f"the option {name} has the type {inner}, which no command line takes")
     return Field(
         name=name,
         panel=panel,
         option=option,
         kinds=frozenset(kinds),
-        item=item,
+        instances=instances,
+        items=items,
         optional=type(None) in parts,
+        path=Path in parts,
         choices=choices,
         default=default,
         hint=inner,

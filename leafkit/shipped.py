@@ -1,4 +1,4 @@
-"""What ships with leafkit and is opened by its name: students and recipes, data below the package leafkit.models."""
+"""Students and recipes that ship with leafkit (data of the package leafkit.models), found by name."""
 
 from __future__ import annotations
 
@@ -9,34 +9,39 @@ from pathlib import Path
 _STUDENT = "leafkit.json"
 
 
-def resolve(name: str | PathLike[str]) -> Path:
-    """The student ``name``: a path that exists, else the folder of that name that ships, else the path as it is."""
+def resolve_student(name: str | PathLike[str]) -> Path:
+    """Return the path ``name`` if it exists, else the folder of the shipped student ``name``, else the path again."""
     path = Path(name)
     if path.exists() or len(path.parts) != 1:
         return path
-    return next((folder / path for folder in _folders() if (folder / path / _STUDENT).is_file()), path)
+    return next((folder / path for folder in _model_folders() if (folder / path / _STUDENT).is_file()), path)
 
 
 def resolve_recipe(name: str | PathLike[str]) -> Path:
-    """The recipe ``name``: a path that exists, else the file ``name``.toml that ships, else the path as it is."""
+    """Return the path ``name`` if it exists, else the file of the shipped recipe ``name``, else the path again."""
     path = Path(name)
     if path.exists() or len(path.parts) != 1:
         return path
-    found = (folder / "recipes" / f"{path}.toml" for folder in _folders())
-    return next((file for file in found if file.is_file()), path)
+    shipped = (folder / "recipes" / f"{path}.toml" for folder in _model_folders())
+    return next((file for file in shipped if file.is_file()), path)
 
 
-def students() -> list[str]:
-    """The names of the students that ship."""
-    return sorted(file.parent.name for folder in _folders() for file in folder.glob(f"*/{_STUDENT}"))
+def shipped_students() -> list[str]:
+    """Return the names of the shipped students, sorted."""
+    return sorted(file.parent.name for folder in _model_folders() for file in folder.glob(f"*/{_STUDENT}"))
 
 
-def named(path: Path) -> str:
-    """The end of a message about a student that is not at ``path``: which there are by name, if any."""
-    return "" if path.exists() or not students() else f"; by name there is {', '.join(students())}"
+def shipped_hint(path: Path) -> str:
+    """Return a line that lists the shipped students, to append to the error about a student missing at ``path``.
+
+    The line is empty if something exists at ``path`` or if no students ship.
+    """
+    names = shipped_students()
+    return "" if path.exists() or not names else f"\nStudents that ship with leafkit: {', '.join(names)}."
 
 
-def _folders() -> list[Path]:
-    # By its spec alone: the core imports none of the other packages, and an editable install keeps them elsewhere.
+def _model_folders() -> list[Path]:
+    # Looked up without importing it: the core imports no other package, and in an editable install leafkit.models
+    # lies outside the folder of leafkit.
     spec = find_spec("leafkit.models")
     return [Path(place) for place in (spec and spec.submodule_search_locations) or ()]

@@ -1,4 +1,4 @@
-"""The vector space that vectors live in. Two things work together if and only if their space ids match."""
+"""The identity of a vector space: vectors can be compared if and only if their space ids are equal."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ from leafkit.errors import DamageError, SpaceError
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
-    """What makes two vectors comparable.
+    """Everything that decides whether two vectors can be compared.
 
-    ``teacher`` is a name for people: it is not part of the identity, so a model keeps its space when its
-    folder moves or is read from a hub instead. ``weights`` is the identity of what made the vectors:
-    ``sha256:…`` of the weight files or of the vectors file, or ``name:…`` where the user declared one.
-    Prefix truncation and vector precision are properties of an index within a space, not other spaces.
+    teacher: a name for people. The name is not part of the identity, so that a model keeps its space when its folder
+        moves or when the model is read from a hub.
+    weights: the identity of the model: ``sha256:...`` of the weight files or of the vectors file, or ``name:...`` if
+        the user declared a name.
+    dim: the width of the vectors.
+    normalised: whether all vectors have length 1.
+    pooling: how token vectors become one vector, for example ``mean`` or ``cls``.
+    max_length: texts are truncated to this many tokens; None means no limit.
+    query_prompt, document_prompt: the string put before every query or document.
+    rotation: the name of the linear map that was applied to the teacher's vectors, or None.
+
+    Truncating vectors to a prefix and storing them in lower precision are properties of an index in a space; they do
+    not make another space.
     """
 
     teacher: str
@@ -34,32 +43,34 @@ class Space:
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits that every cache, student, index and report carries."""
+        """The space id: 12 hexadecimal digits, recorded in every cache, student, index and report."""
         identity = {k: v for k, v in dataclasses.asdict(self).items() if k != "teacher"}
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
     def prompt(self, role: str) -> str:
-        """The text put before every text of ``role``; empty where the teacher has none."""
+        """Return the string put before every text of ``role``, empty if the teacher uses no prompt."""
         return self.query_prompt if role == "query" else self.document_prompt
 
     def to_json(self) -> dict[str, Any]:
-        """The fields and the id, ready for a JSON file; `from_json` reads it back."""
+        """Return the id and all fields for a JSON file; `from_json` reads them back."""
         return {"id": self.id, **dataclasses.asdict(self)}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], where: str = "a space") -> Space:
-        """The space written by `to_json`; raises `DamageError` naming ``where`` if it is not one."""
+        """Return the space that `to_json` wrote; raise `DamageError` naming ``where`` if a field is invalid."""
         names = {field.name for field in dataclasses.fields(cls)}
         try:
             space = cls(**{name: fields[name] for name in names})
-        except (KeyError, TypeError) as error:
-            raise DamageError(f"{where} does not describe a vector space (field {error})") from error
+        except KeyError as error:
+            raise DamageError(f"{where} does not describe a vector space (the field {error} is missing).") from error
+        except TypeError as error:
+            raise DamageError(f"{where} does not describe a vector space ({error}).") from error
         if fields.get("id") != space.id:
-            raise DamageError(f"{where}: the space id is {fields.get('id')} but its fields give {space.id}")
+            raise DamageError(f"{where} records the space id {fields.get('id')}, but its fields give {space.id}.")
         return space
 
     def difference(self, other: Space) -> str | None:
-        """The first field that sets the two apart; None if they are the same space."""
+        """Return the name of the first field that differs, or None if the spaces are the same."""
         for field in dataclasses.fields(self):
             if field.name != "teacher" and getattr(self, field.name) != getattr(other, field.name):
                 return field.name
@@ -67,24 +78,24 @@ class Space:
 
 
 def require_same(wanted: Space, got: Space, *, wanted_by: str, got_from: str) -> None:
-    """Nothing if both are one space; raises `SpaceError` naming the first field that differs.
+    """Raise `SpaceError` naming the first field that differs, unless ``wanted`` and ``got`` are the same space.
 
-    ``wanted_by`` and ``got_from`` say in words who needs which space, e.g. ``the index docs.index``.
+    wanted_by, got_from: what the message calls the owners of the two spaces, for example ``the index docs.index``.
     """
     field = wanted.difference(got)
     if field is None:
         return
     raise SpaceError(
-        f"{got_from} does not live in the space of {wanted_by}: {field} is {getattr(got, field)!r}, "
-        f"wanted {getattr(wanted, field)!r}.\n"
+        f"{got_from} does not belong to the vector space of {wanted_by}: {field} is {getattr(got, field)!r}; "
+        f"expected {getattr(wanted, field)!r}.\n"
         f"  {wanted_by}: {describe(wanted)}\n  {got_from}: {describe(got)}\n"
-        "Use a student and an index of the same teacher, prompts and length, or rebuild one of them. If both are the "
-        "same model, read from other files or through an API, say so with --teacher-space STUDENT."
+        "Use a student and an index of the same teacher, prompts and length, or rebuild one of them. If both come from "
+        "the same model (read from other files or through an API), declare that with --teacher-space STUDENT."
     )
 
 
 def describe(space: Space) -> str:
-    """One line for people: id, teacher, width, length, prompts."""
+    """Return one line for people: id, teacher, width, pooling, normalisation, length, prompts and rotation."""
     length = space.max_length or "any"
     prompts = [f"{role} prompt {space.prompt(role)!r}" for role in ("query", "document") if space.prompt(role)]
     parts = [f"{space.dim}-d", space.pooling, "unit-norm" if space.normalised else "not normalised"]

@@ -1,4 +1,4 @@
-"""The few types that every part shares: roles, arrays and the protocols of encoders and teachers."""
+"""Types used everywhere: roles, array types, and the protocols of encoders and teachers."""
 
 from __future__ import annotations
 
@@ -19,34 +19,38 @@ Int64 = NDArray[numpy.int64]
 
 
 def check_role(role: str) -> Role:
-    """``role`` itself if it is ``query`` or ``document``; raises `OptionError` otherwise."""
-    if role not in ROLES:
-        raise OptionError(f"unknown role {role!r}: a text is a 'query' or a 'document'")
-    return role
+    """Return ``role`` if it is ``query`` or ``document``; raise `OptionError` otherwise."""
+    for known in ROLES:
+        if role == known:
+            return known
+    raise OptionError(f"unknown role {role!r}; expected 'query' or 'document'.")
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """Anything that writes vectors into a space: a teacher, a student, a query encoder."""
+    """Anything that turns texts into vectors of a space: a teacher, a student, a query encoder."""
 
     @property
     def space(self) -> Space:
-        """The space the vectors live in."""
+        """The space of the vectors."""
         ...
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Vectors of ``texts``, shape (rows, space.dim), float32, in the order given.
+        """Return the vectors of ``texts``, shape (rows, space.dim), float32, in the order of ``texts``.
 
-        The role's prompt is added here; vectors are unit-norm where ``space.normalised`` says so.
+        The encoder adds the role's prompt. The vectors have length 1 if ``space.normalised`` is true.
         """
         ...
 
 
 @runtime_checkable
 class Teacher(Encoder, Protocol):
-    """An encoder to learn from; ``signals`` names what it can give besides vectors."""
+    """An encoder to distil from."""
 
     @property
     def signals(self) -> frozenset[str]:
-        """Any of ``embeddings``, ``tokens``, ``hidden``, ``attention``, ``scores``, ``online``."""
+        """What a student can learn from the teacher.
+
+        Any of ``embeddings``, ``tokens``, ``hidden``, ``attention``, ``scores``, ``online``.
+        """
         ...

@@ -1,4 +1,4 @@
-"""The collection that ships with leafkit: 1,000 command-line help pages with real questions (CC BY 4.0)."""
+"""Unpack the collection that ships with leafkit: 1,000 command-line help pages with real questions (CC BY 4.0)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _FILES = ("corpus.jsonl.gz", "queries.jsonl.gz", "qrels/dev.tsv", "qrels/test.ts
 
 @dataclass(frozen=True, kw_only=True)
 class HelpPages:
-    """Where the collection was written: a BEIR folder, and files of texts to distil with.
+    """The unpacked collection: a BEIR folder, two files of training texts, and the texts of the held-out queries.
 
-    ``queries`` are the held-out ones, for timing.
+    ``sentences`` is a file of the pages' sentences and ``dev_queries`` a file of the dev split's queries, one text a
+    line. ``queries`` are the queries of the test split.
     """
 
     folder: Path
@@ -29,15 +30,15 @@ class HelpPages:
 
     @property
     def texts(self) -> list[str]:
-        """Sources for `leafkit.distill`: the pages, their sentences and the dev queries; no test query."""
+        """The training texts for `leafkit.distill`: pages, their sentences and the dev queries, but no test query."""
         return [f"document:{self.folder}", f"query:{self.sentences}", f"query:{self.dev_queries}"]
 
 
 def write_help_pages(folder: Path) -> HelpPages:
-    """Copy the collection into ``folder`` and write what to train on beside it.
+    """Copy the collection into ``folder`` and write the training texts there.
 
-    A page's sentences stand in for queries: people ask for one thing, in about as many words as a page
-    describes it. This is what to do wherever there are documents but few real queries.
+    The pages' sentences serve as training queries, because a question has about as many words as the sentence that
+    describes the same thing. The same works for any corpus with few real queries.
     """
     for name in _FILES:
         target = folder / name
@@ -55,19 +56,20 @@ def write_help_pages(folder: Path) -> HelpPages:
     )
     pages = _read_rows(folder / "corpus.jsonl.gz")
     sentences = {part for page in pages for part in re.split(r"(?<=[.!?)])\s+", page["text"]) if len(part) > 12}
-    # Some page may say of itself what a held-out question asks of another.
-    secret = {_words(query) for query in held_out}
-    _write_lines(written.sentences, sorted(part for part in sentences if _words(part) not in secret))
+    # A page's sentence can have the same words as a held-out question about another page.
+    held_out_words = {_words(query) for query in held_out}
+    _write_lines(written.sentences, sorted(part for part in sentences if _words(part) not in held_out_words))
     _write_lines(written.dev_queries, [query["text"] for query in queries if query["_id"] in dev])
     return written
 
 
-def write_embedded(pages: HelpPages, path: Path) -> Path:
-    """The pages and held-out queries as bge-small-en-v1.5 embedded them: ``path`` (.npy) and a .jsonl beside it.
+def write_page_vectors(pages: HelpPages, path: Path) -> Path:
+    """Write the vectors of pages and held-out queries by bge-small-en-v1.5, as another program would; return ``path``.
 
-    They say nothing of leafkit's, as vectors that another program made would not.
+    ``path`` is an .npy file with one row per text. A .jsonl file of the same name holds the texts and their roles.
+    Neither has leafkit's metadata.
     """
-    documents = [{"text": page.content, "role": "document"} for page in read_corpus(pages.folder)]
+    documents = [{"text": page.full_text, "role": "document"} for page in read_corpus(pages.folder)]
     rows = [*documents, *({"text": query, "role": "query"} for query in pages.queries)]
     path.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with resources.as_file(resources.files("leafkit.models") / "quickstart" / "bge-small.npy") as source:

@@ -1,4 +1,4 @@
-"""A recorded command can be typed again."""
+"""The recorded command line can be run again."""
 
 import subprocess
 import sys
@@ -7,19 +7,19 @@ import pytest
 
 
 @pytest.mark.parametrize(("package", "name"), [("told.py", "told"), ("told/__main__.py", "told")])
-def test_a_module_is_recorded_as_it_is_run(package, name, tmp_path):
+def test_a_module_is_recorded_as_python_m(package, name, tmp_path):
     file = tmp_path / package
     file.parent.mkdir(exist_ok=True)
     (file.parent / "__init__.py").touch()
-    file.write_text("from leafkit.command import command\nprint(command())")
+    file.write_text("from leafkit.command import command_line\nprint(command_line())")
     command = [sys.executable, "-m", name, "--data", "a folder"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "python -m told --data 'a folder'"
 
 
-def test_a_script_is_recorded_by_its_name(tmp_path):
+def test_a_script_is_recorded_without_its_folder(tmp_path):
     script = tmp_path / "bin" / "tell"
     script.parent.mkdir()
-    script.write_text("from leafkit.command import command\nprint(command())")
+    script.write_text("from leafkit.command import command_line\nprint(command_line())")
     done = subprocess.run([sys.executable, script, "-x"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "tell -x"

@@ -1,4 +1,4 @@
-"""Without an optional package, every command and function that needs it says how to get it."""
+"""A command or function whose optional package is missing raises an error with the pip command."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from pathlib import Path
 
 import pytest
 
-import leafkit
 from leafkit.errors import MissingExtraError
-from leafkit.extras import require, told_of_extras
+from leafkit.extras import explain_missing_extras, import_optional
 
 ROOT = Path(__file__).parents[1]
 ABSENT = "import sys; sys.modules.update(dict.fromkeys(['torch', 'pyarrow', 'pytrec_eval']));"
 
 
-def test_an_installed_package_is_given():
-    assert require("pytrec_eval").RelevanceEvaluator
+def test_an_installed_package_is_imported():
+    assert import_optional("pytrec_eval").RelevanceEvaluator
 
 
 @pytest.mark.parametrize(
@@ -33,26 +32,26 @@ def test_an_installed_package_is_given():
         ("torch.nn", "torch", "train"),
     ],
 )
-def test_a_missing_package_is_named_with_its_command(monkeypatch, module, named, extra):
+def test_a_missing_package_is_named_with_its_pip_command(monkeypatch, module, named, extra):
     monkeypatch.setitem(sys.modules, module.partition(".")[0], None)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingExtraError, match=rf"this needs {named}, .* pip install 'leafkit\[{extra}\]'"):
-        require(module)
+        import_optional(module)
 
 
 def plain(distribution):
-    """Its name as pip writes it."""
+    """Return the name of a distribution in pip's normal form."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 @pytest.mark.parametrize("extra", ["texts", "train", "eval"])
-def test_every_package_of_an_extra_is_known_by_its_module(extra):
+def test_every_package_of_an_extra_is_recognised_by_its_module(extra):
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
     names = {re.split(r"[<>=\[]", requirement)[0] for requirement in declared} - {"leafkit"}
     known = set()
     for module, distributions in packages_distributions().items():
         try:
-            with told_of_extras():
+            with explain_missing_extras():
                 raise ModuleNotFoundError(name=module)
         except MissingExtraError as error:
             if f"leafkit[{extra}]" in str(error):
@@ -62,8 +61,8 @@ def test_every_package_of_an_extra_is_known_by_its_module(extra):
     assert names <= known
 
 
-def test_a_missing_module_of_leafkit_itself_is_no_missing_extra():
-    with pytest.raises(ModuleNotFoundError, match=r"leafkit\.absent"), told_of_extras():
+def test_a_missing_module_of_leafkit_is_not_a_missing_extra():
+    with pytest.raises(ModuleNotFoundError, match=r"leafkit\.absent"), explain_missing_extras():
         import leafkit.absent  # noqa: F401
 
 
@@ -76,22 +75,17 @@ def test_a_missing_module_of_leafkit_itself_is_no_missing_extra():
         ("index docs.parquet --teacher docs.parquet --out index", "texts"),
     ],
 )
-def test_a_search_host_that_is_asked_for_more_says_what_to_install(arguments, extra, tmp_path):
+def test_commands_on_a_search_host_say_what_to_install(arguments, extra, tmp_path):
     for name in ("texts.jsonl", "vectors.jsonl", "vectors.npy", "docs.parquet"):
         (tmp_path / name).touch()
     program = f"{ABSENT} from leafkit.cli import main; sys.argv = ['leafkit', *{arguments.split()}]; main()"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
-    assert re.fullmatch(rf"leafkit: this needs \S+, which is not installed; .*'leafkit\[{extra}\]'\n", done.stderr)
+    assert re.fullmatch(rf"leafkit: this needs \S+, which is not installed\. .*'leafkit\[{extra}\]'\n", done.stderr)
 
 
 @pytest.mark.parametrize(("name", "extra"), [("distill", "train"), ("export", None), ("read_texts", None)])
-def test_the_names_of_leafkit_say_what_to_install(name, extra):
+def test_public_names_say_what_to_install(name, extra):
     program = f"{ABSENT} import leafkit; leafkit.{name}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (f"pip install 'leafkit[{extra}]'" in done.stderr) if extra else not done.returncode
-
-
-def test_public_names_are_found_as_before():
-    assert callable(leafkit.distill)
-    assert not hasattr(leafkit, "absent")

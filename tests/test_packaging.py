@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PRODUCT = [*sorted((ROOT / "leafkit").rglob("*.py")), *sorted((ROOT / "cli").rglob("*.py"))]
 PRODUCT += sorted((ROOT / "models").rglob("*.py"))
 LABORATORY = sorted((ROOT / "eval").rglob("*.py"))
-HOST = {"numpy", "faiss", "onnxruntime", "tokenizers", "tqdm", "leafkit"}
+HOST = {"numpy", "faiss", "onnxruntime", "tokenizers", "leafkit"}
 
 
 def module_name(path):
@@ -51,19 +51,61 @@ def test_the_product_names_no_laboratory(path):
     assert not named
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "leafkit" / "search").glob("*.py")), ids=lambda path: path.name)
-def test_the_search_host_needs_four_libraries_alone(path):
-    """Whatever a file of leafkit/search imports, directly or through other files of leafkit, at any depth."""
+@pytest.mark.parametrize("path", sorted((ROOT / "leafkit" / "search").rglob("*.py")), ids=lambda path: path.name)
+def test_the_search_host_needs_only_four_libraries(path):
+    """Follow the imports of a file of leafkit/search into other files of leafkit, at any depth and inside functions."""
     seen, waiting = set(), [module_name(path)]
     while waiting:
         module = waiting.pop()
         if module in seen:
             continue
         seen.add(module)
+        if "." in module:  # importing a module runs the packages around it as well
+            waiting.append(module.rpartition(".")[0])
         for name in imported(MODULES[module]):
             waiting += [known for known in (name, name.rpartition(".")[0]) if known in MODULES][:1]
             package = name.partition(".")[0]
             assert package in HOST or package in sys.stdlib_module_names, f"{module} imports {name}"
+        # A name imported by a string would escape the search above.
+        assert module in ("leafkit", "leafkit.search", "leafkit.extras") or "import_module" not in source(module), (
+            module
+        )
+
+
+def source(module):
+    return MODULES[module].read_text()
+
+
+def test_searching_an_index_imports_nothing_but_the_four_libraries(tiny_teacher, exported, sentences, tmp_path):
+    """Every other package is made unimportable while texts and vectors are searched."""
+    (tmp_path / "docs.txt").write_text("\n".join(sentences), encoding="utf-8")
+    index = leafkit.build_index(tmp_path / "docs.txt", tiny_teacher, tmp_path / "index", student=exported)
+    program = f"""
+import sys
+from importlib.abc import MetaPathFinder
+
+# faiss itself imports packaging.
+ALLOWED = {HOST | {"packaging"}!r} | set(sys.stdlib_module_names)
+
+class OnlyAllowed(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name.partition(".")[0] not in ALLOWED:
+            raise ModuleNotFoundError(f"{{name}} is not installed on the search host", name=name)
+
+before = set(sys.modules)
+sys.meta_path.insert(0, OnlyAllowed())
+from leafkit import QueryEncoder, Searcher
+searcher = Searcher.open({str(index)!r})
+print(searcher.search("copy a file", 3).ids)
+print(searcher.search(searcher.encoder.encode(["copy a file"]), 3, allow=["docs.txt:1"])[0].ids)
+new = {{name.partition(".")[0] for name in set(sys.modules) - before}}
+print(sorted(new & {{"torch", "transformers", "sentence_transformers", "pyarrow", "onnx", "pandas", "scipy", "tqdm"}}))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stderr
+    hits, allowed, loaded = result.stdout.splitlines()
+    assert hits == str(leafkit.Searcher.open(index).search("copy a file", 3).ids)
+    assert (allowed, loaded) == ("['docs.txt:1']", "[]")
 
 
 def test_every_public_name_is_real_and_documented():

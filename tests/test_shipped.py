@@ -1,4 +1,4 @@
-"""A student that ships is opened by its name wherever a student is; the tiny one stands for it."""
+"""A student that ships with leafkit is opened by its name; the tests ship a tiny student."""
 
 import json
 import shutil
@@ -8,18 +8,19 @@ import pytest
 
 import leafkit
 from leafkit.errors import InputError, OutputError
-from leafkit.search.query_encoder import copy_runtime
-from leafkit.shipped import resolve, resolve_recipe, students
-from leafkit.students.folder import open_student, read_student
+from leafkit.index.encoder_files import copy_query_encoder
+from leafkit.shipped import resolve_recipe, resolve_student, shipped_students
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student
 
 
 @pytest.fixture
 def shipped(exported, tmp_path, monkeypatch):
-    """The package data with a student called tiny-leaf: what a query host needs, and a card."""
+    """Add a student tiny-leaf to the package data: the files of a search host, and a model card."""
     from leafkit import models
 
     folder = tmp_path / "package" / "models"
-    copy_runtime(exported, folder / "tiny-leaf", precision="int8")
+    copy_query_encoder(exported, folder / "tiny-leaf", precision="int8")
     (folder / "tiny-leaf" / "README.md").write_text("# tiny-leaf\n")
     own = list(models.__spec__.submodule_search_locations)
     monkeypatch.setattr(models.__spec__, "submodule_search_locations", [*own, str(folder)])
@@ -34,7 +35,7 @@ def index(shipped, tiny_teacher, sentences, tmp_path):
     return leafkit.build_index("docs.jsonl", tiny_teacher, "docs.index", student="tiny-leaf")
 
 
-def test_a_name_is_a_student_wherever_a_student_is(shipped, index, exported, sentences):
+def test_every_function_accepts_the_name_of_a_shipped_student(shipped, index, exported, sentences):
     wanted = leafkit.QueryEncoder.open(exported).encode(sentences[:5])
     assert numpy.array_equal(leafkit.QueryEncoder.open("tiny-leaf").encode(sentences[:5]), wanted)
     inside = leafkit.Searcher.open(index)
@@ -48,38 +49,38 @@ def test_a_name_is_a_student_wherever_a_student_is(shipped, index, exported, sen
     assert leafkit.info(exported)["weights"] == "torch, int8 ONNX, float32 ONNX"
 
 
-def test_a_path_that_exists_goes_before_the_name(shipped, copied, tmp_path):
-    assert resolve("tiny-leaf") == shipped
+def test_an_existing_path_overrides_the_name(shipped, copied, tmp_path):
+    assert resolve_student("tiny-leaf") == shipped
     shutil.move(copied, tmp_path / "tiny-leaf")
     assert read_student("tiny-leaf").path.resolve() == tmp_path / "tiny-leaf"
     assert not read_student("tiny-leaf").runtime_only
 
 
 @pytest.mark.parametrize("name", ["tiny", "quickstart", "recipes", "x/tiny-leaf", "../tiny-leaf", "."])
-def test_nothing_else_is_taken_for_a_name(shipped, name):
-    assert resolve(name).as_posix() == name
+def test_other_strings_are_not_names(shipped, name):
+    assert resolve_student(name).as_posix() == name
 
 
 @pytest.mark.parametrize("opener", [read_student, leafkit.QueryEncoder.open, leafkit.info])
-def test_a_name_that_is_none_is_refused_with_those_there_are(shipped, opener):
-    assert "tiny-leaf" in students()
-    with pytest.raises(InputError, match=r"tiny-laef .*by name there is .*tiny-leaf"):
+def test_an_unknown_name_raises_with_the_known_names(shipped, opener):
+    assert "tiny-leaf" in shipped_students()
+    with pytest.raises(InputError, match=r"(?s)tiny-laef .*\nStudents that ship with leafkit: .*tiny-leaf"):
         opener("tiny-laef")
 
 
 @pytest.mark.parametrize("opener", [open_student, leafkit.open_teacher])
-def test_without_torch_weights_it_says_what_it_can_do(shipped, opener):
-    with pytest.raises(InputError, match=r"no torch weights; it can search .* --encoder onnx-int8"):
+def test_opening_a_student_without_torch_weights_as_a_model_raises(shipped, opener):
+    with pytest.raises(InputError, match=r"no torch weights\. Use it to search .* --encoder onnx-int8"):
         opener("tiny-leaf")
 
 
-def test_an_export_by_name_leaves_no_folder_of_that_name(shipped):
+def test_a_failed_export_by_name_creates_no_folder(shipped):
     with pytest.raises(OutputError, match=r"tiny-leaf.onnx already exists"):
         leafkit.export("tiny-leaf")
-    assert resolve("tiny-leaf") == shipped
+    assert resolve_student("tiny-leaf") == shipped
 
 
-def test_it_is_evaluated_by_name_as_it_ships(shipped, index, exported, tiny_teacher, sentences, tmp_path):
+def test_a_shipped_student_is_evaluated_by_name(shipped, index, exported, tiny_teacher, sentences, tmp_path):
     data = tmp_path / "judged"
     (data / "qrels").mkdir(parents=True)
     shutil.copy("docs.jsonl", data / "corpus.jsonl")
@@ -93,7 +94,7 @@ def test_it_is_evaluated_by_name_as_it_ships(shipped, index, exported, tiny_teac
     assert by_name.rows[0].metrics == by_path.rows[0].metrics
 
 
-def test_a_recipe_that_ships_is_found_by_its_name(tmp_path, monkeypatch):
+def test_a_shipped_recipe_is_found_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert leafkit.read_recipe("bge-small-leaf")["student"] == "teacher:layers=6,pick=greedy,pooling=mean"
     assert resolve_recipe("./bge-small-leaf.toml").as_posix() == "bge-small-leaf.toml"

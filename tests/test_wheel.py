@@ -1,12 +1,16 @@
-"""The wheel, away from the checkout: what users get is what was tested."""
+"""The wheel and the source distribution, away from the checkout: what users get is what was tested."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.fixtures.blocks import write_embedded_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDENT = (
@@ -15,31 +19,45 @@ STUDENT = (
 )
 
 
+# What a search host does not have. A module that is None raises ImportError.
+HEAVY = ("torch", "transformers", "sentence_transformers", "accelerate", "onnx", "pyarrow", "datasets", "mteb", "scipy")
+
+
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """An unpacked wheel in a folder of its own, built from a copy so that the checkout stays clean."""
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
+def source(tmp_path_factory):
+    """A copy of the project's own files, so that a build leaves the checkout clean."""
+    folder = tmp_path_factory.mktemp("source")
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
     if not files:
-        pytest.skip("not a git checkout: nothing says which files belong to the project")
+        pytest.skip("this is not a git checkout, so nothing says which files belong to the project")
     for name in filter(None, files.split("\0")):
-        target = source / name
+        target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / name).is_symlink():
             target.symlink_to((ROOT / name).readlink())
         elif (ROOT / name).is_file():
             target.write_bytes((ROOT / name).read_bytes())
-    # A student that ships, as far as packaging is concerned.
+    # A stand-in for a further student that ships, as far as packaging is concerned.
     for name in STUDENT:
-        (source / "models" / "stand-in" / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / "models" / "stand-in" / name).write_text(name)
-    build = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", build, str(folder)], cwd=source, check=True, capture_output=True)
+        (folder / "models" / "stand-in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "models" / "stand-in" / name).write_text(name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(source, tmp_path_factory):
+    """The unpacked wheel, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build("build_wheel", source, folder)
     (wheel,) = folder.glob("leafkit-*.whl")
-    site = folder / "site"
-    zipfile.ZipFile(wheel).extractall(site)
-    return site
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    return folder / "site"
+
+
+def build(kind, source, out):
+    program = f"import sys; from setuptools.build_meta import {kind}; {kind}(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, str(out)], cwd=source, check=True, capture_output=True)
+    shutil.rmtree(source / "build", ignore_errors=True)
 
 
 def run(site, program):
@@ -52,8 +70,35 @@ def test_the_wheel_holds_one_package_and_no_laboratory(installed):
     top = {entry.name for entry in installed.iterdir() if not entry.name.endswith(".dist-info")}
     assert top == {"leafkit"}
     inside = {entry.name for entry in (installed / "leafkit").iterdir()}
-    assert {"cli", "models", "search"} <= inside
+    assert {"cli", "models", "search", "py.typed"} <= inside
     assert "eval" not in inside
+
+
+def test_the_source_distribution_holds_the_files_of_the_wheel(source, installed, tmp_path):
+    """The folders cli and models are symbolic links in the checkout and must be real folders here."""
+    build("build_sdist", source, tmp_path)
+    (archive,) = tmp_path.glob("leafkit-*.tar.gz")
+    with tarfile.open(archive) as tar:
+        assert not [member.name for member in tar if member.issym() or member.islnk()]
+        names = {member.name.partition("/")[2] for member in tar if member.isfile()}
+    wheel = {path.relative_to(installed).as_posix() for path in installed.rglob("*") if path.is_file()}
+    assert {name for name in wheel if name.startswith("leafkit/")} <= names
+    assert "CHANGELOG.md" in names
+    assert not [name for name in names if name.startswith(("tests/", "eval/"))]
+
+
+def test_a_search_host_without_training_libraries_searches_with_the_wheel(installed, tmp_path):
+    """The index is built with all libraries, and searched by a process in which importing any of them fails."""
+    write_embedded_pages(tmp_path / "vectors.parquet")
+    command = "app({!r}.split(), standalone_mode=False)".format
+    vectors, index = tmp_path / "vectors.parquet", tmp_path / "bge.index"
+    start = "from leafkit.cli import app\n"
+    named = "--teacher-space bge-small-leaf --student bge-small-leaf"
+    run(installed, start + command(f"index {vectors} --teacher {vectors} {named} --out {index}"))
+    host = f"import sys; sys.modules.update(dict.fromkeys({HEAVY}))\n" + start
+    found = run(installed, host + command(f"search {index} -k 1 --json find-large-files"))
+    assert "pages/common/" in found
+    assert run(installed, host + command("--version")).startswith("leafkit ")
 
 
 def test_every_module_of_the_wheel_imports_from_the_wheel(installed):
@@ -97,4 +142,6 @@ def test_the_results_of_systems_are_inside(installed):
 def test_a_student_that_ships_is_inside_whole_and_found_by_its_name(installed):
     folder = installed / "leafkit" / "models" / "stand-in"
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} == {*STUDENT}
-    assert run(installed, "from leafkit.shipped import resolve; print(resolve('stand-in'))").strip() == str(folder)
+    assert run(
+        installed, "from leafkit.shipped import resolve_student; print(resolve_student('stand-in'))"
+    ).strip() == str(folder)

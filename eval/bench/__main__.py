@@ -15,7 +15,7 @@ from eval.bench import encode, memory, peak, query, start, train, workload
 from eval.bench.figure import Figure, table
 from eval.bench.machine import describe_machine, load
 from eval.bench.side import Side
-from leafkit.command import one_message
+from leafkit.command import exit_on_error
 from leafkit.errors import OptionError
 
 ALL = ("encode", "query", "start", "memory", "train", "peak")
@@ -26,7 +26,7 @@ BUSY = 0.8
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; an error of leafkit becomes one message and exit code 1."""
     options = _parser().parse_args(arguments)
-    with one_message():
+    with exit_on_error():
         report = run(options)
     sys.stdout.write(
         (json.dumps(report, indent=1, default=Figure.to_json) if options.json else report_text(report)) + "\n"

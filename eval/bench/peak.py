@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eval.bench import train
 from eval.bench.figure import Figure, Spread
@@ -15,7 +15,9 @@ from eval.bench.workload import Workload
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Rows and columns of the matrices. The fastest size counts.
+    from leafkit.students.student import Student
+
+# Rows and columns of the matrices: on every machine the fastest counts.
 SIZES = (1024, 2048, 4096)
 SIZES_CUDA = (4096, 8192, 16384)
 SECONDS = 1.0
@@ -65,31 +67,31 @@ def work(folder: str) -> Iterator[Result]:
     """A side that yields the mean FLOPs that training spends on one text of the run folder."""
     import numpy
 
-    from leafkit.training.prepare import open_start
+    from leafkit.students.encoder import open_student
+    from leafkit.training.data import TokenFile
     from leafkit.training.run_folder import RunFolder
-    from leafkit.training.tokens import Layout, TokenFile
 
-    run = RunFolder(Path(folder))
-    model = open_start(run)
-    tokens = TokenFile(run.path / "start" / "tokens", Layout.of(model))
+    start = RunFolder(Path(folder)).start
+    student = open_student(start, device="cpu").student
+    tokens = TokenFile(start / "tokens", student.layout)
     lengths, first, counts = numpy.unique(tokens.lengths, return_index=True, return_counts=True)
-    flops = [flops_of(model, tokens.features(first[place : place + 1])) for place in range(len(lengths))]
-    yield {"FLOPs a text": float(numpy.average(flops, weights=counts))}
+    found = [flops_of(student, tokens.features(first[place : place + 1])) for place in range(len(lengths))]
+    yield {"FLOPs a text": float(numpy.average(found, weights=counts))}
 
 
-def flops_of(model: Any, features: dict[str, Tensor]) -> int:
+def flops_of(student: Student, features: dict[str, Tensor]) -> int:
     """Return the FLOPs of the matrix products in the student's forward and backward pass over ``features``."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     from leafkit.training.forward import StudentForward
 
-    forward = StudentForward(model, "float32")
+    forward = StudentForward(student, "float32")
     counter = FlopCounterMode(display=False)
     # The counter does not count the fused attention of the CPU.
     with sdpa_kernel(SDPBackend.MATH), counter:
         forward(dict(features)).sum().backward()
-    model.zero_grad(set_to_none=True)
+    student.model.zero_grad(set_to_none=True)
     return counter.get_total_flops()
 
 

@@ -19,7 +19,9 @@ from eval.bench.workload import Workload, read_queries
 from eval.rival_trainer import train_rival
 
 if TYPE_CHECKING:
-    from leafkit.training.recipe import Precision
+    from leafkit.training.data import TrainingData
+    from leafkit.training.recipe import Precision, Recipe
+    from leafkit.training.run import Run
 
 LEAST_RATIO = 1.5
 BATCH = 32
@@ -91,36 +93,22 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -
     from leafkit.files.digest import text_key
     from leafkit.students.spec import parse_student
     from leafkit.teachers.open import open_teacher
-    from leafkit.texts.table import Texts
+    from leafkit.texts.table import TextTable
     from leafkit.training.corpus import Corpus
-    from leafkit.training.prepare import Job, open_material, open_start
-    from leafkit.training.prepare import prepare as fill
     from leafkit.training.recipe import Recipe
-    from leafkit.training.run_folder import RunFolder
-    from leafkit.vectors.store import VectorStore
+    from leafkit.training.start import build_start
 
     asked = read_queries(queries, texts)
-    kept = Texts()
+    kept = TextTable()
     for text in asked:
         kept.add(text, "query", text_key("query", text))
     train = texts - HELD_OUT
-    opened = open_teacher(teacher, device="cpu")
-    store = VectorStore.open(_cache(folder), opened.space)
-    run = RunFolder(Path(folder))
-    fill(
-        Job(
-            corpus=Corpus(train=kept.choose(range(train)), valid=kept.choose(range(train, texts))),
-            teacher=opened,
-            student=parse_student(student),
-            recipe=Recipe(),
-            store=store,
-            folder=run,
-            device="cpu",
-        )
-    )
-    material = open_material(run, open_start(run), store, train)
-    numpy.save(run.path / "targets.npy", material.targets(material.train_rows))
-    (run.path / "texts.json").write_text(json.dumps(asked[:train]))
+    run = _run(folder, Recipe(), "cpu")
+    corpus = Corpus(train=kept.choose(range(train)), valid=kept.choose(range(train, texts)))
+    build_start(run, corpus, open_teacher(teacher, device="cpu"), parse_student(student))
+    data = run.open_data(run.open_start().layout)
+    numpy.save(run.folder.path / "targets.npy", data.targets(data.train_rows))
+    (run.folder.path / "texts.json").write_text(json.dumps(asked[:train]))
     yield {}
 
 
@@ -128,28 +116,21 @@ def ours(folder: str, precision: Precision, batch_size: int = BATCH, device: str
     """The side of leafkit: `Loop` as `leafkit distill` runs it, with validation and checkpoints only at the ends."""
     import torch
 
-    from leafkit.training.prepare import open_material, open_start
     from leafkit.training.recipe import Recipe
-    from leafkit.training.run_folder import RunFolder
-    from leafkit.vectors.store import VectorStore
 
-    run = RunFolder(Path(folder))
-    targets = numpy.load(run.path / "targets.npy", mmap_mode="r")
     shipped = Recipe().on(device).precision
     recipe = Recipe(precision=precision, batch_size=batch_size, valid_every=1 << 30).on(device)
-    store = VectorStore.open(_cache(folder), _space(run.path / "start"))
-    lengths = open_material(run, open_start(run), store, len(targets)).tokens.lengths
+    run = _run(folder, recipe, device)
+    data = run.open_data(run.open_start().layout)
     yield {
         "ships with": shipped,
         "precision": recipe.precision,
         "threads": torch.get_num_threads(),
-        "mean tokens": float(lengths.mean()),
+        "mean tokens": float(data.tokens.lengths.mean()),
     }
     for number in itertools.count():
-        model = open_start(run).to(device)
-        material = open_material(run, model, store, len(targets))
-        place = run.path / f"checkpoints-{precision}-{number}"
-        yield {"rate": _rate(_loop_times(model, material, recipe, place), batch_size)}
+        place = run.folder.path / f"checkpoints-{precision}-{number}"
+        yield {"rate": _rate(_loop_times(run, data, place), batch_size)}
 
 
 def theirs(folder: str, precision: str) -> Iterator[Result]:
@@ -174,18 +155,30 @@ def _cache(folder: str) -> Path:
     return Path(folder).parent / "cache"
 
 
-def _space(student: Path) -> Any:
-    from leafkit.students.folder import read_student
-
-    return read_student(student).space
-
-
-def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> dict[int, float]:
-    """Return the end time of each step whose loss was read: every step on a CPU, some on a GPU, since reading waits."""
+def _run(folder: str, recipe: Recipe, device: str) -> Run:
+    """Open a run of LEAF alone in the run folder ``folder``; no student is written at its end."""
     from accelerate import Accelerator
 
     from leafkit.methods.objectives.leaf import Leaf
     from leafkit.methods.plan import make_plan
+    from leafkit.training.recipe import RunOptions
+    from leafkit.training.run import Run
+    from leafkit.training.run_folder import RunFolder
+
+    return Run(
+        student=None,
+        plan=make_plan([Leaf(distance=recipe.objective)]),
+        recipe=recipe,
+        options=RunOptions(cache=_cache(folder)),
+        out=Path(folder) / "student",
+        folder=RunFolder(Path(folder)),
+        accelerator=Accelerator(mixed_precision="no"),
+        device=device,
+    )
+
+
+def _loop_times(run: Run, data: TrainingData, checkpoints: Path) -> dict[int, float]:
+    """When each step ended whose loss was read: every one on a CPU, now and then on a GPU, which that waits for."""
     from leafkit.training.checkpoint import Checkpoints
     from leafkit.training.forward import StudentForward
     from leafkit.training.loop import Loop
@@ -197,14 +190,12 @@ def _loop_times(model: Any, material: Any, recipe: Any, checkpoints: Path) -> di
             times.setdefault(step, time.perf_counter())
 
     Loop(
-        forward=StudentForward(model, recipe.precision),
-        material=material,
-        recipe=recipe,
-        plan=make_plan([Leaf(distance=recipe.objective)]),
+        run=run,
+        forward=StudentForward(run.open_start(), run.recipe.precision),
+        data=data,
         checkpoints=Checkpoints(checkpoints),
-        accelerator=Accelerator(mixed_precision="no"),
         report=note,
-    ).run()
+    ).train()
     return times
 
 

@@ -74,14 +74,14 @@ def collect(
     lines = (
         {"_id": f"{text.id}~{turn}" if turn else text.id, "title": text.title, "text": text.text} for text, turn in rows
     )
-    asked = list(dict.fromkeys(t.content for t in islice(_queries(queries), 50_000)))
+    asked = list(dict.fromkeys(t.full_text for t in islice(_queries(queries), 50_000)))
     if not asked:
         raise OptionError(f"{', '.join(queries)} contains no query. Give a file of texts: --queries query:FILE")
     workload = Workload(
         work=work,
         teacher=teacher,
         documents=documents,
-        distinct=len({text.content for text in chosen}),
+        distinct=len({text.full_text for text in chosen}),
         queries=len(asked),
         students=tuple(students),
     )
@@ -129,13 +129,13 @@ def prepare(work: str, teacher: str, students: Sequence[str], documents: str, qu
         distill(str(texts), opened, source, student, epochs=0, cache=cache, device="cpu", overwrite=True)
         build_index(documents, opened, index, student=student, cache=cache, overwrite=True)
         made.append(_parameters(student))
-    finder = open_package(folder / "index-0", verify=False).finder()
-    numpy.save(folder / "vectors.npy", finder.vectors(finder.alive()))
+    search = open_package(folder / "index-0", verify=False).vector_search()
+    numpy.save(folder / "vectors.npy", search.vectors(search.live_rows()))
     yield {"parameters": made}
 
 
 def _parameters(student: Path) -> int:
-    from leafkit.students.folder import open_student
+    from leafkit.students.encoder import open_student
 
     return sum(parameter.numel() for parameter in open_student(student, device="cpu").model.parameters())
 

@@ -11,12 +11,12 @@ import typer
 from eval.frontier.formats import BYTES, PRECISIONS, FrontierPoint, storage_formats
 from eval.frontier.measure import frontier_points, measure_formats
 from eval.frontier.plot import draw
-from leafkit.command import command, one_message
+from leafkit.command import command_line, exit_on_error
 from leafkit.evaluation.collection import read_collection
 from leafkit.evaluation.provenance import commit, packages
 from leafkit.evaluation.students import open_students
 from leafkit.files.atomic import write_json
-from leafkit.shipped import resolve
+from leafkit.shipped import resolve_student
 from leafkit.teachers.open import open_teacher
 from leafkit.vectors.cached import cached
 
@@ -55,7 +55,7 @@ def main(
     (trained,) = open_students([student], encoder, None)
     collections = [read_collection(folder, split, documents=documents) for folder in data]
     scores = {
-        one.name: measure_formats(one, formats, opened, trained.encoder, resolve(student), seed=seed)
+        one.name: measure_formats(one, formats, opened, trained.encoder, resolve_student(student), seed=seed)
         for one in collections
     }
     common = [place for place in range(len(formats)) if all(len(found[place].values) for found in scores.values())]
@@ -63,7 +63,7 @@ def main(
     content = {
         "points": [point.to_json() for point in points],
         "provenance": {
-            "command": command(),
+            "command": command_line(),
             "commit": commit(),
             "space": opened.space.to_json(),
             "student": {trained.name: trained.sha256},
@@ -82,5 +82,5 @@ def main(
 
 
 if __name__ == "__main__":
-    with one_message():
+    with exit_on_error():
         typer.run(main)

@@ -47,11 +47,11 @@ def stored_vectors(
         return None
     if folding and storage.dim is not None:
         plan = Coordinates(space, student, folding=True, dim=storage.dim, rotate=rotate, seed=seed)
-    fitted = plan.fitted(documents)
-    if fitted.documents is not None:
-        documents = fitted.documents.apply(documents, "document")
-    if fitted.student is not None:
-        queries = fitted.student.apply(queries, "query")
+    maps = plan.fit(documents)
+    if maps.documents is not None:
+        documents = maps.documents.apply(documents, "document")
+    if maps.student_head is not None:
+        queries = maps.student_head.apply(queries, "query")
     dim = storage.dim or documents.shape[1]
     return documents[:, :dim], queries[:, :dim]
 

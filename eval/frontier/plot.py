@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eval.frontier.formats import FrontierPoint
-from leafkit.extras import require
-from leafkit.files.atomic import new_file
+from leafkit.extras import import_optional
+from leafkit.files.atomic import atomic_file
 
 _COLOURS = {"teacher": "#7f7f7f", "pca": "#1f77b4", "fold": "#d62728", "itq": "#9467bd", "fold+itq": "#ff7f0e"}
 _NAMES = {"teacher": "plain prefix", "pca": "PCA prefix", "fold": "fold", "itq": "ITQ", "fold+itq": "fold, then ITQ"}
@@ -17,8 +17,8 @@ _LABELS = {"int4+none": "int4", "binary": "binary, int8 rescoring", "binary+none
 
 def draw(points: Sequence[FrontierPoint], path: Path) -> None:
     """Draw ``points`` into the SVG file ``path``: colours show the coordinates, line styles the precision."""
-    with require("matplotlib").rc_context({"svg.hashsalt": "leafkit", "font.size": 9}):
-        figure = require("matplotlib.figure").Figure(figsize=(8, 4.6), layout="constrained")
+    with import_optional("matplotlib").rc_context({"svg.hashsalt": "leafkit", "font.size": 9}):
+        figure = import_optional("matplotlib.figure").Figure(figsize=(8, 4.6), layout="constrained")
         axes = figure.subplots()
         lines = dict.fromkeys((point.storage.precision, point.storage.coordinates) for point in points)
         for precision, coordinates in lines:
@@ -42,7 +42,7 @@ def draw(points: Sequence[FrontierPoint], path: Path) -> None:
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
         figure.patch.set_facecolor("white")
-        with new_file(path) as file:
+        with atomic_file(path) as file:
             figure.savefig(file, format="svg", metadata={"Date": None})
 
 

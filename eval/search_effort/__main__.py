@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.search_effort.measure import EffortOptions, measure
-from leafkit.command import one_message
+from leafkit.command import exit_on_error
 from leafkit.evaluation.students import ENCODERS
 from leafkit.files.atomic import write_json
 
@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command; an error of leafkit becomes one message and exit code 1."""
     options = vars(_parser().parse_args(arguments))
     out, as_json = options.pop("out"), options.pop("json")
-    with one_message():
+    with exit_on_error():
         found = measure(EffortOptions(**options))
         write_json(out, found)
     sys.stdout.write((json.dumps(found, indent=1) if as_json else table(found)) + "\n")

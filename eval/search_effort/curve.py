@@ -11,8 +11,8 @@ import numpy
 
 from leafkit.evaluation.metrics import Float64
 from leafkit.files.progress import progress
-from leafkit.search.faiss_index import Depth, FaissIndex, threads
-from leafkit.search.finder import build
+from leafkit.index.fill import fill_index
+from leafkit.search.faiss_index import Depth, FaissIndex, faiss_threads
 from leafkit.search.plan import plan_index
 from leafkit.types import Float32, Int64
 
@@ -68,7 +68,7 @@ def curves(
     with progress(factory, total=builds * len(depths) * len(queries), unit="searches") as bar:
         for order in _orders(len(documents), builds, seed):
             shuffled = documents[order]
-            index = build(shuffled, plan_index(len(shuffled), "float32", factory), rescore="none", thread_count=1).index
+            index = fill_index(shuffled, plan_index(len(shuffled), "float32", factory), rescore="none", threads=1).index
             for name, vectors in queries.items():
                 for place, depth in enumerate(depths):
                     rows, compared = _search(index, vectors, depth)
@@ -95,7 +95,7 @@ def _search(index: FaissIndex, queries: Float32, depth: int) -> tuple[Int64, flo
     counters: Sequence[Any] = (cast(Any, faiss.cvar).hnsw_stats, cast(Any, faiss.cvar).indexIVF_stats)
     for counter in counters:
         counter.reset()
-    with threads(None):
+    with faiss_threads(None):
         rows = index.nearest(queries, HITS, bits=None, depth=Depth(lists=depth, nodes=depth))
     centroids = getattr(index.native, "nlist", 0)
     return rows, sum(counter.ndis for counter in counters) / len(queries) + centroids

@@ -11,18 +11,19 @@ import numpy
 
 from eval.search_effort.curve import GRAPH, HITS, Curve, curves, lists_for
 from eval.search_effort.required_depth import required_depths
-from leafkit.command import command
+from leafkit.command import command_line
 from leafkit.errors import OptionError
 from leafkit.evaluation.bootstrap import RESAMPLES
 from leafkit.evaluation.collection import Collection, read_collection
 from leafkit.evaluation.provenance import commit, packages
-from leafkit.evaluation.students import Student, open_students
+from leafkit.evaluation.students import OpenStudent, open_students
 from leafkit.space import Space, require_same
 from leafkit.teachers.open import open_teacher
 from leafkit.types import Encoder, Float32, Role
-from leafkit.vectors.cached import cached, keeps_its_space
+from leafkit.vectors.cached import cached
 from leafkit.vectors.cosine import unit_prefix
-from leafkit.vectors.mapping import mapped
+from leafkit.vectors.mapping import map_teacher
+from leafkit.vectors.store import is_exact
 from leafkit.version import __version__
 
 LEAST_DOCUMENTS = 100
@@ -81,7 +82,7 @@ def measure(options: EffortOptions) -> dict[str, Any]:
         ],
         "teacher": space.to_json(),
         "student": {"name": student.name, "sha256": student.sha256},
-        "command": command(),
+        "command": command_line(),
         "leafkit": __version__,
         "commit": commit(),
         "seed": options.seed,
@@ -90,13 +91,13 @@ def measure(options: EffortOptions) -> dict[str, Any]:
     }
 
 
-def _open_teacher(options: EffortOptions, student: Student) -> tuple[Space, Encoder]:
+def _open_teacher(options: EffortOptions, student: OpenStudent) -> tuple[Space, Encoder]:
     """Return the teacher's own space, and the teacher behind its vector store in the space of ``student``."""
     teacher = open_teacher(options.teacher, query_prompt=options.query_prompt)
-    if not keeps_its_space(teacher):
+    if not is_exact(teacher):
         raise OptionError(f"{options.teacher} is a student. Give the teacher that it was distilled from.")
     stored = cached(teacher, options.cache) if "online" in teacher.signals else teacher
-    encoder = mapped(stored, student.mapping)
+    encoder = map_teacher(stored, student.mapping)
     require_same(encoder.space, student.encoder.space, wanted_by="the teacher", got_from=f"the student {student.name}")
     return teacher.space, encoder
 

@@ -14,8 +14,7 @@ from eval.bench.machine import describe_machine, load
 from eval.studies.report import NOTE, command, differences, summaries, table
 from eval.studies.study import TableStudy
 from eval.studies.table import BASE, StudyTable, Variant, read_table
-from leafkit.command import command as command_line
-from leafkit.command import one_message
+from leafkit.command import command_line, exit_on_error
 from leafkit.evaluation.compare.study import Run
 from leafkit.files.atomic import write_json
 from leafkit.files.digest import sha256_file
@@ -27,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
     logging.getLogger("leafkit").setLevel(logging.INFO)
     options = _parser().parse_args(arguments)
-    with one_message():
+    with exit_on_error():
         _run(options)
 
 

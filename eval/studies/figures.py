@@ -11,9 +11,9 @@ import numpy
 from leafkit.evaluation.collection import Collection
 from leafkit.evaluation.grid import full_cell
 from leafkit.evaluation.metrics import MAIN_METRIC
-from leafkit.evaluation.modes import systems
-from leafkit.evaluation.retrieval import Plan, measure_collection
-from leafkit.evaluation.students import Student
+from leafkit.evaluation.modes import make_retrievers
+from leafkit.evaluation.retrieval import RetrievalPlan, measure_collection
+from leafkit.evaluation.students import OpenStudent
 from leafkit.texts.read import read_texts
 from leafkit.types import ROLES, Encoder, Role
 from leafkit.vectors.cosine import row_cosines
@@ -57,7 +57,7 @@ def figure_name(mode: str, collection: str = MEAN) -> str:
 def _cosines(encoder: Encoder, teacher: Encoder, valid: Path) -> dict[str, float]:
     texts: dict[Role, list[str]] = {role: [] for role in ROLES}
     for text in read_texts(valid):
-        texts[text.role or "document"].append(text.content)
+        texts[text.role or "document"].append(text.full_text)
     by_role = {
         role: row_cosines(encoder.encode(contents, role), teacher.encode(contents, role))
         for role, contents in texts.items()
@@ -70,11 +70,11 @@ def _cosines(encoder: Encoder, teacher: Encoder, valid: Path) -> dict[str, float
 
 def _ndcg(encoder: Encoder, teacher: Encoder, collection: Collection, mode: str) -> float:
     cell = full_cell(encoder.space)
-    plan = Plan(
-        systems=systems([mode], teacher, [Student("student", encoder, "")]),
+    plan = RetrievalPlan(
+        retrievers=make_retrievers([mode], teacher, [OpenStudent("student", encoder, "")]),
         cells=[cell],
-        full=cell,
-        skippable=False,
+        full_cell=cell,
+        teacher_is_optional=False,
         bm25=False,
         cross_check=False,
         seed=0,

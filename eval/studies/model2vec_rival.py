@@ -12,7 +12,7 @@ import numpy
 
 from leafkit.errors import OptionError
 from leafkit.space import Space
-from leafkit.training.prepare import teacher_model
+from leafkit.training.source import teacher_model
 from leafkit.types import Float32, Role, Teacher
 
 

@@ -18,8 +18,8 @@ from eval.studies.trainers import TrainingJob, train_student
 from leafkit.errors import OptionError, TrainingError
 from leafkit.evaluation.collection import read_collection
 from leafkit.evaluation.compare.study import Run, Study
-from leafkit.evaluation.names import distinct_names
-from leafkit.methods.registry import parse
+from leafkit.evaluation.folder_names import distinct_names
+from leafkit.methods.registry import parse_method
 from leafkit.teachers.open import open_teacher
 from leafkit.vectors.cached import CachedEncoder
 
@@ -76,7 +76,7 @@ class TableStudy(Study[Variant]):
             self.run_name(self.variants[0], seed) if variant.seconds == BASE else None,
         ]
         if variant.feeds:
-            inputs.append([repr(parse(feed)) for feed in variant.feeds])
+            inputs.append([repr(parse_method(feed)) for feed in variant.feeds])
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:8]
 
     def train_and_measure(self, variant: Variant, seed: int, student: Path) -> Run:

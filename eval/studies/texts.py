@@ -77,8 +77,8 @@ def _first_texts(files: Sequence[str], counts: dict[str, int | None], longest: i
             return
         limit = counts[role]
         full = limit is not None and found[role] >= limit
-        if full or (longest is not None and len(text.content) > longest) or (role, text.content) in seen:
+        if full or (longest is not None and len(text.full_text) > longest) or (role, text.full_text) in seen:
             continue
-        seen.add((role, text.content))
+        seen.add((role, text.full_text))
         found[role] += 1
-        yield {"text": text.content, "role": role, "source": str(text.payload.get("source", ""))}
+        yield {"text": text.full_text, "role": role, "source": str(text.payload.get("source", ""))}

@@ -14,11 +14,11 @@ from eval.studies.model2vec_rival import distill_with_model2vec
 from eval.studies.table import Kind, Variant
 from eval.studies.texts import StudyTexts
 from leafkit.errors import OptionError
-from leafkit.evaluation.learning import Validation, learning_curve
-from leafkit.students.encoder import StudentEncoder
-from leafkit.students.folder import MARKER, StudentFacts, open_student, read_student
+from leafkit.evaluation.learning_curve import CurvePoint, learning_curve
+from leafkit.students.encoder import StudentEncoder, open_student
+from leafkit.students.folder import MARKER, StudentFacts, read_student
 from leafkit.teachers.sentence_transformer import set_compute
-from leafkit.texts.table import TextOptions
+from leafkit.texts.options import TextOptions
 from leafkit.training.corpus import Corpus, read_corpus
 from leafkit.training.distill import distill
 from leafkit.training.recipe import Recipe
@@ -46,7 +46,7 @@ class TrainedStudent:
     seconds: float
     steps: int
     parameters: int
-    curve: Sequence[Validation]
+    curve: Sequence[CurvePoint]
 
 
 def train_student(job: TrainingJob) -> TrainedStudent:
@@ -75,7 +75,7 @@ def train_with_leafkit(job: TrainingJob, recipe: Recipe, out: Path) -> StudentFa
         valid=job.texts.valid,
         cache=job.cache,
         export=False,
-        feeds=job.variant.feeds,
+        feeds=job.variant.feeds or None,
         **dataclasses.asdict(recipe),
     )
 
@@ -126,7 +126,7 @@ def _sentence_transformers(job: TrainingJob) -> TrainedStudent:
         seed=recipe.seed,
     )
     seconds = time.perf_counter() - started
-    trained = StudentEncoder(encoder.model, encoder.space)
+    trained = StudentEncoder(encoder.student, encoder.space)
     return TrainedStudent(encoder=trained, seconds=seconds, steps=steps, parameters=_parameters(trained), curve=())
 
 
@@ -138,7 +138,7 @@ def _model2vec(job: TrainingJob) -> TrainedStudent:
 
 
 def _corpus(job: TrainingJob) -> Corpus:
-    return read_corpus(job.texts.train, job.texts.valid, TextOptions(), seed=job.recipe.seed)
+    return read_corpus(job.texts.train, TextOptions(valid=job.texts.valid), seed=job.recipe.seed)
 
 
 def _parameters(encoder: Any) -> int:

@@ -1,6 +1,7 @@
 """95 % intervals of means and of ratios of means, by resampling queries (Efron's percentile bootstrap).
 
-Systems are compared on the same resampled queries (paired): Sakai, SIGIR 2006, https://doi.org/10.1145/1148170.1148261
+All systems are compared on the same resampled queries (a paired comparison): Sakai, SIGIR 2006,
+https://doi.org/10.1145/1148170.1148261
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy
 from leafkit.evaluation.metrics import Float64
 
 RESAMPLES = 2000
-_COUNTS_AT_ONCE = 4_000_000
+# Limits the memory of one block of resamples: how many query counts are drawn at once.
+_COUNTS_PER_BLOCK = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +27,14 @@ class Interval:
 
 
 def resampled_means(values: Float64, *, seed: int | Sequence[int], resamples: int = RESAMPLES) -> Float64:
-    """Means of ``values``, shape (systems, queries), over resampled queries; shape (resamples, systems).
+    """Return the mean of each row of ``values`` (systems, queries) over resampled queries: (resamples, systems).
 
-    All systems see the same resamples, so differences and ratios between columns are paired.
+    All systems use the same resamples, so differences and ratios between the columns of the result are paired.
     """
     generator = numpy.random.default_rng(seed)
     queries = values.shape[1]
     chance = numpy.full(queries, 1 / queries)
-    block = max(1, _COUNTS_AT_ONCE // queries)
+    block = max(1, _COUNTS_PER_BLOCK // queries)
     means = [
         generator.multinomial(queries, chance, size=min(block, resamples - start)) @ values.T / queries
         for start in range(0, resamples, block)
@@ -41,7 +43,7 @@ def resampled_means(values: Float64, *, seed: int | Sequence[int], resamples: in
 
 
 def interval(sample: Float64) -> Interval | None:
-    """The 2.5th and 97.5th percentiles of ``sample``; None where a value is not finite (a ratio over zero)."""
+    """Return the 2.5th to the 97.5th percentile of ``sample``, or None if a value is not finite (a ratio over zero)."""
     if not numpy.isfinite(sample).all():
         return None
     low, high = numpy.percentile(sample, [2.5, 97.5])
@@ -49,11 +51,11 @@ def interval(sample: Float64) -> Interval | None:
 
 
 def ratio_interval(upper: Float64, lower: Float64) -> Interval | None:
-    """The interval of ``upper / lower`` where both are resampled means of the same resamples."""
+    """Return the interval of ``upper / lower``, where both hold means over the same resamples."""
     return interval(ratios(upper, lower))
 
 
 def ratios(upper: Float64, lower: Float64) -> Float64:
-    """``upper / lower``, not finite where ``lower`` is zero."""
+    """Return ``upper / lower``; the result is not finite where ``lower`` is zero."""
     with numpy.errstate(divide="ignore", invalid="ignore"):
         return upper / lower

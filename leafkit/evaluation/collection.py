@@ -1,4 +1,4 @@
-"""A retrieval test collection read from a folder in BEIR's layout."""
+"""Read a retrieval test collection from a folder in BEIR's layout."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from leafkit.errors import OptionError, TextError
-from leafkit.evaluation.cut import Cut, cut_corpus, judged_documents, splits
+from leafkit.evaluation.corpus_subset import CorpusSubset, choose_documents, judged_documents, judged_splits
 from leafkit.evaluation.metrics import judged_queries
 from leafkit.evaluation.provenance import folder_digest
 from leafkit.texts.beir import is_beir, read_corpus, read_qrels, read_queries
@@ -18,11 +18,11 @@ _log = logging.getLogger("leafkit")
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """Documents, the queries that have a relevant document, and which those are.
+    """Documents, the queries that have at least one relevant document, and the judgements of these queries.
 
-    ``titles`` and ``bodies`` are BEIR's two columns; ``documents`` is what is encoded. ``total`` counts the corpus
-    before it was cut. ``sha256`` covers the corpus, the queries and the judgements that decide what is measured:
-    those of the split, or of all splits where the corpus was cut.
+    ``titles`` and ``bodies`` are BEIR's two columns. ``documents`` are the texts to encode: title and body joined.
+    ``corpus_size`` counts the documents on disk, also if only a subset was read. ``sha256`` covers the corpus, the
+    queries and the judgements that decide what is measured: those of the split, or of all splits for a subset.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Collection:
     query_ids: list[str]
     queries: list[str] = field(repr=False)
     judgements: dict[str, dict[str, int]] = field(repr=False)
-    total: int
+    corpus_size: int
     sha256: str
 
 
@@ -46,11 +46,12 @@ def read_collection(
     skip_bad: bool = False,
     documents: int | None = None,
 ) -> Collection:
-    """The collection in ``folder``; raises `OptionError` naming the splits it has where ``split`` is not one.
+    """Read the collection in ``folder`` with the judgements of ``split``.
 
-    Judged queries without a relevant document do not count (no ranking could score on them). With ``skip_bad``
-    documents and queries that cannot be used are left out and counted in the log. A corpus of more than
-    ``documents`` is cut as `cut_corpus` says.
+    Queries without a relevant document are ignored, since no ranking could score on them. ``name`` defaults to the
+    folder's name. ``skip_bad`` skips invalid documents and queries and logs how many. ``documents`` reads a fixed
+    subset of a larger corpus, chosen by `choose_documents`. Raises `OptionError` with the available splits if
+    ``split`` is missing, and `TextError` if the files do not belong together or hold an invalid row.
     """
     path = Path(folder)
     check_folder(path, split)
@@ -60,71 +61,76 @@ def read_collection(
     judgements = {query: judged for query, judged in judgements.items() if query in texts}
     if not judgements:
         raise TextError(
-            f"{path}: no query of queries.jsonl has a relevant document in qrels/{split}.tsv; do their ids agree?"
+            f"{path}: no query of queries.jsonl has a relevant document in qrels/{split}.tsv. "
+            "Check that both files use the same query ids."
         )
     if missing:
-        _log.warning("%s: %d judged queries have no text and do not count, e.g. %r", path, len(missing), missing[0])
+        _log.warning("%s: ignored %d judged queries without a text, e.g. %r", path, len(missing), missing[0])
     name = name or path.resolve().name
-    cut = _cut(path, name, documents, skip_bad)
-    corpus = cut.documents
+    subset = _read_documents(path, name, documents, skip_bad)
+    corpus = subset.documents
     collection = Collection(
         name=name,
         split=split,
         document_ids=[text.id for text in corpus],
         titles=[text.title for text in corpus],
         bodies=[text.text for text in corpus],
-        documents=[text.content for text in corpus],
+        documents=[text.full_text for text in corpus],
         query_ids=list(judgements),
         queries=[texts[query] for query in judgements],
         judgements=judgements,
-        total=cut.total,
+        corpus_size=subset.corpus_size,
         sha256=collection_digest(path, split if documents is None else "*"),
     )
     _check_ids(path, collection)
     return collection
 
 
-def _cut(folder: Path, name: str, documents: int | None, skip_bad: bool) -> Cut:
+def _read_documents(folder: Path, name: str, documents: int | None, skip_bad: bool) -> CorpusSubset:
     corpus = read_corpus(folder, skip_bad=skip_bad)
     if documents is None:
-        whole = list(corpus)
-        return Cut(whole, len(whole))
-    return cut_corpus(corpus, judged_documents(folder), documents, name=name)
+        everything = list(corpus)
+        return CorpusSubset(everything, len(everything))
+    return choose_documents(corpus, judged_documents(folder), documents, name=name)
 
 
 def check_folder(folder: Path, split: str) -> None:
-    """Raise `OptionError` unless ``folder`` has BEIR's layout and judgements for ``split``; lists those it has."""
+    """Raise `OptionError` unless ``folder`` has BEIR's layout and judgements for ``split``."""
     if not is_beir(folder):
         raise OptionError(
-            f"{folder} is not a folder in BEIR's layout; wanted corpus.jsonl, queries.jsonl and qrels/{split}.tsv in it"
+            f"{folder} is not a folder in BEIR's layout; expected corpus.jsonl, queries.jsonl and qrels/{split}.tsv "
+            "in this folder."
         )
-    found = splits(folder)
+    found = judged_splits(folder)
     if split not in found:
         raise OptionError(
-            f"{folder} has no judgements for the split {split!r}; it has: {', '.join(found) or 'none'} (--split)"
+            f"{folder} has no judgements for the split {split!r}; expected one of: {', '.join(found) or 'none'}. "
+            "Choose another split (--split)."
         )
 
 
 def collection_digest(folder: Path, split: str) -> str:
-    """One SHA-256 over the corpus, the queries and the judgements of ``split``, or of every split where it is ``*``."""
+    """Return one SHA-256 over the corpus, the queries and the judgements of ``split`` (``*`` for every split)."""
     patterns = ("corpus.jsonl*", "queries.jsonl*", f"qrels/{split}.tsv*")
     return folder_digest(folder, (path for pattern in patterns for path in folder.glob(pattern)))
 
 
 def _check_ids(folder: Path, collection: Collection) -> None:
+    """Raise `TextError` if no judged document is in the corpus; warn about documents with their query's id."""
     documents = set(collection.document_ids)
     judged = {document for relevances in collection.judgements.values() for document in relevances}
     if not judged & documents:
         raise TextError(
-            f"{folder}: none of the {len(judged)} judged documents is in the corpus (judged {min(judged)!r}, "
-            f"corpus {min(documents, default='nothing')!r}); are corpus and qrels of the same collection?"
+            f"{folder}: none of the {len(judged)} judged documents is in the corpus (lowest judged id "
+            f"{min(judged)!r}, lowest corpus id {min(documents, default='none')!r}). Check that the corpus and qrels "
+            "belong to the same collection."
         )
-    own = [query for query, relevances in collection.judgements.items() if relevances.get(query, 0) > 0]
-    if own:
+    same_id = [query for query, relevances in collection.judgements.items() if relevances.get(query, 0) > 0]
+    if same_id:
         _log.warning(
-            "%s: %d queries have a relevant document of their own id, e.g. %r; such documents are dropped from the "
-            "results, as BEIR does",
+            "%s: %d queries have a relevant document with the query's own id, e.g. %r. Such documents are removed from "
+            "the results, as BEIR does.",
             folder,
-            len(own),
-            own[0],
+            len(same_id),
+            same_id[0],
         )

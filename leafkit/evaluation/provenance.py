@@ -1,14 +1,15 @@
-"""Where figures come from: the command, the code, the packages and the bytes of data and students."""
+"""The origin of the figures: command, code, packages, and hashes of data and students."""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-import leafkit
 from leafkit.files.digest import sha256_file
 
 _PACKAGES = (
@@ -27,9 +28,30 @@ _PACKAGES = (
 _MODEL_FILES = {".safetensors", ".bin", ".onnx", ".json", ".txt", ".model"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Everything needed to compute the same figures again.
+
+    ``students`` maps a student's name to the SHA-256 of its files. ``data`` has one entry per data source.
+    ``packages`` are installed versions; ``libraries`` says which library computes what.
+    """
+
+    command: str
+    leafkit: str
+    commit: str | None
+    space: dict[str, Any] | None
+    students: dict[str, str]
+    encoder: str
+    data: list[dict[str, str]]
+    seed: int
+    resamples: int
+    packages: dict[str, str]
+    libraries: dict[str, str]
+
+
 def commit() -> str | None:
-    """The git commit of the checkout leafkit runs from, with ``+`` where it is changed; None outside one."""
-    root = Path(leafkit.__file__).resolve().parents[1]
+    """Return the git commit of leafkit's checkout, with ``+`` if tracked files are changed; None outside a checkout."""
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:
@@ -46,7 +68,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def packages() -> dict[str, str]:
-    """The installed versions of what the figures depend on."""
+    """Return the installed versions of the packages that the figures depend on."""
     found = {}
     for name in _PACKAGES:
         try:
@@ -57,7 +79,7 @@ def packages() -> dict[str, str]:
 
 
 def files_digest(files: Iterable[tuple[str, Path]]) -> str:
-    """One SHA-256 over the names and the contents of ``files``, whatever order they come in."""
+    """Return one SHA-256 over the names and contents of ``files``; their order does not matter."""
     digest = hashlib.sha256()
     for name, path in sorted(files):
         digest.update(f"{name}\0{sha256_file(path)}\n".encode())
@@ -65,10 +87,10 @@ def files_digest(files: Iterable[tuple[str, Path]]) -> str:
 
 
 def folder_digest(folder: Path, paths: Iterable[Path]) -> str:
-    """One SHA-256 over those of ``paths`` below ``folder`` that are files, each by its name from there."""
+    """Return one SHA-256 over the files among ``paths``, named by their path relative to ``folder``."""
     return files_digest((path.relative_to(folder).as_posix(), path) for path in paths if path.is_file())
 
 
 def student_digest(folder: Path) -> str:
-    """One SHA-256 over every file of a student folder that its vectors depend on: weights, tokenizer, settings."""
+    """Return one SHA-256 over the files that a student's vectors depend on: weights, tokenizer, settings."""
     return folder_digest(folder, (path for path in folder.rglob("*") if path.suffix in _MODEL_FILES))

@@ -1,4 +1,4 @@
-"""What an evaluation found: one row per data set, mode and grid cell, and where the figures come from."""
+"""The report of an evaluation: one row per data set, mode and grid cell, and the provenance of the figures."""
 
 from __future__ import annotations
 
@@ -10,78 +10,63 @@ from typing import Any
 
 from leafkit.errors import InputError
 from leafkit.evaluation.bootstrap import Interval
-from leafkit.evaluation.columns import tables_of
-from leafkit.evaluation.learning import Validation
-from leafkit.evaluation.rows import Means, Row
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """What is needed to get the same figures again."""
-
-    command: str
-    leafkit: str
-    commit: str | None
-    space: dict[str, Any] | None
-    students: dict[str, str]
-    encoder: str
-    data: list[dict[str, str]]
-    seed: int
-    resamples: int
-    packages: dict[str, str]
-    libraries: dict[str, str]
+from leafkit.evaluation.learning_curve import CurvePoint
+from leafkit.evaluation.provenance import Provenance
+from leafkit.evaluation.result_rows import CollectionMeans, ResultRow
+from leafkit.evaluation.result_tables import result_tables
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The rows of an evaluation, their means over several collections, and where they come from.
+    """The rows of an evaluation, their means over collections, and their provenance.
 
-    ``curves`` are how near each student came to its teacher while it learnt.
+    ``curves`` maps a student's name to the validations of its training.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     provenance: Provenance
-    means: tuple[Means, ...] = ()
-    curves: dict[str, tuple[Validation, ...]] = field(default_factory=dict)
+    means: tuple[CollectionMeans, ...] = ()
+    curves: dict[str, tuple[CurvePoint, ...]] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Report:
-        """The report that `to_json` wrote, of this version or an earlier one; raises `InputError` for anything else."""
+        """Return the report that `to_json` of this or an earlier version wrote; raise `InputError` for other JSON."""
         try:
             means = [
-                Means(collections=tuple(found["collections"]), rows=_rows(found["rows"]))
+                CollectionMeans(collections=tuple(found["collections"]), rows=_read_rows(found["rows"]))
                 for found in content.get("means", ())
             ]
             return cls(
-                rows=_rows(content["rows"]),
+                rows=_read_rows(content["rows"]),
                 provenance=Provenance(**content["provenance"]),
                 means=tuple(means),
                 curves={
-                    name: tuple(Validation(**found) for found in curve)
+                    name: tuple(CurvePoint(**point) for point in curve)
                     for name, curve in content.get("curves", {}).items()
                 },
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise InputError(
-                f"got JSON that is no report ({error!r}), wanted what leafkit evaluate --json prints; measure again"
+                f"invalid report ({error!r}); expected the JSON printed by `leafkit evaluate --json`. "
+                "Run the evaluation again."
             ) from error
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as what `json.dumps` takes; metrics and retentions are fractions, not per cent.
+        """Return the report as a dict for `json.dumps`; metrics and retentions are fractions, not per cent.
 
-        What has no value (a correlation with a constant) is None, since JSON has no name for it.
+        NaN (e.g. a correlation with a constant) becomes None, because JSON has no NaN.
         """
-        content: dict[str, Any] = _plain(dataclasses.asdict(self))
+        content: dict[str, Any] = _without_nan(dataclasses.asdict(self))
         return content
 
     def table(self) -> str:
-        """Aligned plain text: one line per row, one column per metric, retentions in per cent.
+        """Return aligned plain text: one line per row, one column per metric, retentions in per cent.
 
-        Rows with other metrics (a classification after a retrieval) start a new block with its own header, and
-        so do the means over collections.
+        Rows with other metrics (e.g. classification after retrieval) start a new block with its own header. The means
+        over collections are a block of their own.
         """
         parts = [self.rows, *(means.rows for means in self.means)]
-        blocks = [_aligned(lines) for rows in parts for lines in tables_of(rows)]
+        blocks = [_aligned(lines) for rows in parts for lines in result_tables(rows)]
         return "\n\n".join(blocks) + "\n\n" + self._footer()
 
     def _footer(self) -> str:
@@ -93,11 +78,11 @@ class Report:
         return "".join(shown) + f"{space}leafkit {source.leafkit}{commit}"
 
 
-def _plain(value: Any) -> Any:
+def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: _without_nan(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [_without_nan(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -106,11 +91,11 @@ def _aligned(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
-def _rows(found: Sequence[Mapping[str, Any]]) -> tuple[Row, ...]:
-    return tuple(Row(**{name: _value(name, value) for name, value in row.items()}) for row in found)
+def _read_rows(found: Sequence[Mapping[str, Any]]) -> tuple[ResultRow, ...]:
+    return tuple(ResultRow(**{name: _read_value(name, value) for name, value in row.items()}) for row in found)
 
 
-def _value(name: str, value: Any) -> Any:
+def _read_value(name: str, value: Any) -> Any:
     if name == "metrics":
         return {metric: math.nan if score is None else score for metric, score in value.items()}
     return Interval(**value) if name.endswith("interval") and value is not None else value

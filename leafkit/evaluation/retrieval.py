@@ -1,4 +1,4 @@
-"""Every system in every cell on one BEIR collection, compared on the same resampled queries."""
+"""Measure every mode in every grid cell on one BEIR collection; all are compared on the same resampled queries."""
 
 from __future__ import annotations
 
@@ -9,157 +9,177 @@ from dataclasses import dataclass
 import numpy
 
 from leafkit.errors import VectorError
-from leafkit.evaluation.baseline import bm25_run
+from leafkit.evaluation.beir_crosscheck import beir_ndcg
+from leafkit.evaluation.bm25 import bm25_rankings
 from leafkit.evaluation.bootstrap import Interval, interval, ratio_interval, resampled_means
 from leafkit.evaluation.collection import Collection
-from leafkit.evaluation.crosscheck import beir_ndcg
 from leafkit.evaluation.grid import FULL_PRECISION, Cell, CellFinder
-from leafkit.evaluation.metrics import DEPTH, MAIN_METRIC, Float64, QueryScores, Run, score_run, without_own_id
-from leafkit.evaluation.modes import Encoded, System
-from leafkit.evaluation.rows import Row
+from leafkit.evaluation.metrics import (
+    DEPTH,
+    MAIN_METRIC,
+    Float64,
+    QueryScores,
+    Rankings,
+    score_rankings,
+    without_own_documents,
+)
+from leafkit.evaluation.modes import CollectionVectors, Retriever
+from leafkit.evaluation.result_rows import ResultRow
 from leafkit.files.progress import progress
 from leafkit.types import Float32
 from leafkit.vectors.cosine import unit_prefix
 
 _log = logging.getLogger("leafkit")
 
-_BLOCK = 1024
+# Queries searched at once: a thousand hits take some hundred kilobytes per query.
+_QUERY_BLOCK = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What is measured on each collection.
+class RetrievalPlan:
+    """What to measure on each collection.
 
-    ``full`` is the cell that ``of_full`` compares with. With ``skippable`` the teacher mode is left out where a
-    vectors file lacks the queries. ``cross_check`` has BEIR search and score the float32 cells as well.
+    ``full_cell`` is the cell that ``of_full`` compares with. ``teacher_is_optional`` skips the teacher mode if a
+    vectors file holds no queries. ``cross_check`` also lets BEIR search and score the float32 cells.
     """
 
-    systems: Sequence[System]
+    retrievers: Sequence[Retriever]
     cells: Sequence[Cell]
-    full: Cell
-    skippable: bool
+    full_cell: Cell
+    teacher_is_optional: bool
     bm25: bool
     cross_check: bool
     seed: int
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The rows of a collection, and what they are means of: nDCG@10 of every query, shape (rows, queries)."""
+class CollectionResults:
+    """The rows of one collection, and nDCG@10 of every query in each row, shape (rows, queries)."""
 
-    rows: list[Row]
-    values: Float64
+    rows: list[ResultRow]
+    query_scores: Float64
 
 
 @dataclass(frozen=True)
-class _Scored:
-    system: System | None
+class _Measurement:
+    """The scores of one retriever in one cell; BM25 has neither."""
+
+    retriever: Retriever | None
     cell: Cell | None
     scores: QueryScores
-    beir: float | None = None
+    beir_ndcg: float | None = None
 
 
-def measure_collection(collection: Collection, plan: Plan) -> Measured:
-    """A row for each cell and system, cells first, then BM25's where asked for."""
-    encoders = {id(e): e for system in plan.systems for e in (system.queries, system.documents)}
-    encoded = {key: Encoded(encoder, collection) for key, encoder in encoders.items()}
-    systems = [system for system in plan.systems if _covers(system, encoded, plan)]
-    for system in systems:
-        # Here, so that no encoder's progress falls into the rows'.
-        _ = encoded[id(system.documents)].documents
-    teacher = any(system.mode == "teacher" for system in systems)
-    extra = [plan.full] if teacher and plan.full not in plan.cells else []
-    measured = []
-    with progress(collection.name, total=len(plan.cells) * len(systems), unit="rows") as bar:
+def measure_collection(collection: Collection, plan: RetrievalPlan) -> CollectionResults:
+    """Return a row for each cell and retriever, cell by cell, then a row for BM25 if the plan requests it."""
+    encoders = {id(e): e for one in plan.retrievers for e in (one.query_encoder, one.document_encoder)}
+    vectors = {key: CollectionVectors(encoder, collection) for key, encoder in encoders.items()}
+    retrievers = [one for one in plan.retrievers if _has_queries(one, vectors, plan)]
+    for one in retrievers:
+        # Encode here, before the progress bar of the rows opens: encoders show bars of their own.
+        _ = vectors[id(one.document_encoder)].documents
+    has_teacher = any(one.mode == "teacher" for one in retrievers)
+    extra = [plan.full_cell] if has_teacher and plan.full_cell not in plan.cells else []
+    measurements = []
+    with progress(collection.name, total=len(plan.cells) * len(retrievers), unit="rows") as bar:
         for cell in [*plan.cells, *extra]:
-            asked = [system for system in systems if cell in plan.cells or system.mode == "teacher"]
-            for found in _measure_cell(collection, cell, asked, encoded, plan.cross_check):
-                measured.append(found)
+            # Only the teacher is measured in the full cell if the grid does not contain it.
+            active = [one for one in retrievers if cell in plan.cells or one.mode == "teacher"]
+            for measurement in _measure_cell(collection, cell, active, vectors, plan.cross_check):
+                measurements.append(measurement)
                 bar.update(cell in plan.cells)
     if plan.bm25:
-        measured.append(_Scored(None, None, score_run(collection.judgements, without_own_id(bm25_run(collection)))))
-    return _rows(collection, measured, plan)
+        rankings = without_own_documents(bm25_rankings(collection))
+        measurements.append(_Measurement(None, None, score_rankings(collection.judgements, rankings)))
+    return _results(collection, measurements, plan)
 
 
-def _covers(system: System, encoded: dict[int, Encoded], plan: Plan) -> bool:
-    """Whether the system has its query vectors; a vectors file often holds documents alone."""
+def _has_queries(retriever: Retriever, vectors: dict[int, CollectionVectors], plan: RetrievalPlan) -> bool:
+    """Return whether the query vectors are available: a vectors file often holds documents alone.
+
+    Raises `VectorError` unless the retriever is a teacher that the plan can do without.
+    """
     try:
-        _ = encoded[id(system.queries)].queries
+        _ = vectors[id(retriever.query_encoder)].queries
     except VectorError as error:
-        if not (plan.skippable and system.mode == "teacher" and len(plan.systems) > 1):
+        if not (plan.teacher_is_optional and retriever.mode == "teacher" and len(plan.retrievers) > 1):
             raise
-        _log.warning("the teacher mode is left out, since the teacher has no vectors of the queries: %s", error)
+        _log.warning("skipped the teacher mode, because the teacher has no vectors of the queries: %s", error)
         return False
     return True
 
 
 def _measure_cell(
-    collection: Collection, cell: Cell, systems: Sequence[System], encoded: dict[int, Encoded], cross_check: bool
-) -> Iterator[_Scored]:
+    collection: Collection,
+    cell: Cell,
+    retrievers: Sequence[Retriever],
+    vectors: dict[int, CollectionVectors],
+    cross_check: bool,
+) -> Iterator[_Measurement]:
     finders: dict[int, CellFinder] = {}
-    for system in systems:
-        queries, documents = encoded[id(system.queries)].queries, encoded[id(system.documents)].documents
-        key = id(system.documents)
+    for retriever in retrievers:
+        queries = vectors[id(retriever.query_encoder)].queries
+        documents = vectors[id(retriever.document_encoder)].documents
+        key = id(retriever.document_encoder)
         if key not in finders:
             finders[key] = CellFinder(documents, cell)
         scores = search_scores(collection, queries, finders[key])
         beir = None
         if cross_check and cell.precision == FULL_PRECISION:
-            beir = _beir(collection, queries, documents, cell.dim)
-            _compare(scores, beir, f"{collection.name}, {system.mode}, dim {cell.dim}")
-        yield _Scored(system, cell, scores, beir)
+            beir = _beir_ndcg(collection, queries, documents, cell.dim)
+            _warn_if_different(scores, beir, f"{collection.name}, {retriever.mode}, dim {cell.dim}")
+        yield _Measurement(retriever, cell, scores, beir)
 
 
 def search_scores(collection: Collection, queries: Float32, finder: CellFinder) -> QueryScores:
-    """The scores of every query's vector (queries, dim), searched a block at a time.
-
-    A thousand hits are some hundred kilobytes a query.
-    """
+    """Search with the vectors of the collection's queries (queries, dim) and return the metrics of every query."""
     parts = []
-    for start in range(0, len(queries), _BLOCK):
-        names = collection.query_ids[start : start + _BLOCK]
-        run = _run(names, queries[start : start + _BLOCK], collection.document_ids, finder)
-        parts.append(score_run({name: collection.judgements[name] for name in names}, run))
+    for start in range(0, len(queries), _QUERY_BLOCK):
+        ids = collection.query_ids[start : start + _QUERY_BLOCK]
+        rankings = _search(ids, queries[start : start + _QUERY_BLOCK], collection.document_ids, finder)
+        parts.append(score_rankings({query: collection.judgements[query] for query in ids}, rankings))
     return QueryScores.joined(parts)
 
 
-def _run(names: Sequence[str], queries: Float32, ids: Sequence[str], finder: CellFinder) -> Run:
-    """The best documents of every query; one more than the depth is found, since its own id is dropped."""
-    found = finder.nearest(queries, min(DEPTH + 1, len(ids)))
-    run = {
-        name: {ids[row]: score for row, score in zip(rows, scores, strict=True)}
-        for name, rows, scores in zip(names, found.rows.tolist(), found.scores.tolist(), strict=True)
-    }
-    return without_own_id(run)
+def _search(query_ids: Sequence[str], queries: Float32, document_ids: Sequence[str], finder: CellFinder) -> Rankings:
+    """Return the best `DEPTH` documents of every query; one more is searched, since its own document is removed."""
+    found = finder.nearest(queries, min(DEPTH + 1, len(document_ids)))
+    rows: list[list[int]] = found.rows.tolist()
+    scores: list[list[float]] = found.scores.tolist()
+    rankings: Rankings = {}
+    for query, of_query, values in zip(query_ids, rows, scores, strict=True):
+        rankings[query] = {document_ids[row]: score for row, score in zip(of_query, values, strict=True)}
+    return without_own_documents(rankings)
 
 
-def _beir(collection: Collection, queries: Float32, documents: Float32, dim: int) -> float:
+def _beir_ndcg(collection: Collection, queries: Float32, documents: Float32, dim: int) -> float:
     units = (unit_prefix(side, dim, source=collection.name) for side in (queries, documents))
     return beir_ndcg(collection, *units)
 
 
-def _compare(scores: QueryScores, beir: float, where: str) -> None:
+def _warn_if_different(scores: QueryScores, beir: float, where: str) -> None:
     ours = scores.means()[MAIN_METRIC]
-    # Equal vectors summed in another order swap near ties; a wrong evaluation differs by far more.
+    # Rounding in another order of summation swaps near ties. A wrong evaluation differs by far more.
     if abs(ours - beir) > 1e-3:
-        _log.warning("%s: nDCG@10 is %.5f here and %.5f by BEIR", where, ours, beir)
+        _log.warning("%s: nDCG@10 is %.5f here, but %.5f by BEIR", where, ours, beir)
 
 
-def _rows(collection: Collection, measured: Sequence[_Scored], plan: Plan) -> Measured:
-    """Rows of what was asked for, with intervals and retentions from the same resampled queries."""
-    values = numpy.stack([one.scores.values[MAIN_METRIC] for one in measured])
+def _results(collection: Collection, measurements: Sequence[_Measurement], plan: RetrievalPlan) -> CollectionResults:
+    """Return the rows that the plan requests, with intervals and retentions from the same resampled queries."""
+    values = numpy.stack([one.scores.values[MAIN_METRIC] for one in measurements])
     means, resampled = values.mean(axis=1), resampled_means(values, seed=plan.seed)
-    teacher = {one.cell: at for at, one in enumerate(measured) if one.system and one.system.mode == "teacher"}
-    asked = [at for at, one in enumerate(measured) if one.cell is None or one.cell in plan.cells]
+    # The positions in `measurements` of the teacher in each cell, and of the requested rows.
+    teacher = {one.cell: at for at, one in enumerate(measurements) if one.retriever and one.retriever.mode == "teacher"}
+    requested = [at for at, one in enumerate(measurements) if one.cell is None or one.cell in plan.cells]
     rows = []
-    for at in asked:
-        one = measured[at]
-        same, full = (None if one.cell is None else teacher.get(one.cell)), teacher.get(plan.full)
+    for at in requested:
+        one = measurements[at]
+        same, full = (None if one.cell is None else teacher.get(one.cell)), teacher.get(plan.full_cell)
         rows.append(
-            Row(
+            ResultRow(
                 data=collection.name,
-                mode=one.system.mode if one.system else "bm25",
-                student=one.system.student if one.system else None,
+                mode=one.retriever.mode if one.retriever else "bm25",
+                student=one.retriever.student if one.retriever else None,
                 dim=one.cell.dim if one.cell else None,
                 precision=one.cell.precision if one.cell else None,
                 metrics=one.scores.means(),
@@ -169,12 +189,12 @@ def _rows(collection: Collection, measured: Sequence[_Scored], plan: Plan) -> Me
                 retention_interval=_ratio_interval(resampled, at, same),
                 of_full=_ratio(means, at, full),
                 of_full_interval=_ratio_interval(resampled, at, full),
-                beir_ndcg=one.beir,
+                beir_ndcg=one.beir_ndcg,
                 queries=len(collection.query_ids),
                 documents=len(collection.document_ids),
             )
         )
-    return Measured(rows, values[asked])
+    return CollectionResults(rows, values[requested])
 
 
 def _ratio(means: Float64, at: int, base: int | None) -> float | None:

@@ -1,4 +1,4 @@
-"""The students of an evaluation, opened the way they are to be measured: in training's torch, or as they ship."""
+"""Open the students to measure: in torch as trained, or in ONNX as exported."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ from pathlib import Path
 import numpy
 
 from leafkit.errors import InputError, OptionError, SpaceError
-from leafkit.evaluation.learning import Validation, learning_curve
-from leafkit.evaluation.names import Paths, distinct_names, listed
+from leafkit.evaluation.folder_names import Paths, as_paths, distinct_names
+from leafkit.evaluation.learning_curve import CurvePoint, learning_curve
 from leafkit.evaluation.provenance import student_digest
 from leafkit.files.progress import progress
-from leafkit.shipped import resolve
+from leafkit.shipped import resolve_student
 from leafkit.space import Space, require_same
 from leafkit.students.folder import read_student
 from leafkit.teachers.options import Compute
 from leafkit.types import Encoder, Float32, Role
-from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.mapping import LinearMap, read_mapping
 
 ENCODERS = ("torch", "onnx", "onnx-int8")
-"""torch: the trained student. onnx, onnx-int8: what a query host runs, in float32 and in int8."""
+"""torch: the trained student. onnx, onnx-int8: the export that a search host runs, in float32 and in int8."""
 
-
-_AT_ONCE = 1024
+_TEXTS_PER_CALL = 1024
 
 
 @dataclass(frozen=True)
-class Student:
-    """An open student: what the rows call it, its vectors, the hash of its files, and its coordinates.
+class OpenStudent:
+    """An open student: its name in the results, its encoder, the hash of its files and its coordinates.
 
-    ``mapping`` leads there from the teacher's own; None where they are the same. ``curve`` is how it was trained.
+    ``mapping`` leads from the teacher's coordinates to the student's; None if they are the same. ``curve`` holds the
+    validations of the student's training.
     """
 
     name: str
     encoder: Encoder
     sha256: str
-    mapping: Mapping | None = None
-    curve: tuple[Validation, ...] = ()
+    mapping: LinearMap | None = None
+    curve: tuple[CurvePoint, ...] = ()
 
 
-class Shown:
-    """A student's ``encoder`` that shows its progress under ``name`` where there is much to encode."""
+class ProgressEncoder:
+    """An encoder that shows a progress bar named ``name`` while it encodes many texts."""
 
     def __init__(self, encoder: Encoder, name: str) -> None:
         self._encoder = encoder
@@ -50,60 +50,42 @@ class Shown:
         self.space = encoder.space
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Vectors of ``texts``, shape (rows, dim)."""
-        if len(texts) <= _AT_ONCE:
+        """Return the vectors of ``texts``, shape (rows, dim)."""
+        if len(texts) <= _TEXTS_PER_CALL:
             return self._encoder.encode(texts, role)
         parts = []
         with progress(self._name, total=len(texts), unit="texts") as bar:
-            for start in range(0, len(texts), _AT_ONCE):
-                parts.append(self._encoder.encode(texts[start : start + _AT_ONCE], role))
+            for start in range(0, len(texts), _TEXTS_PER_CALL):
+                parts.append(self._encoder.encode(texts[start : start + _TEXTS_PER_CALL], role))
                 bar.update(len(parts[-1]))
         return numpy.concatenate(parts)
 
 
-def open_students(student: Paths, encoder: str, device: str | None, compute: Compute = "float32") -> list[Student]:
-    """Every student, under its folder's name, in torch computing in ``compute``.
+def open_students(student: Paths, encoder: str, device: str | None, compute: Compute = "float32") -> list[OpenStudent]:
+    """Open every student and name it after its folder.
 
-    Raises `OptionError` for an unknown ``encoder`` or one given twice.
+    ``encoder`` is one of `ENCODERS`; ``device`` and ``compute`` apply to torch. Raises `OptionError` for an unknown
+    encoder, or a student that is given twice.
     """
     if encoder not in ENCODERS:
-        raise OptionError(f"unknown encoder {encoder!r}; wanted one of {', '.join(ENCODERS)}")
-    folders = [resolve(folder) for folder in listed(student)]
+        raise OptionError(f"unknown encoder {encoder!r}; expected one of {', '.join(ENCODERS)}.")
+    folders = [resolve_student(folder) for folder in as_paths(student)]
     return [
-        _student(name, folder, encoder, device, compute)
+        _open_student(name, folder, encoder, device, compute)
         for name, folder in zip(distinct_names(folders, what="student"), folders, strict=True)
     ]
 
 
-def _student(name: str, folder: Path, encoder: str, device: str | None, compute: Compute) -> Student:
-    opened = _open(folder, encoder, device, compute)
+def _open_student(name: str, folder: Path, encoder: str, device: str | None, compute: Compute) -> OpenStudent:
+    opened = _open_encoder(folder, encoder, device, compute)
     mapping = read_mapping(folder, opened.space)
     curve = learning_curve(read_student(folder).training)
-    return Student(name, Shown(opened, name), student_digest(folder), mapping, curve)
+    return OpenStudent(name, ProgressEncoder(opened, name), student_digest(folder), mapping, curve)
 
 
-def check_spaces(students: Sequence[Student], space: Space | None) -> Space:
-    """The space all of them share with the teacher's ``space`` (or with each other, where there is none).
-
-    Raises `SpaceError` naming the first student of another space.
-    """
-    if space is None and not students:
-        raise InputError("nothing to measure: give a teacher, a student, or both (--teacher, --student)")
-    owner = "the teacher" if space else f"the student {students[0].name}"
-    wanted = space or students[0].encoder.space
-    for student in students:
-        if wanted.difference(student.encoder.space) == "rotation":
-            raise SpaceError(
-                f"the student {student.name} writes the space in the coordinates {student.encoder.space.rotation}, "
-                f"{students[0].name} in {wanted.rotation}; measure students of different rotations one at a time"
-            )
-        require_same(wanted, student.encoder.space, wanted_by=owner, got_from=f"the student {student.name}")
-    return wanted
-
-
-def _open(folder: Path, encoder: str, device: str | None, compute: Compute) -> Encoder:
+def _open_encoder(folder: Path, encoder: str, device: str | None, compute: Compute) -> Encoder:
     if encoder == "torch":
-        from leafkit.students.folder import open_student
+        from leafkit.students.encoder import open_student
         from leafkit.teachers.sentence_transformer import set_compute
 
         opened = open_student(folder, device=device)
@@ -112,3 +94,22 @@ def _open(folder: Path, encoder: str, device: str | None, compute: Compute) -> E
     from leafkit.search.query_encoder import QueryEncoder
 
     return QueryEncoder.open(folder, precision="int8" if encoder == "onnx-int8" else "float32")
+
+
+def check_spaces(students: Sequence[OpenStudent], space: Space | None) -> Space:
+    """Return the space that all students share with the teacher's ``space`` (with each other if it is None).
+
+    Raises `SpaceError` that names the first student of another space, and `InputError` without any model.
+    """
+    if space is None and not students:
+        raise InputError("nothing to measure: no teacher and no student is given. Add --teacher, --student or both.")
+    owner = "the teacher" if space else f"the student {students[0].name}"
+    expected = space or students[0].encoder.space
+    for student in students:
+        if expected.difference(student.encoder.space) == "rotation":
+            raise SpaceError(
+                f"the student {student.name} uses the coordinates {student.encoder.space.rotation}, but "
+                f"{students[0].name} uses {expected.rotation}. Measure students of different rotations one at a time."
+            )
+        require_same(expected, student.encoder.space, wanted_by=owner, got_from=f"the student {student.name}")
+    return expected

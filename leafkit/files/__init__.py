@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, hashed, and read with checks."""
+"""Files and folders on disk: atomic writes, locks, checksums, JSON and progress bars."""

@@ -1,4 +1,4 @@
-"""Arrays on disk that appear whole or not at all."""
+"""Atomic writes of NumPy arrays."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from leafkit.files.atomic import write_file
 
 
 def save_array(path: Path, array: numpy.ndarray) -> None:
-    """Replace the .npy file at ``path`` by ``array`` in one step.
+    """Write ``array`` to the .npy file at ``path``, atomically replacing any file there.
 
-    Through memory, since numpy reports a full disk as an error without a number that says so.
+    The array is serialised in memory first: ``numpy.save`` to a full disk raises an error without an error number, so
+    it could not be reported as a full disk.
     """
-    content = io.BytesIO()
-    numpy.save(content, array, allow_pickle=False)
-    write_file(path, content.getvalue())
+    buffer = io.BytesIO()
+    numpy.save(buffer, array, allow_pickle=False)
+    write_file(path, buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: done, rate, ETA. Results never go there."""
+"""Progress bars on stderr, so that stdout holds results only."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from tqdm import tqdm
 
 
 def progress(label: str, *, total: int | None, unit: str, done: int = 0) -> tqdm:
-    """A bar that shows ``label``, rate in ``unit`` per second and ETA; call ``update(n)``, use with ``with``.
+    """Return a progress bar that shows ``label``, the rate in ``unit`` per second and the remaining time.
 
-    On a terminal it redraws in place; in a log file it writes a line every half minute.
+    total: the number of units of the whole work, or None if unknown.
+    done: the units that are finished already.
+
+    Use the bar as a context manager and call ``update(n)`` after ``n`` more units. On a terminal the bar redraws in
+    place; in a log file it writes a line every 30 seconds.
     """
     live = sys.stderr.isatty()
     return tqdm(

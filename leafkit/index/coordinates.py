@@ -1,4 +1,4 @@
-"""The coordinates an index keeps its documents in: the teacher's, its student's, rotated ones or a fold."""
+"""The coordinates in which an index stores its documents: the teacher's, its student's, rotated or folded ones."""
 
 from __future__ import annotations
 
@@ -6,103 +6,117 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leafkit.errors import OptionError
-from leafkit.extras import told_of_extras
+from leafkit.extras import explain_missing_extras
 from leafkit.index.fold import fold, fold_to
 from leafkit.space import Space, require_same
-from leafkit.students.moment import read_moment
+from leafkit.students.query_moment import read_query_moment
 from leafkit.types import Float32
-from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.mapping import LinearMap, read_mapping
 from leafkit.vectors.rotation import check_kind, fit_rotation
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """``documents`` maps the teacher's vectors; ``student`` is what the student's head has yet to take in."""
+class FittedMaps:
+    """The maps into an index's coordinates; None where nothing changes.
 
-    documents: Mapping | None
-    student: Mapping | None
+    ``documents`` is applied to the teacher's document vectors. ``student_head`` is multiplied into the head of the
+    student's query encoder, which already writes the coordinates that the student was distilled in.
+    """
+
+    documents: LinearMap | None
+    student_head: LinearMap | None
 
 
 class Coordinates:
     """The steps from the teacher's vectors to those of an index, as far as they are known before its documents are.
 
-    First come the coordinates that ``student`` was distilled in. With ``folding`` its fold follows, to ``dim`` numbers
-    where that is given; then ``rotate``, fitted to the documents.
+    The steps are, in this order: the coordinates that ``student`` was distilled in; with ``folding``, the student's
+    fold, reduced to ``dim`` numbers if given; with ``rotate``, a rotation fitted to the documents.
     """
 
     def __init__(
         self, space: Space, student: Path | None, *, folding: bool, dim: int | None, rotate: str | None, seed: int
     ) -> None:
-        """For documents of ``space``; raises `SpaceError` for a student of another, `OptionError` for a bad ``dim``.
+        """Plan the steps for documents of ``space``.
 
-        Raises `InputError` for a student whose head cannot take a map in, or that does not know its queries.
+        Raises `SpaceError` for a student of another space, `OptionError` for a ``dim`` that the fold cannot be reduced
+        to or an unknown rotation, and `InputError` for a student whose head cannot be changed or that has no second
+        moment of its queries.
         """
         if rotate is not None:
             check_kind(rotate)
-        self._own = None if student is None else _own_coordinates(space, student)
-        self._start = self._own.space if self._own else space
+        self._student_map = None if student is None else _student_map(space, student)
+        self._student_space = self._student_map.space if self._student_map else space
         self._rotate, self._seed = rotate, seed
         self._dim = dim if folding else None
-        self._whole: Mapping | None = None
+        self._fold: LinearMap | None = None
         if student is None or not (folding or rotate):
             return
-        # Also for a rotation, so that a head that cannot take it in is found before documents are encoded.
-        head = _head(student)
+        # Read for a rotation as well: a head that cannot be changed is an error before documents are encoded.
+        weight, bias = _read_head(student)
         if folding:
-            self._whole = fold(*head, read_moment(student, self._start), self._start)
+            self._fold = fold(weight, bias, read_query_moment(student, self._student_space), self._student_space)
             if dim is not None:
-                check_fold(dim, self._whole)
+                check_fold_dim(dim, self._fold)
 
     @property
     def width(self) -> int:
-        """Numbers of a document, before a prefix is taken."""
-        return self._dim or (self._whole.dim if self._whole else self._start.dim)
+        """The number of components of a document vector, before a prefix is taken."""
+        return self._dim or (self._fold.dim if self._fold else self._student_space.dim)
 
     @property
-    def fits_documents(self) -> bool:
-        """Whether the documents' vectors decide anything."""
+    def fitted_to_documents(self) -> bool:
+        """Whether a step depends on the vectors of the documents."""
         return self._rotate is not None or self._dim is not None
 
-    def fitted(self, vectors: Float32) -> Fitted:
-        """The maps, where they depend on documents fitted to ``vectors`` (rows, space.dim) of the teacher."""
-        vectors = vectors if self._own is None else self._own.apply(vectors, "document")
-        last = self._whole
-        if last is not None and self._dim is not None:
-            last = fold_to(self._dim, last, vectors)
+    def fit(self, vectors: Float32) -> FittedMaps:
+        """Return the maps, after fitting the steps that need it to the teacher's ``vectors`` (rows, space.dim)."""
+        vectors = vectors if self._student_map is None else self._student_map.apply(vectors, "document")
+        step = self._fold
+        if step is not None and self._dim is not None:
+            step = fold_to(self._dim, step, vectors)
         if self._rotate is not None:
-            last = _rotated(last, self._rotate, vectors, self._start, self._seed)
-        return Fitted(documents=self._own if last is None else last.after(self._own), student=last)
+            step = _rotated(step, self._rotate, vectors, self._student_space, self._seed)
+        documents = self._student_map if step is None else step.after(self._student_map)
+        return FittedMaps(documents=documents, student_head=step)
 
 
-def check_fold(dim: int, whole: Mapping) -> None:
-    """Raise `OptionError` unless the fold ``whole`` can be cut to ``dim``."""
-    if not 1 <= dim < whole.dim:
-        raise OptionError(f"dim is {dim}, wanted 1 to {whole.dim - 1}: the whole fold of this student has {whole.dim}")
+def check_fold_dim(dim: int, whole_fold: LinearMap) -> None:
+    """Raise `OptionError` unless ``whole_fold`` can be reduced to ``dim`` numbers."""
+    if not 1 <= dim < whole_fold.dim:
+        raise OptionError(
+            f"dim is {dim}; expected 1 to {whole_fold.dim - 1}. The whole fold of this student has {whole_fold.dim} "
+            "numbers; leave dim out to keep all of them."
+        )
 
 
-def _own_coordinates(space: Space, student: Path) -> Mapping | None:
+def _student_map(space: Space, student: Path) -> LinearMap | None:
+    """Return the map from ``space`` to the coordinates that ``student`` was distilled in; None if it writes ``space``.
+
+    Raises `SpaceError` for a student of another space.
+    """
     from leafkit.students.folder import read_student
 
     facts = read_student(student)
-    own = read_mapping(student, facts.space)
-    who, whose = "the documents' teacher", f"the student {student}"
-    if own is None or facts.space.id == space.id:
-        require_same(space, facts.space, wanted_by=who, got_from=whose)
+    mapping = read_mapping(student, facts.space)
+    wanted_by, got_from = "the documents' teacher", f"the student {student}"
+    if mapping is None or facts.space.id == space.id:
+        require_same(space, facts.space, wanted_by=wanted_by, got_from=got_from)
         return None
-    require_same(space, own.base, wanted_by=who, got_from=whose)
-    return own
+    require_same(space, mapping.base, wanted_by=wanted_by, got_from=got_from)
+    return mapping
 
 
-def _head(student: Path) -> tuple[Float32, Float32]:
-    with told_of_extras():
+def _read_head(student: Path) -> tuple[Float32, Float32]:
+    with explain_missing_extras():
         from leafkit.onnx.head import read_head
     return read_head(student)
 
 
-def _rotated(folded: Mapping | None, kind: str, vectors: Float32, space: Space, seed: int) -> Mapping:
-    """``folded``, if anything, and then a rotation of what it keeps; a length stays where it is."""
+def _rotated(folded: LinearMap | None, kind: str, vectors: Float32, space: Space, seed: int) -> LinearMap:
+    """Fit a rotation to ``vectors``, after the fold ``folded`` if there is one. The fold's length number stays last."""
     if folded is None:
         return fit_rotation(kind, vectors, space, seed=seed)
-    kept = folded.apply(vectors, "document")[:, : len(folded.documents)]
-    turn = fit_rotation(kind, kept, replace(space, dim=kept.shape[1]), seed=seed).documents
-    return replace(folded, documents=turn @ folded.documents, queries=turn @ folded.queries)
+    folded_vectors = folded.apply(vectors, "document")[:, : len(folded.documents)]
+    rotation = fit_rotation(kind, folded_vectors, replace(space, dim=folded_vectors.shape[1]), seed=seed).documents
+    return replace(folded, documents=rotation @ folded.documents, queries=rotation @ folded.queries)

@@ -1,1 +1,1 @@
-"""Distillation systems: one file each, in the folder of the question it answers."""
+"""Distillation methods: one file each, in the folder of the question that the method answers."""

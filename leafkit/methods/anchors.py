@@ -1,4 +1,8 @@
-"""Anchors: fixed unit vectors that turn an embedding into a distribution, for methods born in classification."""
+"""Anchors: fixed unit vectors that turn an embedding into a distribution over classes.
+
+Methods from classification compare logits of classes. An embedding model has none, so the cosines of a vector with the
+anchors, divided by a temperature, take their place.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from leafkit.errors import OptionError
-from leafkit.methods.batch import Batch
 from leafkit.methods.setting import Setting
 
-Kind = Literal["clusters", "labels", "texts"]
+AnchorKind = Literal["clusters", "labels", "texts"]
 
 SAMPLE = 20_000
 ROUNDS = 20
@@ -21,52 +24,67 @@ CONFIDENCE = 0.5
 
 
 class Anchors(nn.Module):
-    """``centres`` (count, dim) in the teacher's space and the ``temperature`` that suits its cosines with them.
+    """Unit vectors ``centres`` (count, dim) in the teacher's space, with the ``temperature`` for cosines with them.
 
-    Student and teacher are both measured against the teacher's anchors, since both write into its space.
+    Student and teacher are compared with the same anchors, because both write into the teacher's space.
     """
 
     centres: Tensor
     temperature: Tensor
 
     def __init__(self, centres: Tensor, temperature: float, *, by_labels: bool) -> None:
-        """Keep the unit vectors ``centres``; with ``by_labels`` centre ``k`` is that of class ``k``."""
+        """Store unit vectors ``centres``; ``by_labels`` says that centre ``k`` belongs to class ``k`` of the texts."""
         super().__init__()
         self.register_buffer("centres", centres)
         self.register_buffer("temperature", torch.tensor(temperature))
         self.by_labels = by_labels
 
     def logits(self, vectors: Tensor) -> Tensor:
-        """Cosines with all anchors over the temperature, (rows, count), float32 or better."""
+        """Return the cosines of ``vectors`` with all anchors over the temperature, (rows, count), float32 or better."""
         wide = vectors if vectors.dtype == torch.float64 else vectors.float()
         return normalize(wide, dim=-1) @ self.centres.to(wide.dtype).T / self.temperature.to(wide.dtype)
 
-    def labels(self, batch: Batch) -> Tensor:
-        """The class of each text, (rows,): its own where the anchors are classes, else the teacher's nearest anchor."""
-        nearest = self.logits(batch.teacher).argmax(dim=-1)
-        if not self.by_labels or batch.labels is None:
+    def classes(self, teacher: Tensor, labels: Tensor | None) -> Tensor:
+        """Return the class of each text, (rows,).
+
+        The class is the text's label if the anchors are classes and the text has a label (0 or more in ``labels``,
+        (rows,)). Otherwise it is the anchor nearest to the text's ``teacher`` vector, (rows, dim).
+        """
+        nearest = self.logits(teacher).argmax(dim=-1)
+        if not self.by_labels or labels is None:
             return nearest
-        return torch.where(batch.labels >= 0, batch.labels, nearest)
+        return torch.where(labels >= 0, labels, nearest)
 
 
-def fit_anchors(setting: Setting, kind: Kind, count: int) -> Anchors:
-    """Anchors of the training texts by the teacher's vectors; ``count`` is unused where classes are given.
+def check_anchor_fields(kind: str, count: int) -> dict[str, tuple[bool, str]]:
+    """Return the checks of the fields ``anchors`` and ``count``, for `Method.check_fields`."""
+    return {
+        "anchors": (kind in get_args(AnchorKind), "clusters, labels or texts"),
+        "count": (count >= 2, "2 or more anchors"),
+    }
 
-    ``clusters`` are spherical k-means centres, ``labels`` the mean of each class, ``texts`` training texts themselves.
-    The temperature is bisected until the teacher's mean largest probability is a half (paper temperatures are for
-    logits of classifiers; cosines live in a narrow band). Raises `OptionError` where there are too few texts.
+
+def fit_anchors(setting: Setting, kind: AnchorKind, count: int) -> Anchors:
+    """Fit anchors to the teacher's vectors of the training texts.
+
+    ``kind`` is ``clusters`` (spherical k-means centres), ``labels`` (the mean of each class; ``count`` is ignored) or
+    ``texts`` (training texts). The temperature is found by bisection: at it, the teacher's largest probability is 0.5
+    on average. The temperatures of papers do not fit, because they are for logits of classifiers, and cosines live in
+    a narrow band.
+
+    Raises `OptionError` for an unknown kind, too few texts for ``count`` anchors, or texts of fewer than two classes.
     """
-    if kind not in get_args(Kind):
-        raise OptionError(f"anchors is {kind!r}; wanted one of {', '.join(get_args(Kind))}")
+    if kind not in get_args(AnchorKind):
+        raise OptionError(f"anchors is {kind!r}; expected {', '.join(get_args(AnchorKind))}")
     rows = setting.sample(SAMPLE)
     if kind == "labels":
-        # A class that the sample misses would have no centre.
+        # Without this, a class that the sample misses would have no centre.
         rows = numpy.union1d(rows, numpy.unique(setting.labels, return_index=True)[1])
     vectors = normalize(torch.from_numpy(setting.targets(rows)), dim=-1)
     if kind == "labels":
         centres = _means(vectors, torch.from_numpy(setting.labels[rows]), int(setting.labels.max()) + 1)
     elif not 2 <= count <= len(rows):
-        raise OptionError(f"count is {count}; wanted 2 to {len(rows)} anchors, the number of training texts")
+        raise OptionError(f"count is {count}; expected 2 to {len(rows)} anchors, the number of training texts")
     else:
         draw = numpy.random.default_rng(setting.seed)
         centres = vectors[torch.from_numpy(draw.permutation(len(rows))[:count])]
@@ -76,7 +94,7 @@ def fit_anchors(setting: Setting, kind: Kind, count: int) -> Anchors:
 
 
 def fit_temperature(cosines: Tensor, confidence: float = CONFIDENCE) -> float:
-    """The temperature at which the mean largest probability of softmax(cosines / temperature) is ``confidence``."""
+    """Return the temperature at which the largest probabilities of softmax(cosines / T) average ``confidence``."""
     low, high = 1e-4, 10.0
     confidence = max(confidence, 1.01 / cosines.shape[1])
     for _ in range(60):
@@ -89,6 +107,7 @@ def fit_temperature(cosines: Tensor, confidence: float = CONFIDENCE) -> float:
 
 
 def _spherical_means(vectors: Tensor, centres: Tensor) -> Tensor:
+    """Return the centres of spherical k-means after `ROUNDS` rounds; a centre without vectors stays in place."""
     for _ in range(ROUNDS):
         nearest = (vectors @ centres.T).argmax(dim=-1)
         sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
@@ -98,9 +117,12 @@ def _spherical_means(vectors: Tensor, centres: Tensor) -> Tensor:
 
 
 def _means(vectors: Tensor, labels: Tensor, count: int) -> Tensor:
-    """One centre a class."""
+    """Return the unit mean of the vectors of each class, (count, dim)."""
     if count < 2:
-        raise OptionError("anchors of labels need texts of at least two classes in their label column")
+        raise OptionError(
+            "anchors=labels needs texts of at least two classes. Provide texts with a `label` column, or use "
+            "anchors=clusters."
+        )
     known = labels >= 0
     sums = torch.zeros(count, vectors.shape[1]).index_add_(0, labels[known], vectors[known])
     return normalize(sums, dim=-1)

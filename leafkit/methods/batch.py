@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One step's texts before the student reads them, and the vectors it is to write.
+    """The texts of one step before the student reads them, with their target vectors.
 
-    ``features`` are token ids as the student's forward takes them: (rows, length) ``input_ids`` with
-    ``attention_mask``, or for a token table flat ``input_ids`` with the (rows,) ``offsets`` where each text begins.
-    ``teacher`` is (rows, dim) float32. ``roles`` (0 for queries, 1 for documents), ``rows`` (places in the training
-    set), ``labels`` (classes, -1 where a text has none) and ``domains`` are (rows,). ``step`` counts optimiser
-    steps; whatever is drawn at random is drawn from ``seed`` and ``step``, so that a resumed run draws the same.
+    ``features`` are the token ids for the student's forward pass. A transformer gets ``input_ids`` and
+    ``attention_mask`` of shape (rows, length). A token table gets flat ``input_ids`` and ``offsets`` (rows,), the
+    position at which each text begins.
+
+    ``teacher`` are the target vectors, (rows, dim) float32. ``roles`` (0 query, 1 document), ``rows`` (the training
+    rows), ``labels`` (classes, -1 for a text without a label) and ``domains`` have the shape (rows,). ``step`` counts
+    optimiser steps. Draw random numbers only from ``seed`` and ``step``, so that a resumed run repeats them.
     """
 
     features: dict[str, Tensor]
@@ -32,11 +34,12 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One step's texts as vectors of student and teacher, in the same order.
+    """The texts of one step as vectors of the student and the teacher, in the same order.
 
-    ``student`` and ``teacher`` are (rows, dim) float32; the teacher's carry no gradient. ``raw`` is the student's
-    vector before it is normalised, (rows, dim); ``hidden`` is what its head sees, (rows, width); ``layers`` is the
-    mean token state after each of its layers, each (rows, width), where a method needs ``layers``, else empty.
+    ``student`` and ``teacher`` are (rows, dim) float32; no gradient flows to the teacher. ``raw`` is the student's
+    vector before normalisation, (rows, dim). ``hidden`` is the input of the student's head, (rows, width). ``layers``
+    is the mean token state after each layer of the student, each (rows, width); empty unless a method needs
+    ``layers``. ``raw`` and ``hidden`` are None if several processes train, which only plain LEAF can do.
     ``roles``, ``rows``, ``labels``, ``domains``, ``step`` and ``seed`` are those of the `View`.
     """
 
@@ -51,3 +54,10 @@ class Batch:
     domains: Tensor | None = None
     step: int = 0
     seed: int = 0
+
+
+def require_tensor(tensor: Tensor | None, name: str) -> Tensor:
+    """Return ``tensor``, the field ``name`` of a `Batch`; raise `TypeError` if it is None."""
+    if tensor is None:
+        raise TypeError(f"this batch has no {name}; only a training in a single process provides it")
+    return tensor

@@ -1,4 +1,4 @@
-"""The verdict on each distillation system: a row for each, from the result file that ``leafkit compare`` wrote."""
+"""The ledger: one row for each method with its verdict, read from the result files of ``leafkit compare``."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import DamageError
-from leafkit.methods.registry import find, names
+from leafkit.methods.registry import method_class, method_folders
 
-RESULTS = Path(__file__).resolve().parent / "verdicts"
-"""The result file of each system, NAME.json; they travel with an installed leafkit, as far as there are any."""
+VERDICTS = Path(__file__).resolve().parent / "verdicts"
+"""The folder of result files, NAME.json for each measured method; it is installed with leafkit."""
+
+BASELINES = VERDICTS / "baselines.json"
+"""What each baseline recipe trains, in words, by the name of the recipe."""
 
 NOT_MEASURED, MEASURED, BASELINE = "not measured", "measured", "baseline"
 _LEAF = "leaf"
 
 
-def shown(difference: Mapping[str, float]) -> str:
-    """A difference of a result file as text: the mean and its 95 % interval."""
+def format_difference(difference: Mapping[str, float]) -> str:
+    """Return a difference from a result file as text: the mean and its 95 % interval."""
     return f"{difference['mean']:+.4f} [{difference['low']:+.4f}, {difference['high']:+.4f}]"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One system. ``folder`` is the question that it answers; ``result`` is its result file, None where there is none.
+class LedgerRow:
+    """One method with its result.
 
-    ``verdict`` is beats, loses or ties; measured for a probe; baseline for LEAF; not measured without a result.
+    ``folder`` is the folder of the method, ``result`` the content of its result file (None if there is none), and
+    ``compared_with`` says in words what the method was measured against (empty without a result).
     """
 
     name: str
@@ -35,10 +39,11 @@ class Row:
     paper: str
     needs: tuple[str, ...]
     result: dict[str, Any] | None
+    compared_with: str
 
     @property
     def verdict(self) -> str:
-        """What came out."""
+        """``beats``, ``loses`` or ``ties``; ``measured`` for a probe, ``baseline`` for LEAF, or ``not measured``."""
         if self.name == _LEAF:
             return BASELINE
         if self.result is None:
@@ -47,61 +52,81 @@ class Row:
 
     @property
     def difference(self) -> str:
-        """The difference to the baseline with its interval, empty where there is none."""
-        apart = (self.result or {}).get("difference")
-        return shown(apart) if apart else ""
+        """The difference from the baseline with its interval; empty without a result."""
+        difference = (self.result or {}).get("difference")
+        return format_difference(difference) if difference else ""
+
+    @property
+    def summary(self) -> str:
+        """One sentence: the verdict, the difference, the task, the seeds and what the method was compared with."""
+        if not self.difference or self.result is None:
+            return self.verdict
+        task, metric, seeds = (self.result.get(name) for name in ("task", "metric", "seeds"))
+        measured = f"{metric} ({task})" if task else metric
+        return (
+            f"{self.verdict}: {self.difference} {measured} over {len(seeds or ())} seeds, "
+            f"compared with {self.compared_with} (recipe {self.result['baseline']})"
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """The row with its figures, without the rest of its result file."""
-        found = self.result or {}
+        """Return the row as JSON: its facts and figures without the details of the result file."""
+        result = self.result or {}
         return {
             "name": self.name,
             "folder": self.folder,
             "paper": self.paper,
             "needs": list(self.needs),
-            **{name: found.get(name) for name in ("task", "metric", "baseline", "difference", "seeds", "command")},
+            **{name: result.get(name) for name in ("task", "metric", "baseline", "difference", "seeds", "command")},
             "verdict": self.verdict,
+            "compared_with": self.compared_with or None,
+            "summary": self.summary,
         }
 
 
-def ledger(results: Path | None = None) -> list[Row]:
-    """A row for every system that is installed, in the registry's order, by the files in ``results`` (or `RESULTS`).
+def read_ledger(results: Path | None = None) -> list[LedgerRow]:
+    """Return a row for each installed method, in the order of the registry.
 
-    Raises `DamageError` for a result file that cannot be read.
+    ``results`` is the folder of result files, `VERDICTS` by default. Raises `DamageError` for an unreadable file.
     """
-    return [row(name, results) for name in names()]
+    return [ledger_row(name, results) for name in method_folders()]
 
 
-def row(name: str, results: Path | None = None) -> Row:
-    """The row of the system ``name``; raises `OptionError` with the nearest name where there is none."""
-    kind = find(name)
-    return Row(
+def ledger_row(name: str, results: Path | None = None) -> LedgerRow:
+    """Return the row of the method ``name``; raise `OptionError` with the nearest name if there is none."""
+    cls = method_class(name)
+    result = _read_result((results or VERDICTS) / f"{name}.json")
+    baseline = str((result or {}).get("baseline", ""))
+    return LedgerRow(
         name=name,
-        folder=names()[name],
-        paper=kind.paper,
-        needs=tuple(sorted(kind.needs)),
-        result=_result((results or RESULTS) / f"{name}.json"),
+        folder=method_folders()[name],
+        paper=cls.paper,
+        needs=tuple(sorted(cls.needs)),
+        result=result,
+        compared_with=json.loads(BASELINES.read_bytes()).get(baseline, baseline),
     )
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    cells = [["system", "folder", "paper", "needs", "task", "baseline", "difference", "verdict"]]
+def markdown_table(rows: Sequence[LedgerRow]) -> str:
+    """Return the rows as a Markdown table."""
+    cells = [["method", "folder", "paper", "needs", "task", "compared with", "difference", "verdict"]]
     cells.append(["---"] * len(cells[0]))
-    for one in rows:
-        found = one.result or {}
-        said = [str(found.get("task", "")), str(found.get("baseline", "")), one.difference, one.verdict]
-        cells.append([one.name, one.folder, one.paper, ", ".join(one.needs), *said])
+    for row in rows:
+        task = str((row.result or {}).get("task", ""))
+        result = [task, row.compared_with, row.difference, row.verdict]
+        cells.append([row.name, row.folder, row.paper, ", ".join(row.needs), *result])
     return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
-def _result(file: Path) -> dict[str, Any] | None:
+def _read_result(file: Path) -> dict[str, Any] | None:
+    """Return the content of a result file, or None if there is no file."""
     if not file.is_file():
         return None
     try:
-        found = json.loads(file.read_bytes())
-        if not isinstance(found["verdict"], str) or found["system"] != file.stem:
-            raise ValueError(f"it is about {found['system']!r}")
+        result = json.loads(file.read_bytes())
+        if not isinstance(result["verdict"], str) or result["system"] != file.stem:
+            raise ValueError(f"it describes {result['system']!r}")
     except (ValueError, KeyError, TypeError) as error:
-        raise DamageError(f"{file} is no result of leafkit compare ({error}); measure {file.stem} again") from error
-    return found
+        raise DamageError(
+            f"{file} is not a result of leafkit compare ({error}). Measure {file.stem} again or delete the file."
+        ) from error
+    return result

@@ -1,4 +1,4 @@
-"""What a training is made of: its systems, each in its place, refused where they cannot work together."""
+"""The plan of a training: which methods take part, and a check that they work together."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from leafkit.errors import OptionError
+from leafkit.methods.method import Feed, Method, Objective, Probe, StepMethod, Topology, Writer
 from leafkit.methods.objectives.leaf import Leaf
-from leafkit.methods.registry import describe, folder_of, name_of, parse
-from leafkit.methods.system import Feed, Method, Objective, Probe, System, Topology, Writer
+from leafkit.methods.registry import check_option, method_name, method_spec, parse_method
 
-Specs = Sequence[str | System]
+MethodSpecs = Sequence[str | Method]
 
-# How a training comes by what a system needs; said where it is missing.
+# How to provide each signal that a method may need; shown in the error for a missing signal.
 REMEDIES = {
-    "labels": "texts with a label column",
-    "domains": "texts of several sources: several files, or a source column",
+    "labels": "texts with a `label` column",
+    "domains": "texts from several sources (several files, or a `source` column)",
     "layers": "a student with transformer layers",
     "online": "a teacher that encodes texts, not a file of vectors",
     "model": "a sentence-transformers model as teacher",
@@ -24,125 +24,140 @@ REMEDIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The systems of one training. ``methods`` take part in its steps, by name and in order.
+    """The methods of one training.
 
-    ``topology`` is None where one student is trained once on the teacher's vectors.
+    ``step_methods`` are the objectives and feeds by name, in the order in which they take part in a step.
+    ``topology`` is None if one student is trained once. ``writer`` is None if all texts are used as they were read.
+    ``probes`` are observed at each validation, by name.
     """
 
-    methods: dict[str, Method]
+    step_methods: dict[str, StepMethod]
     topology: Topology | None = None
     writer: Writer | None = None
     probes: dict[str, Probe]
 
     @property
-    def systems(self) -> list[System]:
-        """All systems, each once."""
-        return [*self.methods.values(), *([self.writer] if self.writer else []), *self.probes.values()]
+    def methods(self) -> list[Method]:
+        """All methods of the plan, each once."""
+        single: list[Method] = [method for method in (self.topology, self.writer) if method is not None]
+        return [*self.step_methods.values(), *single, *self.probes.values()]
 
     @property
     def specs(self) -> list[str]:
-        """What `make_plan` makes this plan of."""
-        return [describe(system) for system in self.systems]
+        """The specs (``name:field=value``) of all methods."""
+        return [method_spec(method) for method in self.methods]
 
     @property
     def feeds(self) -> list[Feed]:
         """The methods that choose texts or change their view."""
-        return [method for method in self.methods.values() if isinstance(method, Feed)]
+        return [method for method in self.step_methods.values() if isinstance(method, Feed)]
 
     @property
-    def plain(self) -> bool:
-        """Whether this is one LEAF objective and nothing else."""
-        (first, *others) = self.systems
+    def is_plain_leaf(self) -> bool:
+        """Whether the plan is one LEAF objective of weight 1 and nothing else."""
+        (first, *others) = self.methods
         return isinstance(first, Leaf) and first.weight == 1 and not others
 
     @property
     def leaf_alone(self) -> bool:
-        """Whether nothing but LEAF takes part in the steps, so that each text has its loss for itself."""
-        return all(isinstance(method, Leaf) for method in self.methods.values())
+        """Whether LEAF is the only method in the steps, so that each text's loss is independent of its batch."""
+        return all(isinstance(method, Leaf) for method in self.step_methods.values())
 
     def needs(self, signal: str) -> bool:
-        """Whether any system needs ``signal``."""
-        return any(signal in system.needs for system in self.systems)
+        """Return whether any method needs ``signal``."""
+        return any(signal in method.needs for method in self.methods)
 
-    def check(self, signals: frozenset[str]) -> None:
-        """Raise `OptionError` naming the first system whose needs are not among ``signals``, and the remedy."""
-        for system in self.systems:
-            for missing in sorted(system.needs - signals):
+    def check_needs(self, signals: frozenset[str]) -> None:
+        """Raise `OptionError` for the first method that needs a signal which is not among ``signals``."""
+        for method in self.methods:
+            for missing in sorted(method.needs - signals):
+                name, remedy = method_name(method), REMEDIES.get(missing, missing)
                 raise OptionError(
-                    f"{name_of(system)} needs {missing}, which this training has not; "
-                    f"give it {REMEDIES.get(missing, missing)}, or leave {name_of(system)} out"
+                    f"{name} needs {missing}, but this training has none. Provide {remedy} or remove {name}."
                 )
 
     def __str__(self) -> str:
-        """One line a question: the plan as it will run."""
-        weighed = [f"{method.weight:g} x {describe(method)}" for method in self.methods.values() if _weighs(method)]
+        """One line for each part of the plan."""
+        losses = [
+            f"{method.weight:g} x {method_spec(method)}" for method in self.step_methods.values() if _adds(method)
+        ]
         lines = {
-            "loss": " + ".join(weighed),
-            "texts": describe(self.writer) if self.writer else "all",
-            "feed": " then ".join(describe(feed) for feed in self.feeds) or "every text once an epoch",
-            "rounds": describe(self.topology) if self.topology else "one student, once",
-            "watched by": ", ".join(describe(probe) for probe in self.probes.values()) or "validation alone",
+            "loss": " + ".join(losses),
+            "texts": method_spec(self.writer) if self.writer else "all",
+            "feed": " then ".join(method_spec(feed) for feed in self.feeds) or "every text once an epoch",
+            "rounds": method_spec(self.topology) if self.topology else "one student, once",
+            "probes": ", ".join(method_spec(probe) for probe in self.probes.values()) or "none",
         }
-        return "\n".join(f"  {name:<11}{value}" for name, value in lines.items())
+        return "\n".join(f"  {name:<8}{value}" for name, value in lines.items())
 
 
-def make_plan(methods: Specs = (), feeds: Specs = ()) -> Plan:
-    """The plan of ``methods`` (objectives, a topology, probes) and ``feeds`` (what chooses, changes or writes texts).
+def make_plan(methods: MethodSpecs = (), feeds: MethodSpecs = (), writers: MethodSpecs = ()) -> Plan:
+    """Make the plan of a training from method specs or method objects.
 
-    Without an objective, LEAF is the one. Raises `OptionError` for systems that cannot work together, saying why.
+    ``methods`` are objectives, at most one topology, and probes; ``feeds`` choose texts or change their view;
+    ``writers`` make or choose the training texts (at most one). LEAF is added if no objective is given.
+
+    Raises `OptionError` for a method under the wrong argument, and for methods that cannot work together.
     """
-    given = [parse(spec) for spec in methods]
-    fed = [parse(spec) for spec in feeds]
-    for system in fed:
-        if not isinstance(system, Feed | Writer):
-            raise OptionError(f"{name_of(system)} of {folder_of(system)} feeds nothing; give it as a method")
-    for system in given:
-        if not isinstance(system, Method | Probe | Writer):
-            raise OptionError(f"{name_of(system)} takes no part in training; give it as {folder_of(system)[:-1]}")
-    if not any(isinstance(system, Objective) for system in given):
-        given.insert(0, parse("leaf"))
-    systems = [*given, *fed]
-    _check_once(systems)
-    _check_together([system for system in systems if isinstance(system, Method)])
+    chosen: list[Method] = []
+    for option, specs in (("methods", methods), ("feeds", feeds), ("writers", writers)):
+        for method in map(parse_method, specs):
+            check_option(method, option)
+            chosen.append(method)
+    if not any(isinstance(method, Objective) for method in chosen):
+        chosen.insert(0, Leaf())
+    _check_once(chosen)
+    steps = {method_name(method): method for method in chosen if isinstance(method, StepMethod)}
+    _check_together(list(steps.values()))
     return Plan(
-        methods={name_of(system): system for system in systems if isinstance(system, Method)},
-        topology=next((system for system in systems if isinstance(system, Topology)), None),
-        writer=next((system for system in systems if isinstance(system, Writer)), None),
-        probes={name_of(system): system for system in systems if isinstance(system, Probe)},
+        step_methods=steps,
+        topology=next((method for method in chosen if isinstance(method, Topology)), None),
+        writer=next((method for method in chosen if isinstance(method, Writer)), None),
+        probes={method_name(method): method for method in chosen if isinstance(method, Probe)},
     )
 
 
-def _check_once(systems: list[System]) -> None:
-    names = [name_of(system) for system in systems]
+def _check_once(methods: list[Method]) -> None:
+    """Raise `OptionError` for a method that is given twice, or for two topologies or writers."""
+    names = [method_name(method) for method in methods]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise OptionError(f"{twice} is given twice; once is enough")
-    for kind, wanted in ((Topology, "rounds of trainings"), (Writer, "texts")):
-        several = [name_of(system) for system in systems if isinstance(system, kind)]
+        raise OptionError(f"{twice} is given twice. Remove one of the two.")
+    for kind, decision in ((Topology, "the rounds of training"), (Writer, "the training texts")):
+        several = [method_name(method) for method in methods if isinstance(method, kind)]
         if len(several) > 1:
-            raise OptionError(f"{' and '.join(several)} each decide on the {wanted}; choose one")
+            raise OptionError(f"{' and '.join(several)} both decide {decision}. Choose one of them.")
 
 
-def _check_together(methods: list[Method]) -> None:
+def _check_together(methods: list[StepMethod]) -> None:
+    """Raise `OptionError` for objectives and feeds that cannot share a step."""
     for method in methods:
         if not 0 <= method.weight < float("inf"):
-            raise OptionError(f"{name_of(method)}:weight is {method.weight:g}; wanted 0 or more")
-    moving = [name_of(method) for method in methods if method.moves_target]
+            raise OptionError(f"{method_name(method)}:weight is {method.weight:g}; expected 0 or more")
+    moving = [method_name(method) for method in methods if method.moves_target]
     if len(moving) > 1:
-        raise OptionError(f"{' and '.join(moving)} each move the target in time; choose one")
-    for splicing in (method for method in methods if method.splices):
-        for remembering in (method for method in methods if method.remembers):
-            raise OptionError(
-                f"{name_of(remembering)} remembers each text, and {name_of(splicing)} makes others of them; choose one"
-            )
+        raise OptionError(f"{' and '.join(moving)} both move the target during training. Choose one of them.")
+    _check_mixing(methods)
     objectives = [method for method in methods if isinstance(method, Objective) and method.weight > 0]
     if not objectives:
-        raise OptionError("every objective has weight 0, so there is nothing to learn; give one a weight")
-    if all(method.blind for method in objectives):
+        raise OptionError("every objective has weight 0, so there is nothing to learn. Raise the weight of one.")
+    if all(method.cannot_train_alone for method in objectives):
         raise OptionError(
-            f"{name_of(objectives[0])} does not know which text is which, so that it cannot train alone; add leaf"
+            f"{method_name(objectives[0])} cannot train alone, because its loss ignores which vector belongs to which "
+            "text. Add leaf."
         )
 
 
-def _weighs(method: Method) -> bool:
-    return method.weight > 0 and type(method).terms is not Method.terms
+def _check_mixing(methods: list[StepMethod]) -> None:
+    """Raise `OptionError` if one method mixes texts while another stores facts about each text."""
+    for mixing in (method for method in methods if method.mixes_texts):
+        for remembering in (method for method in methods if method.remembers_texts):
+            raise OptionError(
+                f"{method_name(remembering)} stores what it knows of each text, but {method_name(mixing)} mixes texts "
+                "into new ones. Choose one of them."
+            )
+
+
+def _adds(method: StepMethod) -> bool:
+    """Return whether ``method`` adds a loss."""
+    return method.weight > 0 and type(method).terms is not StepMethod.terms

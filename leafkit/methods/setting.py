@@ -1,4 +1,4 @@
-"""What a method may know of a training before its first step, and the texts it draws from."""
+"""What a method knows of a training: its sizes, the facts of its texts, and vectors on request."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from numpy.typing import NDArray
 from leafkit.types import Float32, Int64
 
 Gather = Callable[[Int64], Float32]
+"""A function from training rows, (rows,), to their vectors, (rows, dim) float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One training as methods see it. Rows 0 to ``texts`` are its training texts; the held-out ones do not exist here.
+    """One training as a method sees it. Rows number the training texts from 0; held-out texts have no row.
 
-    ``dim`` is the width of the teacher's vectors, ``width`` that of what the student's head sees, ``depth`` how many
-    layers the student has (0 for a token table). ``steps`` are all optimiser steps, ``epoch_steps`` those of a pass.
-    ``roles`` (0 query, 1 document), ``labels`` (-1 where a text has none), ``domains`` and ``lengths`` (in the
-    tokens that the student reads, prompts included) are (texts,).
-    ``targets`` gives the teacher's vectors of rows, ``student`` the student's as it is now, both (rows, dim) float32;
-    ``teach`` opens another teacher by name and gives its vectors of rows.
+    ``dim`` is the width of the teacher's vectors, ``width`` the width of the student's states before the head, and
+    ``depth`` the number of layers of the student (0 for a token table). ``steps`` is the number of optimiser steps of
+    the whole training, ``epoch_steps`` the number of steps in one epoch.
+
+    ``roles`` (0 query, 1 document), ``labels`` (-1 for a text without a label), ``domains`` and ``lengths`` are
+    arrays of shape (texts,). Lengths are in tokens of the student, prompts included.
+
+    ``targets`` returns the teacher's vectors of some rows, ``student`` the current student's vectors of some rows.
+    ``other_teacher`` opens another teacher by name and returns a function for the vectors of that teacher.
     """
 
     dim: int
@@ -38,31 +42,38 @@ class Setting:
     lengths: Int64
     targets: Gather
     student: Gather
-    teach: Callable[[str], Gather]
+    other_teacher: Callable[[str], Gather]
 
     @property
     def texts(self) -> int:
-        """How many training texts there are."""
+        """The number of training texts."""
         return len(self.roles)
 
     def sample(self, most: int) -> Int64:
-        """At most ``most`` training rows in ascending order, drawn from the seed."""
+        """Return at most ``most`` training rows in ascending order, drawn from the seed."""
         return numpy.sort(numpy.random.default_rng([self.seed, most]).permutation(self.texts)[:most])
 
     def restricted(self, rows: Int64) -> Setting:
-        """Itself as if ``rows`` were all its texts, so that whoever learns from it asks the teacher for no others."""
+        """Return this setting with ``rows`` as its only texts, renumbered from 0.
+
+        Code that learns from the restricted setting cannot ask the teacher for any other text.
+        """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         facts = {name: value[rows] for name, value in values.items() if isinstance(value, numpy.ndarray)}
-        targets, student = (lambda some: self.targets(rows[some])), (lambda some: self.student(rows[some]))
-        return replace(self, targets=targets, student=student, **facts)
+        return replace(
+            self,
+            targets=lambda chosen: self.targets(rows[chosen]),
+            student=lambda chosen: self.student(rows[chosen]),
+            **facts,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
     """The training rows that the next steps draw from.
 
-    Until the next pool, each row comes once before any comes again; with ``weights``, (rows,) and not negative, each
-    comes in proportion.
+    Without ``weights``, each row is drawn once before any row is drawn again, until the next pool replaces this one.
+    With ``weights`` (rows,), not negative, each row is drawn in proportion to its weight.
     """
 
     rows: Int64

@@ -1,1 +1,1 @@
-"""From a trained student to ONNX files that any runtime reads, and the proof that they agree with it."""
+"""Export a trained student to ONNX files, prove that they agree with it, and restore a student from them."""

@@ -1,12 +1,12 @@
-"""A student as one ONNX graph: tokens in, sentence vectors out, with pooling, head and normalisation inside.
+"""Write a student as one ONNX graph: token ids in, text vectors out, with pooling, head and normalisation inside.
 
-The first output, ``sentence_embedding`` (batch, dim), is what text-embeddings-inference takes before all others, to
-pool no more; what fastembed takes with ``PoolingType.DISABLED``; and what transformers.js gives as
+The first output is ``sentence_embedding`` (batch, dim). text-embeddings-inference prefers it to all other outputs and
+does not pool it. fastembed takes it with ``PoolingType.DISABLED``, and transformers.js returns it as
 ``(await model(inputs)).sentence_embedding``.
 
-The pipeline of transformers.js knows ``last_hidden_state``, ``logits`` and ``token_embeddings`` alone, and pools what
-it finds. So the vector is there once more for each token, as ``logits`` (batch, length, dim), which any pooling turns
-back into the vector. The other two names would be pooled elsewhere, with the head put on a second time.
+The pipeline of transformers.js knows only ``last_hidden_state``, ``logits`` and ``token_embeddings``, and pools the one
+it finds. The second output, ``logits`` (batch, length, dim), therefore repeats the vector for each token, so that any
+pooling gives the vector back. Other runtimes would pool the other two names and apply the head a second time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, cast
 
 import onnx
 import torch
@@ -28,27 +28,25 @@ from torch import Tensor, nn
 from leafkit.errors import ExportError
 from leafkit.onnx.head import HEAD
 from leafkit.search.query_encoder import OUTPUT
-
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
+from leafkit.students.student import Student, is_normalize
 
 REPEATED = "logits"
-# How the names of a student's weights begin in its graph: attributes of the two classes below.
+# Prefixes of the names of weights in a student's graph: attributes of the two classes below.
 MODULES, TABLE, TABLE_REST = "modules_in_order.", "table.", "rest."
 
 
 class TransformerGraph(nn.Module):
-    """The student's own modules, called on named tensors instead of a dict."""
+    """A transformer student that takes named tensors instead of a dict."""
 
-    def __init__(self, model: SentenceTransformer) -> None:
-        """Share the student's modules."""
+    def __init__(self, student: Student) -> None:
+        """Share the modules of ``student``."""
         super().__init__()
-        self.modules_in_order = nn.ModuleList(_any_width(module) for module in model)
+        self.modules_in_order = nn.ModuleList(_exportable(module) for module in student.model)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Vectors (batch, dim) of token ids, mask and types, each (batch, length); and again, for each token."""
+        """Return vectors (batch, dim) of token ids, mask and types (batch, length), and their copy for each token."""
         features = {"input_ids": input_ids, "attention_mask": attention_mask}
         if token_type_ids is not None:
             features["token_type_ids"] = token_type_ids
@@ -58,16 +56,16 @@ class TransformerGraph(nn.Module):
 
 
 class StaticGraph(nn.Module):
-    """A token table with a masked mean, so that runtimes feed it like any transformer; then head and norm."""
+    """A static student as a table with a masked mean, so that runtimes feed it like a transformer."""
 
-    def __init__(self, model: SentenceTransformer) -> None:
-        """Copy the table of the student's StaticEmbedding."""
+    def __init__(self, student: Student) -> None:
+        """Copy the token table of ``student`` and share its other modules."""
         super().__init__()
-        self.table = nn.Embedding.from_pretrained(model[0].embedding.weight.detach().clone())
-        self.rest = nn.ModuleList(_any_width(module) for module in list(model)[1:])
+        self.table = nn.Embedding.from_pretrained(student.table_weight.detach().clone())
+        self.rest = nn.ModuleList(_exportable(module) for module in list(student.model)[1:])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors (batch, dim) of token ids and mask, each (batch, length); and again, for each token."""
+        """Return vectors (batch, dim) of token ids and mask (batch, length), and their copy for each token."""
         mask = attention_mask.to(torch.float32).unsqueeze(-1)
         total = (self.table(input_ids) * mask).sum(dim=1)
         features = {OUTPUT: total / mask.sum(dim=1).clamp(min=1.0)}
@@ -77,7 +75,7 @@ class StaticGraph(nn.Module):
 
 
 class Unit(nn.Module):
-    """Normalize without the width written into the graph."""
+    """Scale vectors to length 1 without writing their width into the graph, as `Normalize` does."""
 
     def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         """Scale the vectors to length 1."""
@@ -85,18 +83,19 @@ class Unit(nn.Module):
         return {**features, OUTPUT: vectors / vectors.norm(dim=-1, keepdim=True).clamp_min(1e-12)}
 
 
-def _any_width(module: nn.Module) -> nn.Module:
-    """``module`` in a form that lets `leafkit.onnx.head` put another head of another width into its graph.
+def _exportable(module: nn.Module) -> nn.Module:
+    """Return ``module`` in a form that lets `leafkit.onnx.head` later put a head of another width into the graph.
 
-    A head without bias gets one of 0, so that every head is one Gemm; the exporter takes the zeros out again.
+    A head without bias gets a bias of 0, so that every head is one Gemm. The exporter removes the zeros again.
     """
-    if type(module).__name__ == "Normalize":
+    if is_normalize(module):
         return Unit()
     linear = getattr(module, "linear", None)
     if not isinstance(linear, nn.Linear) or linear.bias is not None:
         return module
     module = copy.deepcopy(module)
-    module.linear.bias = nn.Parameter(torch.zeros(linear.out_features))
+    linear = cast(nn.Linear, module.linear)
+    linear.bias = nn.Parameter(torch.zeros(linear.out_features))
     return module
 
 
@@ -104,29 +103,21 @@ def _repeated(vectors: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor]:
     return vectors, vectors.unsqueeze(1).expand(-1, input_ids.shape[1], -1)
 
 
-def is_static(model: SentenceTransformer) -> bool:
-    """Whether the student is a token table."""
-    return type(model[0]).__name__ == "StaticEmbedding"
+def write_float(student: Student, path: Path) -> None:
+    """Write the float32 graph of ``student``, with free batch size and length, to ``path``.
 
-
-def token_limit(model: SentenceTransformer) -> int | None:
-    """How many tokens the student reads of a text; None: all of them. A table goes by its tokenizer's own limit."""
-    if is_static(model):
-        return (model[0].tokenizer.truncation or {}).get("max_length")
-    return model.max_seq_length
-
-
-def write_float(model: SentenceTransformer, path: Path) -> None:
-    """Write the student's float32 graph to ``path``; batch and length stay free. Raises `ExportError`."""
-    names = _input_names(model)
-    graph = (StaticGraph(model) if is_static(model) else TransformerGraph(model)).eval()
-    # Sizes of 1 would be taken for constants. Each input is a tensor of its own, else the exporter merges them.
+    Raises `ExportError` if torch cannot export the student.
+    """
+    names = _input_names(student)
+    graph = (StaticGraph(student) if student.kind == "table" else TransformerGraph(student)).eval()
+    # The exporter takes sizes of 1 for constants, and merges inputs that are one tensor.
     examples = tuple(torch.ones(2, 8, dtype=torch.long) for _ in names)
-    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=_positions(model))}
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=_positions(student))}
     shapes = tuple(dict(free) for _ in names)
     try:
-        with quiet(), torch.no_grad():
-            program = torch.onnx.export(
+        with quiet_exporter(), torch.no_grad():
+            # With dynamo=True and no file the exporter returns a program, never None.
+            program: Any = torch.onnx.export(
                 graph,
                 examples,
                 input_names=list(names),
@@ -138,13 +129,15 @@ def write_float(model: SentenceTransformer, path: Path) -> None:
             program.save(str(path), external_data=False)
         _name_products(path, graph)
     except Exception as error:  # the exporter has no error class of its own
-        raise ExportError(f"torch cannot write this student as ONNX: {error}") from error
+        raise ExportError(
+            f"torch cannot write this student as ONNX: {error}. Use another student, or distil without an export."
+        ) from error
 
 
 def _name_products(path: Path, graph: nn.Module) -> None:
-    """Give the last Gemm of the graph its name, and turned matrices those that they have in torch.
+    """Name the head `HEAD`, and give transposed matrices the names that they have in torch.
 
-    A Dense that the student's model came with is a Gemm before the head. Equal matrices keep the exporter's name.
+    The head is the last Gemm: a Dense inside the body is an earlier one. Equal matrices keep the exporter's names.
     """
     model = onnx.load(str(path))
     *_, head = (node for node in model.graph.node if node.op_type == "Gemm")
@@ -164,23 +157,24 @@ def _name_products(path: Path, graph: nn.Module) -> None:
     onnx.save(model, str(path))
 
 
-def _input_names(model: SentenceTransformer) -> tuple[str, ...]:
-    """What the tokenizer gives and the model uses, in the order runtimes expect."""
-    if is_static(model):
+def _input_names(student: Student) -> tuple[str, ...]:
+    """Return the inputs that the tokenizer gives and the model uses, in the order that runtimes expect."""
+    if student.kind == "table":
         return ("input_ids", "attention_mask")
-    given = model.tokenizer.model_input_names
-    wanted = inspect.signature(model[0].model.forward).parameters
-    return tuple(n for n in ("input_ids", "attention_mask", "token_type_ids") if n in given and n in wanted)
+    given = student.tokenizer.model_input_names
+    used = inspect.signature(student.transformer.forward).parameters
+    return tuple(n for n in ("input_ids", "attention_mask", "token_type_ids") if n in given and n in used)
 
 
-def _positions(model: SentenceTransformer) -> int:
-    config = getattr(getattr(model[0], "model", None), "config", None)
+def _positions(student: Student) -> int:
+    """Return the longest input, in tokens, that the graph must allow."""
+    config = student.transformer.config if student.kind == "transformer" else None
     return int(getattr(config, "max_position_embeddings", None) or 1 << 16)
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the exporter's own chatter, which no user can act on, off stdout and stderr."""
+def quiet_exporter() -> Iterator[None]:
+    """Silence the warnings and logs of exporter and quantiser, which no user can act on, inside the block."""
     previous = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

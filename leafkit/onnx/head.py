@@ -1,6 +1,6 @@
-"""The head of an exported student, read from its graph and changed in it: W h + b becomes M (W h + b).
+"""Read the head of an exported student from its graph, and replace it there: W h + b becomes M (W h + b).
 
-That takes no torch and moves nothing but the head, so that it also works on students whose weights are not at hand.
+This needs no torch and changes nothing but the head, so it also works on students without torch weights.
 """
 
 from __future__ import annotations
@@ -18,28 +18,31 @@ from leafkit.files.digest import sha256_file
 from leafkit.search.query_encoder import FILES, MARKER, RECORD, ExportRecord, digest
 from leafkit.space import Space
 from leafkit.types import Float32
-from leafkit.vectors.mapping import Mapping
+from leafkit.vectors.mapping import LinearMap
 
-HEAD = "head"  # its node's name in a float32 graph
+HEAD = "head"  # the name of the head's node in a float32 graph
 
 
 def read_head(folder: Path) -> tuple[Float32, Float32]:
-    """Weight (dim, width) and bias (dim,) of the exported student in ``folder``; raises as `change_head` does."""
+    """Return weight (dim, width) and bias (dim,) of the exported student in ``folder``.
+
+    Raises the same errors as `map_head`.
+    """
     record = ExportRecord.read(folder)
     file = record.check(folder, FILES[record.precisions[0]])
     return _Head(onnx.load(str(file)), folder).values()
 
 
-def change_head(folder: Path, mapping: Mapping, space: Space) -> None:
-    """Have the export in ``folder`` write the coordinates of ``mapping``, which are those of ``space``, in all files.
+def map_head(folder: Path, mapping: LinearMap, space: Space) -> None:
+    """Apply ``mapping`` to the head of the export in ``folder``, in all of its files, in place.
 
-    Its golden vectors and its space change with it. Raises `InputError` for a student whose graph has its head
-    quantised, which leafkit 0.1 wrote.
+    Afterwards the export gives vectors in the coordinates of ``space``, and its golden vectors and its recorded space
+    are updated. Raises `InputError` for a student whose graph has its head quantised, as leafkit 0.1 wrote it.
     """
     record = ExportRecord.read(folder)
     raw = json.loads((folder / RECORD).read_bytes())
-    there = [name for name in record.precisions if (folder / FILES[name]).is_file()]
-    for name in there:
+    present = [name for name in record.precisions if (folder / FILES[name]).is_file()]
+    for name in present:
         file = record.check(folder, FILES[name])
         model = onnx.load(str(file))
         head = _Head(model, folder)
@@ -60,36 +63,39 @@ def change_head(folder: Path, mapping: Mapping, space: Space) -> None:
 
 
 class _Head:
-    """The head in a student's graph: one Gemm, or the product and the sum that the int8 quantiser makes of it.
+    """The head in a student's graph: one Gemm, or the product and the sum that the int8 quantiser splits it into.
 
-    A head without bias has no place for one in its graph, and needs none: M 0 is 0.
+    A head without bias has no tensor for one in its graph and needs none, because M 0 is 0.
     """
 
     def __init__(self, model: ModelProto, folder: Path) -> None:
         self._graph: GraphProto = model.graph
         nodes = {node.name: node for node in model.graph.node}
-        self._whole = HEAD in nodes
+        self._is_gemm = HEAD in nodes
         parts = [nodes[name] for name in (HEAD, f"{HEAD}_MatMul", f"{HEAD}_Add") if name in nodes]
         tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._tensors: list[TensorProto] = [tensors[name] for part in parts for name in part.input if name in tensors]
-        # All that goes into a part but the activation.
+        # Every input of these nodes but the activation must be a constant tensor.
         if not parts or len(self._tensors) != sum(len(part.input) - 1 for part in parts):
             raise InputError(
-                f"the graph of {folder} does not show its head; run: leafkit export {folder} --overwrite, and try again"
+                f"the graph of {folder} does not show its head. Run `leafkit export {folder} --overwrite` and try "
+                "again."
             )
 
     def values(self) -> tuple[Float32, Float32]:
+        """Return weight (dim, width) and bias (dim,), zeros if there is none."""
         weight, *bias = map(numpy_helper.to_array, self._tensors)
-        weight = weight if self._whole else weight.T
+        weight = weight if self._is_gemm else weight.T
         return weight, bias[0] if bias else numpy.zeros(len(weight), numpy.float32)
 
     def set(self, weight: Float32, bias: Float32) -> None:
+        """Replace weight and bias; the new head may have another dim."""
         before = len(self.values()[1])
-        weight = weight if self._whole else weight.T
+        weight = weight if self._is_gemm else weight.T
         for tensor, values in zip(self._tensors, (weight, bias), strict=False):
             exact = numpy.ascontiguousarray(values, dtype=numpy.float32)
             tensor.CopyFrom(numpy_helper.from_array(exact, tensor.name))
-        # Shapes inside the graph are the exporter's notes, which would now be wrong; runtimes infer them.
+        # The exporter noted shapes inside the graph, which are now wrong. Runtimes infer them.
         del self._graph.value_info[:]
         for output in self._graph.output:
             last = output.type.tensor_type.shape.dim[-1]

@@ -1,12 +1,13 @@
-"""int8 that keeps rankings, and that every processor computes alike.
+"""Quantise a student's graph to int8 so that rankings stay, with the same vectors on every processor.
 
-Plain dynamic quantisation has one step for a whole activation matrix, and a few channels and tokens of a transformer
-are a hundred times larger than the rest, which they drown. Here channels hand their size over to the weights
-(SmoothQuant, https://arxiv.org/abs/2211.10438), rows that a feed-forward block widened are scaled to their own
-largest entry, and each token of a table has its own step. In float32 all of this changes nothing.
+Plain dynamic quantisation has one step size for a whole activation matrix. A few channels and tokens of a transformer
+are a hundred times larger than the rest, so that the rest is rounded away. Three changes avoid this, none of which
+changes the float32 function. The scale of each channel moves into the weights (SmoothQuant,
+https://arxiv.org/abs/2211.10438). Rows that a feed-forward block widened are divided by their largest entry. Each
+token of a table has its own step size.
 
-Weights keep 7 of 8 bits: with 8, processors without VNNI saturate and give other vectors. Everything is standard
-ONNX, so that other runtimes read it.
+Weights use 7 of 8 bits: with 8, processors without VNNI saturate and give other vectors. The graph uses standard ONNX
+operators only, so that other runtimes can read it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy
 import onnx
@@ -23,32 +25,33 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.onnx_model import ONNXModel
 
-from leafkit.onnx.graph import quiet
+from leafkit.onnx.graph import quiet_exporter
 from leafkit.onnx.head import HEAD
 from leafkit.types import Float32, Int64
 
-# How much of a channel's size goes to the weights: the square root, as in the paper.
+# The exponent with which a channel's size moves into the weights: the square root, as in the paper.
 SHARE = 0.5
-QUIET = 0.1
-# Rows from which on a table is worth narrowing: vocabularies, and not the positions of short texts.
+# A channel counts as at least this share of the mean channel, in case the calibration texts hardly use it.
+LEAST_PEAK = 0.1
+# The least number of rows of a table that is stored as int8: vocabularies, but not the positions of short texts.
 TABLE_ROWS = 4096
 STEPS = 127
 TINY = numpy.float32(1e-6)
-# Names, by which `leafkit.onnx.weights` finds its way back: of a channel's factor, of a matrix that has taken factors
-# in, and of a narrowed table.
+# Names by which `leafkit.onnx.weights` reads the weights back: of a channel's factor, of a matrix multiplied by
+# factors, and of the two parts of an int8 table.
 FACTOR = "_factor"
 SMOOTHED = re.compile(r"(?P<matrix>.+?)_of_(?P<activation>.+)_smooth")
 TABLE_INT8, TABLE_STEP = "_int8", "_step"
 
 
 def write_int8(source: Path, path: Path, feeds: Sequence[dict[str, Int64]]) -> None:
-    """Write the float32 graph at ``source`` to ``path`` with int8 weights and activations quantised as they come.
+    """Write the float32 graph at ``source`` to ``path`` with int8 weights and dynamically quantised activations.
 
-    feeds: inputs of a few texts, from which the sizes of channels are taken.
+    ``feeds`` are the inputs of a few texts, on which the sizes of channels are measured.
     """
     model = prepare(onnx.load(str(source)), feeds)
     narrow_tables(model)
-    with quiet():
+    with quiet_exporter():
         quantize_dynamic(
             model,
             path,
@@ -56,16 +59,16 @@ def write_int8(source: Path, path: Path, feeds: Sequence[dict[str, Int64]]) -> N
             weight_type=QuantType.QInt8,
             per_channel=True,
             reduce_range=True,
-            # The quantiser writes the head as a product and a sum. In float32 it costs a few microseconds, rounds
-            # nothing, and can be changed in the file (`leafkit.onnx.head`).
+            # The quantiser writes the head as a product and a sum. A float32 head costs a few microseconds, is not
+            # rounded, and can be replaced in the file (`leafkit.onnx.head`).
             nodes_to_exclude=[f"{HEAD}_MatMul"],
         )
 
 
 def prepare(model: ModelProto, feeds: Sequence[dict[str, Int64]]) -> ModelProto:
-    """The same float32 function as ``model``, its activations evened out for quantisation."""
+    """Prepare ``model`` for quantisation: the same float32 function, with activations of similar size."""
     editor = ONNXModel(model)
-    # The exporter's inferred shapes contradict those of the quantiser, which then refuses the graph.
+    # The exporter's inferred shapes contradict those of the quantiser, which then rejects the graph.
     del editor.model.graph.value_info[:]
     _smooth(editor.model, feeds)
     _scale_rows(editor.model)
@@ -74,7 +77,7 @@ def prepare(model: ModelProto, feeds: Sequence[dict[str, Int64]]) -> ModelProto:
 
 
 def narrow_tables(model: ModelProto) -> None:
-    """Keep large embedding tables of ``model`` as int8 with one step a row."""
+    """Store the large embedding tables of ``model`` as int8 with one step size a row, in place."""
     weights = _weights(model)
     after: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
@@ -97,20 +100,20 @@ def narrow_tables(model: ModelProto) -> None:
 
 
 def _smooth(model: ModelProto, feeds: Sequence[dict[str, Int64]]) -> None:
-    """Divide each channel of what enters a matrix by the root of its size, and multiply the matrix's row by it."""
-    readers: dict[str, list[NodeProto]] = {}
+    """Divide each channel of a matrix's input by the root of its size, and multiply the matrix's row by it."""
+    products: dict[str, list[NodeProto]] = {}
     for node in _products(model):
-        readers.setdefault(node.input[0], []).append(node)
-    if not readers:  # a token table multiplies nothing before its head
+        products.setdefault(node.input[0], []).append(node)
+    if not products:  # a token table has no matrix before its head
         return
-    peaks = _peaks(model, list(readers), feeds)
+    peaks = _peaks(model, list(products), feeds)
     weights = _weights(model)
     after: dict[str, list[NodeProto]] = {}
-    for activation, nodes in readers.items():
+    for activation, nodes in products.items():
         matrices = {node.input[1]: numpy_helper.to_array(weights[node.input[1]]) for node in nodes}
         size = numpy.max([numpy.abs(matrix).max(axis=1) for matrix in matrices.values()], axis=0)
-        # A channel that these texts left quiet may speak in others: it is not blown up beyond the quieter ones.
-        peak = numpy.maximum(peaks[activation], QUIET * peaks[activation].mean() + TINY)
+        # A channel that is nearly zero on these texts may be large on others, so its factor is bounded.
+        peak = numpy.maximum(peaks[activation], LEAST_PEAK * peaks[activation].mean() + TINY)
         factor = peak**SHARE / numpy.maximum(size, TINY) ** (1 - SHARE)
         factor = (factor / numpy.exp(numpy.log(factor).mean())).astype(numpy.float32)
         smooth = f"{activation}_smooth"
@@ -124,7 +127,7 @@ def _smooth(model: ModelProto, feeds: Sequence[dict[str, Int64]]) -> None:
 
 
 def _scale_rows(model: ModelProto) -> None:
-    """Bring each row that a matrix narrows to a largest entry of 1, and its product back to size."""
+    """Scale each input row of a narrowing matrix to a largest entry of 1, and scale the product back."""
     weights = _weights(model)
     _store(model, "last_axis", numpy.array([-1], dtype=numpy.int64))
     _store(model, "tiny", TINY)
@@ -146,14 +149,19 @@ def _scale_rows(model: ModelProto) -> None:
 
 
 def _peaks(model: ModelProto, names: Sequence[str], feeds: Sequence[dict[str, Int64]]) -> dict[str, Float32]:
-    """The largest absolute value of each channel of the activations ``names``, over all ``feeds``."""
+    """Return the largest absolute value of each channel of the activations ``names``, over all ``feeds``."""
     probe = ModelProto()
     probe.CopyFrom(model)
     del probe.graph.output[:]
     probe.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names)
     session = onnxruntime.InferenceSession(probe.SerializeToString(), providers=["CPUExecutionProvider"])
-    seen = [[numpy.abs(v).reshape(-1, v.shape[-1]).max(axis=0) for v in session.run(None, feed)] for feed in feeds]
-    return {name: numpy.max(found, axis=0) for name, found in zip(names, zip(*seen, strict=True), strict=True)}
+    peaks = [[_peak_of_channels(values) for values in session.run(None, feed)] for feed in feeds]
+    return {name: numpy.max(found, axis=0) for name, found in zip(names, zip(*peaks, strict=True), strict=True)}
+
+
+def _peak_of_channels(values: Any) -> Float32:
+    """Return the largest absolute value of each last-axis entry of ``values``, which onnxruntime types loosely."""
+    return numpy.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
 
 
 def _weights(model: ModelProto) -> dict[str, TensorProto]:
@@ -161,16 +169,16 @@ def _weights(model: ModelProto) -> dict[str, TensorProto]:
 
 
 def _products(model: ModelProto) -> list[NodeProto]:
-    """The nodes that multiply an activation by a matrix of weights."""
+    """Return the nodes that multiply an activation by a matrix of weights."""
     matrices = {name for name, weight in _weights(model).items() if len(weight.dims) == 2}
     return [node for node in model.graph.node if node.op_type == "MatMul" and node.input[1] in matrices]
 
 
 def _drop_unused(model: ModelProto) -> None:
     used = {name for node in model.graph.node for name in node.input}
-    kept = [weight for weight in model.graph.initializer if weight.name in used]
+    remaining = [weight for weight in model.graph.initializer if weight.name in used]
     del model.graph.initializer[:]
-    model.graph.initializer.extend(kept)
+    model.graph.initializer.extend(remaining)
 
 
 def _store(model: ModelProto, name: str, values: ArrayLike) -> None:
@@ -178,7 +186,7 @@ def _store(model: ModelProto, name: str, values: ArrayLike) -> None:
 
 
 def _insert(model: ModelProto, after: dict[str, list[NodeProto]]) -> None:
-    """Put each of ``after``'s nodes behind the node that makes the value it is named by."""
+    """Insert nodes into the graph: those of ``after[value]`` follow the node whose output is ``value``."""
     nodes = []
     for node in model.graph.node:
         nodes.append(node)

@@ -1,4 +1,4 @@
-"""leafkit.export: a student folder to ONNX files, written only once they are proven."""
+"""`leafkit.export`: write a student's folder as ONNX files, but only after proving that they agree with it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from typing import Any
 
 import numpy
 
-from leafkit.extras import told_of_extras
-from leafkit.files.atomic import new_folder, write_json
+from leafkit.extras import explain_missing_extras
+from leafkit.files.atomic import atomic_folder, write_json
 from leafkit.files.digest import sha256_file
-from leafkit.search.query_encoder import FILES, FORMAT, RECORD, TOKENIZER, VERSION, QueryEncoder, digest
-from leafkit.students.folder import MARKER, open_student, read_student
-from leafkit.students.golden import GOLDEN, judge
-from leafkit.students.moment import FILE as MOMENT
+from leafkit.search.query_encoder import FILES, FORMAT, RECORD, TOKENIZER, VERSION, Precision, QueryEncoder, digest
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import MARKER, read_student
+from leafkit.students.golden import GOLDEN, compare_export
+from leafkit.students.query_moment import FILE as MOMENT
 from leafkit.types import Encoder, Float32
-from leafkit.vectors.mapping import FILE as MAPPING
+from leafkit.vectors.mapping import MAPPING_FILE
 
 log = logging.getLogger("leafkit")
 
@@ -33,76 +34,83 @@ def export(
     int8: bool = True,
     overwrite: bool = False,
 ) -> Path:
-    """Write the student as ONNX, float32 and int8, and return the folder of the files.
+    """Write the student as ONNX, in float32 and int8, and return the folder that holds the files.
 
-    out: a folder to write, with all that a query host and an index need  [default: ``onnx`` in the student folder].
-    int8: write the int8 file as well; it is a quarter of the size and about twice as fast.
-    overwrite: replace an export that is there.
+    out: the folder to write, with everything that a query host and an index need  [default: ``onnx`` inside the
+    student's folder].
+    int8: also write the int8 file, which is a quarter of the size and about twice as fast.
+    overwrite: replace an existing export.
 
-    Pooling, head and normalisation are inside the graph. Golden texts with their vectors travel along, to be
-    checked on the machine that opens the files. Raises `ExportError` unless cosines and nearest neighbours agree
-    with the student; then nothing is written.
+    Pooling, head and normalisation are part of the graph. The golden texts and their vectors are written along and
+    checked on every machine that opens the files. Raises `ExportError` unless cosines and nearest neighbours agree
+    with the student; nothing is written then.
     """
     folder = read_student(student).path
     if out is None:
-        with new_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
-            _fill(folder, made, int8=int8)
+        with atomic_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
+            _write_export(folder, made, int8=int8)
         return folder / "onnx"
-    with new_folder(Path(out), marker=MARKER, overwrite=overwrite) as made:
+    with atomic_folder(Path(out), marker=MARKER, overwrite=overwrite) as made:
         (made / "onnx").mkdir()
-        _fill(folder, made / "onnx", int8=int8)
+        _write_export(folder, made / "onnx", int8=int8)
         copy_description(folder, made)
     return Path(out)
 
 
 def copy_description(student: Path, folder: Path) -> None:
-    """Copy what lies beside the weights of ``student``: how it is built, for whoever reads or trains it on; its space.
+    """Copy the small files of ``student`` to ``folder``: how its modules are built, its space and its query moment.
 
-    fastembed and transformers.js read some of it; text-embeddings-inference wants the student folder itself.
+    With them the student can be trained further. fastembed and transformers.js read some of them, while
+    text-embeddings-inference needs the student's folder itself.
     """
     described = [file for pattern in ("*.json", "[0-9]*_*/*.json") for file in student.glob(pattern)]
-    for file in (*described, student / MAPPING, student / MOMENT):
+    for file in (*described, student / MAPPING_FILE, student / MOMENT):
         if file.is_file():
             copy = folder / file.relative_to(student)
             copy.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, copy)
 
 
-def _fill(student: Path, folder: Path, *, int8: bool) -> None:
-    """Write export and record to ``folder``; raises `ExportError` for files that do not agree."""
-    with told_of_extras():
-        from leafkit.onnx.graph import token_limit, write_float
+def golden_vectors(encoder: Encoder) -> Float32:
+    """Return the vectors of the golden texts, each in its role, shape (texts, dim)."""
+    return numpy.concatenate([encoder.encode([text], role) for text, role in GOLDEN])
+
+
+def _write_export(folder: Path, out: Path, *, int8: bool) -> None:
+    """Write graphs and record of the student in ``folder`` to ``out``; raises `ExportError` if a graph disagrees."""
+    with explain_missing_extras():
+        from leafkit.onnx.graph import write_float
         from leafkit.onnx.int8 import write_int8
-    encoder = open_student(student, device="cpu")
-    wanted = golden_vectors(encoder)
+    encoder = open_student(folder, device="cpu")
+    expected = golden_vectors(encoder)
     record: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "space": encoder.space.id,
-        "max_length": token_limit(encoder.model),
-        "files": {TOKENIZER: sha256_file(student / TOKENIZER)},
+        "max_length": encoder.student.token_limit,
+        "files": {TOKENIZER: sha256_file(folder / TOKENIZER)},
         "agreement": {},
         "golden": [{"text": text, "role": role} for text, role in GOLDEN],
     }
-    with _in_place(student, folder) as view:
-        write_float(encoder.model, view / FILES["float32"])
-        exported = _prove(view, record, "float32", wanted)
+    with _as_finished_folder(folder, out) as view:
+        write_float(encoder.student, view / FILES["float32"])
+        exported = _prove(view, record, "float32", expected)
         if int8:
             feeds = [exported.tokens(text, role) for text, role in GOLDEN]
             write_int8(view / FILES["float32"], view / FILES["int8"], feeds)
-            _prove(view, record, "int8", wanted)
+            _prove(view, record, "int8", expected)
         write_json(view / RECORD, record)
 
 
-def _prove(view: Path, record: dict[str, Any], precision: str, wanted: Float32) -> QueryEncoder:
-    """Open the new file as a query host would, judge its vectors, and add file and vectors to ``record``."""
+def _prove(view: Path, record: dict[str, Any], precision: Precision, expected: Float32) -> QueryEncoder:
+    """Open a new file as a query host does, compare its vectors, and add file and vectors to ``record``."""
     file = FILES[precision]
     record["files"][file] = sha256_file(view / file)
     record["sha256"] = digest(record)
     write_json(view / RECORD, {**record, "golden": []})
-    exported = QueryEncoder.open(view, precision=precision)  # type: ignore[arg-type]
+    exported = QueryEncoder.open(view, precision=precision)
     got = golden_vectors(exported)
-    figures = judge(precision, wanted, got)
+    figures = compare_export(precision, expected, got)
     record["agreement"][precision] = figures
     for golden, vector in zip(record["golden"], got, strict=True):
         golden[precision] = [round(float(x), 6) for x in vector]
@@ -111,15 +119,10 @@ def _prove(view: Path, record: dict[str, Any], precision: str, wanted: Float32) 
 
 
 @contextlib.contextmanager
-def _in_place(student: Path, folder: Path) -> Iterator[Path]:
-    """The student's folder as it will be once ``folder`` is its ``onnx``."""
+def _as_finished_folder(student: Path, onnx: Path) -> Iterator[Path]:
+    """Give a folder of links that looks like the student's folder with ``onnx`` already in place."""
     with tempfile.TemporaryDirectory() as view:
         for name in (MARKER, TOKENIZER):
             (Path(view) / name).symlink_to((student / name).resolve())
-        (Path(view) / "onnx").symlink_to(folder.resolve())
+        (Path(view) / "onnx").symlink_to(onnx.resolve())
         yield Path(view)
-
-
-def golden_vectors(encoder: Encoder) -> Float32:
-    """The vectors of the golden texts, each in its role, shape (texts, dim)."""
-    return numpy.concatenate([encoder.encode([text], role) for text, role in GOLDEN])

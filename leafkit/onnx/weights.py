@@ -1,6 +1,6 @@
-"""The weights of an exported student, read back from its graph: what the export did to them, undone.
+"""Read the torch weights of an exported student back from its graph, undoing what the export did to them.
 
-So a student that came as ONNX alone can be trained on. Of int8 weights it is what their steps stand for.
+With these weights a student that has only ONNX files can be trained further. int8 weights are dequantised.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ PRODUCTS = {"Gemm", "MatMul", "MatMulInteger"}
 
 
 def read_weights(folder: Path) -> dict[str, Float32]:
-    """The weights of the exported student in ``folder`` by their names in torch, such as ``2.linear.weight``.
+    """Return the weights of the exported student in ``folder`` by their names in torch, like ``2.linear.weight``.
 
-    They are read from the float32 file where it is there. A weight whose name the graph does not show is left out: the
-    exporter keeps equal ones once, as those of a model that never was trained may be.
-    Raises `InputError` where there is no export, and `DamageError` for a file that is missing or changed.
+    The float32 file is read if it is present, else the int8 file. A weight whose name the graph does not show is
+    missing from the result: the exporter stores equal weights once, and a model that was never trained may have some.
+    Raises `InputError` if there is no export, and `DamageError` for a file that is missing or changed.
     """
     record = ExportRecord.read(folder)
     files = [FILES[name] for name in reversed(record.precisions)]
@@ -35,14 +35,14 @@ def read_weights(folder: Path) -> dict[str, Float32]:
 
 
 class _Graph:
-    """A student's graph, as `leafkit.onnx.graph` and `leafkit.onnx.int8` write it."""
+    """A student's graph as `leafkit.onnx.graph` and `leafkit.onnx.int8` write it."""
 
     def __init__(self, model: ModelProto) -> None:
         self._nodes = model.graph.node
         self._values = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
 
     def weights(self) -> dict[str, Float32]:
-        """Weights by the names that they have in the graph, without steps and factors."""
+        """Return the weights by their names in the graph, with step sizes and channel factors applied."""
         found = {name: values for name, values in self._values.items() if values.dtype == numpy.float32}
         for name, values in self._values.items():
             if name.endswith(TABLE_INT8):
@@ -52,7 +52,7 @@ class _Graph:
         return found | dict(map(self._matrix, products))
 
     def _matrix(self, node: NodeProto) -> tuple[str, Float32]:
-        """The matrix of a product by its name, as torch has it, shape (out, in)."""
+        """Return name and values of the matrix of a product, in torch's shape (out, in)."""
         name = node.input[1]
         values = self._values[name]
         if node.op_type == "Gemm" and any(given.name == "transB" and given.i for given in node.attribute):
@@ -67,7 +67,7 @@ class _Graph:
 
 
 def _name_in_torch(name: str) -> str | None:
-    """What the student's model calls the weight ``name`` of its graph; None for what is not one of its weights."""
+    """Return the torch name of the weight ``name`` of a graph; None for a tensor that is no weight of the student."""
     if name.startswith(MODULES):
         return name.removeprefix(MODULES)
     if name.startswith(TABLE):

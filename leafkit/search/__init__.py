@@ -1,1 +1,38 @@
-"""The search host: open an index, encode queries and search, without torch."""
+"""The search host: open an index package, encode queries and search, on numpy, FAISS, onnxruntime and tokenizers alone.
+
+Nothing here writes. Packages are built and updated by `leafkit.index`.
+
+- `searcher`: `Searcher`, texts or vectors in, documents with cosines out.
+- `query_encoder`: `QueryEncoder`, an exported student that encodes queries.
+- `package`, `manifest`, `documents`, `rescoring`, `arrays`: read the files of an index package.
+- `vector_search`: the rows nearest to a query vector, with exact cosines, whatever the index type.
+- `faiss_index`, `plan`: the one file that calls FAISS, and which FAISS index suits a corpus.
+
+The names below are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leafkit.search.faiss_index import Depth as Depth
+    from leafkit.search.query_encoder import QueryEncoder as QueryEncoder
+    from leafkit.search.searcher import Hits as Hits
+    from leafkit.search.searcher import Searcher as Searcher
+
+_MODULES = {
+    "Depth": "leafkit.search.faiss_index",
+    "Hits": "leafkit.search.searcher",
+    "QueryEncoder": "leafkit.search.query_encoder",
+    "Searcher": "leafkit.search.searcher",
+}
+
+__all__ = ["Depth", "Hits", "QueryEncoder", "Searcher"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,4 +1,7 @@
-"""The one file that speaks to FAISS: build, write, read, and the rows nearest to a query, with a selector."""
+"""The one file that calls FAISS: build, write and read an index, and find the rows nearest to a query.
+
+`leafkit.index` alone builds and writes; those methods stay here to keep FAISS in one file.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +22,25 @@ from leafkit.errors import DamageError, OptionError
 from leafkit.search.plan import Plan
 from leafkit.types import Float32, Int64
 
-# SWIG declares other signatures than the ones faiss puts in place when it is imported.
+# SWIG declares other signatures than the ones that faiss puts in place when it is imported.
 api: Any = faiss
 
-Bits = NDArray[numpy.uint8]
+# One bit for each row, packed little-endian: 1 for rows that may be found.
+RowBits = NDArray[numpy.uint8]
 
-# How far int8 ranges reach beyond the documents they were fitted to, in widths of the range on either side, so that
-# added ones fit too. Of 19,000 package descriptions added to 1,000, 16 % were cut by 0, 0.4 % by 0.15; the first
-# thousand's cosines err by 1.5e-3 instead of 1.1e-3 (99.9th percentile).
-RESERVE = 0.15
+# How far the range of an int8 component is widened on either side, as a share of its width, so that documents added
+# later fit too. Of 19,000 package descriptions added to 1,000, 16 % were clipped with 0 and 0.4 % with 0.15. In
+# return the cosines of the first thousand err by 1.5e-3 instead of 1.1e-3 (99.9th percentile).
+RANGE_MARGIN = 0.15
 
-_READING = threading.Lock()
+_LIMIT_LOCK = threading.Lock()
 
 
 class FaissIndex:
     """A FAISS index whose labels are the rows 0, 1, 2 ... in the order they were added.
 
-    Vectors are unit-norm and compared by inner product; a binary index holds their sign bits and compares
-    by Hamming distance. Any number of threads may search one index; adding needs it alone.
+    Vectors have unit length and are compared by inner product. A binary index holds their sign bits and compares
+    them by Hamming distance. Any number of threads may search one index, but none while rows are added.
     """
 
     def __init__(self, native: Any, *, dim: int, binary: bool) -> None:
@@ -49,32 +53,36 @@ class FaissIndex:
 
     @classmethod
     def empty(cls, plan: Plan, dim: int) -> FaissIndex:
-        """An untrained index of ``plan``; raises `OptionError` where FAISS does not take the factory string."""
+        """Make an untrained index of ``plan``; raises `OptionError` if FAISS rejects the factory string."""
         try:
             if plan.binary:
                 return cls(api.index_binary_factory(-(-dim // 8) * 8, plan.factory), dim=dim, binary=True)
             return cls(api.index_factory(dim, plan.factory, api.METRIC_INNER_PRODUCT), dim=dim, binary=False)
         except RuntimeError as error:
             raise OptionError(
-                f"FAISS does not take the factory {plan.factory!r} for {dim} components "
-                f"and inner product: {_said(error)}"
+                f"FAISS rejects the factory {plan.factory!r} for {dim} components and inner product: "
+                f"{_reason(error)}. Choose another factory."
             ) from error
 
     @classmethod
     def read(cls, path: Path, *, dim: int, binary: bool, memory_map: bool) -> FaissIndex:
-        """The index at ``path``; with ``memory_map`` its vectors, graph and lists stay in the file.
+        """Read the index at ``path``. With ``memory_map`` its vectors, graph and lists stay in the file.
 
-        Raises `DamageError` where FAISS cannot read it.
+        Raises `DamageError` if FAISS cannot read the file or its vectors do not have ``dim`` components.
         """
         flags = api.IO_FLAG_MMAP_IFC if memory_map else 0
         read = api.read_index_binary if binary else api.read_index
         try:
-            with _limits(path):
+            with _allocation_limit(path):
                 native = read(str(path), flags)
-        except RuntimeError as error:
-            raise DamageError(f"{path} is not an index that FAISS can read: {_said(error)}") from error
+        except (RuntimeError, MemoryError) as error:  # the number of inverted lists has no limit in FAISS
+            raise DamageError(
+                f"{path} is not an index that FAISS can read: {_reason(error)}. Build the index again."
+            ) from error
         if native.d != (-(-dim // 8) * 8 if binary else dim):
-            raise DamageError(f"{path} holds vectors of {native.d} components, the manifest says {dim}")
+            raise DamageError(
+                f"{path} holds vectors of {native.d} components, but the manifest says {dim}. Build the index again."
+            )
         return cls(native, dim=dim, binary=binary)
 
     def __len__(self) -> int:
@@ -82,61 +90,63 @@ class FaissIndex:
 
     @property
     def trained(self) -> bool:
-        """Whether rows can be added."""
+        """Whether training is done, so that rows can be added."""
         return bool(self.native.is_trained)
 
     def train(self, vectors: Float32) -> None:
-        """Fit lists and codecs to ``vectors``; raises `OptionError` where they are too few for the factory."""
-        for codec in _codecs(self.native):
-            codec.rangestat_arg = RESERVE
+        """Fit lists and codecs to ``vectors``; raises `OptionError` if there are too few for the factory."""
+        for quantiser in _scalar_quantisers(self.native):
+            quantiser.rangestat_arg = RANGE_MARGIN
         try:
             self.native.train(self._coded(vectors))
         except RuntimeError as error:
-            raise OptionError(f"FAISS cannot fit this factory to {len(vectors)} vectors: {_said(error)}") from error
+            raise OptionError(
+                f"FAISS cannot train this factory on {len(vectors)} vectors: {_reason(error)}. "
+                "Choose a factory with fewer lists or codes, or index more documents."
+            ) from error
 
     def add(self, vectors: Float32) -> None:
-        """Append unit ``vectors`` (rows, dim); raises `OptionError` where the type cannot take more rows."""
+        """Append unit ``vectors`` (rows, dim); raises `OptionError` if this type of index cannot grow."""
         try:
             self.native.add(self._coded(vectors))
         except RuntimeError as error:
             raise OptionError(
-                f"FAISS cannot add {len(vectors)} rows to this type of index: {_said(error)}; build the index again"
+                f"FAISS cannot add {len(vectors)} rows to this type of index: {_reason(error)}. Build the index again."
             ) from error
         self._mapped = False
 
     def clear(self) -> None:
-        """Forget all rows and keep what was trained."""
+        """Remove all rows, but keep the trained lists and codecs."""
         self.native.reset()
         self._mapped = False
 
     @property
-    def graph(self) -> bool:
-        """Whether rows are linked to their neighbours: such an index takes long to fill."""
+    def is_graph(self) -> bool:
+        """Whether rows are linked to their neighbours. Adding rows to such an index is slow."""
         return isinstance(_innermost(self.native), api.IndexHNSW | api.IndexBinaryHNSW | api.IndexNSG)
 
     def write(self, path: Path) -> None:
-        """Write the index to a new file at ``path``; a full disk is an `OSError`."""
-        # FAISS's own file writer loses the error of the last flush; Python's file does not.
+        """Write the index to a new file at ``path``; raises OSError if the disk is full."""
+        # FAISS's own file writer loses an error of the last flush, Python's file object does not.
         write = api.write_index_binary if self.binary else api.write_index
         with open(path, "wb") as file:
             write(self.native, api.PyCallbackIOWriter(file.write, 1 << 20))
 
-    def nearest(self, queries: Float32, count: int, *, bits: Bits | None, depth: Depth) -> Int64:
-        """The ``count`` rows nearest to each unit query by FAISS's own measure, shape (queries, count).
+    def nearest(self, queries: Float32, count: int, *, bits: RowBits | None, depth: Depth) -> Int64:
+        """Return the ``count`` rows nearest to each unit query by the index's own measure, shape (queries, count).
 
-        Filled with -1 where it found fewer. ``bits`` (little-endian, a bit a row) limits the rows to look at;
-        only for types that `takes_selector`.
+        Missing rows are -1. ``bits`` limits the search to some rows, for types with `supports_selector`.
         """
         selector = None if bits is None else api.IDSelectorBitmap(bits)
-        held: list[Any] = [selector]
+        references: list[Any] = [selector]
         depth = replace(depth, nodes=max(depth.nodes, count))
-        params = _parameters(self.native, selector, depth, held)
+        params = _parameters(self.native, selector, depth, references)
         _, rows = self.native.search(self._coded(queries), count, params=params)
         return rows
 
     @cached_property
-    def takes_selector(self) -> bool:
-        """Whether this type can be told which rows to look at."""
+    def supports_selector(self) -> bool:
+        """Whether a search of this type of index can be limited to some rows."""
         bits = numpy.full(-(-len(self) // 8), 255, dtype=numpy.uint8)
         try:
             self.nearest(numpy.ones((1, self.dim), dtype=numpy.float32), 1, bits=bits, depth=Depth())
@@ -145,8 +155,8 @@ class FaissIndex:
         return True
 
     @cached_property
-    def keeps_vectors(self) -> bool:
-        """Whether `vectors` works for this type."""
+    def can_reconstruct(self) -> bool:
+        """Whether this type of index can return its vectors, see `vectors`."""
         try:
             self.vectors(numpy.arange(min(1, len(self))))
         except RuntimeError:
@@ -154,7 +164,7 @@ class FaissIndex:
         return True
 
     def vectors(self, rows: Int64) -> Float32:
-        """What the index holds of ``rows``, shape (rows, dim), of any length; +1 and -1 for a binary index."""
+        """Return the stored vectors of ``rows``, shape (rows, dim), of any length; +1 and -1 for a binary index."""
         self._map_rows()
         if not self.binary:
             return self.native.reconstruct_batch(numpy.ascontiguousarray(rows, dtype=numpy.int64))
@@ -168,7 +178,7 @@ class FaissIndex:
         return numpy.packbits(vectors > 0, axis=1) if self.binary else numpy.ascontiguousarray(vectors)
 
     def _map_rows(self) -> None:
-        """Have inverted lists know where each row is: 8 bytes a row, made when first needed, never written."""
+        """Let inverted lists look up a row: takes 8 bytes per row, is made when first needed and never written."""
         if self._mapped:
             return
         with self._mapping:
@@ -181,11 +191,14 @@ class FaissIndex:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depth:
-    """How far a search looks: FAISS's own defaults (1 list, 16 nodes) lose too many hits.
+    """How much of an approximate index a search visits. FAISS's own defaults (1 list, 16 nodes) lose too many hits.
 
-    ``lists`` are visited of an inverted file (None: twice the square root of their number, at least 8), ``nodes``
-    are kept open in a graph, and an index's own refinement gets ``factor`` times the wanted rows. Share of the true
-    ten nearest on 20,000 package descriptions (384-d): graph 0.997; 512 lists 0.95. `within` sets ``widening``.
+    lists: inverted lists to visit; None for twice the square root of their number, at least 8.
+    nodes: candidates kept open in a graph (efSearch).
+    factor: candidates for each hit that the index's own refinement gets.
+    widening: multiplies the lists; set by `within`.
+
+    Recall of the true ten nearest on 20,000 package descriptions (384-d): graph 0.997, 512 lists 0.95.
     """
 
     lists: int | None = None
@@ -194,23 +207,23 @@ class Depth:
     widening: float = 1.0
 
     def lists_of(self, total: int) -> int:
-        """How many of ``total`` lists are visited."""
+        """Return how many of ``total`` inverted lists to visit."""
         return min(total, round(self.widening * (self.lists or max(8, round(2 * total**0.5)))))
 
     def within(self, share: float) -> Depth:
-        """The depth that still meets as many rows where only this ``share`` of them may be found."""
+        """Return the depth at which a search limited to this ``share`` of the rows still meets as many of them."""
         return replace(self, nodes=math.ceil(self.nodes / share), widening=1 / share)
 
 
-def _parameters(native: Any, selector: Any, depth: Depth, held: list[Any]) -> Any:
-    """FAISS's search parameters for this type; ``held`` keeps the nested ones alive during the search."""
+def _parameters(native: Any, selector: Any, depth: Depth, references: list[Any]) -> Any:
+    """Make FAISS's search parameters for this type of index; ``references`` keeps nested ones alive during a search."""
     native = _exact_type(native)
     made: Any = None
     if isinstance(native, api.IndexRefine):
-        inner = _parameters(native.base_index, selector, depth, held)
+        inner = _parameters(native.base_index, selector, depth, references)
         made = api.IndexRefineSearchParameters(k_factor=depth.factor, base_index_params=inner)
     elif isinstance(native, api.IndexPreTransform):
-        inner = _parameters(native.index, selector, depth, held)
+        inner = _parameters(native.index, selector, depth, references)
         made = None if inner is None else api.SearchParametersPreTransform(index_params=inner)
     elif isinstance(native, api.IndexHNSW | api.IndexBinaryHNSW):
         made = api.SearchParametersHNSW(sel=selector, efSearch=depth.nodes)
@@ -218,12 +231,12 @@ def _parameters(native: Any, selector: Any, depth: Depth, held: list[Any]) -> An
         made = api.SearchParametersIVF(sel=selector, nprobe=depth.lists_of(native.nlist))
     elif selector is not None:
         made = api.SearchParameters(sel=selector)
-    held.append(made)
+    references.append(made)
     return made
 
 
 def _lists_of(native: Any) -> Any:
-    """The inverted file inside ``native``, or None."""
+    """Return the inverted file inside ``native``, or None."""
     native = _exact_type(native)
     if isinstance(native, api.IndexPreTransform):
         return _lists_of(native.index)
@@ -231,21 +244,21 @@ def _lists_of(native: Any) -> Any:
 
 
 def _innermost(native: Any) -> Any:
-    """What ``native`` searches first, below refinement and transforms."""
+    """Return the index that ``native`` searches first, below refinement and transforms."""
     native = _exact_type(native)
     if isinstance(native, api.IndexRefine):
         return _innermost(native.base_index)
     return _innermost(native.index) if isinstance(native, api.IndexPreTransform) else native
 
 
-def _codecs(native: Any) -> Iterator[Any]:
-    """The scalar quantisers inside ``native``."""
+def _scalar_quantisers(native: Any) -> Iterator[Any]:
+    """Yield the scalar quantisers inside ``native``."""
     native = _exact_type(native)
     inner = [
         getattr(native, name) for name in ("base_index", "refine_index", "index", "storage") if hasattr(native, name)
     ]
     for part in inner:
-        yield from _codecs(part)
+        yield from _scalar_quantisers(part)
     if hasattr(native, "sq"):
         yield native.sq
 
@@ -255,9 +268,9 @@ def _exact_type(native: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _limits(path: Path) -> Iterator[None]:
-    """No array in the file can be larger than the file: keeps a hostile one from taking all memory."""
-    with _READING:
+def _allocation_limit(path: Path) -> Iterator[None]:
+    """Refuse arrays larger than the file itself, so that a hostile file cannot allocate all memory."""
+    with _LIMIT_LOCK:
         before = api.get_deserialization_vector_byte_limit()
         api.set_deserialization_vector_byte_limit(max(path.stat().st_size, 1 << 20))
         try:
@@ -267,8 +280,8 @@ def _limits(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def threads(count: int | None) -> Iterator[None]:
-    """Let FAISS use ``count`` threads in this block, for calls from this thread; None leaves its default."""
+def faiss_threads(count: int | None) -> Iterator[None]:
+    """Let FAISS use ``count`` threads in this block, for calls from this thread. None keeps the FAISS default."""
     before = api.omp_get_max_threads()
     if count is not None:
         api.omp_set_num_threads(count)
@@ -278,6 +291,6 @@ def threads(count: int | None) -> Iterator[None]:
         api.omp_set_num_threads(before)
 
 
-def _said(error: RuntimeError) -> str:
-    """The last part of a FAISS message: the first is the C++ signature."""
-    return str(error).rsplit("Error: ", 1)[-1].strip()
+def _reason(error: RuntimeError | MemoryError) -> str:
+    """Return the end of a FAISS message, without the C++ signature at its start."""
+    return str(error).rsplit("Error: ", 1)[-1].strip().rstrip(".")

@@ -1,16 +1,13 @@
-"""The folder that an index is, opened: its manifest, documents and finder; one writer, any number of readers.
+"""An open index package: its folder, its manifest, and readers for each of its parts.
 
-An update writes its changed files under the next generation's number and then replaces the manifest in one step,
-so that a reader, or a machine that stops, sees the old index or the new one and never a mixture.
+A package has one writer and any number of readers. An update (`leafkit.index.update`) writes changed files under the
+number of the next generation and then replaces the manifest in one step. Readers, and machines that stop half-way,
+therefore see the old index or the new one, never a mixture.
 """
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,47 +15,43 @@ from typing import Any, TypeVar
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.errors import DamageError, OutputError
+from leafkit.errors import DamageError
+from leafkit.search.arrays import read_array
 from leafkit.search.documents import Documents
-from leafkit.search.faiss_index import Bits, Depth, FaissIndex
-from leafkit.search.finder import Finder
-from leafkit.search.manifest import PARTS, Manifest, check_files, read_manifest
-from leafkit.search.rescoring import read_array, read_kept
+from leafkit.search.faiss_index import Depth, FaissIndex, RowBits
+from leafkit.search.manifest import Manifest, check_files, read_manifest
+from leafkit.search.rescoring import read_rescoring_vectors
+from leafkit.search.vector_search import VectorSearch
 from leafkit.space import Space
-from leafkit.vectors.mapping import FILE as MAPPING
-from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.mapping import MAPPING_FILE, LinearMap, read_mapping
 
 Opened = TypeVar("Opened")
-
-SPOOL = "spool"
-ADDED = "added-"
-_GENERATED = re.compile(rf"({ADDED})?({'|'.join([*PARTS, SPOOL])})-\d+\.({'|'.join([*PARTS.values(), 'raw'])})")
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """An index folder whose files were checked against ``manifest``.
+    """An index folder whose files match ``manifest``.
 
-    ``mapping`` leads from the vectors that were indexed to those of the index, where they differ.
+    ``mapping`` turns vectors of the teacher into those of the index; None if the index holds the vectors it was given.
     """
 
     folder: Path
     manifest: Manifest
-    mapping: Mapping | None = None
+    mapping: LinearMap | None = None
 
     @property
     def teacher_space(self) -> Space:
-        """The space of the vectors that were indexed, before any mapping."""
+        """The space of the document vectors before any mapping."""
         return self.mapping.base if self.mapping else self.manifest.space
 
     def documents(self, *, memory_map: bool = True) -> Documents:
-        """Ids and payload by row."""
+        """Open the documents; raises `DamageError` if their number differs from the manifest's."""
         documents = Documents(self.manifest.document_files(self.folder), memory_map=memory_map)
         self._check_rows(len(documents), "documents")
         return documents
 
     def index(self, *, memory_map: bool = True) -> FaissIndex:
-        """The FAISS index; without ``memory_map`` it can be added to."""
+        """Open the FAISS index. Rows can be added only without ``memory_map``."""
         manifest = self.manifest
         index = FaissIndex.read(
             manifest.path(self.folder, "index"),
@@ -69,38 +62,39 @@ class Package:
         self._check_rows(len(index), "index")
         return index
 
-    def kept(self, *, memory_map: bool = True) -> NDArray[Any] | None:
-        """The vectors kept for rescoring, as they are encoded."""
+    def rescoring_vectors(self, *, memory_map: bool = True) -> NDArray[Any] | None:
+        """Open the encoded rescoring vectors (rows, dim); None if the package has none."""
         if "vectors" not in self.manifest.parts:
             return None
         path = self.manifest.path(self.folder, "vectors")
         shape = (self.manifest.rows, self.manifest.dim)
-        return read_kept(path, shape=shape, precision=self.manifest.rescore, memory_map=memory_map)
+        return read_rescoring_vectors(path, shape=shape, precision=self.manifest.rescore, memory_map=memory_map)
 
-    def live(self) -> Bits | None:
-        """A bit for each row that is not removed; None where none is."""
+    def live(self) -> RowBits | None:
+        """Read the bitmap of rows that are not removed; None if no row is removed."""
         if "live" not in self.manifest.parts:
             return None
         path = self.manifest.path(self.folder, "live")
-        live: Bits = read_array(path, memory_map=False)
+        live: RowBits = read_array(path, memory_map=False)
         if live.shape != (-(-self.manifest.rows // 8),) or live.dtype != numpy.uint8:
             raise DamageError(
-                f"{path} does not hold a bit for each of {self.manifest.rows} rows; build the index again"
+                f"{path} holds {live.dtype} of shape {live.shape}; expected one bit for each of "
+                f"{self.manifest.rows} rows. Build the index again."
             )
         return live
 
-    def finder(
+    def vector_search(
         self,
         *,
         memory_map: bool = True,
         threads: int | None = 1,
         oversample: int | None = None,
         depth: Depth | None = None,
-    ) -> Finder:
-        """Rows by vector; with ``memory_map`` all vectors stay in their files."""
-        return Finder(
+    ) -> VectorSearch:
+        """Open the search from vectors to rows. With ``memory_map`` all document vectors stay in their files."""
+        return VectorSearch(
             self.index(memory_map=memory_map),
-            kept=self.kept(memory_map=memory_map),
+            rescoring_vectors=self.rescoring_vectors(memory_map=memory_map),
             live=self.live(),
             oversample=oversample,
             depth=depth,
@@ -111,24 +105,24 @@ class Package:
         if rows != self.manifest.rows:
             path = self.manifest.path(self.folder, part)
             raise DamageError(
-                f"{path} holds {rows} rows, the manifest says {self.manifest.rows}; build the index again"
+                f"{path} holds {rows} rows, but the manifest says {self.manifest.rows}. Build the index again."
             )
 
 
 def open_package(folder: str | Path, *, verify: bool) -> Package:
-    """The index at ``folder``; raises `DamageError` naming the first file that is missing, cut off or changed.
+    """Open the index at ``folder``; raises `DamageError` naming the first file that is missing, truncated or changed.
 
-    With ``verify`` every byte is read and hashed (1 to 2 s a gigabyte), without it only sizes are compared.
+    With ``verify`` every byte is read and hashed (1 to 2 s per gigabyte). Without it only sizes are compared.
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
     check_files(folder, manifest, verify=verify)
-    # Vectors that a student of rotated coordinates wrote are indexed as they are, without a mapping.
-    return Package(folder, manifest, read_mapping(folder, manifest.space) if MAPPING in manifest.files else None)
+    # A space can have a rotation without a mapping file: the indexed vectors came from a student of that rotation.
+    return Package(folder, manifest, read_mapping(folder, manifest.space) if MAPPING_FILE in manifest.files else None)
 
 
-def steadily(folder: Path, opener: Callable[[], Opened]) -> Opened:
-    """What ``opener`` gives, tried again where an update replaced files of ``folder`` while it opened them."""
+def retry_during_update(folder: Path, opener: Callable[[], Opened]) -> Opened:
+    """Return ``opener()``, calling it again if it failed because an update replaced the files of ``folder``."""
     while True:
         generation = read_manifest(folder).generation
         try:
@@ -136,24 +130,3 @@ def steadily(folder: Path, opener: Callable[[], Opened]) -> Opened:
         except (DamageError, FileNotFoundError):
             if read_manifest(folder).generation == generation:
                 raise
-
-
-def remove_leftovers(folder: Path, manifest: Manifest) -> None:
-    """Delete files of other generations: those an update replaced, and those a stopped update left."""
-    for path in folder.iterdir():
-        if _GENERATED.fullmatch(path.name) and path.name not in manifest.files:
-            path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the index at ``folder`` for writing; raises `OutputError` while another process does."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(f"{folder} is being updated by another process; run this again later") from error
-        yield
-    finally:
-        os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Which FAISS index a corpus gets: by its size and precision, or by the factory string the user gave."""
+"""Choose the FAISS index of a corpus: by its size and precision, or by the user's factory string."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ CODECS = {"float32": "Flat", "float16": "SQfp16", "int8": "SQ8", "int4": "SQ4"}
 
 # Exact search of 50,000 x 384 takes 3 ms (float32) or 2 ms (int8) on one Zen 4 core: less than encoding the query.
 EXACT_ROWS = 50_000
-# 48 bytes a row: 0.7 ms per 200,000 rows of 384 bits.
+# 48 bytes per row: 0.7 ms per 200,000 rows of 384 bits.
 EXACT_BINARY_ROWS = 1_000_000
-# A graph needs 270 bytes a row besides the vectors and some 300 core-seconds a million rows to build; lists need 8.
+# A graph needs 270 bytes per row besides the vectors, and some 300 core-seconds per million rows to build. Inverted
+# lists need 8 bytes per row.
 GRAPH_ROWS = 1_000_000
 
 _LISTS_OR_GRAPH = re.compile(r"(.*,)?(IVF\d+(_HNSW\d*|\(.*\))?|HNSW\d*)")
@@ -28,17 +29,17 @@ _LISTS_OR_GRAPH = re.compile(r"(.*,)?(IVF\d+(_HNSW\d*|\(.*\))?|HNSW\d*)")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A FAISS factory string; ``binary`` ones hold sign bits and are read by FAISS's binary factory."""
+    """A FAISS factory string. A ``binary`` plan holds sign bits and is made by FAISS's factory of binary indexes."""
 
     factory: str
     binary: bool
 
 
 def plan_index(count: int, precision: str, factory: str | None) -> Plan:
-    """The index for ``count`` rows: exact while that is fast, a graph up to a million rows, lists above.
+    """Plan the index of ``count`` rows: exact while exact search is fast, a graph up to a million rows, else lists.
 
-    A ``factory`` is taken as it is; one that names only a graph or lists (``HNSW32``, ``IVF4096``) is completed
-    by the storage of ``precision``. Raises `OptionError` where the two contradict each other.
+    A ``factory`` is used unchanged. If it names only a graph or lists (``HNSW32``, ``IVF4096``), the storage of
+    ``precision`` is appended. Raises `OptionError` if ``factory`` and ``precision`` contradict each other.
     """
     check_precision(precision)
     if factory is not None:
@@ -52,26 +53,28 @@ def plan_index(count: int, precision: str, factory: str | None) -> Plan:
 
 
 def check_precision(precision: str) -> None:
-    """Raise `OptionError` unless ``precision`` is one that an index can have."""
+    """Raise `OptionError` unless ``precision`` is a precision of document vectors."""
     if precision not in PRECISIONS:
-        raise OptionError(f"precision is {precision!r}, wanted one of {', '.join(PRECISIONS)}")
+        raise OptionError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
 
 
 def check_rescore(rescore: str | None) -> None:
-    """Raise `OptionError` unless ``rescore`` is None (choose for me) or one of the kept precisions or ``none``."""
+    """Raise `OptionError` unless ``rescore`` is None (the default of the index) or a precision of rescoring vectors."""
     if rescore is not None and rescore not in RESCORES:
-        raise OptionError(f"rescore is {rescore!r}, wanted one of {', '.join(RESCORES)}")
+        raise OptionError(f"rescore is {rescore!r}; expected one of {', '.join(RESCORES)}.")
 
 
 def _plan_factory(factory: str, precision: str) -> Plan:
     if "_direct" in factory:
-        raise OptionError(f"factory {factory!r}: _direct codecs hold numbers from 0 to 255, not unit vectors; use SQ8")
+        raise OptionError(
+            f"factory is {factory!r}, but _direct codecs store numbers from 0 to 255, not unit vectors. Use SQ8."
+        )
     if "IDMap" in factory:
-        raise OptionError(f"factory {factory!r}: leafkit numbers the rows itself; leave IDMap out")
+        raise OptionError(f"factory is {factory!r}, but leafkit numbers the rows itself. Remove IDMap.")
     binary = re.match(r"B(Flat|HNSW|IVF|Hash)", factory) is not None
     if binary != (precision == "binary"):
-        wanted = "a binary factory (BFlat, BHNSW32, BIVF1024)" if precision == "binary" else "--precision binary"
-        raise OptionError(f"factory {factory!r} does not go with precision {precision}: use {wanted}")
+        advice = "a binary factory (BFlat, BHNSW32, BIVF1024)" if precision == "binary" else "--precision binary"
+        raise OptionError(f"factory {factory!r} contradicts precision {precision}. Use {advice}.")
     if binary:
         return Plan(factory=factory, binary=True)
     if _LISTS_OR_GRAPH.fullmatch(factory):
@@ -79,12 +82,12 @@ def _plan_factory(factory: str, precision: str) -> Plan:
     storage = re.split(r"[,_]", factory)[-1]
     if precision != "float32" and storage != CODECS[precision]:
         raise OptionError(
-            f"factory {factory!r} stores vectors as {storage}, which contradicts precision {precision}: "
-            "leave --precision out, or name only the graph or the lists (HNSW32, IVF4096)"
+            f"factory {factory!r} stores vectors as {storage}, which contradicts precision {precision}. "
+            "Remove --precision, or name only the graph or the lists (HNSW32, IVF4096)."
         )
     return Plan(factory=factory, binary=False)
 
 
 def _lists(count: int) -> int:
-    """A power of two near four square roots of ``count``, the middle of what FAISS recommends."""
+    """Return a power of two near four square roots of ``count``: the middle of the range that FAISS recommends."""
     return 2 ** round(math.log2(4 * math.sqrt(count)))

@@ -1,11 +1,10 @@
-"""The query encoder: a student on onnxruntime, tokenizers and numpy alone; torch is never imported."""
+"""Encode queries with an exported student, on onnxruntime, tokenizers and numpy alone; torch is never imported."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy
 
 from leafkit.errors import DamageError, InputError, OptionError
 from leafkit.files.digest import sha256_file
-from leafkit.shipped import named, resolve
+from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
 from leafkit.types import Float32, Int64, Role, check_role
 
@@ -24,16 +23,17 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 Precision = Literal["auto", "int8", "float32"]
-# Where other runtimes look, the quicker first.
+# The paths where other runtimes look for these graphs, the faster one first.
 FILES = {"int8": "onnx/model_quantized.onnx", "float32": "onnx/model.onnx"}
 OUTPUT = "sentence_embedding"
 MARKER, TOKENIZER = "leafkit.json", "tokenizer.json"
 RECORD = "onnx/export.json"
 FORMAT, VERSION = "leafkit-export", 1
-# Golden texts encoded at load: enough to see a processor that computes int8 differently, cheap enough for a start.
+# Golden texts encoded when a student is opened: enough to detect a processor that computes int8 differently, and
+# still fast.
 CHECKED = 3
-# The cosine to the vector that the exporting machine got. Products of int8 are whole numbers, alike everywhere; a
-# processor or runtime that lets them overflow gives 0.998 and less.
+# The least cosine between a golden vector of the exporting machine and the same vector here. Products of int8 are whole
+# numbers and equal everywhere, but processors or runtimes that let them overflow give 0.998 or less.
 AGREEMENT = 0.9999
 
 log = logging.getLogger("leafkit")
@@ -41,11 +41,14 @@ log = logging.getLogger("leafkit")
 
 @dataclass(frozen=True, kw_only=True)
 class ExportRecord:
-    """What onnx/export.json says.
+    """The content of onnx/export.json.
 
-    ``max_length`` is the limit in tokens (None: none); ``space`` the id of the student's space; ``files`` the SHA-256
-    of each file, named from the student's folder: the three are sealed by a hash of their own. ``golden`` holds
-    ``text``, ``role`` and, for each precision, the vector that the exporting machine got.
+    max_length: the length limit in tokens, or None.
+    space: the id of the student's space.
+    files: the SHA-256 of each file, by its path within the student's folder.
+    golden: texts with their role and, for each precision, the vector that the exporting machine computed.
+
+    The file also holds a hash of the first three (see `digest`).
     """
 
     max_length: int | None
@@ -55,18 +58,22 @@ class ExportRecord:
 
     @classmethod
     def read(cls, folder: Path) -> ExportRecord:
-        """The record in ``folder``/onnx; raises `InputError` where there is none, `DamageError` for a broken one."""
+        """Read the record in ``folder``; raises `InputError` if it is missing and `DamageError` if it is damaged."""
         file = folder / RECORD
         if not file.is_file():
             raise InputError(
-                f"{folder} holds no exported student (no {RECORD}); run: leafkit export {folder}{named(folder)}"
+                f"{folder} is not an exported student: it has no {RECORD}. "
+                f"Run: leafkit export {folder}{shipped_hint(folder)}"
             )
         try:
             raw = json.loads(file.read_bytes())
             if (raw["format"], raw["version"]) != (FORMAT, VERSION):
-                raise DamageError(f"{file} is of {raw['format']} version {raw['version']}, wanted {FORMAT} {VERSION}")
+                raise DamageError(
+                    f"{file} has the format {raw['format']} version {raw['version']}; expected {FORMAT} version "
+                    f"{VERSION}. Export the student again, or update leafkit."
+                )
             if raw["sha256"] != digest(raw):
-                raise DamageError(f"{file} was changed (its SHA-256 differs); copy or export the student again")
+                raise DamageError(f"{file} was changed (its SHA-256 differs). Copy or export the student again.")
             return cls(
                 max_length=raw["max_length"],
                 space=raw["space"],
@@ -74,35 +81,37 @@ class ExportRecord:
                 golden=list(raw["golden"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamageError(f"{file} is not an export record ({error!r}); export the student again") from error
+            raise DamageError(f"{file} is not an export record ({error!r}). Export the student again.") from error
 
     @property
     def precisions(self) -> list[str]:
-        """What was exported, the quicker first."""
+        """The exported precisions, the faster one first."""
         return [precision for precision, file in FILES.items() if file in self.files]
 
     def check(self, folder: Path, name: str) -> Path:
-        """The file ``name`` of ``folder``; raises `DamageError` unless it is the one that was exported."""
+        """Return the path of the file ``name`` in ``folder``; raises `DamageError` if its hash differs."""
         file = folder / name
         if not file.is_file():
-            raise DamageError(f"{file} is missing; copy or export the student again")
+            raise DamageError(f"{file} is missing. Copy or export the student again.")
         if sha256_file(file) != self.files.get(name):
-            raise DamageError(f"{file} is truncated or changed (its SHA-256 differs); copy or export the student again")
+            raise DamageError(
+                f"{file} is truncated or changed (its SHA-256 differs). Copy or export the student again."
+            )
         return file
 
 
 class QueryEncoder:
-    """Encodes texts into the teacher's space on one CPU core. Any number of threads may share one.
+    """An exported student that encodes texts into the teacher's space on one CPU core.
 
-    Texts are encoded one at a time: int8 activations are scaled by what is in the batch, so that a text's vector
-    would otherwise depend on its neighbours.
+    Any number of threads may share one encoder. Texts are encoded one at a time: int8 activations are scaled by the
+    content of a batch, so in a batch the vector of a text would depend on the other texts.
     """
 
-    # Its vectors must never be kept as the teacher's own.
-    stand_in = True
+    # Keeps the cache of teacher vectors from storing these vectors as the teacher's own.
+    approximate = True
 
     def __init__(self, session: InferenceSession, tokenizer: Tokenizer, space: Space, precision: str) -> None:
-        """Use `QueryEncoder.open`."""
+        """Combine parts that are already open; `QueryEncoder.open` opens them."""
         self.space = space
         self.precision = precision
         self._session = session
@@ -111,57 +120,66 @@ class QueryEncoder:
 
     @classmethod
     def open(cls, folder: str | Path, *, precision: Precision = "auto", threads: int = 1) -> QueryEncoder:
-        """The exported student in ``folder``: a student folder, its name if it ships, or the ``encoder`` of an index.
+        """Open the exported student in ``folder``.
 
-        precision: int8, float32, or auto: int8 if it gives the golden vectors on this machine, else float32.
-        threads: of onnxruntime, for one text.
+        folder: a student folder, the name of a student that ships with leafkit, or the folder ``encoder`` of an index.
+        precision: int8, float32 or auto. auto is int8 if int8 reproduces the golden vectors on this machine, and
+            float32 otherwise.
+        threads: threads that onnxruntime uses for one text.
 
-        Raises `InputError` for a folder without an export and `DamageError` for files that are missing or changed.
+        Raises `InputError` for a folder without an export, `DamageError` for files that are missing or changed and for
+        an export that does not reproduce its golden vectors here, and `OptionError` for an option outside its range.
         """
         if precision not in ("auto", *FILES):
-            raise OptionError(f"unknown precision {precision!r} of a query encoder: choose auto, int8 or float32")
+            raise OptionError(f"precision is {precision!r}; expected auto, int8 or float32.")
         if threads < 1:
-            raise OptionError(f"got threads={threads}, wanted 1 or more")
-        root = resolve(folder)
+            raise OptionError(f"threads is {threads}; expected at least 1.")
+        root = resolve_student(folder)
         record = ExportRecord.read(root)
         space = _space(root, record)
         tokenizer = _tokenizer(root, record)
-        there = [name for name in record.precisions if (root / FILES[name]).is_file()]
-        wanted = there if precision == "auto" else [name for name in there if name == precision]
-        if not wanted:
-            raise DamageError(f"{root / 'onnx'} lacks the {precision} file it should have; export the student again")
-        for name in wanted:
+        present = [name for name in record.precisions if (root / FILES[name]).is_file()]
+        tried = present if precision == "auto" else [name for name in present if name == precision]
+        if not tried:
+            raise DamageError(f"{root / 'onnx'} lacks the {precision} file. Copy or export the student again.")
+        for name in tried:
             encoder = cls(_session(record.check(root, FILES[name]), threads), tokenizer, space, name)
-            if encoder._agrees(root, record):
+            if encoder._reproduces_golden(root, record):
                 return encoder
-            log.warning("%s does not give its golden vectors in %s on this processor", root, name)
+            log.warning("%s does not reproduce its golden vectors in %s on this processor", root, name)
         raise DamageError(
-            f"{root} gives other vectors on this machine than where it was exported, in {' and in '.join(wanted)}; "
-            "export it again here, or copy its float32 file (onnx/model.onnx) along"
+            f"{root} computes other vectors on this machine than where it was exported, in {' and in '.join(tried)}. "
+            "Export it again on this machine, or copy its float32 file (onnx/model.onnx) here as well."
         )
 
     def encode(self, texts: Sequence[str], role: Role = "query") -> Float32:
-        """Vectors of ``texts``, shape (rows, dim), float32, in the order given; longer texts are cut at the limit."""
+        """Encode ``texts`` into vectors (rows, dim), float32, in the order given.
+
+        Texts beyond the length limit are truncated. Raises `OptionError` naming the first text that is not a string or
+        not valid Unicode, and for an unknown role.
+        """
         if isinstance(texts, str):
-            raise OptionError("got one string, wanted a list of texts")
+            raise OptionError(f"texts is the string {texts[:80]!r}; expected a list of texts.")
         vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
         for row, text in enumerate(texts):
             try:
-                vectors[row] = self._session.run([OUTPUT], self.tokens(text, role))[0][0]
+                # The one output is an array (1, dim); onnxruntime's annotation also allows sparse tensors and lists.
+                output: Any = self._session.run([OUTPUT], self.tokens(text, role))[0]
+                vectors[row] = output[0]
             except OptionError as error:
                 raise OptionError(f"text {row + 1} of {len(texts)}: {error}") from error
         return vectors
 
     def tokens(self, text: str, role: Role) -> dict[str, Int64]:
-        """What the graph is fed for ``text``: token ids, and the mask and types it asks for, each (1, tokens)."""
+        """Return the graph's inputs for ``text``: token ids, and mask and token types if needed, each (1, tokens)."""
         prompt = self.space.prompt(check_role(role))
         if not isinstance(text, str):
-            raise OptionError(f"got a {type(text).__name__}, wanted a string")
+            raise OptionError(f"got {type(text).__name__}; expected a string.")
         try:
             encoding = self._tokenizer.encode(prompt + text)
         except TypeError as error:  # half of a surrogate pair
-            raise OptionError(f"{text!r} is not valid Unicode; replace what is not") from error
-        # A tokenizer without special tokens makes nothing of an empty text; the graph needs one masked token.
+            raise OptionError(f"{text!r} is not valid Unicode. Replace its invalid characters.") from error
+        # A tokenizer without special tokens returns no token for an empty text, but the graph needs at least one.
         columns = {
             "input_ids": encoding.ids or [0],
             "attention_mask": encoding.attention_mask or [0],
@@ -169,39 +187,29 @@ class QueryEncoder:
         }
         return {name: numpy.array([columns[name]], dtype=numpy.int64) for name in self._inputs}
 
-    def _agrees(self, root: Path, record: ExportRecord) -> bool:
+    def _reproduces_golden(self, root: Path, record: ExportRecord) -> bool:
+        """Tell whether the first golden texts get the vectors that they got on the exporting machine."""
         try:
             for golden in record.golden[:CHECKED]:
-                wanted = numpy.array(golden[self.precision], dtype=numpy.float32)
-                got = self.encode([golden["text"]], golden["role"])[0]
-                lengths = float(numpy.linalg.norm(wanted) * numpy.linalg.norm(got))
-                if not float(wanted @ got) >= AGREEMENT * lengths:
+                recorded = numpy.array(golden[self.precision], dtype=numpy.float32)
+                computed = self.encode([golden["text"]], golden["role"])[0]
+                lengths = float(numpy.linalg.norm(recorded) * numpy.linalg.norm(computed))
+                if not float(recorded @ computed) >= AGREEMENT * lengths:  # `not`, so that NaN fails as well
                     return False
         except (ValueError, KeyError, TypeError, OptionError) as error:
-            raise DamageError(f"{root / RECORD} has a broken golden text ({error!r}); export it again") from error
+            raise DamageError(
+                f"{root / RECORD} has an invalid golden text ({error!r}). Export the student again."
+            ) from error
         return True
 
 
 def digest(record: dict[str, Any]) -> str:
-    """The SHA-256 of what decides vectors in an export record; golden vectors are checked by being met."""
+    """Return the SHA-256 of the fields of an export record that decide its vectors.
+
+    Golden vectors are not included: opening a student checks them against the vectors it computes.
+    """
     deciding = {name: record[name] for name in ("max_length", "space", "files")}
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
-
-
-def copy_runtime(student: Path, to: Path, *, precision: Precision = "auto") -> None:
-    """Copy into the new folder ``to`` what a query host needs of an exported student, and no more.
-
-    precision: int8, float32, or auto: int8 where it was exported.
-    """
-    record = ExportRecord.read(student)
-    wanted = record.precisions[:1] if precision == "auto" else [precision]
-    if not set(wanted) & set(record.precisions):
-        raise InputError(f"{student} was exported without {precision}; run: leafkit export {student} --overwrite")
-    (to / "onnx").mkdir(parents=True)
-    for name in (TOKENIZER, *(FILES[precision] for precision in wanted)):
-        shutil.copyfile(record.check(student, name), to / name)
-    for name in (MARKER, RECORD):
-        shutil.copyfile(student / name, to / name)
 
 
 def _space(root: Path, record: ExportRecord) -> Space:
@@ -209,9 +217,12 @@ def _space(root: Path, record: ExportRecord) -> Space:
     try:
         space = Space.from_json(json.loads(file.read_bytes())["space"], where=str(file))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamageError(f"{file} does not describe a student ({error!r}); copy or export it again") from error
+        raise DamageError(f"{file} does not describe a student ({error!r}). Copy or export it again.") from error
     if space.id != record.space:
-        raise DamageError(f"{file} is of space {space.id}, but the ONNX files of {record.space}: export them again")
+        raise DamageError(
+            f"{file} has the space {space.id}, but the ONNX files have the space {record.space}. "
+            "Export the student again."
+        )
     return space
 
 
@@ -221,7 +232,7 @@ def _tokenizer(root: Path, record: ExportRecord) -> Tokenizer:
     file = record.check(root, TOKENIZER)
     try:
         tokenizer = Tokenizer.from_file(str(file))
-        # The file's own settings are those of another use: some pad every text to 128 tokens.
+        # The settings in the file are for other uses: some tokenizers pad every text to 128 tokens.
         tokenizer.no_padding()
         if record.max_length is None:
             tokenizer.no_truncation()
@@ -229,7 +240,7 @@ def _tokenizer(root: Path, record: ExportRecord) -> Tokenizer:
             side = (tokenizer.truncation or {}).get("direction", "right")
             tokenizer.enable_truncation(record.max_length, direction=side)
     except Exception as error:  # tokenizers raises bare Exception
-        raise DamageError(f"{file} cannot be opened as a tokenizer: {error}; export the student again") from error
+        raise DamageError(f"{file} cannot be opened as a tokenizer: {error}. Export the student again.") from error
     return tokenizer
 
 
@@ -239,10 +250,11 @@ def _session(file: Path, threads: int) -> InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # A text of 512 tokens then peaks at 190 MB instead of 230 (both on) or 440 (no arena), at the same speed.
+    # Without memory patterns a text of 512 tokens peaks at 190 MB, instead of 230 (patterns and arena) or 440 (no
+    # arena), at the same speed.
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no class of their own
-        raise DamageError(f"{file} cannot be opened with onnxruntime: {error}") from error
+    except Exception as error:  # onnxruntime's errors have no common class
+        raise DamageError(f"{file} cannot be opened with onnxruntime: {error}. Export the student again.") from error

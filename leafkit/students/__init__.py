@@ -1,1 +1,1 @@
-"""Where a student comes from, how its head starts, and the folder it ends up in."""
+"""Students: how they are built, their parts, the closed-form start of their head, and their folder on disk."""

@@ -1,7 +1,8 @@
-"""The README.md of a student: what it is, how it was made, how near it comes, how it is used."""
+"""The model card (README.md) of a student: what it is, how to use it, its figures, and how it was trained."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from leafkit.files.atomic import write_file
@@ -17,19 +18,19 @@ tags: [sentence-transformers, feature-extraction, sentence-similarity, knowledge
 # {name}
 
 A small text encoder that writes into the vector space of **{teacher}** ({dim} numbers a text). Its query vectors
-search an index of the teacher's document vectors {coordinates}. Made with leafkit {version}, by the method of
+search an index of the teacher's document vectors {coordinates}. It was made with leafkit {version} by the method
 [LEAF](https://arxiv.org/abs/2509.12539).
 
 | | |
 |---|---|
-| starts from | `{student}`{layers} |
+| starting point | `{student}`{layers} |
 | parameters | {parameters:,} |
 | vector space | {space} |
 | vectors | {vectors} |
 
 ## Use
 
-With [sentence-transformers](https://sbert.net) alone; prompts are built in:
+With plain [sentence-transformers](https://sbert.net); the prompts are built in:
 
 ```python
 from sentence_transformers import SentenceTransformer
@@ -47,7 +48,7 @@ import leafkit
 queries = leafkit.QueryEncoder.open("{name}").encode(["how do I list files?"], "query")
 ```
 
-## How near it comes to its teacher
+## How close it is to its teacher
 
 On {validation:,} held-out texts, none of which was trained on:
 
@@ -60,7 +61,7 @@ neighbours that the student's vector finds among the teacher's vectors.
 
 ## Training
 
-{training:,} distinct texts ({repeated:,} repetitions left out), {steps:,} steps; the student kept is the one of step
+{training:,} distinct texts ({repeated:,} repetitions removed) and {steps:,} steps. This student is the one of step
 {best:,}, {why}.
 
 | role | source | texts |
@@ -79,14 +80,14 @@ Versions: {versions}.
 
 ## Limits
 
-It imitates its teacher and inherits the teacher's errors, languages and biases; on texts unlike those above it comes
-less near. It belongs to vectors of the space `{space_id}` only: those of another model, or of the same one with other
-prompts or another length, cannot be compared with it.
+The student imitates its teacher and inherits the teacher's errors, languages and biases. On texts unlike those above
+its vectors are less close to the teacher's. Compare its vectors only with vectors of the space `{space_id}`: vectors
+of another model, or of the same model with other prompts or another length limit, belong to another space.
 
 ## Licence
 
-None is set here. The student is derived from its base model (`{student}`) and from the outputs of {teacher}; what
-their licences and those of the texts ask for applies to it.
+This card sets no licence. The student is derived from its base model (`{student}`) and from the outputs of {teacher}.
+The terms of their licences, and of the licences of the training texts, apply to it.
 """
 
 FIGURES = {
@@ -99,7 +100,7 @@ FIGURES = {
 
 
 def write_card(facts: StudentFacts, *, name: str) -> None:
-    """Write README.md into the student's folder; ``name`` is what the folder will be called."""
+    """Write README.md into the student's folder; ``name`` is the final name of that folder."""
     training, data = facts.training, facts.training["data"]
     text = CARD.format(
         name=name,
@@ -111,36 +112,39 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
         parameters=_parameters(facts),
         space=describe(facts.space),
         space_id=facts.space.id,
-        coordinates="in the coordinates that mapping.npz makes" if facts.space.rotation else "as it stands",
-        vectors="unit-norm" if facts.space.normalised else "not normalised, as the teacher's",
+        coordinates="after mapping.npz has rotated them" if facts.space.rotation else "without any change",
+        vectors="unit-norm" if facts.space.normalised else "not normalised, like the teacher's",
         validation=data["validation"],
-        figures=_rows((title, _4(training["start"][f]), _4(training["best"][f])) for f, title in FIGURES.items()),
-        start=_start(training["head"]),
+        figures=_rows(
+            (title, f"{training['start'][f]:.4f}", f"{training['best'][f]:.4f}") for f, title in FIGURES.items()
+        ),
+        start=_closed_form(training["head"]),
         training=data["training"],
         repeated=data["repeated"],
         steps=training["steps"],
         best=training["best"]["step"],
         why="the last" if training["recipe"].get("keep") == "last" else "the best by mean cosine",
         sources=_rows((row["role"], row["source"], f"{row['texts']:,}") for row in data["counts"]),
-        recipe=_rows([("methods", ", ".join(training["methods"])), *_spaced(training["recipe"])]),
+        recipe=_rows(
+            [
+                ("methods", ", ".join(training["methods"])),
+                *((key.replace("_", " "), value) for key, value in training["recipe"].items()),
+            ]
+        ),
         command=training["command"],
         versions=", ".join(f"{package} {version}" for package, version in training["versions"].items()),
     )
-    # Names of files may be no UTF-8.
+    # Names of files may not be valid UTF-8.
     write_file(facts.path / "README.md", text.encode("utf-8", "replace"))
 
 
-def _spaced(recipe: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [(key.replace("_", " "), value) for key, value in recipe.items()]
-
-
 def _layers(start: dict[str, Any]) -> str:
-    """Which layers were picked, if any were."""
+    """The layers that a greedy search picked, or nothing."""
     return f": layers {', '.join(map(str, start['layers']))}, counted from 0" if "layers" in start else ""
 
 
-def _start(start: dict[str, Any]) -> str:
-    """What was solved for before the first step."""
+def _closed_form(start: dict[str, Any]) -> str:
+    """The part of the student that was solved for before the first step."""
     if "ridge" not in start:
         return "a random head"
     return f"the {start['ridge'].get('of', 'head')}'s closed-form (ridge) solution"
@@ -152,17 +156,9 @@ def _parameters(facts: StudentFacts) -> int:
     count = 0
     for name in facts.weights:
         with safe_open(str(facts.path / name), framework="numpy") as file:
-            for key in file.keys():  # noqa: SIM118 - not a dict
-                size = 1
-                for length in file.get_slice(key).get_shape():
-                    size *= length
-                count += size
+            count += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118 - no dict
     return count
 
 
 def _rows(rows: Any) -> str:
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows)
-
-
-def _4(value: float) -> str:
-    return f"{value:.4f}"

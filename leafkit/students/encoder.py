@@ -1,52 +1,80 @@
-"""A finished student as an encoder over torch; the query host uses `leafkit.search.query_encoder`."""
+"""A finished student as an encoder over torch; the query host uses `leafkit.search.query_encoder` instead."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import TYPE_CHECKING
 
-from leafkit.errors import DamageError
+from leafkit.errors import DamageError, InputError
 from leafkit.space import Space
-from leafkit.students.folder import StudentFacts
+from leafkit.students.folder import StudentFacts, check_weights, read_student
 from leafkit.types import Float32, Role, check_role
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+    from leafkit.students.student import Student
+
+
+def open_student(path: str | PathLike[str], device: str | None = None) -> StudentEncoder:
+    """Open the student at ``path`` as an encoder on ``device``, after checking its weight files against leafkit.json.
+
+    Raises `InputError` if there is no student or it has no torch weights, and `DamageError` for a broken one.
+    """
+    facts = read_student(path)
+    if facts.runtime_only:
+        raise InputError(
+            f"{facts.path} holds only what a query host needs and no torch weights. Use it to search (--encoder), in "
+            "an index (--student), as the start of a training (leafkit distill --student), in an evaluation with "
+            "--encoder onnx-int8, or open it as leafkit.QueryEncoder."
+        )
+    check_weights(facts)
+    return StudentEncoder.open(facts, device)
+
 
 class StudentEncoder:
-    """Encodes with the student itself. It stands in for its teacher: the same space, vectors that come near."""
+    """Encodes texts with a ``student``: vectors in the same space as its teacher's, and close to them."""
 
     signals = frozenset({"embeddings", "online"})
-    # Its vectors must never be kept as the teacher's own.
-    stand_in = True
+    # A student's vectors must never be cached as the teacher's own.
+    approximate = True
 
-    def __init__(self, model: SentenceTransformer, space: Space) -> None:
-        """Encode into ``space`` with ``model``."""
-        self.model = model.eval()
+    def __init__(self, student: Student, space: Space) -> None:
+        """Encode into ``space`` with ``student``."""
+        student.model.eval()
+        self.student = student
         self.space = space
 
     @classmethod
     def open(cls, facts: StudentFacts, device: str | None = None) -> StudentEncoder:
-        """The student of ``facts`` on ``device``; raises `DamageError` if its files do not load."""
+        """Load the student of ``facts`` on ``device``; raises `DamageError` if its files do not load."""
         from sentence_transformers import SentenceTransformer
 
-        from leafkit.students.backbone import quiet
+        from leafkit.students.source import quiet_transformers
+        from leafkit.students.student import Student
 
         try:
-            with quiet():
+            with quiet_transformers():
                 model = SentenceTransformer(str(facts.path), device=device, local_files_only=True)
         except Exception as error:  # the loaders of damaged files raise whatever they like
-            raise DamageError(f"the student in {facts.path} cannot be loaded: {error}; distil it again") from error
+            raise DamageError(
+                f"the student in {facts.path} cannot be loaded: {error}. Copy its folder again, or distil it again."
+            ) from error
         if model.get_embedding_dimension() != facts.space.dim:
             raise DamageError(
-                f"{facts.path} gives {model.get_embedding_dimension()} numbers a text, but leafkit.json says "
-                f"{facts.space.dim}: the folder is a mixture of two students; distil it again"
+                f"the model in {facts.path} gives vectors of {model.get_embedding_dimension()} components, but its "
+                f"leafkit.json says {facts.space.dim}: the folder mixes two students. Distil the student again."
             )
-        return cls(model, facts.space)
+        return cls(Student(model), facts.space)
+
+    @property
+    def model(self) -> SentenceTransformer:
+        """The sentence-transformers model of the student."""
+        return self.student.model
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Vectors of ``texts``, shape (rows, dim), float32, in the order given."""
+        """Return the vectors of ``texts``, shape (rows, dim), float32, in the order given."""
         prompt = self.space.prompt(check_role(role))
         vectors = self.model.encode(list(texts), prompt=prompt or None, convert_to_numpy=True, show_progress_bar=False)
         return vectors.reshape(len(texts), self.space.dim)

@@ -1,4 +1,4 @@
-"""The folder of a finished student: plain sentence-transformers, and leafkit.json with its space and history."""
+"""The folder of a finished student: a plain sentence-transformers model, and leafkit.json with space and history."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import DamageError, InputError
 from leafkit.files.atomic import write_json
 from leafkit.files.digest import sha256_file
-from leafkit.shipped import named, resolve
+from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
+from leafkit.vectors.mapping import LinearMap
 
 if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-    from leafkit.students.encoder import StudentEncoder
-    from leafkit.vectors.mapping import Mapping
+    from leafkit.students.student import Student
 
 MARKER = "leafkit.json"
 FORMAT, VERSION = "leafkit-student", 1
@@ -29,10 +28,11 @@ FORMAT, VERSION = "leafkit-student", 1
 
 @dataclass(frozen=True, kw_only=True)
 class StudentFacts:
-    """What a student's leafkit.json says.
+    """The content of a student's leafkit.json.
 
-    ``head_width`` is how many numbers its head sees; ``weights`` maps each weight file to its SHA-256;
-    ``training`` is how it came to be (recipe, data, validation); ``raw`` is the whole file.
+    ``path`` is the folder. ``head_width`` is the number of inputs of the student's head. ``weights`` maps each weight
+    file to its SHA-256. ``training`` records how the student was made (recipe, data, validation). ``raw`` is the
+    whole JSON object.
     """
 
     path: Path
@@ -44,30 +44,29 @@ class StudentFacts:
 
     @property
     def runtime_only(self) -> bool:
-        """Whether the folder was left with ONNX files alone, as a student that ships is."""
+        """Whether the folder has ONNX files but no torch weights, as a student that ships with leafkit."""
         exported = (self.path / "onnx" / "export.json").is_file()
         return exported and not any((self.path / name).is_file() for name in self.weights)
 
 
 def write_student(
     folder: Path,
-    model: SentenceTransformer,
+    student: Student,
     space: Space,
     training: dict[str, Any],
-    mapping: Mapping | None = None,
+    mapping: LinearMap | None = None,
 ) -> StudentFacts:
-    """Fill ``folder`` with the student, so that plain SentenceTransformer(folder) gives the same vectors.
+    """Write ``student`` into ``folder``, so that plain SentenceTransformer(folder) gives the same vectors.
 
-    ``mapping`` is what makes the coordinates of ``space``, where they are not the teacher's own.
+    ``mapping`` leads from the teacher's coordinates to those of ``space``; None if the two are the same.
     """
-    from leafkit.students.backbone import quiet
-    from leafkit.students.build import head_position
-    from leafkit.students.readers import write_for_readers
+    from leafkit.students.other_runtimes import describe_for_other_runtimes
+    from leafkit.students.source import quiet_transformers
 
-    with quiet(), _full_disk_as_such(folder):
-        model.save_pretrained(str(folder), create_model_card=False)
-    _build_without_pooler(folder, model)
-    write_for_readers(folder, model)
+    with quiet_transformers(), _full_disk_as_os_error(folder):
+        student.model.save_pretrained(str(folder), create_model_card=False)
+    _build_without_pooler(folder, student)
+    describe_for_other_runtimes(folder, student)
     if mapping is not None:
         mapping.save(folder)
     weights = {file.relative_to(folder).as_posix(): sha256_file(file) for file in sorted(folder.rglob("*.safetensors"))}
@@ -77,7 +76,7 @@ def write_student(
             "format": FORMAT,
             "version": VERSION,
             "space": space.to_json(),
-            "head_width": model[head_position(model)].in_features,
+            "head_width": student.head.in_features,
             "weights": weights,
             "training": training,
         },
@@ -85,19 +84,25 @@ def write_student(
     return read_student(folder)
 
 
-def read_student(path: str | Path) -> StudentFacts:
-    """The facts of the student in folder ``path`` (or of that name, for one that ships), without loading it.
+def read_student(path: str | PathLike[str]) -> StudentFacts:
+    """Read the facts of the student at ``path`` (a folder, or the name of a shipped student) without loading it.
 
-    Raises `InputError` if there is no student, `DamageError` if leafkit.json does not describe one.
+    Raises `InputError` if there is no student, and `DamageError` if leafkit.json does not describe one.
     """
-    folder = resolve(path)
+    folder = resolve_student(path)
     file = folder / MARKER
     if not file.is_file():
-        raise InputError(f"{folder} holds no student (no {MARKER} in it); leafkit distill makes one{named(folder)}")
+        raise InputError(
+            f"{folder} holds no student: it has no {MARKER}{shipped_hint(folder)}. "
+            "Make a student with `leafkit distill`."
+        )
     try:
         raw = json.loads(file.read_bytes())
         if (raw["format"], raw["version"]) != (FORMAT, VERSION):
-            raise DamageError(f"{file} is of {raw['format']} version {raw['version']}, wanted {FORMAT} {VERSION}")
+            raise DamageError(
+                f"{file} has format {raw['format']} version {raw['version']}; expected {FORMAT} version {VERSION}. "
+                "Distil the student again, or use the leafkit that wrote it."
+            )
         return StudentFacts(
             path=folder,
             space=Space.from_json(raw["space"], where=str(file)),
@@ -107,37 +112,25 @@ def read_student(path: str | Path) -> StudentFacts:
             raw=raw,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamageError(f"{file} does not describe a student ({error!r}); distil it again") from error
-
-
-def open_student(path: str | Path, device: str | None = None) -> StudentEncoder:
-    """The student in folder ``path`` as an encoder over torch, its weight files checked against leafkit.json."""
-    from leafkit.students.encoder import StudentEncoder
-
-    facts = read_student(path)
-    if facts.runtime_only:
-        raise InputError(
-            f"{facts.path} holds what a query host needs and no torch weights; it can search (--encoder), go into an "
-            "index (--student), be trained on (leafkit distill --student), be evaluated with --encoder onnx-int8 and "
-            "be opened as leafkit.QueryEncoder"
-        )
-    check_weights(facts)
-    return StudentEncoder.open(facts, device)
+        raise DamageError(f"{file} does not describe a student: {error!r}. Distil the student again.") from error
 
 
 def check_weights(facts: StudentFacts) -> None:
-    """Nothing if every weight file is the one that was written; raises `DamageError` naming the first that is not."""
+    """Raise `DamageError` for the first weight file that is missing or differs from the one that was written."""
     for name, digest in facts.weights.items():
         file = facts.path / name
         if not file.is_file():
-            raise DamageError(f"{file} is missing; copy the whole student folder again, or distil it again")
+            raise DamageError(f"{file} is missing. Copy the whole student folder again, or distil the student again.")
         if sha256_file(file) != digest:
-            raise DamageError(f"{file} is truncated or changed (its SHA-256 differs); copy the folder again")
+            raise DamageError(
+                f"{file} is truncated or changed: its SHA-256 differs from the one in {MARKER}. "
+                "Copy the student folder again."
+            )
 
 
 @contextlib.contextmanager
-def _full_disk_as_such(folder: Path) -> Iterator[None]:
-    """Turn safetensors' own error about a full disk into the system's, which `leafkit.files.atomic` knows."""
+def _full_disk_as_os_error(folder: Path) -> Iterator[None]:
+    """Turn safetensors' own error about a full disk into an OSError, which `leafkit.files.atomic` recognises."""
     from safetensors import SafetensorError
 
     try:
@@ -148,12 +141,12 @@ def _full_disk_as_such(folder: Path) -> Iterator[None]:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
 
 
-def _build_without_pooler(folder: Path, model: SentenceTransformer) -> None:
-    """Have plain sentence-transformers build BERT without the pooler, instead of adding random weights nobody uses."""
-    from leafkit.students.backbone import spare_pooler
+def _build_without_pooler(folder: Path, student: Student) -> None:
+    """Tell plain sentence-transformers to build BERT without its pooler, whose random weights nobody uses."""
+    from leafkit.students.body import drop_pooler
 
     file = folder / "sentence_bert_config.json"
-    if type(model[0]).__name__ != "Transformer" or not spare_pooler(model[0].model):
+    if student.kind == "table" or not drop_pooler(student.transformer):
         return
     config = json.loads(file.read_bytes())
     config["model_kwargs"] = {**config.get("model_kwargs", {}), "add_pooling_layer": False}

@@ -1,4 +1,4 @@
-"""Texts on which an export is judged and which travel with it, and the judgement."""
+"""Golden texts: the texts on which an export is compared with its student, and which the export carries along."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from leafkit.errors import ExportError
 from leafkit.types import Float32, Role
 from leafkit.vectors.cosine import row_cosines, unit_rows
 
-# The short ones first: `leafkit.search.query_encoder` encodes a few of them whenever it opens the file.
+# Short texts come first: `leafkit.search.query_encoder` encodes a few of them whenever it opens an export.
 GOLDEN: tuple[tuple[str, Role], ...] = (
     ("how do I list open ports", "query"),
     ("The capital of France is Paris.", "document"),
@@ -27,20 +27,21 @@ GOLDEN: tuple[tuple[str, Role], ...] = (
     ("In 1843 Ada Lovelace published an algorithm for the Analytical Engine.", "document"),
     ("does coffee raise blood pressure?", "query"),
     ("Caffeine can cause a short, dramatic rise in blood pressure, even in people without hypertension.", "document"),
-    # Longer than most limits, and different all along, so that a cut at another place shows.
+    # Longer than most length limits and different everywhere, so that truncating at another place shows.
     (" ".join(f"{number} words" for number in range(2000, 1000, -1)), "document"),
 )
 
 
-# Texts whose similarities to a third differ by less than this may change places: int8 moves cosines by as much.
+# Two texts whose cosines to a third differ by less than this count as equally near: int8 moves cosines by as much.
 TIE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What an exported file must reach against the trained student.
+    """The least figures that an exported file must reach against the trained student.
 
-    Cosines; the shorter vector's length as a share of the longer one's; the share of nearest texts kept.
+    ``least_cosine`` and ``mean_cosine`` are over the golden texts. ``least_length`` is the length of the shorter
+    vector as a share of the longer one's. ``nearest`` is the share of texts that keep their nearest text.
     """
 
     least_cosine: float
@@ -49,7 +50,7 @@ class Bounds:
     nearest: float
 
 
-# float32 differs by rounding alone. int8: MiniLM and BGE students lie at 0.998 and more on average and at 0.992 at
+# float32 differs by rounding alone. With int8, MiniLM and BGE students reach at least 0.998 on average and 0.992 at
 # worst.
 BOUNDS = {
     "float32": Bounds(least_cosine=0.99999, mean_cosine=0.99999, least_length=0.9999, nearest=1.0),
@@ -57,34 +58,38 @@ BOUNDS = {
 }
 
 
-def judge(precision: str, wanted: Float32, got: Float32) -> dict[str, float]:
-    """The figures of an exported file; ``wanted`` and ``got`` are the vectors of `GOLDEN`, shape (texts, dim).
+def compare_export(precision: str, expected: Float32, got: Float32) -> dict[str, float]:
+    """Compare the vectors of an exported file with the student's and return the figures.
 
-    Raises `ExportError` where one falls short of its bound.
+    ``expected`` are the student's vectors of `GOLDEN` and ``got`` those of the file, both (texts, dim). Raises
+    `ExportError` for the first figure below its bound.
     """
-    cosines = row_cosines(wanted, got)
-    lengths = numpy.sort([numpy.linalg.norm(vectors, axis=1) for vectors in (wanted, got)], axis=0)
+    cosines = row_cosines(expected, got)
+    lengths = numpy.sort([numpy.linalg.norm(vectors, axis=1) for vectors in (expected, got)], axis=0)
     figures = {
         "least_cosine": float(cosines.min()),
         "mean_cosine": float(cosines.mean()),
         "least_length": float((lengths[0] / numpy.maximum(lengths[1], 1e-12)).min()),
-        "nearest": nearest_kept(wanted, got),
+        "nearest": nearest_kept(expected, got),
     }
     bounds = BOUNDS[precision]
     for name, value in figures.items():
         if not value >= getattr(bounds, name):
             raise ExportError(
-                f"the {precision} ONNX file does not agree with the student: {name.replace('_', ' ')} {value:.5f}, "
-                f"wanted {getattr(bounds, name)} or more; nothing was written"
-                + (". Export with --no-int8 to keep float32 alone" if precision == "int8" else "")
+                f"the {precision} ONNX file does not agree with the student: {name.replace('_', ' ')} is {value:.5f}; "
+                f"expected at least {getattr(bounds, name)}. Nothing was written."
+                + (" Export with --no-int8 to keep only float32." if precision == "int8" else "")
             )
     return figures
 
 
-def nearest_kept(wanted: Float32, got: Float32) -> float:
-    """The share of texts whose nearest other text by ``got`` is their nearest by ``wanted``, or ties with it."""
-    similar, found = (unit @ unit.T for unit in (unit_rows(wanted), unit_rows(got)))
-    for matrix in (similar, found):
-        numpy.fill_diagonal(matrix, -numpy.inf)
-    chosen = numpy.take_along_axis(similar, found.argmax(axis=1, keepdims=True), axis=1)[:, 0]
-    return float((chosen >= similar.max(axis=1) - TIE).mean())
+def nearest_kept(expected: Float32, got: Float32) -> float:
+    """Return the share of texts whose nearest other text by ``got`` is also nearest by ``expected``, or ties with it.
+
+    Both are (texts, dim).
+    """
+    by_expected, by_got = (unit @ unit.T for unit in (unit_rows(expected), unit_rows(got)))
+    for cosines in (by_expected, by_got):
+        numpy.fill_diagonal(cosines, -numpy.inf)
+    chosen = numpy.take_along_axis(by_expected, by_got.argmax(axis=1, keepdims=True), axis=1)[:, 0]
+    return float((chosen >= by_expected.max(axis=1) - TIE).mean())

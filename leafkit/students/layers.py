@@ -1,9 +1,9 @@
-"""Some layers of a transformer, the rest left out."""
+"""Keep some layers of a transformer and remove the others."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from leafkit.errors import OptionError
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 def check_count(total: int, count: int) -> None:
     """Raise `OptionError` unless ``count`` of ``total`` layers can be kept."""
     if not 1 <= count <= total:
-        raise OptionError(f"got layers={count}, but the model has {total}: keep between 1 and {total}")
+        raise OptionError(f"layers is {count}; expected 1 to {total}, the number of layers that the model has.")
 
 
 def evenly_spaced(total: int, count: int) -> tuple[int, ...]:
-    """``count`` of ``total`` layers at equal distances, the first and the last kept.
+    """Choose ``count`` of ``total`` layers at equal distances, among them the first and the last.
 
     Positions are rounded to the nearest layer, halves to the even one: 3 of 6 are 0, 2, 5 and 6 of 12 are
-    DistilBERT's 0, 2, 4, 7, 9, 11. One layer alone is the first: its input is what it was trained on.
+    DistilBERT's 0, 2, 4, 7, 9, 11. A single layer is the first one, because its input is what it was trained on.
     """
     check_count(total, count)
     if count == 1:
@@ -31,70 +31,71 @@ def evenly_spaced(total: int, count: int) -> tuple[int, ...]:
 
 
 def keep_layers(model: PreTrainedModel, layers: int | tuple[int, ...]) -> tuple[int, ...]:
-    """Leave only ``layers`` in ``model``, weights untouched; returns which they are, counted from 0.
+    """Remove all layers of ``model`` but ``layers`` (a number of evenly spaced ones, or their positions).
 
-    Raises `OptionError` if the model has no such layers or does not hold its layers in one list.
+    Weights stay as they are. Returns the positions of the layers that are kept, counted from 0. Raises `OptionError`
+    if the model has no such layers or does not hold its layers in one list.
     """
     stack = Layers(model)
     kept = evenly_spaced(stack.total, layers) if isinstance(layers, int) else layers
     if kept[-1] >= stack.total:
-        raise OptionError(f"got layer {kept[-1]}, but the model has {stack.total}, counted from 0 to {stack.total - 1}")
+        raise OptionError(f"layers has {kept[-1]}; expected 0 to {stack.total - 1}, counting the layers from 0.")
     if (wrong := stack.misplaced(kept)) is not None:
         raise OptionError(
-            f"layer {kept[wrong]} of {type(model).__name__} cannot be layer {wrong} of a student: the two have other "
-            f"weights. Keep layer {wrong} itself there, as in layers={','.join(map(str, range(len(kept))))}"
+            f"layer {kept[wrong]} of {type(model).__name__} cannot become layer {wrong} of a student: the weights of "
+            f"the two differ in shape. Keep layer {wrong} itself, as in layers={','.join(map(str, range(len(kept))))}"
         )
     stack.keep(kept)
     return kept
 
 
 class Layers:
-    """All ``total`` layers that ``model`` has now, of which it can be given now these, now those."""
+    """The layers of ``model`` at the time of creation, ``total`` in number; any selection can be put into the model."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Raises `OptionError` if the model does not hold its layers in one list."""
-        self.total = model.config.num_hidden_layers
+        """Remember the layers of ``model``; raises `OptionError` if the model does not hold them in one list."""
+        self.total: int = model.config.num_hidden_layers
         self._config = model.config
         self._parent, self._name = _stack(model, self.total)
         self._layers = list(getattr(self._parent, self._name))
         self._types = getattr(model.config, "layer_types", None)
-        self._weights = [{name: one.shape for name, one in layer.named_parameters()} for layer in self._layers]
+        self._shapes = [{name: weight.shape for name, weight in layer.named_parameters()} for layer in self._layers]
 
     @property
-    def now(self) -> nn.ModuleList:
+    def current(self) -> nn.ModuleList:
         """The layers that the model has now."""
         return getattr(self._parent, self._name)
 
     def misplaced(self, kept: Sequence[int]) -> int | None:
-        """The first place at which the model, opened again with the layers ``kept``, would build another layer.
+        """Return the first position at which a model reopened with the layers ``kept`` would build another layer.
 
         T5 keeps what all layers share in the first, and ModernBERT's first has no norm before its attention.
         """
-        places = enumerate(kept)
-        return next((place for place, one in places if self._weights[place] != self._weights[one]), None)
+        pairs = enumerate(kept)
+        return next((place for place, layer in pairs if self._shapes[place] != self._shapes[layer]), None)
 
     def keep(self, kept: Sequence[int]) -> None:
-        """Let the model be the layers ``kept``, counted from 0 among all, and tell it so."""
+        """Give the model the layers ``kept``, counted from 0 among all, and update its config."""
         from torch import nn
 
         setattr(self._parent, self._name, nn.ModuleList([self._layers[i] for i in kept]))
-        for position, layer in enumerate(self.now):
+        for position, layer in enumerate(self.current):
             for module in layer.modules():
                 if hasattr(module, "layer_idx"):
-                    module.layer_idx = position
+                    setattr(module, "layer_idx", position)  # noqa: B010 - not every module declares it
         self._config.num_hidden_layers = len(kept)
         if self._types:
             self._config.layer_types = [self._types[i] for i in kept]
 
 
 def layer_stack(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of all layers of ``model``; raises `OptionError` if it does not hold them in one list."""
+    """Return the list of all layers of ``model``; raises `OptionError` if the model does not hold them in one list."""
     parent, name = _stack(model, model.config.num_hidden_layers)
-    return getattr(parent, name)
+    return cast("nn.ModuleList", getattr(parent, name))
 
 
 def _stack(model: PreTrainedModel, total: int) -> tuple[nn.Module, str]:
-    """The module and attribute that hold the list of all ``total`` layers."""
+    """Find the module and attribute that hold the list of all ``total`` layers."""
     from torch import nn
 
     lists = [
@@ -103,12 +104,12 @@ def _stack(model: PreTrainedModel, total: int) -> tuple[nn.Module, str]:
         for name, child in parent.named_children()
         if isinstance(child, nn.ModuleList) and len(child) == total
     ]
-    # What a layer is made of may be a list of that length as well.
+    # The parts of a layer can be a list of the same length.
     inner = {id(module) for _, _, child in lists for layer in child for module in layer.modules()}
     found = [(parent, name) for parent, name, child in lists if id(child) not in inner]
     if len(found) != 1:
         raise OptionError(
-            f"layers= needs a model with one list of {total} layers; {type(model).__name__} has {len(found)}. "
-            "Use the whole model, or another one."
+            f"layers= needs a model with one list of {total} layers, but {type(model).__name__} has {len(found)}. "
+            "Remove layers= to use the whole model, or choose another model."
         )
     return found[0]

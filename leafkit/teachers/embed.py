@@ -1,4 +1,4 @@
-"""Writes the vectors of texts to a file that serves as a teacher later on."""
+"""Writing the vectors of texts to a file, which can be opened as a teacher later."""
 
 from __future__ import annotations
 
@@ -6,58 +6,60 @@ from collections.abc import Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
-from leafkit.errors import OptionError
-from leafkit.teachers.open import open_teacher
+from leafkit.files.options import OutputOptions
+from leafkit.options import options_of, takes
+from leafkit.teachers.open import open_with
+from leafkit.teachers.options import EmbedOptions, TeacherOptions
+from leafkit.texts.options import ReadingOptions, RoleOptions
 from leafkit.texts.read import read_texts
-from leafkit.types import Encoder, Teacher, check_role
-from leafkit.vectors.by_role import encode_by_role
-from leafkit.vectors.cached import cached, keeps_its_space
-from leafkit.vectors.pairs import check_new, new_pairs
-from leafkit.vectors.pairs_format import Label
-from leafkit.vectors.store import DTYPES
+from leafkit.types import Encoder, Role, Teacher, check_role
+from leafkit.vectors.cached import cached
+from leafkit.vectors.encode import encode_by_role
+from leafkit.vectors.store import is_exact
+from leafkit.vectors.vectors_file import check_vectors_output, vectors_file_writer
+from leafkit.vectors.vectors_file_types import SpaceLabel
 
 CHUNK = 65536  # texts held in memory at a time
 
 
+@takes(EmbedOptions, RoleOptions, TeacherOptions, OutputOptions)
 def embed(
     texts: str | PathLike[str] | Sequence[str | PathLike[str]],
     encoder: Encoder | str | Path,
     out: str | Path,
-    *,
-    role: str = "document",
-    precision: str = "float16",
-    cache: Path | None = None,
-    overwrite: bool = False,
-    skip_bad: bool = False,
-    text_column: str | None = None,
-    id_column: str | None = None,
+    **options: Any,
 ) -> Path:
-    """The file ``out`` with id, text, role and vector of every text: .parquet, or .npy with .jsonl and .space.json.
+    """Encode texts and write their ids, texts, roles and vectors to the file ``out``; return its path.
 
-    ``texts`` is read by `read_texts`; ``role`` is for those that say none. A teacher's vectors go through the store
-    below ``cache``, so a run that was stopped carries on. The file opens as a teacher of the same space.
+    texts: files or folders as `leafkit.read_texts` takes them.
+    encoder: an open teacher or student, or whatever `leafkit.open_teacher` takes. A teacher's vectors are cached, so an
+        interrupted call continues where it stopped when it is repeated.
+    out: .parquet, or .npy, which gets a .jsonl and a .space.json of the same name. The file opens as a teacher of the
+        same space.
 
-    Raises `OutputError` if ``out`` exists, unless it is leafkit's own and ``overwrite`` is set.
+    Raises `OutputError` if ``out`` exists, unless leafkit wrote it and ``overwrite`` is set.
     """
     out = Path(out)
-    given = check_role(role)
-    if precision not in DTYPES:
-        raise OptionError(f"unknown vector precision {precision!r}: choose float16 or float32")
-    check_new(out, overwrite=overwrite)
-    opened = open_teacher(encoder) if isinstance(encoder, str | Path) else encoder
-    label = Label(space=opened.space, stand_in=not keeps_its_space(opened))
-    source = cached(opened, cache, dtype=precision) if _worth_keeping(opened) else opened
-    rows = read_texts(texts, role=role, skip_bad=skip_bad, text_column=text_column, id_column=id_column)
-    with new_pairs(out, label, precision=precision) as write:
+    reading, files = options_of(RoleOptions, options), options_of(OutputOptions, options)
+    default_role, precision = check_role(reading.role), options_of(EmbedOptions, options).precision
+    overwrite, cache = files.overwrite, files.cache
+    check_vectors_output(out, overwrite=overwrite)
+    opening = options_of(TeacherOptions, options)
+    opened = open_with(encoder, opening) if isinstance(encoder, str | Path) else encoder
+    label = SpaceLabel(space=opened.space, approximate=not is_exact(opened))
+    source = cached(opened, cache, dtype=precision) if _is_cacheable(opened) else opened
+    rows = read_texts(texts, role=default_role, **reading.only(ReadingOptions))
+    with vectors_file_writer(out, label, precision=precision) as write:
         while chunk := list(islice(rows, CHUNK)):
-            contents, roles = [row.content for row in chunk], [row.role or given for row in chunk]
-            vectors = encode_by_role(source, contents, roles, source="the encoder")
-            write([row.id for row in chunk], contents, roles, vectors)
+            full_texts = [row.full_text for row in chunk]
+            roles: list[Role] = [row.role or default_role for row in chunk]
+            vectors = encode_by_role(source, full_texts, roles, source="the encoder")
+            write([row.id for row in chunk], full_texts, roles, vectors)
     return out
 
 
-def _worth_keeping(encoder: Encoder) -> TypeGuard[Teacher]:
-    """Whether vectors go through the store: a student's are not the teacher's, a file's are kept already."""
-    return isinstance(encoder, Teacher) and "online" in encoder.signals and keeps_its_space(encoder)
+def _is_cacheable(encoder: Encoder) -> TypeGuard[Teacher]:
+    """Tell whether to cache the vectors: not those of a student, nor those of a file, which are on disk already."""
+    return isinstance(encoder, Teacher) and "online" in encoder.signals and is_exact(encoder)

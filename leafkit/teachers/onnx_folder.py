@@ -1,4 +1,4 @@
-"""An ONNX folder as teacher: onnxruntime and tokenizers, no torch."""
+"""A teacher that is a folder with an ONNX file. Needs onnxruntime and tokenizers, but not torch."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import onnxruntime
+from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from leafkit.errors import InputError
@@ -23,13 +24,14 @@ from leafkit.vectors.cosine import are_unit, unit_rows
 
 BATCH_TOKENS = 4096
 POOL_TEXTS = 2048  # texts tokenised in one call
+# Texts that are encoded when the teacher is opened, to find the width of its vectors and whether they have length 1.
 PROBES = ["a", "the length of a vector", "another text, to see whether vectors are of length one"]
-SENTENCE = "sentence"  # the pooling of a graph whose output is one vector a text
+SENTENCE = "sentence"  # the pooling recorded for a graph that outputs one vector per text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """An ONNX file that turns tokens into vectors of tokens, or of whole texts."""
+    """An ONNX file that maps token ids to one vector per token, or (``pooled``) to one vector per text."""
 
     session: onnxruntime.InferenceSession
     output: str
@@ -37,30 +39,40 @@ class Graph:
 
     @classmethod
     def open(cls, file: Path) -> Graph:
-        """The graph in ``file``; raises `InputError` if it is not one that encodes texts."""
+        """Open the graph in ``file``; raise `InputError` if the graph is not a text encoder."""
         try:
             session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors share no class of their own
-            raise InputError(f"{file} cannot be opened with onnxruntime: {error}") from error
+        except Exception as error:  # the errors of onnxruntime share no base class
+            raise InputError(f"cannot open {file} with onnxruntime: {error}") from error
         unknown = {i.name for i in session.get_inputs()} - {"input_ids", "attention_mask", "token_type_ids"}
         if unknown:
-            raise InputError(f"{file} wants the input {min(unknown)!r}, which a text encoder does not have")
+            raise InputError(
+                f"{file} needs the input {min(unknown)!r}; expected only input_ids, attention_mask and token_type_ids."
+            )
         outputs = {output.name: output for output in session.get_outputs()}
         name = "sentence_embedding" if "sentence_embedding" in outputs else next(iter(outputs))
         shape = outputs[name].shape
         if len(shape) not in (2, 3):
-            raise InputError(f"{file}: {name} has shape {shape}, wanted (rows, width) or (rows, tokens, width)")
+            raise InputError(
+                f"{file}: the output {name} has the shape {shape}; expected (rows, width) or (rows, tokens, width)."
+            )
         return cls(session=session, output=name, pooled=len(shape) == 2)
 
     def run(self, tokens: dict[str, Int64]) -> Float32:
-        """The output for ``tokens``, each (rows, tokens)."""
-        wanted = {i.name: tokens[i.name] for i in self.session.get_inputs()}
-        return self.session.run([self.output], wanted)[0].astype(numpy.float32, copy=False)
+        """Return the output, (rows, width) or (rows, tokens, width), for input arrays by name, each (rows, tokens)."""
+        inputs = {i.name: tokens[i.name] for i in self.session.get_inputs()}
+        output = cast(NDArray[Any], self.session.run([self.output], inputs)[0])  # a graph's output may be no array
+        return output.astype(numpy.float32, copy=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader:
-    """Texts to vectors with a ``graph``: tokenised many at a time, batched by exact length, pooled in float32."""
+class GraphEncoder:
+    """Turns texts into vectors: tokenises many at once, batches by number of tokens, runs the graph, pools in float32.
+
+    pad: the id of the padding token.
+    pooling: ``mean``, ``cls``, or anything for a graph that pools its tokens.
+    batch_rows: the largest number of texts in a batch, or None.
+    """
 
     graph: Graph
     tokenizer: Tokenizer
@@ -69,16 +81,16 @@ class Reader:
     batch_rows: int | None
 
     def vectors(self, texts: Sequence[str]) -> Float32:
-        """Vectors of ``texts`` as the graph gives them, in the order given."""
+        """Return the vectors of ``texts``, (rows, dim), in the order of ``texts``, neither normalised nor checked."""
         encodings = self.tokenizer.encode_batch(list(texts))
         lengths = numpy.array([len(encoding) for encoding in encodings])
         batches = length_batches(lengths, tokens=BATCH_TOKENS, rows=self.batch_rows)
-        found = numpy.concatenate([self._batch([encodings[row] for row in batch]) for batch in batches])
-        vectors = numpy.empty_like(found)
-        vectors[numpy.concatenate(batches)] = found
+        by_length = numpy.concatenate([self._encode_batch([encodings[row] for row in batch]) for batch in batches])
+        vectors = numpy.empty_like(by_length)
+        vectors[numpy.concatenate(batches)] = by_length
         return vectors
 
-    def _batch(self, encodings: list[Encoding]) -> Float32:
+    def _encode_batch(self, encodings: list[Encoding]) -> Float32:
         mask = _padded([encoding.attention_mask for encoding in encodings], 0)
         output = self.graph.run(
             {
@@ -96,49 +108,49 @@ class Reader:
 
 
 class OnnxTeacher:
-    """Encodes with an ONNX file; what that lacks of pooling and normalisation is added in float32."""
+    """Encodes with an ONNX file. Pooling and normalisation that are not part of the graph are added in float32."""
 
     signals = frozenset({"embeddings", "online"})
 
-    def __init__(self, reader: Reader, space: Space) -> None:
-        """Use `OnnxTeacher.open`."""
+    def __init__(self, encoder: GraphEncoder, space: Space) -> None:
+        """Combine ``encoder`` and its space; use `OnnxTeacher.open` instead."""
         self.space = space
-        self._reader = reader
+        self._encoder = encoder
 
     @classmethod
     def open(cls, folder: Path, options: TeacherOptions) -> OnnxTeacher:
-        """The teacher in ``folder``; raises `InputError` if it does not say how its tokens become one vector."""
+        """Open the ONNX model in ``folder``; raise `InputError` if the folder does not record its pooling."""
         options.refuse(["compute", "trust_remote_code"], kind="an ONNX folder, which runs as it was exported")
         file = next(folder / at for at in GRAPHS if (folder / at).is_file())
         graph = Graph.open(file)
         length = options.max_length or _max_length(folder)
-        reader = Reader(
+        encoder = GraphEncoder(
             graph=graph,
             tokenizer=_tokenizer(folder, length),
             pad=_pad(folder),
             pooling=_pooling(folder, options, graph),
             batch_rows=options.teacher_batch_size,
         )
-        probes = reader.vectors(PROBES)
-        # The weights of a large graph lie beside it: model.onnx.data, model.onnx_data.
+        probes = encoder.vectors(PROBES)
+        # A large graph stores its weights in a second file: model.onnx.data or model.onnx_data.
         weights = weights_hash(file.parent, file.parent.glob("model.onnx*"))
         space = Space(
             **options.identity(folder.resolve().name, weights),
             **options.prompts(read_json(folder / "config_sentence_transformers.json").get("prompts") or {}),
             dim=probes.shape[1],
             normalised=_normalises(folder, options, probes),
-            pooling=reader.pooling,
+            pooling=encoder.pooling,
             max_length=length,
         )
-        return cls(reader, space)
+        return cls(encoder, space)
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Vectors of ``texts``, shape (rows, dim), float32, in the order given."""
+        """Return the vectors of ``texts``, shape (rows, dim), float32, in the order of ``texts``."""
         prompt = self.space.prompt(check_role(role))
         vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
         for start in range(0, len(texts), POOL_TEXTS):
             pool = slice(start, start + POOL_TEXTS)
-            vectors[pool] = self._reader.vectors([prompt + text for text in texts[pool]])
+            vectors[pool] = self._encoder.vectors([prompt + text for text in texts[pool]])
         source = f"the teacher {self.space.teacher}"
         checked = check_vectors(vectors, rows=len(texts), dim=self.space.dim, source=source)
         return unit_rows(checked) if self.space.normalised else checked
@@ -153,7 +165,7 @@ def _tokenizer(folder: Path, length: int | None) -> Tokenizer:
     try:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare Exception
-        raise InputError(f"{file} is not a tokenizer ({error}); fetch the model again") from error
+        raise InputError(f"{file} is not a tokenizer ({error}). Download the model again.") from error
     tokenizer.no_padding()
     if length is None:
         tokenizer.no_truncation()
@@ -163,7 +175,7 @@ def _tokenizer(folder: Path, length: int | None) -> Tokenizer:
 
 
 def _pad(folder: Path) -> int:
-    """The id of the padding token, by which some models count positions; 0 where nothing tells."""
+    """Return the id of the padding token, from which some models derive positions; 0 if no file records one."""
     name = read_json(folder / "tokenizer_config.json").get("pad_token")
     name = name["content"] if isinstance(name, dict) else name
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -173,7 +185,7 @@ def _pad(folder: Path) -> int:
 def _max_length(folder: Path) -> int | None:
     for file, field in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
         length = read_json(folder / file).get(field)
-        if length is not None and length < 1e9:  # no limit is written as 1e30
+        if length is not None and length < 1e9:  # 1e30 means no limit
             return int(length)
     truncation = read_json(folder / "tokenizer.json").get("truncation") or {}
     return truncation.get("max_length")
@@ -184,15 +196,15 @@ def _pooling(folder: Path, options: TeacherOptions, graph: Graph) -> str:
     if graph.pooled:
         return pooling or SENTENCE
     if pooling not in POOLINGS:
-        known = f"pools by {pooling}, which is not supported" if pooling else "does not say how it pools its tokens"
-        raise InputError(f"{folder} {known}; say pooling='mean' or pooling='cls'")
+        problem = f"has the pooling {pooling}, which is not supported" if pooling else "does not record its pooling"
+        raise InputError(f"{folder} {problem}. Set pooling='mean' or pooling='cls'.")
     if any(module["type"].endswith(".Dense") for module in read_modules(folder)):
-        raise InputError(f"{folder} has a Dense head outside of its ONNX file; export it with the head inside")
+        raise InputError(f"{folder} has a Dense head outside its ONNX file. Export the model with its head.")
     return pooling
 
 
 def _own_pooling(config: dict[str, Any]) -> str | None:
-    """The pooling in a 1_Pooling/config.json, as sentence-transformers writes it now and wrote it before 6."""
+    """Return the pooling in a 1_Pooling/config.json, in the format of sentence-transformers 6 or earlier."""
     if "pooling_mode" in config:
         modes = config["pooling_mode"]
         return modes if isinstance(modes, str) else "+".join(modes)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 from leafkit.errors import OptionError
+from leafkit.options import Option, Options
 from leafkit.space import Space
+from leafkit.vectors.store import DTYPES
 
 Compute = Literal["auto", "float32", "bfloat16", "float16"]
 POOLINGS = ("mean", "cls")
@@ -16,36 +17,62 @@ GRAPHS = ("onnx/model.onnx", "model.onnx")  # where an ONNX folder holds its gra
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherOptions:
-    """The keyword arguments of `leafkit.open_teacher`; None, "auto" and False mean: as the teacher says."""
+class TeacherOptions(Options):
+    """How a teacher is opened. The defaults leave everything as the teacher itself defines it."""
 
-    compute: Compute = "auto"
-    teacher_batch_size: int | None = None
-    max_length: int | None = None
-    teacher_name: str | None = None
-    teacher_space: str | None = None
-    query_prompt: str | None = None
-    document_prompt: str | None = None
-    pooling: str | None = None
-    normalised: bool | None = None
-    device: str | None = None
-    trust_remote_code: bool = False
-    revision: str | None = None
+    panel: ClassVar[str] = "The teacher"
 
-    def __post_init__(self) -> None:
-        """Raise `OptionError` for a value outside what an option accepts."""
-        if self.compute not in ("auto", "float32", "bfloat16", "float16"):
-            raise OptionError(f"unknown compute {self.compute!r}: choose auto, float32, bfloat16 or float16")
-        if self.pooling is not None and self.pooling not in POOLINGS:
-            raise OptionError(f"unknown pooling {self.pooling!r}: choose mean or cls")
-        for name in ("teacher_batch_size", "max_length"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{name} is {value}; wanted 1 or more")
-
-    def given(self) -> set[str]:
-        """Names of the options that were set."""
-        return {field.name for field in dataclasses.fields(self) if getattr(self, field.name) != field.default}
+    compute: Annotated[
+        Compute,
+        Option(
+            "Precision of the teacher: auto (bfloat16 where the hardware supports it), float32, bfloat16 or float16."
+        ),
+    ] = "auto"
+    teacher_batch_size: Annotated[
+        int | None,
+        Option("Largest number of texts in one forward pass of the teacher.", none="chosen by length", at_least=1),
+    ] = None
+    max_length: Annotated[
+        int | None,
+        Option("Truncate the teacher's texts to this many tokens.", none="the teacher's own limit", at_least=1),
+    ] = None
+    teacher_name: Annotated[
+        str | None,
+        Option(
+            "Identity of the vector space. Use one name for all copies of one model, e.g. "
+            "openai/text-embedding-3-small.",
+            none="a hash of the weights or of the vectors file",
+        ),
+    ] = None
+    teacher_space: Annotated[
+        str | None,
+        Option(
+            "Declare that the vectors belong to the vector space of this student (folder or name), e.g. because they "
+            "come from an API or another copy of the same model. leafkit checks the claim on a sample of texts.",
+            none="none",
+        ),
+    ] = None
+    query_prompt: Annotated[str | None, Option("Text put before every query.", none="the teacher's own prompt")] = None
+    document_prompt: Annotated[
+        str | None, Option("Text put before every document.", none="the teacher's own prompt")
+    ] = None
+    pooling: Annotated[
+        str | None,
+        Option("Pooling of an ONNX folder that does not state it: mean or cls.", none="as stated", choices=POOLINGS),
+    ] = None
+    normalised: Annotated[
+        bool | None,
+        Option("Whether the vectors have unit length.", none="detected", flags=("--normalised/--unnormalised",)),
+    ] = None
+    device: Annotated[str | None, Option("Device of torch: cpu, cuda, cuda:1, mps.", none="the best available")] = None
+    trust_remote_code: Annotated[
+        bool,
+        Option(
+            "Run Python code that comes with the model. Use it only for models whose code you have read.",
+            flags=("--trust-remote-code",),
+        ),
+    ] = False
+    revision: Annotated[str | None, Option("Commit, tag or branch of a model on a hub.", none="the newest")] = None
 
     def refuse(self, names: Iterable[str], *, kind: str) -> None:
         """Raise `OptionError` if any option of ``names`` was set, since it means nothing to ``kind``."""
@@ -68,6 +95,17 @@ class TeacherOptions:
         if self.teacher_name is not None:
             return {"teacher": self.teacher_name, "weights": f"name:{self.teacher_name}"}
         return {"teacher": name, "weights": weights}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedOptions(Options):
+    """How the vectors are written."""
+
+    panel: ClassVar[str] = "Vectors"
+
+    precision: Annotated[
+        str, Option("Precision of the file: float16, as in the cache, or float32.", choices=DTYPES)
+    ] = "float16"
 
 
 def check_space_options(space: Space, options: TeacherOptions, *, source: str) -> None:

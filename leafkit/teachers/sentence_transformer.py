@@ -1,4 +1,4 @@
-"""A sentence-transformers model as teacher, also one with a Router; needs torch."""
+"""A teacher that is a sentence-transformers model, with or without a Router. Needs torch."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Router, Transformer
 
 from leafkit.errors import InputError, OptionError
-from leafkit.files.model_folder import torch_weights, weights_hash
+from leafkit.files.model_folder import torch_weight_files, weights_hash
+from leafkit.hardware import has_fast_bfloat16
 from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.batches import length_batches
 from leafkit.types import Float32, Int64, Role, check_role
 from leafkit.vectors.check import check_vectors
 
-# Padded tokens of one forward pass: small enough for the caches of a CPU, large enough to fill a GPU.
+# Padded tokens per forward pass: few enough for the caches of a CPU, enough to fill a GPU.
 BATCH_TOKENS = {"cpu": 4096, "cuda": 65536}
-# Texts tokenised in one call, and how many padded tokens that may make (32 MB for each tensor).
+# Texts tokenised in one call, and the limit of padded tokens in that call (32 MB per tensor).
 POOL_TEXTS, POOL_TOKENS = 2048, 2**22
 
 log = logging.getLogger("leafkit")
 
 
 class SentenceTransformerTeacher:
-    """Encodes with a sentence-transformers ``model``: the same vectors as its ``encode``, in less time.
+    """Encodes with a sentence-transformers ``model``: the same vectors as ``model.encode``, in less time.
 
-    Texts are tokenised many at a time and batched by their exact length; in bfloat16 the transformer alone
-    computes in bfloat16, while pooling, head and normalisation stay in float32.
+    Many texts are tokenised in one call, then batched by their number of tokens. With ``compute="bfloat16"`` only the
+    transformer computes in bfloat16; pooling, head and normalisation stay in float32.
     """
 
     signals = frozenset({"embeddings", "online"})
 
     def __init__(self, model: SentenceTransformer, space: Space, *, batch_size: int | None = None) -> None:
-        """Take a ``model`` that already is on its device and in its precision; ``batch_size`` bounds a batch's rows."""
+        """Use ``model``, whose device and precision are set already; ``batch_size`` limits the rows of a batch."""
         self.model = model.eval()
         self.space = space
         self._batch_rows = batch_size
@@ -46,16 +47,19 @@ class SentenceTransformerTeacher:
 
     @classmethod
     def open(cls, folder: Path, options: TeacherOptions, *, name: str) -> SentenceTransformerTeacher:
-        """The teacher in ``folder``, called ``name`` in its space; raises `InputError` if it cannot be loaded."""
-        options.refuse(["pooling"], kind="a sentence-transformers model, which says itself how it pools")
-        weights = weights_hash(folder, torch_weights(folder))
+        """Open the model in ``folder`` as a teacher whose space has the name ``name``.
+
+        Raises `InputError` if the model cannot be loaded and `OptionError` for an option that does not fit the model.
+        """
+        options.refuse(["pooling"], kind="a sentence-transformers model, which records its pooling")
+        weights = weights_hash(folder, torch_weight_files(folder))
         model = _load(folder, options)
         if options.max_length is not None:
             _set_max_length(model, options.max_length)
         if options.normalised and not _normalises(model):
             model.append(Normalize())
         if options.normalised is False and _normalises(model):
-            raise OptionError(f"{folder} normalises its vectors, which normalised=False cannot undo; leave it out")
+            raise OptionError(f"normalised is False, but {folder} normalises its vectors. Remove the option.")
         space = Space(
             **options.identity(name, weights),
             **options.prompts(model.prompts),
@@ -69,7 +73,7 @@ class SentenceTransformerTeacher:
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Vectors of ``texts``, shape (rows, dim), float32, in the order given."""
+        """Return the vectors of ``texts``, shape (rows, dim), float32, in the order of ``texts``."""
         check_role(role)
         vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
         sizes = numpy.fromiter(map(len, texts), dtype=numpy.int64, count=len(texts))
@@ -79,13 +83,13 @@ class SentenceTransformerTeacher:
             prompt = self.space.prompt(role)
             features = self.model.preprocess([texts[i] for i in pool], prompt=prompt, task=role)
             batches = self._batches(features, len(pool))
-            found = [self._forward(_cut(features, batch), role) for batch in batches]
-            vectors[pool[numpy.concatenate(batches)]] = torch.cat(found).float().cpu().numpy()
+            encoded = [self._forward(_take_rows(features, batch), role) for batch in batches]
+            vectors[pool[numpy.concatenate(batches)]] = torch.cat(encoded).float().cpu().numpy()
         return check_vectors(vectors, rows=len(texts), dim=self.space.dim, source=f"the teacher {self.space.teacher}")
 
     def _batches(self, features: dict[str, Any], rows: int) -> list[Int64]:
         mask = features.get("attention_mask")
-        if mask is None:  # not padded at all, as for static embeddings
+        if mask is None:  # no padding, as for static embeddings
             return [numpy.arange(rows)]
         return length_batches(mask.sum(dim=1).numpy(), tokens=self._batch_tokens, rows=self._batch_rows)
 
@@ -95,13 +99,13 @@ class SentenceTransformerTeacher:
         return self.model(moved, task=role)["sentence_embedding"]
 
 
-def _cut(features: dict[str, Any], batch: Int64) -> dict[str, Any]:
-    """The rows ``batch`` of tokenised texts, without the columns that are padding in all of them."""
+def _take_rows(features: dict[str, Any], batch: Int64) -> dict[str, Any]:
+    """Return the rows ``batch`` of tokenised texts, without the columns that are padding in all these rows."""
     mask = features.get("attention_mask")
     if mask is None:
         return features
     rows = torch.from_numpy(batch)
-    used = mask[rows].any(dim=0).nonzero()  # padding may stand on either side
+    used = mask[rows].any(dim=0).nonzero()  # padding may be on either side
     columns = slice(int(used[0]), int(used[-1]) + 1)
     return {
         name: value[rows, columns] if isinstance(value, torch.Tensor) and value.shape[:2] == mask.shape else value
@@ -119,19 +123,22 @@ def _load(folder: Path, options: TeacherOptions) -> SentenceTransformer:
         model = SentenceTransformer(
             str(folder), device=options.device, trust_remote_code=options.trust_remote_code, local_files_only=True
         )
-    except Exception as error:  # the loaders of foreign files raise whatever they like
-        hint = (
-            "" if options.trust_remote_code else "; a model with its own code needs trust_remote_code, if you trust it"
-        )
-        raise InputError(f"{folder} cannot be opened with sentence-transformers: {error}{hint}") from error
-    return model.float()  # files in float16 or bfloat16 would otherwise compute in it
+    except Exception as error:  # transformers and its loaders raise many types
+        hint = " If the model contains its own code and you trust it, set trust_remote_code."
+        raise InputError(
+            f"cannot open {folder} with sentence-transformers: {error}.{'' if options.trust_remote_code else hint}"
+        ) from error
+    return model.float()  # weights stored in float16 or bfloat16 would otherwise be used in that precision
 
 
 def set_compute(model: SentenceTransformer, compute: str, *, label: str = "teacher") -> None:
-    """Put the transformers of ``model`` into the precision wanted, and say which it is in the log, under ``label``."""
+    """Set the precision in which the transformers of ``model`` compute, and log the precision with ``label``.
+
+    compute: ``float32``, ``bfloat16``, ``float16``, or ``auto``: bfloat16 if the device supports it, else float32.
+    """
     device = model.device.type
     if compute == "auto":
-        compute = "bfloat16" if _has_bfloat16(device) else "float32"
+        compute = "bfloat16" if has_fast_bfloat16(device) else "float32"
     log.info("%s: computing in %s on %s, batches sorted by length", label, compute, device)
     if compute == "float32":
         return
@@ -142,12 +149,15 @@ def set_compute(model: SentenceTransformer, compute: str, *, label: str = "teach
 
 
 def _cast(model: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Bring ``model`` to ``dtype``, all but its rotary frequencies: rounded, they turn far tokens by whole radians."""
+    """Convert ``model`` to ``dtype``, except for its rotary frequencies.
+
+    Rounding the frequencies would rotate distant tokens by whole radians.
+    """
     frequencies = {name: buffer for name, buffer in model.named_buffers() if name.endswith("inv_freq")}
     model.to(dtype)
     for name, buffer in frequencies.items():
-        owner, _, own = name.rpartition(".")
-        setattr(model.get_submodule(owner), own, buffer)
+        module, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(module), attribute, buffer)
 
 
 def _to_float32(module: torch.nn.Module, inputs: tuple, features: dict[str, Any]) -> None:
@@ -156,18 +166,12 @@ def _to_float32(module: torch.nn.Module, inputs: tuple, features: dict[str, Any]
             features[name] = value.float()
 
 
-def _has_bfloat16(device: str) -> bool:
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities()
-    return device == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
-
-
 def _routes(model: SentenceTransformer) -> list[list[torch.nn.Module]]:
-    """The modules a text passes through, one list for each route of a Router."""
-    if isinstance(model[0], Router):
-        return [[*route.children(), *list(model)[1:]] for route in model[0].sub_modules.values()]
-    return [list(model)]
+    """Return the modules that a text passes through: one list per route of a Router, or a single list."""
+    first, *others = model.children()
+    if isinstance(first, Router):
+        return [[*route.children(), *others] for route in first.sub_modules.values()]
+    return [[first, *others]]
 
 
 def _normalises(model: SentenceTransformer) -> bool:
@@ -175,7 +179,7 @@ def _normalises(model: SentenceTransformer) -> bool:
 
 
 def _pooling(model: SentenceTransformer) -> str:
-    """How tokens become one vector: the modes of the pooling modules, or the module that gives sentence vectors."""
+    """Return how token vectors become one vector: the pooling modes, or the first module's class name."""
     return "|".join(dict.fromkeys(_route_pooling(route) for route in _routes(model)))
 
 
@@ -189,7 +193,7 @@ def _route_pooling(route: list[torch.nn.Module]) -> str:
 
 def _max_length(model: SentenceTransformer) -> int | None:
     length = model.get_max_seq_length()
-    # tokenisers without a limit call it 1e30, static embeddings infinity
+    # A tokenizer without a limit reports 1e30, static embeddings report infinity.
     return int(length) if length is not None and length < 1e9 else None
 
 
@@ -197,5 +201,5 @@ def _set_max_length(model: SentenceTransformer, length: int) -> None:
     configs = [module.config for module in model.modules() if isinstance(module, Transformer)]
     limits = [config.max_position_embeddings for config in configs if hasattr(config, "max_position_embeddings")]
     if limits and length > min(limits):
-        raise OptionError(f"max_length is {length}, but the model has only {min(limits)} positions")
+        raise OptionError(f"max_length is {length}; expected at most {min(limits)}, the positions of the model.")
     model.max_seq_length = length

@@ -1,4 +1,4 @@
-"""The black-box teacher: a file of the only (text, vector) pairs there are."""
+"""A teacher that is a vectors file: the vectors of a fixed set of texts, from any model, even one behind an API."""
 
 from __future__ import annotations
 
@@ -16,24 +16,30 @@ from leafkit.errors import DamageError, VectorError
 from leafkit.files.digest import sha256_file
 from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions, check_space_options
-from leafkit.types import Float32, Role, check_role
+from leafkit.types import Float32, Int64, Role, check_role
 from leafkit.vectors.check import check_vectors
 from leafkit.vectors.cosine import are_unit, unit_rows
 from leafkit.vectors.keys import KeyIndex, Keys, text_keys
-from leafkit.vectors.pairs import read_pairs
-from leafkit.vectors.pairs_format import BATCH, Label, PairsFile
+from leafkit.vectors.vectors_file import open_vectors_file
+from leafkit.vectors.vectors_file_types import BATCH, SpaceLabel, VectorsFile
 
-BOTH = ""  # the role under which a text without one is kept
+ANY_ROLE = ""  # the role in the key of a text that is valid for both roles
 
 
 @dataclass(frozen=True, kw_only=True)
 class VectorsFileTeacher:
-    """Looks texts up in the pairs of a file. ``stand_in`` tells that a student made them."""
+    """Looks up the vectors of texts in a vectors file.
+
+    approximate: whether a student made the vectors.
+    scale: whether `encode` scales vectors to length 1.
+    index: the row of each text in ``vectors``.
+    vectors: shape (rows, dim), float16 or float32.
+    """
 
     path: Path
     space: Space
-    stand_in: bool
-    scale: bool  # whether vectors are brought to length one as they are read
+    approximate: bool
+    scale: bool
     index: KeyIndex
     vectors: NDArray[Any]
 
@@ -41,37 +47,39 @@ class VectorsFileTeacher:
 
     @classmethod
     def open(cls, path: Path, options: TeacherOptions) -> VectorsFileTeacher:
-        """The teacher in the vectors file at ``path``.
+        """Open the vectors file at ``path`` as a teacher.
 
-        Raises `VectorError` for vectors that cannot be used, and for texts that come twice with other vectors.
+        Raises `VectorError` for vectors that cannot be used, and for a text that occurs twice with different vectors.
         """
-        kind = "a vectors file, which computes nothing"
+        kind = "a vectors file, whose vectors are computed already"
         options.refuse(["compute", "teacher_batch_size", "trust_remote_code"], kind=kind)
-        file = read_pairs(path)
-        found = _read(file)
-        index = KeyIndex.empty().extended(found.keys)
-        _check_repeats(index.find(found.keys), found)
-        vectors, unit = found.vectors, found.unit
+        file = open_vectors_file(path)
+        rows = _read_rows(file)
+        index = KeyIndex.empty().extended(rows.keys)
+        _check_repeats(index.find(rows.keys), rows)
+        vectors, unit = rows.vectors, rows.unit
         label = _label(file, path, options, dim=vectors.shape[1], unit=unit)
         scale = label.space.normalised and (not unit or vectors.dtype == numpy.float16)
-        return cls(path=path, space=label.space, stand_in=label.stand_in, scale=scale, index=index, vectors=vectors)
+        return cls(
+            path=path, space=label.space, approximate=label.approximate, scale=scale, index=index, vectors=vectors
+        )
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """The vectors that the file has for ``texts``; raises `VectorError` naming the first it lacks.
+        """Return the vectors of ``texts``, (rows, dim), float32; raise `VectorError` naming the first missing text.
 
-        White space around a text does not count: no text that leafkit reads has any.
+        White space around a text is ignored, because texts that leafkit reads have none.
         """
         texts = [text.strip() for text in texts]
         rows = self.index.find(text_keys(texts, [check_role(role)] * len(texts)))
-        rows = numpy.where(rows < 0, self.index.find(text_keys(texts, [BOTH] * len(texts))), rows)
+        rows = numpy.where(rows < 0, self.index.find(text_keys(texts, [ANY_ROLE] * len(texts))), rows)
         missing = numpy.flatnonzero(rows < 0)
         if len(missing):
             raise VectorError(
-                f"{self.path} has no vector for {len(missing)} of {len(texts)} {role} texts, the first is "
-                f"{texts[missing[0]][:80]!r}; embed them with the teacher and add them to the file"
+                f"{self.path} has no vector for {len(missing)} of {len(texts)} {role} texts. The first is "
+                f"{texts[missing[0]][:80]!r}. Embed the missing texts with the teacher and add them to the file."
             )
         vectors = self.vectors[rows].astype(numpy.float32, copy=False)
         return unit_rows(vectors) if self.scale else vectors
@@ -79,7 +87,13 @@ class VectorsFileTeacher:
 
 @dataclass(frozen=True, kw_only=True)
 class _Rows:
-    """All rows of a vectors file; ``starts`` are the first of each batch, with its file and the row in it."""
+    """All rows of a vectors file.
+
+    keys: the key of each text, shape (rows, 2).
+    vectors: shape (rows, dim).
+    unit: whether all vectors have length 1.
+    starts: for each batch its first row, the file of the batch, and the number of its first row in that file.
+    """
 
     keys: Keys
     vectors: NDArray[Any]
@@ -87,12 +101,12 @@ class _Rows:
     starts: list[tuple[int, Path, int]]
 
     def place(self, row: int) -> tuple[Path, int]:
-        """The file that holds ``row``, and which of its rows that is."""
+        """Return the file of ``row`` and the number of the row in that file."""
         start, path, first = self.starts[bisect(self.starts, row, key=lambda start: start[0]) - 1]
         return path, first + row - start
 
 
-def _read(file: PairsFile) -> _Rows:
+def _read_rows(file: VectorsFile) -> _Rows:
     keys: list[Keys] = []
     starts: list[tuple[int, Path, int]] = []
     vectors, unit, row = numpy.empty((0, 0)), True, 0
@@ -100,39 +114,40 @@ def _read(file: PairsFile) -> _Rows:
         dim = vectors.shape[1] if starts else None
         check_vectors(batch.vectors, rows=len(batch.texts), dim=dim, source=str(batch.path), first=batch.first)
         if not starts:
-            # Filled in place: a list of batches put together would take the memory twice.
+            # Filled in place: concatenating a list of batches would need twice the memory.
             vectors = numpy.empty((file.rows, batch.vectors.shape[1]), dtype=batch.vectors.dtype)
         elif vectors.dtype != batch.vectors.dtype:
             vectors = vectors.astype(numpy.float32, copy=False)
         starts.append((row, batch.path, batch.first))
-        keys.append(text_keys(batch.texts, [role or BOTH for role in batch.roles]))
+        keys.append(text_keys(batch.texts, [role or ANY_ROLE for role in batch.roles]))
         vectors[row : row + len(batch.texts)] = batch.vectors
         unit = unit and are_unit(batch.vectors)
         row += len(batch.texts)
     return _Rows(keys=numpy.concatenate(keys), vectors=vectors, unit=unit, starts=starts)
 
 
-def _check_repeats(found: NDArray[Any], rows: _Rows) -> None:
-    """Raise `VectorError` if a text that comes again (its key is ``found`` in an earlier row) has another vector."""
-    again = numpy.flatnonzero(found != numpy.arange(len(found)))
+def _check_repeats(first_rows: Int64, rows: _Rows) -> None:
+    """Raise `VectorError` if a repeated text has different vectors; ``first_rows`` is the first row of each text."""
+    again = numpy.flatnonzero(first_rows != numpy.arange(len(first_rows)))
     differing: list[int] = []
     for start in range(0, len(again), BATCH):
         later = again[start : start + BATCH]
-        near = numpy.isclose(rows.vectors[later], rows.vectors[found[later]], rtol=1e-2, atol=1e-3)
+        near = numpy.isclose(rows.vectors[later], rows.vectors[first_rows[later]], rtol=1e-2, atol=1e-3)
         differing += later[~near.all(axis=1)].tolist()
     if differing:
-        (path, first), (other, row) = rows.place(int(found[differing[0]])), rows.place(differing[0])
-        twice = f"{path}: rows {first} and {row}" if path == other else f"{path}: row {first} and row {row} of {other}"
-        more = f" ({len(differing) - 1:,} more rows do so)" if len(differing) > 1 else ""
+        (path, first), (other, row) = rows.place(int(first_rows[differing[0]])), rows.place(differing[0])
+        pair = f"{path}: rows {first} and {row}" if path == other else f"{path}: row {first} and row {row} of {other}"
+        more = f" ({len(differing) - 1:,} more such rows)" if len(differing) > 1 else ""
         raise VectorError(
-            f"{twice} hold one text with two vectors{more}; keep one of them (white space around a text does not count)"
+            f"{pair} hold the same text with different vectors{more}. Keep one of them. "
+            "(White space around a text is ignored.)"
         )
 
 
-def _label(file: PairsFile, path: Path, options: TeacherOptions, *, dim: int, unit: bool) -> Label:
+def _label(file: VectorsFile, path: Path, options: TeacherOptions, *, dim: int, unit: bool) -> SpaceLabel:
     if file.label is not None and options.teacher_name is None:
         if file.label.space.dim != dim:
-            raise DamageError(f"{path} holds vectors of width {dim}, its space says {file.label.space.dim}")
+            raise DamageError(f"{path} holds vectors of width {dim}, but records the width {file.label.space.dim}.")
         check_space_options(file.label.space, options, source=str(path))
         return file.label
     digests = "".join(map(sha256_file, file.parts))
@@ -145,4 +160,4 @@ def _label(file: PairsFile, path: Path, options: TeacherOptions, *, dim: int, un
         pooling=options.pooling or "unknown",
         max_length=options.max_length,
     )
-    return Label(space=space)
+    return SpaceLabel(space=space)

@@ -1,4 +1,4 @@
-"""Texts with id, role and payload, read from files, folders and hub datasets."""
+"""Reading texts from files, folders and hub datasets, each text with an id, a role and the other columns of its row."""
 
 from leafkit.texts.beir import is_beir, read_corpus, read_qrels, read_queries
 from leafkit.texts.read import read_texts

@@ -1,4 +1,4 @@
-"""Rows of Arrow tables: what Parquet files and `datasets` are read as."""
+"""Reading rows of Arrow tables, the form in which Parquet files and `datasets` datasets arrive."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from leafkit.errors import LeafkitError, TextError
-from leafkit.extras import require
+from leafkit.extras import import_optional
 from leafkit.texts.columns import VECTOR_NAMES, Columns, Row, RowError
-from leafkit.texts.lines import broken, not_utf8
+from leafkit.texts.lines import not_utf8, unreadable
 
-# Rows of a table taken at a time: enough to be quick, little enough for long documents.
+# Rows read at a time: enough to be fast, few enough for long documents.
 BATCH_ROWS = 1000
 
 
 def arrow_rows(tables: Iterable[Any], columns: Columns, where: str) -> Iterator[Row]:
-    """A row for every row of ``tables`` (pyarrow tables or record batches), counted from 1.
+    """Yield every row of ``tables`` (pyarrow tables or record batches), numbered from 1.
 
-    Raises `TextError` if there is no text column, it holds no strings, or reading breaks.
+    Raises `TextError` naming ``where`` if there is no text column, if the text column holds no strings, or if reading
+    fails.
     """
     number = 0
     try:
@@ -30,13 +31,13 @@ def arrow_rows(tables: Iterable[Any], columns: Columns, where: str) -> Iterator[
                 yield Row(number, {}, record) if isinstance(record, RowError) else Row(number, record)
     except LeafkitError:
         raise
-    except Exception as error:  # every library below raises kinds of its own
-        raise broken(where, number + 1, error) from error
+    except Exception as error:  # pyarrow and datasets raise many types without a common base
+        raise unreadable(where, number + 1, error) from error
 
 
 def vector_columns(schema: Any) -> list[str]:
-    """The columns of ``schema`` that hold vectors, the likeliest first."""
-    types = require("pyarrow.types")
+    """Return the columns of ``schema`` (a pyarrow schema) that hold vectors, the most common name first."""
+    types = import_optional("pyarrow.types")
     kinds = {field.name: field.type for field in schema}
     lists = (types.is_list, types.is_large_list, types.is_fixed_size_list)
     numbers = (types.is_floating, types.is_integer)
@@ -51,15 +52,16 @@ def vector_columns(schema: Any) -> list[str]:
 
 def _check_schema(schema: Any, columns: Columns, where: str) -> None:
     name = columns.check_header(schema.names, where)
-    types = require("pyarrow.types")
+    types = import_optional("pyarrow.types")
     kind = schema.field(name).type
     if types.is_dictionary(kind):
         kind = kind.value_type
     if not (types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind)):
-        raise TextError(f"{where}: got {kind} in the text column {name!r}, wanted strings")
+        raise TextError(f"{where}: the text column {name!r} has the type {kind}; expected strings.")
 
 
 def _records(table: Any) -> list[dict[str, Any] | RowError]:
+    """Return the rows of ``table`` as dictionaries ready for JSON, with a `RowError` for each row that is not UTF-8."""
     try:
         return [_jsonable(record) for record in table.to_pylist()]
     except UnicodeDecodeError as error:

@@ -1,4 +1,4 @@
-"""BEIR folders: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, each plain, .gz or .zst."""
+"""Reading folders in BEIR layout: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv, each plain, .gz or .zst."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leafkit.errors import TextError
 from leafkit.texts.columns import Row, RowError
-from leafkit.texts.delimited import table
+from leafkit.texts.delimited import table_rows
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text
 from leafkit.texts.source import find_plain_or_compressed
@@ -18,56 +18,56 @@ QRELS_COLUMNS = ("query-id", "corpus-id", "score")
 
 
 def is_beir(folder: str | PathLike[str]) -> bool:
-    """Whether ``folder`` holds the corpus of a BEIR dataset."""
+    """Tell whether ``folder`` contains the corpus of a BEIR dataset."""
     return find_plain_or_compressed(Path(folder), "corpus.jsonl") is not None
 
 
 def read_corpus(folder: str | PathLike[str], *, skip_bad: bool = False) -> Iterator[Text]:
-    """Every document, in order, with its title; raises `TextError` naming both lines of an id that comes twice."""
+    """Yield every document with its title, in file order; raise `TextError` naming both lines of a repeated id."""
     return _read(folder, "corpus.jsonl", "document", skip_bad)
 
 
 def read_queries(folder: str | PathLike[str], *, skip_bad: bool = False) -> dict[str, str]:
-    """The text of every query of every split, by id; raises `TextError` naming both lines of an id that comes twice."""
+    """Return the text of every query of every split by id; raise `TextError` naming both lines of a repeated id."""
     return {query.id: query.text for query in _read(folder, "queries.jsonl", "query", skip_bad)}
 
 
 def read_qrels(folder: str | PathLike[str], split: str = "test") -> dict[str, dict[str, int]]:
-    """The score of each judged document, by query id and document id.
+    """Return the score of each judged document, by query id and document id.
 
-    The file is only parsed: judgements of queries or documents that the folder does not hold are kept.
-    Raises `TextError` naming the line of a row that is not two ids and a whole number.
+    The ids are not compared with the folder's queries and documents: judgements of missing ones are kept.
+    Raises `TextError` naming the line of a row that is not two ids and an integer.
     """
     path = _find(folder, f"qrels/{split}.tsv")
     qrels: dict[str, dict[str, int]] = {}
-    for row in table(path, "\t", _check_qrels_header):
+    for row in table_rows(path, "\t", _check_qrels_header):
         try:
-            _judge(qrels, row)
-        except RowError as bad:
-            raise TextError(f"{path}:{row.number}: {bad}") from None
+            _add_judgement(qrels, row)
+        except RowError as error:
+            raise TextError(f"{path}:{row.number}: {error}.") from None
     if not qrels:
-        raise TextError(f"{path}: is empty, wanted at least one judgement")
+        raise TextError(f"{path}: the file is empty; expected at least one judgement.")
     return qrels
 
 
 def _check_qrels_header(names: Sequence[str], where: str) -> None:
     if not set(QRELS_COLUMNS) <= set(names):
-        raise TextError(f"{where}: got the header {names}, wanted {', '.join(QRELS_COLUMNS)} separated by tabs")
+        raise TextError(f"{where}: the header is {names}; expected {', '.join(QRELS_COLUMNS)} separated by tabs.")
 
 
-def _judge(qrels: dict[str, dict[str, int]], row: Row) -> None:
+def _add_judgement(qrels: dict[str, dict[str, int]], row: Row) -> None:
     if row.problem:
         raise row.problem
     query, document, score = (row.columns[name] for name in QRELS_COLUMNS)
     if not query or not document:
-        raise RowError("no id", f"got the query id {query!r} and the document id {document!r}, wanted both")
+        raise RowError("no id", f"the query id is {query!r} and the document id is {document!r}; expected both")
     try:
         value = int(score)
     except ValueError:
-        raise RowError("bad score", f"got the score {score!r}, wanted a whole number") from None
+        raise RowError("bad score", f"the score is {score!r}; expected an integer") from None
     if qrels.setdefault(query, {}).setdefault(document, value) != value:
         before = qrels[query][document]
-        raise RowError("judged twice", f"got {value} for {query!r} and {document!r}, which scored {before} before")
+        raise RowError("judged twice", f"the score of {query!r} and {document!r} is {value} here, but {before} before")
 
 
 def _read(folder: str | PathLike[str], name: str, role: Role, skip_bad: bool) -> Iterator[Text]:
@@ -78,7 +78,10 @@ def _read(folder: str | PathLike[str], name: str, role: Role, skip_bad: bool) ->
 def _find(folder: str | PathLike[str], name: str) -> Path:
     path = find_plain_or_compressed(Path(folder), name)
     if path is None:
-        beside = Path(folder, name).parent
-        names = sorted(entry.name for entry in beside.iterdir()) if beside.is_dir() else []
-        raise TextError(f"{folder}: has no {name} (nor .gz, .zst); {beside} holds {', '.join(names[:10]) or 'nothing'}")
+        parent = Path(folder, name).parent
+        names = sorted(entry.name for entry in parent.iterdir()) if parent.is_dir() else []
+        raise TextError(
+            f"{folder} does not contain {name} (or {name}.gz, {name}.zst). "
+            f"{parent} contains: {', '.join(names[:10]) or 'nothing'}."
+        )
     return path

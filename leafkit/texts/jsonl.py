@@ -1,4 +1,4 @@
-"""JSON lines: an object a line; blank lines are nothing."""
+"""Reading JSON lines: one object per line. Blank lines are skipped."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def jsonl_rows(path: Path, columns: Columns) -> Iterator[Row]:
-    """A row for every line that is not blank."""
-    return line_rows(path, _object)
+    """Yield every line that is not blank."""
+    return line_rows(path, _parse_object)
 
 
-def _object(line: str) -> dict[str, Any]:
+def _parse_object(line: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
         if _SURROGATE_ESCAPE.search(line):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise RowError("not Unicode", r"got half a surrogate pair (\ud800 to \udfff), wanted both or none") from None
+        raise RowError(
+            "not Unicode", r"the line holds half a surrogate pair (\ud800 to \udfff); expected both halves or none"
+        ) from None
     except json.JSONDecodeError as error:
-        message = f"got {line!r:.40} ({error.msg} at character {error.pos + 1}), wanted one JSON object a line"
-        raise RowError("not JSON", message) from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets of thousands of levels
-        raise RowError("not JSON", f"got {line!r:.40} ({error}), wanted one JSON object a line") from None
+        raise _not_json(line, f"{error.msg} at character {error.pos + 1}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested thousands deep
+        raise _not_json(line, error) from None
     if not isinstance(value, dict):
-        raise RowError("not an object", f"got a JSON {type(value).__name__}, wanted one JSON object a line")
+        raise RowError("not an object", f"the line is a JSON {type(value).__name__}; expected one JSON object per line")
     return value
+
+
+def _not_json(line: str, problem: object) -> RowError:
+    return RowError("not JSON", f"the line is {line!r:.40} ({problem}); expected one JSON object per line")

@@ -1,4 +1,4 @@
-"""Plain text: every line that is not blank is a text."""
+"""Reading plain text files: one text per line. Blank lines are skipped."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from leafkit.texts.lines import line_rows
 
 
 def plain_rows(path: Path, columns: Columns) -> Iterator[Row]:
-    """A row for every line that is not blank."""
+    """Yield every line that is not blank."""
     return line_rows(path, lambda line: {columns.text or "text": line})

@@ -1,4 +1,4 @@
-"""One text, as every part of leafkit sees it: id, text, title, role and whatever else its row held."""
+"""One text with its id, title, role and the other columns of its row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from leafkit.types import Role
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Text:
-    """A text to encode; ``payload`` holds the other columns of its row, ready for JSON."""
+    """A text to encode; ``payload`` holds the other columns of its row, as values that JSON can hold."""
 
     id: str
     text: str
@@ -19,11 +19,11 @@ class Text:
     payload: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def content(self) -> str:
-        """What is encoded, see `content`."""
-        return content(self.title, self.text)
+    def full_text(self) -> str:
+        """The string that models encode: title and text, joined by `join_title`."""
+        return join_title(self.title, self.text)
 
 
-def content(title: str, text: str) -> str:
-    """What is encoded: title and text joined by a space, as BEIR and MTEB do, without white space around them."""
+def join_title(title: str, text: str) -> str:
+    """Join title and text by a space, as BEIR and MTEB do, and strip surrounding white space."""
     return f"{title} {text}".strip()

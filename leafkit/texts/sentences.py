@@ -1,4 +1,4 @@
-"""One sentence of a document in place of a query, for those who have documents and no queries."""
+"""One sentence per document as a query, for users who have documents but no queries."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ import zlib
 
 from leafkit.texts.record import Text
 
-# Characters of a sentence that can pass for a query: no heading or number, no half paragraph.
+# Length in characters of a sentence that can serve as a query: longer than a heading or a number, shorter than half a
+# paragraph.
 SHORTEST, LONGEST = 20, 300
-# The later ones end a Chinese or Japanese sentence, which no space follows.
+# The marks of the second group end a Chinese or Japanese sentence, which no space follows.
 _ENDS = re.compile(r"(?<=[.!?\u0964])\s+|(?<=[\u3002\uff01\uff1f])|\n")
 
 
-def sentence_of(document: Text) -> Text:
-    """A sentence or the title of ``document`` as a query: always the same, and in a corpus from all over its documents.
+def pick_sentence(document: Text) -> Text:
+    """Return one sentence of ``document``, or its title, as a text with the role ``query``.
 
-    A document that has none of 20 to 300 characters gives the longest that is shorter, or else its beginning.
+    The choice is pseudo-random and depends on the document's text alone: the same document always gives the same
+    sentence, and a corpus gives sentences from the beginnings, middles and ends of its documents. A document without
+    a sentence of 20 to 300 characters gives its longest shorter sentence, or else its first 300 characters.
     """
     pieces = [document.title.strip(), *(piece.strip() for piece in _ENDS.split(document.text))]
     short = [piece for piece in pieces if len(piece) <= LONGEST]
     sentences = [piece for piece in short if len(piece) >= SHORTEST]
-    # By its own text, so that neither order nor number of the documents changes it.
-    drawn = zlib.crc32(document.content.encode()) % max(len(sentences), 1)
-    text = sentences[drawn] if sentences else max(short, key=len, default="") or document.content[:LONGEST].strip()
+    # A hash of the text instead of a random generator: adding or reordering documents changes no sentence.
+    drawn = zlib.crc32(document.full_text.encode()) % max(len(sentences), 1)
+    text = sentences[drawn] if sentences else max(short, key=len, default="") or document.full_text[:LONGEST].strip()
     return dataclasses.replace(document, text=text, title="", role="query")

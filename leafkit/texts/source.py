@@ -1,4 +1,4 @@
-"""What a source of texts names: a file, a folder or a hub dataset, with what its prefix says of its texts."""
+"""Sources of texts: which reader fits a file, a folder or a hub dataset, and the meaning of a source's prefix."""
 
 from __future__ import annotations
 
@@ -35,9 +35,13 @@ SENTENCES = "sentences"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where texts come from: ``name`` stands in errors, ``label`` in the ids of rows that have none.
+    """A file or dataset that can be read.
 
-    ``sentences`` wants one sentence of each text in its place (`leafkit.texts.sentences`).
+    name: the source's name in error messages.
+    label: the first part of the ids of rows without an id.
+    role: the role of all rows, if a prefix or the kind of folder sets one.
+    rows: yields the rows.
+    sentences: whether each text is replaced by one of its sentences (`leafkit.texts.sentences`).
     """
 
     name: str
@@ -48,25 +52,25 @@ class Source:
 
 
 def find_sources(source: str | PathLike[str]) -> list[Source]:
-    """What ``source`` names, several for a folder of Parquet files; raises `TextError` if there is nothing.
+    """Return what ``source`` names: one source, or several for a folder of Parquet files.
 
-    Only strings may carry a prefix.
+    Only a string may have a prefix. Raises `TextError` if there is nothing to read.
     """
     if not isinstance(source, str):
         return _path_sources(Path(fspath(source)), None)
     prefix, name = split_prefix(source)
     if prefix == SENTENCES:
-        return [dataclasses.replace(found, sentences=True) for found in _found(name, "query")]
-    return _found(name, cast(Role, prefix) if prefix else None)
+        return [dataclasses.replace(part, sentences=True) for part in _named_sources(name, "query")]
+    return _named_sources(name, cast(Role, prefix) if prefix else None)
 
 
 def split_prefix(source: str) -> tuple[str, str]:
-    """What a source says of its texts (``query``, ``document``, ``sentences`` or nothing), and its name."""
+    """Split ``source`` into its prefix (``query``, ``document``, ``sentences`` or empty) and its name."""
     prefix, colon, name = source.partition(":")
     return (prefix, name) if colon and prefix in (*ROLES, SENTENCES) else ("", source)
 
 
-def _found(name: str, role: Role | None) -> list[Source]:
+def _named_sources(name: str, role: Role | None) -> list[Source]:
     if name.startswith("hub:"):
         identifier = name.removeprefix("hub:")
         return [Source(name=name, label=identifier, role=role, rows=hub_rows(identifier))]
@@ -81,10 +85,10 @@ def _path_sources(path: Path, role: Role | None) -> list[Source]:
 
 def _file_source(path: Path, role: Role | None) -> Source:
     if not path.is_file():
-        raise TextError(f"got {path}, which is no file, folder or hub:owner/name; wanted texts to read")
+        raise TextError(f"{path} does not exist; expected a file, a folder or hub:owner/name with texts to read.")
     kind = extension(path)
     if kind is None:
-        raise TextError(f"{path}: got no known kind of file, wanted {', '.join(FORMATS)}, plain, .gz or .zst")
+        raise TextError(f"{path} has an unknown suffix; expected {', '.join(FORMATS)}, optionally with .gz or .zst.")
     rows = FORMATS[Path("_" + kind).suffixes[0]]
     return Source(name=str(path), label=path.name, role=role, rows=partial(rows, path))
 
@@ -98,20 +102,21 @@ def _folder_sources(folder: Path, role: Role | None) -> list[Source]:
     if kinds == {".parquet"}:
         return [_file_source(part, role) for part in parquet_parts(folder)]
     globs = " ".join(f"{folder}/*{kind}" for kind in sorted(kinds, key=str))
-    advice = f"name the files in it: {globs}" if globs else f"and it holds no {', '.join(FORMATS)} file"
+    advice = f"Name its files: {globs}" if globs else f"It contains no {', '.join(FORMATS)} file."
     raise TextError(
-        f"{folder}: is neither a BEIR folder (corpus.jsonl), a saved dataset nor a folder of Parquet alone; {advice}"
+        f"{folder} is neither a folder in BEIR layout (with corpus.jsonl), nor a saved dataset, nor a folder with only "
+        f"Parquet files. {advice}"
     )
 
 
 def find_plain_or_compressed(folder: Path, name: str) -> Path | None:
-    """The file ``name`` in ``folder``, or else ``name``.gz or ``name``.zst; None if there is none of them."""
+    """Return the file ``name`` in ``folder``, or else ``name``.gz or ``name``.zst; None if all three are missing."""
     paths = (folder / (name + suffix) for suffix in ("", *COMPRESSIONS))
     return next((path for path in paths if path.is_file()), None)
 
 
 def extension(path: Path) -> str | None:
-    """What a readable file's name ends with, such as ``.jsonl`` or ``.csv.gz``; None for any other file."""
+    """Return the suffix that decides how a file is read, such as ``.jsonl`` or ``.csv.gz``; None if unknown."""
     compression = path.suffix.lower() if path.suffix.lower() in COMPRESSIONS else ""
     kind = (Path(path.stem) if compression else path).suffix.lower()
     return kind + compression if kind in FORMATS else None

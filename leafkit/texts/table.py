@@ -1,8 +1,9 @@
-"""The distinct texts of some sources as a table: text, role, key, label and domain of each."""
+"""A table of the distinct texts of some sources: text, role, key, label and domain of each."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,41 +11,24 @@ from os import PathLike, fspath
 
 import numpy
 
-from leafkit.errors import OptionError, TextError
+from leafkit.errors import TextError
 from leafkit.files.digest import text_key
+from leafkit.texts.options import ReadingOptions, TextOptions
 from leafkit.texts.read import read_texts
-from leafkit.types import Int64, Role, check_role
+from leafkit.types import ROLES, Int64, Role, check_role
 
 Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TextOptions:
-    """How rows are read: the arguments of `leafkit.read_texts`; ``role`` is for texts that have none.
-
-    ``queries`` and ``documents`` bound how many texts of each role are taken, the first ones; None takes all.
-    """
-
-    role: str = "document"
-    skip_bad: bool = False
-    text_column: str | None = None
-    id_column: str | None = None
-    queries: int | None = None
-    documents: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise `OptionError` for a bound below 0."""
-        for name in ("queries", "documents"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise OptionError(f"{name} is {value}; wanted 0 or more")
-
-
 @dataclass
-class Texts:
-    """Distinct texts in the order read; ``counts`` says how many by (role, source), ``repeated`` were left out.
+class TextTable:
+    """Distinct texts in the order in which they were read.
 
-    ``labels`` are what the column ``label`` says, None where it says nothing; ``domains`` are the sources.
+    texts, roles, keys: the text, role and hash (`leafkit.files.digest.text_key`) of each.
+    labels: the value of the column ``label``, or None.
+    domains: the value of the column ``source``, or the name of the source.
+    counts: the number of texts per (role, domain).
+    repeated: the number of texts that were skipped because they occurred before in the same role.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -67,9 +51,9 @@ class Texts:
         self.labels.append(label)
         self.domains.append(domain)
 
-    def choose(self, rows: Sequence[int]) -> Texts:
-        """The texts of ``rows`` alone, without their counts."""
-        return Texts(
+    def choose(self, rows: Sequence[int]) -> TextTable:
+        """Return a table of the texts at ``rows``, without counts."""
+        return TextTable(
             texts=[self.texts[row] for row in rows],
             roles=[self.roles[row] for row in rows],
             keys=[self.keys[row] for row in rows],
@@ -78,54 +62,61 @@ class Texts:
         )
 
     def label_ids(self) -> Int64:
-        """The class of each text as a number, in alphabetical order; -1 where there is none."""
-        numbers = {label: number for number, label in enumerate(sorted({x for x in self.labels if x is not None}))}
+        """Return the class of each text, shape (texts,): labels numbered alphabetically, -1 for no label."""
+        labels = sorted({label for label in self.labels if label is not None})
+        numbers = {label: number for number, label in enumerate(labels)}
         return numpy.array([-1 if label is None else numbers[label] for label in self.labels], dtype=numpy.int64)
 
     def domain_ids(self) -> Int64:
-        """The source of each text as a number, in alphabetical order."""
+        """Return the domain of each text, shape (texts,): domains numbered alphabetically."""
         numbers = {domain: number for number, domain in enumerate(sorted(set(self.domains)))}
         return numpy.array([numbers[domain] for domain in self.domains], dtype=numpy.int64)
 
     def signals(self) -> frozenset[str]:
-        """What these texts offer a method: ``labels``, ``domains``, both or neither."""
-        found = {"labels"} if any(label is not None for label in self.labels) else set()
-        return frozenset(found | ({"domains"} if len(set(self.domains)) > 1 else set()))
+        """Return what a method can learn from besides the texts: ``labels``, ``domains``, both or neither."""
+        labels = {"labels"} if any(label is not None for label in self.labels) else set()
+        domains = {"domains"} if len(set(self.domains)) > 1 else set()
+        return frozenset(labels | domains)
 
     def digest(self) -> str:
-        """A hash that differs when any text, role or their order does."""
+        """Return a hash of all texts, their roles and their order, 16 hexadecimal digits."""
         return hashlib.sha256(b"".join(self.keys)).hexdigest()[:16]
 
 
-def distinct_texts(sources: Sources, options: TextOptions) -> Texts:
-    """Read ``sources`` and keep each text once per role; raises `TextError` if there is no text at all."""
-    role = check_role(options.role)
-    several = [sources] if isinstance(sources, str | PathLike) else list(sources)
-    # All are opened before any is read: a misspelt last file must not be found after an hour.
-    readers = [
-        read_texts(s, skip_bad=options.skip_bad, text_column=options.text_column, id_column=options.id_column)
-        for s in several
-    ]
-    found = Texts()
+def distinct_texts(sources: Sources, options: TextOptions) -> TextTable:
+    """Read ``sources`` into a table, each text once per role, up to the limits that ``options`` sets for each role.
+
+    Raises `TextError` if there is no text at all.
+    """
+    default_role = check_role(options.role)
+    names = [sources] if isinstance(sources, str | PathLike) else list(sources)
+    # All sources are opened before any is read: a misspelt last file must fail at once, not after an hour of reading.
+    readers = [read_texts(name, **options.only(ReadingOptions)) for name in names]
+    table = TextTable()
     seen: set[bytes] = set()
-    left: dict[Role, int | None] = {"query": options.queries, "document": options.documents}
-    for source, reader in zip(several, readers, strict=True):
+    limits: dict[Role, float] = {
+        "query": math.inf if options.queries is None else options.queries,
+        "document": math.inf if options.documents is None else options.documents,
+    }
+    taken: Counter[Role] = Counter()
+    for name, reader in zip(names, readers, strict=True):
         for text in reader:
-            its = text.role or role
-            if left[its] == 0:
-                if not any(left.values()) and None not in left.values():
+            role = text.role or default_role
+            if taken[role] >= limits[role]:
+                if all(taken[each] >= limits[each] for each in ROLES):
                     break
                 continue
-            key = text_key(its, text.content)
+            key = text_key(role, text.full_text)
             if key in seen:
-                found.repeated += 1
+                table.repeated += 1
                 continue
             seen.add(key)
-            most = left[its]
-            left[its] = None if most is None else most - 1
-            label, domain = text.payload.get("label"), str(text.payload.get("source") or fspath(source))
-            found.add(text.content, its, key, label=None if label is None else str(label), domain=domain)
-            found.counts[its, domain] += 1
-    if not found.texts:
-        raise TextError(f"no texts in {', '.join(fspath(source) for source in several) or 'no sources'}")
-    return found
+            taken[role] += 1
+            label, domain = text.payload.get("label"), str(text.payload.get("source") or fspath(name))
+            table.add(text.full_text, role, key, label=None if label is None else str(label), domain=domain)
+            table.counts[role, domain] += 1
+    if not table.texts:
+        raise TextError(
+            f"there are no texts in {', '.join(fspath(name) for name in names) or 'the empty list of sources'}."
+        )
+    return table

@@ -1,1 +1,1 @@
-"""What every method shares: texts as tokens, batches, the loop, checkpoints, validation."""
+"""Training: from texts and a teacher to a finished student, with batches, loop, checkpoints and validation."""

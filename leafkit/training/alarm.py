@@ -1,4 +1,4 @@
-"""The collapse alarm: a student that gives all texts nearly one vector, or a loss that is no number."""
+"""Detect a training that has failed: a student that gives all texts nearly one vector, or a loss that is NaN."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from leafkit.errors import TrainingError
 from leafkit.training.checkpoint import State
 from leafkit.training.validation import Figures
 
-# Of the teacher's variance. Students of any use keep more than half; all-equal vectors have none.
+# Shares of the teacher's variance. Useful students keep more than half of it, equal vectors have none.
 COLLAPSED = 0.05
+# A student has collapsed if it keeps less than this share of its own largest spread.
 FALLEN = 0.2
 
 ADVICE = (
-    "Try a lower learning rate (a tenth), a longer warm-up or the ridge start of the head; check the texts with "
-    "leafkit info. The checkpoint before it is kept: {folder}"
+    "Try a lower learning rate (a tenth), a longer warm-up or the ridge start of the head, and check the texts with "
+    "`leafkit info`. The earlier checkpoints are kept in {folder}"
 )
 
 logger = logging.getLogger("leafkit")
@@ -24,23 +25,26 @@ logger = logging.getLogger("leafkit")
 def check_loss(loss: float, step: int, folder: object) -> None:
     """Raise `TrainingError` if ``loss`` is not a finite number."""
     if not math.isfinite(loss):
-        raise TrainingError(f"the loss became {loss} by step {step}. {ADVICE.format(folder=folder)}")
+        raise TrainingError(
+            f"the loss is {loss} at step {step}; expected a finite number. {ADVICE.format(folder=folder)}"
+        )
 
 
 def check_spread(figures: Figures, state: State, folder: object) -> None:
-    """Raise `TrainingError` if the students' vectors have fallen together; warn if they never stood apart.
+    """Raise `TrainingError` if the student's vectors have become nearly equal; warn if they always were.
 
-    ``state.widest`` is the largest spread seen at earlier validations.
+    ``figures`` are those of the current validation, and ``state.widest`` is the largest spread of earlier ones.
     """
     if not math.isfinite(figures.cosine_mean):
         raise TrainingError(
-            f"the student's vectors are not numbers at step {state.step}. {ADVICE.format(folder=folder)}"
+            f"the student's vectors have a mean cosine of {figures.cosine_mean} at step {state.step}; expected a "
+            f"finite number. {ADVICE.format(folder=folder)}"
         )
     if figures.spread >= COLLAPSED:
         return
-    seen = f"the student's vectors vary {figures.spread:.1%} as much as the teacher's at step {state.step}"
+    finding = f"at step {state.step} the student's vectors have {figures.spread:.1%} of the teacher's variance"
     if figures.spread < FALLEN * state.widest:
         raise TrainingError(
-            f"the student has collapsed: {seen}, and {state.widest:.1%} before. {ADVICE.format(folder=folder)}"
+            f"the student has collapsed: {finding}, after {state.widest:.1%} earlier. {ADVICE.format(folder=folder)}"
         )
-    logger.warning("%s: nearly all texts get one vector", seen)
+    logger.warning("%s: nearly all texts get one vector", finding)

@@ -1,4 +1,4 @@
-"""Which texts each step sees: every text once an epoch, neighbours in length together, in a seeded order."""
+"""The texts of each step: every text once per epoch, with texts of similar length together, in a seeded order."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from numpy.typing import NDArray
 from leafkit.methods.setting import Pool
 from leafkit.types import Int64
 
+# Batches whose texts are sorted by length together.
 POOL = 50
 
 
 def epoch_batches(lengths: Int64, *, batch_size: int, seed: int, epoch: int) -> list[Int64]:
-    """All rows of one epoch as batches of ``batch_size`` (the last one may be smaller).
+    """Return all rows of one epoch as batches of ``batch_size``; the last batch may be smaller.
 
-    Rows are shuffled, taken in pools of 50 batches, sorted by length inside a pool and cut; then the order of
-    the batches is shuffled. Texts of one batch are so nearly equal in length, yet meet other texts every epoch.
-    The same seed and epoch give the same batches.
+    Rows are shuffled and taken in pools of 50 batches. Each pool is sorted by ``lengths``, (rows,), and cut into
+    batches, and the batches of all pools are shuffled. The texts of a batch therefore have similar lengths, but meet
+    other texts in every epoch. The same seed and epoch give the same batches.
     """
     draw = numpy.random.default_rng([seed, epoch])
     order = draw.permutation(len(lengths))
-    pools = (order[start : start + POOL * batch_size] for start in range(0, len(order), POOL * batch_size))
-    batches = [batch for pool in pools for batch in _cut(pool[numpy.argsort(lengths[pool], kind="stable")], batch_size)]
+    pools = _split(order, POOL * batch_size)
+    batches = [part for pool in pools for part in _split(pool[numpy.argsort(lengths[pool], kind="stable")], batch_size)]
     return [batches[place] for place in draw.permutation(len(batches))]
 
 
 def batches_from(lengths: Int64, *, batch_size: int, seed: int, start: int, stop: int) -> Iterator[Int64]:
-    """The batches of steps ``start`` to ``stop`` (counted over all epochs): where training resumes is a number."""
+    """Yield the batches of steps ``start`` to ``stop``, counted over all epochs, so that training resumes by number."""
     per_epoch = steps_per_epoch(len(lengths), batch_size)
     step = start
     while step < stop:
@@ -40,38 +41,38 @@ def batches_from(lengths: Int64, *, batch_size: int, seed: int, start: int, stop
 
 
 def drawn_batches(lengths: Int64, pool: Pool, *, batch_size: int, seed: int, begin: int, count: int) -> list[Int64]:
-    """``count`` batches of ``pool`` for the steps from ``begin`` on; the same arguments give the same batches."""
+    """Draw ``count`` batches of ``pool`` for the steps from ``begin`` on; equal arguments give equal batches."""
     rows: list[Int64] = []
-    wanted = count * batch_size
+    examples = count * batch_size
     if pool.weights is None:
-        for round_ in range(-(-wanted // len(pool.rows))):
+        for round_ in range(-(-examples // len(pool.rows))):
             rows.append(pool.rows[numpy.random.default_rng([seed, begin, round_]).permutation(len(pool.rows))])
     else:
-        rows.append(pool.rows[_in_proportion(pool.weights, wanted, numpy.random.default_rng([seed, begin]))])
-    drawn = numpy.concatenate(rows)[:wanted]
+        rows.append(pool.rows[_in_proportion(pool.weights, examples, numpy.random.default_rng([seed, begin]))])
+    drawn = numpy.concatenate(rows)[:examples]
     return [drawn[batch] for batch in epoch_batches(lengths[drawn], batch_size=batch_size, seed=seed, epoch=begin)]
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """How many batches hold ``rows`` texts."""
+    """Return the number of batches that hold ``rows`` texts."""
     return -(-rows // batch_size)
 
 
 def examples_after(step: int, texts: int, batch_size: int) -> int:
-    """How many examples the first ``step`` steps see; the last batch of an epoch may be smaller."""
+    """Return the number of examples in the first ``step`` steps; the last batch of an epoch may be smaller."""
     epochs, rest = divmod(step, steps_per_epoch(texts, batch_size))
     return epochs * texts + min(rest * batch_size, texts)
 
 
 def share_of(batch: Int64, rank: int, world: int) -> Int64:
-    """The part of a global batch that process ``rank`` of ``world`` computes; parts may be empty."""
+    """Return the part of a global batch that process ``rank`` of ``world`` computes, which may be empty."""
     return batch[rank::world]
 
 
 def parts_of(batch: Int64, lengths: Int64, tokens: int) -> list[Int64]:
-    """``batch`` in order, cut where a part, padded to its longest text, would hold more than ``tokens`` tokens.
+    """Split ``batch`` into consecutive parts of at most ``tokens`` tokens each, padded to the longest text of a part.
 
-    A text longer than that is a part of its own.
+    ``lengths`` are those of the texts, (rows,). A text of more than ``tokens`` tokens is a part of its own.
     """
     starts, longest = [0], 0
     for place, length in enumerate(lengths.tolist()):
@@ -83,9 +84,9 @@ def parts_of(batch: Int64, lengths: Int64, tokens: int) -> list[Int64]:
 
 
 def _in_proportion(weights: NDArray[numpy.float64], count: int, draw: numpy.random.Generator) -> Int64:
-    """``count`` places in proportion to ``weights``, each as often as its share says, give or take one.
+    """Draw ``count`` places in proportion to ``weights`` by systematic sampling.
 
-    Systematic draws: a place comes again only when all of its weight have come as often.
+    The number of times that a place is drawn differs from its share of ``count`` by less than one.
     """
     order = draw.permutation(len(weights))
     edges = numpy.cumsum(weights[order]) / weights.sum() * count
@@ -94,10 +95,10 @@ def _in_proportion(weights: NDArray[numpy.float64], count: int, draw: numpy.rand
     return draw.permutation(order[places])
 
 
-def _cut(rows: Int64, size: int) -> list[Int64]:
+def _split(rows: Int64, size: int) -> list[Int64]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 def sample_rows(rows: Int64, most: int, seed: int) -> Int64:
-    """At most ``most`` of ``rows``, in ascending order."""
+    """Draw at most ``most`` of ``rows``, in ascending order."""
     return numpy.sort(numpy.random.default_rng(seed).permutation(rows)[:most])

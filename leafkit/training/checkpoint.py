@@ -1,37 +1,36 @@
-"""The state of a run on disk: enough that going on from it equals never having stopped."""
+"""Checkpoints: the state of a run on disk, from which training resumes as if it had never stopped."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import DamageError
-from leafkit.files.atomic import disk_errors, flush, write_json
+from leafkit.files.atomic import explain_disk_errors, flush_to_disk, write_json
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
+    from leafkit.training.moments import Reader, Tensors
 
-    from leafkit.training.companions import Companions
-    from leafkit.training.optimiser import Together
-
-    Optimiser = torch.optim.Optimizer | Together
-
+# The number of newest checkpoints that stay on disk, in addition to the best one.
 KEPT = 2
 
 
 @dataclass
 class State:
-    """Where a run is: ``step`` optimiser steps are done; ``best`` is the step of the best validation so far.
+    """The progress of a run: ``step`` optimiser steps are done.
 
-    ``history`` holds one entry per validation: step, seconds, loss and figures. ``seconds`` counts training alone,
-    without validation and what was lost by being stopped. ``loss`` is the running mean shown.
+    ``best`` is the step of the best validation so far and ``best_cosine`` its mean cosine. ``widest`` is the largest
+    spread of the student's vectors so far. ``loss`` is the running mean that the progress bar shows. ``seconds``
+    counts training only, without validation and without work that was lost when the run was stopped. ``history``
+    holds one entry per validation: step, seconds, loss and figures.
     """
 
     step: int = 0
@@ -44,68 +43,62 @@ class State:
 
 
 class Checkpoints:
-    """The checkpoints of one run folder: the two newest and the best are kept."""
+    """The checkpoints of one training below ``folder``: the two newest and the best are kept."""
 
     def __init__(self, folder: Path) -> None:
-        """Keep them below ``folder``."""
+        """Use ``folder``, which need not exist yet."""
         self.folder = folder
 
-    def write(self, state: State, model: nn.Module, optimiser: Optimiser, companions: Companions | None = None) -> None:
-        """Add the checkpoint of ``state``; it appears whole or not at all."""
+    def write(self, state: State, tensors: Mapping[str, Tensors]) -> None:
+        """Add the checkpoint of ``state``, with a file NAME.safetensors for each entry of ``tensors``.
+
+        A checkpoint is complete or absent, even if the process is killed meanwhile. One that exists stays as it is.
+        """
         from safetensors.torch import save
 
         if self._folder(state.step).is_dir():
             return
-        with disk_errors(self.folder):
+        with explain_disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
             try:
-                # As bytes, since safetensors' own writing hides a full disk behind an error of its own.
-                (partial / "student.safetensors").write_bytes(save(_whole(model.state_dict())))
-                (partial / "optimiser.safetensors").write_bytes(save(moments(model, optimiser)))
-                (partial / "random.safetensors").write_bytes(save(_random_states()))
-                for name, tensors in companions.tensors().items() if companions else ():
-                    (partial / name).write_bytes(save(_whole(tensors)))
+                for name, named in tensors.items():
+                    # Written as bytes, because safetensors' own writing hides a full disk behind another error.
+                    (partial / f"{name}.safetensors").write_bytes(save(_copied(named)))
                 write_json(partial / "state.json", dataclasses.asdict(state))
                 for file in partial.iterdir():
-                    flush(file)
+                    flush_to_disk(file)
                 partial.rename(self._folder(state.step))
-                flush(self.folder)
+                flush_to_disk(self.folder)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
-        self._forget(state)
+        self._remove_old(state)
 
     def newest(self) -> State | None:
-        """The state of the newest checkpoint; None if there is none."""
+        """Return the state of the newest checkpoint; None if there is none."""
         steps = self.steps()
         return self._state(steps[-1]) if steps else None
 
-    def load(
-        self,
-        step: int,
-        model: nn.Module,
-        optimiser: Optimiser | None = None,
-        companions: Companions | None = None,
-    ) -> None:
-        """Put the checkpoint of ``step`` into ``model``; into ``optimiser`` with the random states, and the methods."""
+    @contextlib.contextmanager
+    def reading(self, step: int) -> Iterator[Reader]:
+        """Give a function that reads the tensors of a name from the checkpoint of ``step``.
+
+        Raises `DamageError` naming the checkpoint if the block fails because of the file or its content.
+        """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         folder = self._folder(step)
         try:
-            model.load_state_dict(load_file(folder / "student.safetensors"))
-            if optimiser is not None:
-                set_moments(model, optimiser, load_file(folder / "optimiser.safetensors"))
-                _set_random_states(load_file(folder / "random.safetensors"))
-            if companions is not None:
-                companions.restore({file.name: load_file(file) for file in folder.glob("methods*.safetensors")})
-        except (OSError, KeyError, RuntimeError, ValueError) as error:
-            raise DamageError(f"the checkpoint {folder} cannot be read: {error}; delete that folder") from error
-        except Exception as error:  # safetensors has an exception of its own
-            raise DamageError(f"the checkpoint {folder} is damaged: {error}; delete that folder") from error
+            yield lambda name: load_file(folder / f"{name}.safetensors")
+        except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
+            raise DamageError(
+                f"the checkpoint {folder} cannot be read: {error}. Delete that folder to resume from an earlier one."
+            ) from error
 
     def steps(self) -> list[int]:
-        """The steps that have a checkpoint, oldest first."""
+        """Return the steps that have a checkpoint, oldest first."""
         found = (re.fullmatch(r"step-(\d+)", path.name) for path in self.folder.glob("step-*"))
         return sorted(int(match[1]) for match in found if match)
 
@@ -117,56 +110,20 @@ class Checkpoints:
         try:
             return State(**json.loads(file.read_bytes()))
         except (OSError, ValueError, TypeError) as error:
-            raise DamageError(f"the checkpoint {file} cannot be read: {error}; delete the folder it is in") from error
+            raise DamageError(
+                f"the checkpoint {file} cannot be read: {error}. Delete its folder to resume from an earlier one."
+            ) from error
 
-    def _forget(self, state: State) -> None:
+    def _remove_old(self, state: State) -> None:
         kept = {*self.steps()[-KEPT:], state.best}
         for step in self.steps():
             if step not in kept:
-                # Renamed first: a checkpoint that is killed halfway through its removal must not look like one.
+                # Renamed first: a checkpoint whose removal is interrupted must not look like a complete one.
                 self._folder(step).rename(self.folder / f".partial-{step}")
         for left_over in self.folder.glob(".partial-*"):
             shutil.rmtree(left_over, ignore_errors=True)
 
 
-def _whole(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    # Cloned: safetensors refuses weights that share memory, as tied embeddings do.
+def _copied(tensors: Tensors) -> Tensors:
+    """Return copies on the CPU: safetensors rejects weights that share memory, as tied embeddings do."""
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-
-
-def moments(model: nn.Module, optimiser: Optimiser) -> dict[str, Tensor]:
-    """The optimiser's tensors by parameter name: ``exp_avg.0.model.…``."""
-    return _whole(
-        {
-            f"{key}.{name}": value
-            for name, parameter in model.named_parameters()
-            for key, value in optimiser.state.get(parameter, {}).items()
-        }
-    )
-
-
-def set_moments(model: nn.Module, optimiser: Optimiser, tensors: dict[str, Tensor]) -> None:
-    """Put what `moments` gave back into ``optimiser``."""
-    parameters = dict(model.named_parameters())
-    optimiser.state.clear()
-    for key, tensor in tensors.items():
-        moment, _, name = key.partition(".")
-        parameter = parameters[name]
-        # The step counter lives where the fused kernel wants it: beside the parameter.
-        optimiser.state[parameter][moment] = tensor.to(parameter.device)
-
-
-def _random_states() -> dict[str, Tensor]:
-    import torch
-
-    cuda = {f"cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
-    return {"cpu": torch.get_rng_state(), **cuda}
-
-
-def _set_random_states(states: dict[str, Tensor]) -> None:
-    import torch
-
-    torch.set_rng_state(states["cpu"])
-    for device in range(torch.cuda.device_count()):
-        if f"cuda.{device}" in states:
-            torch.cuda.set_rng_state(states[f"cuda.{device}"], device)

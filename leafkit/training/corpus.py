@@ -1,4 +1,4 @@
-"""The texts of a run: read, each kept once, some held out for validation."""
+"""The texts of a run: read, deduplicated, and split into training and validation texts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy
 
 from leafkit.errors import TextError
-from leafkit.texts.table import Sources, TextOptions, Texts, distinct_texts
+from leafkit.texts.options import TextOptions
+from leafkit.texts.table import Sources, TextTable, distinct_texts
+from leafkit.types import Role
 
 HELD_OUT = 0.02
 HELD_OUT_MOST = 2000
@@ -18,16 +20,27 @@ logger = logging.getLogger("leafkit")
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """The texts to train on and those held out; no text is in both."""
+    """The texts to train on and the texts to validate with; no text is in both."""
 
-    train: Texts
-    valid: Texts
+    train: TextTable
+    valid: TextTable
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts, those to train on first. Row numbers of a run count through this list."""
+        return self.train.texts + self.valid.texts
+
+    @property
+    def roles(self) -> list[Role]:
+        """The roles of `texts`."""
+        return self.train.roles + self.valid.roles
 
 
-def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, seed: int) -> Corpus:
-    """Texts to train on and to validate with: ``valid``, or a seeded cut of 2 % of ``texts``, at most 2,000.
+def read_corpus(texts: Sources, options: TextOptions, *, seed: int) -> Corpus:
+    """Read the texts to train on and to validate with.
 
-    A text counts once in each role, and is held out in all that it has.
+    Validation texts are those of ``options.valid``, or else 2 % of ``texts``, at most 2,000, drawn from ``seed``.
+    Repeated texts of a role are removed. A text in both roles is held out in both.
     Raises `TextError` if nothing is left to train on or to validate with.
     """
     everything = distinct_texts(texts, options)
@@ -37,30 +50,38 @@ def read_corpus(texts: Sources, valid: Sources | None, options: TextOptions, *, 
             "sentences:FILE for sentences of documents)",
             len(everything),
         )
-    if valid is None:
-        return _cut(everything, seed)
-    held_out = distinct_texts(valid, replace(options, queries=None, documents=None))
+    if options.valid is None:
+        return _split(everything, seed)
+    held_out = distinct_texts(options.valid, replace(options, queries=None, documents=None))
     train = _without(everything, set(held_out.texts))
     if len(train) < len(everything):
-        logger.warning("%d texts are held out for validation and left out of training", len(everything) - len(train))
+        logger.warning(
+            "%d training texts are also validation texts and are left out of training", len(everything) - len(train)
+        )
     if not train.texts:
-        raise TextError("every training text is also a validation text; nothing is left to train on")
+        raise TextError(
+            "every training text is also a validation text, so nothing is left to train on. Give more texts, or "
+            "other validation texts."
+        )
     return Corpus(train=train, valid=held_out)
 
 
-def _cut(everything: Texts, seed: int) -> Corpus:
+def _split(everything: TextTable, seed: int) -> Corpus:
     distinct = list(dict.fromkeys(everything.texts))
     count = min(HELD_OUT_MOST, max(1, round(HELD_OUT * len(distinct))))
     if len(distinct) <= count:
-        raise TextError(f"got {len(distinct)} distinct texts; wanted at least 2, to train on and to validate with")
+        raise TextError(
+            f"got {len(distinct)} distinct texts; expected at least 2, one to train on and one to validate with. "
+            "Give more texts."
+        )
     # A text in both roles is held out in both: a document of one sentence is its own query in sentences:FILE.
-    secret = {distinct[place] for place in numpy.random.default_rng(seed).permutation(len(distinct))[:count]}
-    held_out = [row for row, text in enumerate(everything.texts) if text in secret]
-    return Corpus(train=_without(everything, secret), valid=everything.choose(held_out))
+    chosen = {distinct[place] for place in numpy.random.default_rng(seed).permutation(len(distinct))[:count]}
+    rows = [row for row, text in enumerate(everything.texts) if text in chosen]
+    return Corpus(train=_without(everything, chosen), valid=everything.choose(rows))
 
 
-def _without(everything: Texts, secret: set[str]) -> Texts:
-    """What is left to train on, with the counts of all."""
-    train = everything.choose([row for row, text in enumerate(everything.texts) if text not in secret])
+def _without(everything: TextTable, held_out: set[str]) -> TextTable:
+    """Return the texts that are not in ``held_out``; counts and repetitions stay those of all texts."""
+    train = everything.choose([row for row, text in enumerate(everything.texts) if text not in held_out])
     train.counts, train.repeated = everything.counts, everything.repeated
     return train

@@ -1,11 +1,11 @@
-"""Gradients between two steps, without touching the rows of a token table that no text of the batch uses."""
+"""Clear gradients after a step, touching only the rows of the token table that the batch used."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-# Below this, filling a whole gradient with zeros costs nothing worth saving.
+# The least number of rows of a token table for which this saves time.
 LARGE_TABLE = 4096
 
 Table = nn.Embedding | nn.EmbeddingBag
@@ -14,22 +14,22 @@ Table = nn.Embedding | nn.EmbeddingBag
 class Gradients:
     """The gradients of ``model``, to be cleared after every step.
 
-    A token table's dense gradient is allocated, filled with zeros and added row by row in each step: on a CPU a
-    seventh of a step on short texts, for a few hundred rows that differ from zero. That of ``table`` stays in place
-    instead, autograd adds the rows in use, and clearing wipes those alone. The optimiser sees the same numbers.
+    By default each step allocates the dense gradient of the token table, fills it with zeros and adds a few hundred
+    rows: on a CPU a seventh of a step on short texts. Here the gradient of ``table`` stays allocated, autograd adds
+    the rows in use, and clearing sets only those rows to zero. The optimiser sees the same numbers.
     """
 
     def __init__(self, model: nn.Module, table: Table | None) -> None:
-        """Take over the clearing; ``table`` is the one that token ids index, on a CPU in a single process, or None."""
+        """Clear the gradients of ``model``; ``table`` is its token table on a CPU in a single process, else None."""
         self._table = table if table is not None and _worthwhile(table, model) else None
-        kept = None if self._table is None else self._table.weight
-        self._others = [parameter for parameter in model.parameters() if parameter is not kept]
+        in_place = None if self._table is None else self._table.weight
+        self._others = [parameter for parameter in model.parameters() if parameter is not in_place]
         if self._table is not None:
             self._table.sparse = True
             self._table.weight.grad = torch.zeros_like(self._table.weight)
 
     def clear(self, ids: Tensor) -> None:
-        """Make all gradients zero (or absent) again; ``ids`` are the tokens of the step just made."""
+        """Set all gradients to zero or None; ``ids`` are the token ids of the last step."""
         for parameter in self._others:
             parameter.grad = None
         if self._table is not None and self._table.weight.grad is not None:
@@ -37,6 +37,6 @@ class Gradients:
 
 
 def _worthwhile(table: Table, model: nn.Module) -> bool:
-    """Whether ``table`` is large and its weight has one use only: a second could fill rows that no text holds."""
+    """Tell whether ``table`` is large and its weight has no other use, which could fill rows of unused tokens."""
     uses = [id(parameter) for module in model.modules() for parameter in module.parameters(recurse=False)]
     return table.num_embeddings >= LARGE_TABLE and uses.count(id(table.weight)) == 1

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the step at hand, so that what is saved is the state between two steps."""
+"""Delay Ctrl-C until the end of the current step, so that a consistent state can be saved."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def interruption() -> Iterator[Callable[[], bool]]:
-    """Inside the block, the function given says whether Ctrl-C was pressed; a second Ctrl-C acts at once.
+    """Give a function that tells whether Ctrl-C was pressed inside the block; a second Ctrl-C acts at once.
 
-    Outside the main thread signals cannot be taken: there it always says no.
+    Outside the main thread signals cannot be handled, so there the function always returns False.
     """
-    asked = threading.Event()
+    pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield pressed.is_set
         return
     before = signal.getsignal(signal.SIGINT)
 
-    def ask(number: int, frame: object) -> None:
-        asked.set()
+    def note(number: int, frame: object) -> None:
+        pressed.set()
         signal.signal(signal.SIGINT, before)
 
-    signal.signal(signal.SIGINT, ask)
+    signal.signal(signal.SIGINT, note)
     try:
-        yield asked.is_set
+        yield pressed.is_set
     finally:
         signal.signal(signal.SIGINT, before)

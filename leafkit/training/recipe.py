@@ -1,15 +1,18 @@
-"""Everything about a training run that changes its result."""
+"""The options of a training: the recipe, which decides its result, and how the run is carried out."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
-from leafkit.errors import OptionError
-from leafkit.methods.objectives.leaf import Distance
-from leafkit.vectors.rotation import check_kind
+from leafkit.files.options import OutputOptions
+from leafkit.methods.options import Distance
+from leafkit.options import Option, Options
+from leafkit.vectors.rotation import KINDS
+from leafkit.vectors.store import DTYPES
 
 Precision = Literal["auto", "bfloat16", "float32"]
 Head = Literal["ridge", "random"]
@@ -18,68 +21,108 @@ Optimiser = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """The fields are keyword arguments of `leafkit.distill`, which explains them; defaults and reasons are here."""
+class Recipe(Options):
+    """Every option that changes the trained student. Comments give the measurements behind the defaults."""
 
-    objective: Distance = "norm"
-    optimiser: Optimiser = "adamw"
-    # The ridge start takes the first steps away, so that a small set is worth several epochs and a large one less.
-    epochs: float = 1.0
-    # The paper restarts its decay twice in 30 epochs; within one epoch a restart brings nothing (cosine 0.7834
+    panel: ClassVar[str] = "Training"
+
+    objective: Annotated[
+        Distance,
+        Option("Distance to the teacher's vector that LEAF minimises: norm (as in the paper), squared or cosine."),
+    ] = "norm"
+    optimiser: Annotated[
+        Optimiser, Option("adamw, or muon for the matrices of the transformer with AdamW for everything else.")
+    ] = "adamw"
+    # The ridge start replaces the first steps, so a small set of texts needs several epochs and a large set fewer.
+    epochs: Annotated[
+        float,
+        Option("Passes over the texts; 0 keeps the start, which is the undistilled baseline.", at_least=0),
+    ] = 1.0
+    # The paper restarts its decay twice in 30 epochs. Within one epoch a restart gains nothing (held-out cosine 0.7834
     # with three cycles, 0.7840 with one: 3 layers of MiniLM, 4,000 texts, seed 0).
-    cycles: int = 1
-    # The paper's rates, for millions of texts. A few thousand want 3e-4 (0.799 in place of 0.784 there), and a
-    # token table 1e-3 (0.651 in place of 0.634; 1e-2 is worse than no training).
-    learning_rate: float = 1e-4
-    final_learning_rate: float = 1e-5
-    # Adam's first steps know no variance yet and would throw away a head that starts from the ridge solution.
-    warmup: float = 0.02
-    # Never on biases, norms and tables of tokens: a token that the texts lack keeps its vector exactly.
-    weight_decay: float = 0.01
-    batch_size: int = 32
-    training_length: int | None = None
-    head: Head = "ridge"
-    head_bias: bool = True
-    precision: Precision = "auto"
-    valid_every: int | None = None
-    # The best is never worse than the start; the last is what a training came to, for comparing trainings.
-    keep: Keep = "best"
-    store_dtype: str = "float16"
-    rotate: str | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Raise `OptionError` naming the first field that is outside its range."""
-        for name in ("cycles", "batch_size", "training_length", "valid_every"):
-            value = getattr(self, name)
-            _require(value is None or value >= 1, name, value, "1 or more")
-        for name in ("epochs", "weight_decay", "seed", "final_learning_rate"):
-            value = getattr(self, name)
-            _require(math.isfinite(value) and value >= 0, name, value, "0 or more")
-        _require(
-            math.isfinite(self.learning_rate) and self.learning_rate > 0,
-            "learning_rate",
-            self.learning_rate,
-            "more than 0",
-        )
-        _require(0 <= self.warmup <= 1, "warmup", self.warmup, "a share of the first cycle, 0 to 1")
-        _require(self.head in ("ridge", "random"), "head", self.head, "ridge or random")
-        if self.rotate is not None:
-            check_kind(self.rotate)
-        _require(self.keep in ("best", "last"), "keep", self.keep, "best or last")
-        _require(self.optimiser in ("adamw", "muon"), "optimiser", self.optimiser, "adamw or muon")
-        wanted = ("auto", "bfloat16", "float32")
-        _require(self.precision in wanted, "precision", self.precision, "auto, bfloat16 or float32")
+    cycles: Annotated[
+        int, Option("Linear decays of the learning rate, one after the other, over the whole training.", at_least=1)
+    ] = 1
+    # The paper's rates suit millions of texts. A few thousand texts need 3e-4 (0.799 instead of 0.784 there), and a
+    # token table 1e-3 (0.651 instead of 0.634; 1e-2 is worse than no training).
+    learning_rate: Annotated[
+        float,
+        Option(
+            "Learning rate at the start of each cycle. The default suits millions of texts; try 3e-4 for thousands, "
+            "and 1e-3 for a token table.",
+            above=0,
+        ),
+    ] = 1e-4
+    final_learning_rate: Annotated[float, Option("Learning rate at the end of each cycle.", at_least=0)] = 1e-5
+    # Adam's first steps have no variance estimate yet and would destroy a head that starts from the ridge solution.
+    warmup: Annotated[
+        float, Option("Share of the first cycle in which the learning rate rises from 0.", at_least=0, at_most=1)
+    ] = 0.02
+    # Never applied to biases, norms and token tables: a token that occurs in no text keeps its vector exactly.
+    weight_decay: Annotated[float, Option("Weight decay of the weight matrices.", at_least=0)] = 0.01
+    batch_size: Annotated[int, Option("Texts per step, over all processes together.", at_least=1)] = 32
+    training_length: Annotated[
+        int | None,
+        Option("Truncate training texts to this many tokens.", none="the teacher's length, as in use", at_least=1),
+    ] = None
+    head: Annotated[
+        Head,
+        Option("Start of the linear head, and of a token table: ridge (closed-form solution) or random."),
+    ] = "ridge"
+    head_bias: Annotated[bool, Option("Give the head a bias.", flags=("--head-bias/--no-head-bias",))] = True
+    precision: Annotated[
+        Precision,
+        Option(
+            "Precision of the transformer in training: auto (bfloat16 where the hardware supports it), bfloat16 or "
+            "float32. Head, loss and weights are always float32."
+        ),
+    ] = "auto"
+    valid_every: Annotated[
+        int | None, Option("Steps between validations.", none="a tenth of the training", at_least=1)
+    ] = None
+    # The best student is never worse than the start. The last one is what a training led to, for comparing trainings.
+    keep: Annotated[
+        Keep, Option("Which student to keep: the best by held-out cosine (which may be the start), or the last.")
+    ] = "best"
+    store_dtype: Annotated[
+        str, Option("Precision of cached teacher vectors: float16 or float32.", choices=tuple(DTYPES))
+    ] = "float16"
+    rotate: Annotated[
+        str | None,
+        Option(
+            "Learn the space in rotated coordinates: pca (prefixes carry most), itq (signs carry most) or random.",
+            none="no rotation",
+            choices=tuple(KINDS),
+        ),
+    ] = None
+    seed: Annotated[
+        int, Option("Seed of the held-out split, of the order of texts and of random starts.", at_least=0)
+    ] = 0
 
     def on(self, device: str) -> Recipe:
-        """The same recipe with ``precision`` auto replaced by what the hardware of ``device`` does fast."""
+        """Return the recipe with ``precision`` auto replaced by what the hardware of ``device`` supports."""
         if self.precision != "auto":
             return self
         return dataclasses.replace(self, precision="bfloat16" if _fast_bfloat16(device) else "float32")
 
     def steps(self, texts: int) -> int:
-        """Optimiser steps over ``texts`` training texts."""
+        """Return the number of optimiser steps over ``texts`` training texts."""
         return math.ceil(self.epochs * math.ceil(texts / self.batch_size))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(OutputOptions):
+    """How a training is carried out; none of these options changes the trained student."""
+
+    panel: ClassVar[str] = "Run"
+
+    checkpoint_every: Annotated[int | None, Option("Steps between checkpoints.", none="five minutes", at_least=1)] = (
+        None
+    )
+    tensorboard: Annotated[Path | None, Option("Folder for TensorBoard curves.", none="none")] = None
+    export: Annotated[
+        bool, Option("Write ONNX files for the search host as well.", flags=("--export/--no-export",))
+    ] = True
 
 
 def _fast_bfloat16(device: str) -> bool:
@@ -91,6 +134,34 @@ def _fast_bfloat16(device: str) -> bool:
     return device == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
-def _require(holds: bool, name: str, value: object, wanted: str) -> None:
-    if not holds:
-        raise OptionError(f"{name} is {value!r}; wanted {wanted}")
+@dataclass(frozen=True, kw_only=True)
+class DistillArguments(Options):
+    """What `leafkit.distill` takes besides options: what to learn from, what to train and where to write."""
+
+    panel: ClassVar[str] = "Arguments"
+
+    texts: Annotated[
+        str | list[str] | None,
+        Option(
+            "Files or folders of texts: JSONL, CSV, Parquet, plain text (also .gz, .zst), a BEIR folder, a saved "
+            "dataset or hub:OWNER/NAME. query:FILE or document:FILE sets the role of its texts; sentences:FILE uses "
+            "one sentence of each document as a query."
+        ),
+    ] = None
+    teacher: Annotated[
+        str | None,
+        Option(
+            "The teacher: a sentence-transformers folder or hub id, an ONNX folder, a vectors file (.parquet, a folder "
+            "of them, or .npy with a .jsonl of the same name) or package:NAME, a model inside an installed package."
+        ),
+    ] = None
+    student: Annotated[
+        str | None,
+        Option(
+            "The student: a folder, hub id or package:NAME; a finished student to train further, also by name; "
+            "teacher:layers=3 or MODEL:layers=3 for evenly spaced layers of a model (pick=greedy chooses the layers "
+            "that start closest to the teacher, pooling=cls or mean sets the pooling); fresh:CONFIG.json; static or "
+            "static:dim=256 for a token table."
+        ),
+    ] = None
+    out: Annotated[str | None, Option("The student folder to write.")] = None

@@ -1,9 +1,8 @@
-"""The folder of an unfinished run, beside its output: what it is doing, and how far it has come."""
+"""The folder of an unfinished run, next to its output: what the run does, and how far it got."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -12,39 +11,43 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import OutputError
-from leafkit.files.atomic import disk_errors, write_json
+from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.files.lock import exclusive_lock
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``.NAME.run`` beside the output ``NAME``; it is removed when the student is finished."""
+    """The folder ``.NAME.run`` next to the output ``NAME``; it is removed when the student is finished."""
 
     path: Path
 
     @classmethod
     def beside(cls, out: Path) -> RunFolder:
-        """The run folder of the output ``out``."""
+        """Return the run folder of the output ``out``."""
         return cls(out.absolute().parent / f".{out.absolute().name}.run")
+
+    @property
+    def start(self) -> Path:
+        """The folder of the student as it starts, with the tokenised texts."""
+        return self.path / "start"
+
+    def checkpoints(self, generation: int) -> Path:
+        """Return the folder of the checkpoints of a ``generation``, counted from 0."""
+        return self.path / ("checkpoints" if generation == 0 else f"generation-{generation}")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; raises `OutputError` if another run holds it."""
-        with disk_errors(self.path):
+        with explain_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = open(self.path / "lock", "ab")  # noqa: SIM115 - held below
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise OutputError(
-                    f"another run is writing to {self.path}; wait for it, or choose another out"
-                ) from error
+        busy = f"another run is writing to {self.path}. Wait until that run has finished or choose another output path."
+        with exclusive_lock(self.path / "lock", error=busy):
             yield
 
     def claim(self, description: dict[str, Any]) -> None:
-        """Say what this run does, or see that the unfinished run here does the same, if there is anything of it.
+        """Record the ``description`` of this run, or check that the unfinished run in the folder has the same.
 
-        Raises `OutputError` naming the first field that differs, and both ways out.
+        Raises `OutputError` naming the first field that differs, and the ways to go on.
         """
         file = self.path / "run.json"
         if not file.is_file() or {path.name for path in self.path.iterdir()} <= {file.name, "lock"}:
@@ -52,16 +55,16 @@ class RunFolder:
             return
         before = _read(file)
         for name in dict.fromkeys([*description, *before]):
-            its, ours = before.get(name), description.get(name)
-            if its != ours:
+            old, new = before.get(name), description.get(name)
+            if old != new:
                 raise OutputError(
-                    f"an unfinished run is in {self.path}, and its {name} differs: it has {its!r}, this one "
-                    f"{ours!r}. Repeat the first command to finish it, delete that folder to start "
-                    "anew, or choose another out"
+                    f"an unfinished run is in {self.path}, and its {name} differs: the unfinished run has {old!r}, "
+                    f"this run has {new!r}. Repeat the first command to finish that run, delete that folder to start "
+                    "again, or choose another out."
                 )
 
     def remove(self) -> None:
-        """Delete the folder: its run is finished."""
+        """Delete the folder of a finished run."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -69,4 +72,6 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(file.read_bytes()))
     except (OSError, ValueError) as error:
-        raise OutputError(f"{file} cannot be read ({error}); delete the folder {file.parent} to start anew") from error
+        raise OutputError(
+            f"{file} cannot be read ({error}). To start again, delete the folder {file.parent}."
+        ) from error

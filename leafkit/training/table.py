@@ -1,19 +1,21 @@
-r"""The closed-form start of a student that is a table of token vectors.
+r"""The closed-form start of a static student, a table of token vectors.
 
-Such a student is linear in its table before the normalisation, so that the best table, as the best head, can be
-solved for. With :math:`m_i` the shares of the tokens in text i (they sum to one), :math:`t_i` the teacher's vector
-and :math:`X_0` the teacher's vectors of single tokens through the ridge head, it is the minimum of
+Before normalisation such a student is linear in its table, so the best table can be solved for, like the best head.
+Let :math:`m_i` be the shares of the tokens in text i (they sum to one), :math:`t_i` the teacher's vector of the text,
+and :math:`X_0` the teacher's vectors of single tokens, passed through the ridge head. The best table is the minimum of
 
 .. math:: \sum_i \lVert m_i X - t_i \rVert^2 + \lambda \lVert X - X_0 \rVert^2,
 
-ridge regression with a row for every token. Tokens that no text has keep :math:`X_0`. Its matrix is as large as the
-vocabulary squared, but hardly filled: conjugate gradients with the diagonal as preconditioner are near enough after
-ten steps (:math:`\lambda = 0.03`, 200,000 texts: held-out cosine 0.9014 after 6 steps, 0.9016 after 12).
+which is ridge regression with a row for every token. Tokens that no text contains keep :math:`X_0`. The matrix of this
+problem has vocabulary x vocabulary entries, but few that are not zero. Conjugate gradients with the diagonal as
+preconditioner are close enough after ten steps (:math:`\lambda = 0.03`, 200,000 texts: held-out cosine 0.9014 after 6
+steps, 0.9016 after 12).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -23,65 +25,77 @@ from torch.nn.functional import cosine_similarity, embedding_bag
 
 from leafkit.files.progress import progress
 from leafkit.students.head import Linear, set_head
+from leafkit.students.student import Student
+from leafkit.training.data import TokenFile
 from leafkit.training.forward import StudentForward
-from leafkit.training.tokens import TokenFile
 from leafkit.types import Float32, Int64
 from leafkit.vectors.rotation import principal_directions
 
-MOST_NUMBERS = 2**28  # of target vectors: a gigabyte, 700,000 texts of a teacher of 384 numbers
+MOST_NUMBERS = 2**28  # components of all target vectors: a gigabyte, 700,000 texts of a teacher of width 384
 MOST_HELD_OUT = 4_000
-# A token that fills so many texts alone counts as much as its start does. From the largest down, while it helps.
+# A token that makes up this many whole texts counts as much as its start. Tried from the largest down while it helps.
 PENALTIES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 TRIAL_STEPS, STEPS = 6, 12
-COLUMNS = 128  # solved for at once: bounds the memory that large vocabularies take
+COLUMNS = 128  # columns solved for at once, which bounds the memory that large vocabularies need
 _CHUNK = 1024
 
 
 def most_texts(dim: int) -> int:
-    """How many texts `fit_table` should be given for a teacher of ``dim`` numbers."""
+    """Return the number of texts that `fit_table` should get at most for a teacher of width ``dim``."""
     return MOST_NUMBERS // dim
 
 
-def fit_table(forward: StudentForward, tokens: TokenFile, rows: Int64, targets: Float32, *, seed: int = 0) -> float:
-    """Set table and head of the student to the solution for the texts ``rows``, (rows, dim) ``targets``.
+@dataclass(frozen=True)
+class TablePenalty:
+    """The ridge ``penalty`` of a table and its mean ``cosine`` on held-out texts, NaN if none were held out."""
 
-    The student's head must be a good one already, since the search starts there. Returns the penalty: the one with
-    the highest cosine on a held-out tenth. A table narrower than the teacher's vectors keeps the directions in which
-    the solution's vectors of the texts vary most.
+    penalty: float
+    cosine: float
+
+
+def fit_table(
+    forward: StudentForward, tokens: TokenFile, rows: Int64, targets: Float32, *, seed: int = 0
+) -> TablePenalty:
+    """Set table and head of the student to the solution for the texts ``rows`` with ``targets``, (rows, dim).
+
+    The student's head must already be a good one, because the search starts from it. A table narrower than the
+    teacher's vectors keeps the directions in which the solution's vectors of the texts vary most. Returns the penalty
+    that was chosen and its mean cosine on held-out texts.
     """
-    student, head = forward.model, forward.model[forward.head].linear
-    table: Tensor = student[0].embedding.weight.data
-    bias = head.bias is not None
+    student, linear = forward.student, forward.student.linear
     with torch.inference_mode():
-        prior = table @ head.weight.T + (head.bias if bias else 0.0)
-        order = numpy.random.default_rng(seed).permutation(len(rows))
-        held_out, kept = numpy.split(order, [min(len(rows) // 10, MOST_HELD_OUT)])
+        prior = student.table_weight.data @ linear.weight.T + (0.0 if linear.bias is None else linear.bias)
         with progress("token table", total=TRIAL_STEPS * len(PENALTIES) + STEPS, unit="steps") as bar:
-            penalty = PENALTIES[0]
-            if len(held_out):
-                unseen = _Texts(tokens, rows[held_out], targets[held_out], prior)
-                penalty = _best_penalty(_Texts(tokens, rows[kept], targets[kept], prior), unseen, prior, bar.update)
-            bar.update(TRIAL_STEPS * len(PENALTIES) - bar.n)  # those that were not needed
+            chosen = _choose_penalty(tokens, rows, targets, prior, seed, bar.update)
+            bar.update(TRIAL_STEPS * len(PENALTIES) - bar.n)  # the trials that were not needed
             texts = _Texts(tokens, rows, targets, prior)
-            solved = _descend(texts, prior, prior, penalty, STEPS, bar.update)
-        _set(student, solved, texts.mean(solved), bias=bias)
-    return penalty
+            solved = _descend(texts, prior, prior, chosen.penalty, STEPS, bar.update)
+        _set(student, solved, texts.mean(solved), bias=linear.bias is not None)
+    return chosen
 
 
-def _best_penalty(texts: _Texts, unseen: _Texts, prior: Tensor, done: Callable[[int], Any]) -> float:
-    best, best_cosine = PENALTIES[0], -1.0
-    table = prior
+def _choose_penalty(
+    tokens: TokenFile, rows: Int64, targets: Float32, prior: Tensor, seed: int, done: Callable[[int], Any]
+) -> TablePenalty:
+    """Choose the penalty with the highest mean cosine on a held-out tenth of the texts, at most 4,000."""
+    order = numpy.random.default_rng(seed).permutation(len(rows))
+    held_out, fitted = numpy.split(order, [min(len(rows) // 10, MOST_HELD_OUT)])
+    best = TablePenalty(PENALTIES[0], float("nan"))
+    if not len(held_out):
+        return best
+    unseen = _Texts(tokens, rows[held_out], targets[held_out], prior)
+    texts, table = _Texts(tokens, rows[fitted], targets[fitted], prior), prior
     for penalty in PENALTIES:
         table = _descend(texts, table, prior, penalty, TRIAL_STEPS, done)
         cosine = float(cosine_similarity(unseen.mean(table), unseen.targets).mean())
-        if cosine <= best_cosine:
+        if cosine <= best.cosine:
             break
-        best, best_cosine = penalty, cosine
+        best = TablePenalty(penalty, cosine)
     return best
 
 
 class _Texts:
-    """The shares of tokens in texts as a sparse matrix, (texts, tokens), with the vectors that they should give."""
+    """The shares of tokens in texts as a sparse matrix, (texts, tokens), with the target vectors, (texts, dim)."""
 
     def __init__(self, tokens: TokenFile, rows: Int64, targets: Float32, table: Tensor) -> None:
         device = table.device
@@ -92,7 +106,7 @@ class _Texts:
         self._starts = (lengths.cumsum(0) - lengths).to(device)
         text = torch.repeat_interleave(torch.arange(len(rows)), lengths).to(device)
         share = 1.0 / lengths.to(device, torch.float32)[text]
-        # The transpose: the texts of each token.
+        # The transposed matrix lists the texts of each token.
         by_token = torch.argsort(self._ids, stable=True)
         counts = torch.bincount(self._ids, minlength=len(table))
         self._texts, self._shares = text[by_token], share[by_token]
@@ -100,18 +114,18 @@ class _Texts:
         self.diagonal = torch.bincount(self._ids, share**2, minlength=len(table)).float()
 
     def mean(self, table: Tensor) -> Tensor:
-        """The mean of each text's rows of ``table``, (texts, columns); zeros for a text without tokens."""
+        """Return the mean of each text's rows of ``table``, (texts, columns); zeros for a text without tokens."""
         return embedding_bag(self._ids, table, self._starts, mode="mean")
 
     def spread(self, vectors: Tensor) -> Tensor:
-        """The transpose of `mean`: (tokens, columns) from (texts, columns)."""
+        """Multiply ``vectors`` (texts, columns) by the transposed matrix; returns (tokens, columns)."""
         return embedding_bag(self._texts, vectors, self._token_starts, mode="sum", per_sample_weights=self._shares)
 
 
 def _descend(
     texts: _Texts, table: Tensor, prior: Tensor, penalty: float, steps: int, done: Callable[[int], Any]
 ) -> Tensor:
-    """``table`` after so many steps of conjugate gradients, each column by itself."""
+    """Return ``table`` after ``steps`` steps of conjugate gradients, in which each column is solved separately."""
     columns = range(0, table.shape[1], COLUMNS)
     scale = 1.0 / (texts.diagonal + penalty)[:, None]
     solved = table.clone()
@@ -134,11 +148,14 @@ def _descend(
     return solved
 
 
-def _set(student: Any, solved: Tensor, vectors: Tensor, *, bias: bool) -> None:
-    """Split ``solved`` into table and head, exactly where the table is as wide as the teacher's vectors."""
+def _set(student: Student, solved: Tensor, vectors: Tensor, *, bias: bool) -> None:
+    """Split ``solved``, (tokens, dim), into table and head; exact if the table is as wide as the teacher's vectors.
+
+    ``vectors``, (texts, dim), are those that the solution gives the training texts.
+    """
     centre = vectors.mean(dim=0) if bias else torch.zeros_like(solved[0])
-    table = student[0].embedding.weight
-    # Their signs, which centred vectors leave to rounding, cancel between table and head.
+    table = student.table_weight
+    # The signs of directions depend on rounding, but they cancel between table and head.
     directions = principal_directions((vectors - centre).cpu().numpy())[: table.shape[1]]
     weight = directions.T.astype(numpy.float32)
     table.copy_((solved - centre) @ torch.from_numpy(weight).to(solved.device))

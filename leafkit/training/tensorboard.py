@@ -1,4 +1,4 @@
-"""Training curves for TensorBoard, where asked for."""
+"""Write training curves for TensorBoard."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from leafkit.extras import told_of_extras
+from leafkit.extras import explain_missing_extras
 from leafkit.training.loop import Report
 
 
 @contextlib.contextmanager
 def tensorboard_report(folder: Path | None) -> Iterator[Report | None]:
-    """A report that writes to ``folder``; None where there is none."""
+    """Give a report that writes figures to ``folder``; None if ``folder`` is None."""
     if folder is None:
         yield None
         return
-    with told_of_extras():
+    with explain_missing_extras():
         from torch.utils.tensorboard import SummaryWriter
 
     with SummaryWriter(str(folder)) as writer:

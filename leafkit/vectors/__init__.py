@@ -1,1 +1,1 @@
-"""Vectors on disk: the teacher's store, and files of (text, vector) pairs."""
+"""Vectors in memory and on disk: checks, cosines, the store of teacher vectors, vectors files and linear maps."""

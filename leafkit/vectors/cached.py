@@ -1,4 +1,4 @@
-"""A teacher that asks its store first, so that no text is ever encoded twice."""
+"""A teacher with a cache on disk, so that no text is ever encoded twice."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from pathlib import Path
 
 from leafkit.space import Space
 from leafkit.types import Float32, Role, Teacher
-from leafkit.vectors.store import VectorStore, check_keeps_its_space
-from leafkit.vectors.store import keeps_its_space as keeps_its_space
+from leafkit.vectors.store import VectorStore, check_exact
 
 
 @dataclass(frozen=True)
 class CachedEncoder:
-    """``teacher`` seen through ``store``: the same space and signals; vectors as the store keeps them."""
+    """``teacher`` with ``store`` as its cache. Vectors have the precision of the store."""
 
     teacher: Teacher
     store: VectorStore
@@ -26,20 +25,20 @@ class CachedEncoder:
 
     @property
     def signals(self) -> frozenset[str]:
-        """What the teacher can give."""
+        """What a student can learn from the teacher."""
         return self.teacher.signals
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Vectors of ``texts`` from the store, after the teacher has encoded those it lacks."""
+        """Return the vectors of ``texts``, (rows, dim): the teacher encodes missing texts, the store returns all."""
         return self.store.gather(self.store.fill(self.teacher, texts, role))
 
 
 def cached(teacher: Teacher, cache: Path | None, *, dtype: str = "float16") -> CachedEncoder:
-    """``teacher`` behind its store below ``cache`` (the user's cache if None).
+    """Return ``teacher`` with a cache in the folder ``cache`` (None: the user's default cache).
 
-    Raises `OptionError` for a student: its vectors live in the teacher's space but are not the teacher's.
+    Raises `OptionError` for a student, whose vectors only approximate those of the teacher.
     """
     if isinstance(teacher, CachedEncoder):
         return teacher
-    check_keeps_its_space(teacher)
+    check_exact(teacher)
     return CachedEncoder(teacher, VectorStore.open(cache, teacher.space, dtype=dtype))

@@ -1,4 +1,4 @@
-"""Which row belongs to a text: 128-bit keys, found by binary search in plain arrays."""
+"""Finding the row of a text: 128-bit keys and a binary search in sorted arrays."""
 
 from __future__ import annotations
 
@@ -12,22 +12,25 @@ from leafkit.files.digest import text_key
 from leafkit.types import Int64, Role
 
 KEY_BYTES = 16
-Keys = NDArray[numpy.uint64]  # (rows, 2): the halves of each key
+Keys = NDArray[numpy.uint64]  # shape (rows, 2): the two halves of each key
 
 
-def roles_of(roles: Sequence[Role] | Role, count: int) -> Sequence[Role]:
-    """One role for each of ``count`` texts, where one may stand for all."""
-    return [roles] * count if isinstance(roles, str) else roles
+def expand_roles(roles: Sequence[Role] | Role, count: int) -> Sequence[Role]:
+    """Return one role per text: ``roles`` itself, or a single role repeated for all ``count`` texts."""
+    if isinstance(roles, str):
+        repeated: list[Role] = [roles] * count
+        return repeated
+    return roles
 
 
 def text_keys(texts: Sequence[str], roles: Sequence[str]) -> Keys:
-    """The keys of ``texts`` in their ``roles``, one row each."""
+    """Return the keys of ``texts`` in their ``roles``, shape (rows, 2)."""
     joined = b"".join(map(text_key, roles, texts))
     return numpy.frombuffer(joined, dtype=numpy.uint64).reshape(len(texts), 2)
 
 
-def first_of_each(keys: Keys) -> Int64:
-    """Positions of the distinct keys, each where it comes first, in the order of ``keys``."""
+def first_occurrences(keys: Keys) -> Int64:
+    """Return the position of the first occurrence of each distinct key, in increasing order."""
     order = numpy.lexsort((keys[:, 1], keys[:, 0]))
     new = numpy.ones(len(keys), dtype=bool)
     new[1:] = (keys[order[1:]] != keys[order[:-1]]).any(axis=1)
@@ -36,9 +39,11 @@ def first_of_each(keys: Keys) -> Int64:
 
 @dataclass(frozen=True)
 class KeyIndex:
-    """Finds the row of a key; 24 bytes a key, where a dict of bytes would take some 150.
+    """A map from keys to row numbers that takes 24 bytes per key; a dict of bytes would take about 150.
 
-    ``first`` is sorted and holds the first half of each key, ``second`` the other, ``row`` its row number.
+    first: the first half of each key, sorted.
+    second: the second half of each key, in the order of ``first``.
+    row: the row number of each key, in the order of ``first``.
     """
 
     first: NDArray[numpy.uint64]
@@ -47,7 +52,7 @@ class KeyIndex:
 
     @classmethod
     def empty(cls) -> KeyIndex:
-        """An index that holds nothing yet."""
+        """Return an index without keys."""
         none = numpy.empty(0, dtype=numpy.uint64)
         return cls(first=none, second=none, row=none.astype(numpy.int64))
 
@@ -55,7 +60,7 @@ class KeyIndex:
         return len(self.row)
 
     def extended(self, keys: Keys) -> KeyIndex:
-        """The index with ``keys`` added, whose rows go on from the last; of equal keys the first is found."""
+        """Return the index with ``keys`` added as the next rows. `find` returns the first of equal keys."""
         order = numpy.argsort(keys[:, 0], kind="stable")
         first, second = keys[order, 0], keys[order, 1]
         at = numpy.searchsorted(self.first, first, side="right")
@@ -66,16 +71,16 @@ class KeyIndex:
         )
 
     def find(self, keys: Keys) -> Int64:
-        """The row of each key, -1 where it is absent."""
+        """Return the row of each key, shape (rows,), -1 for a missing key."""
         rows = numpy.full(len(keys), -1, dtype=numpy.int64)
         at = numpy.searchsorted(self.first, keys[:, 0])
-        left = numpy.arange(len(keys))
-        # Keys that share their first half are neighbours; a second round is needed about never.
-        while len(left):
-            left = left[at[left] < len(self)]
-            left = left[self.first[at[left]] == keys[left, 0]]
-            hit = self.second[at[left]] == keys[left, 1]
-            rows[left[hit]] = self.row[at[left[hit]]]
-            left = left[~hit]
-            at[left] += 1
+        pending = numpy.arange(len(keys))
+        # Keys with equal first halves are neighbours, but hardly ever occur: the loop nearly always runs once.
+        while len(pending):
+            pending = pending[at[pending] < len(self)]
+            pending = pending[self.first[at[pending]] == keys[pending, 0]]
+            hit = self.second[at[pending]] == keys[pending, 1]
+            rows[pending[hit]] = self.row[at[pending[hit]]]
+            pending = pending[~hit]
+            at[pending] += 1
         return rows

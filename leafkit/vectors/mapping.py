@@ -1,7 +1,7 @@
-"""A linear map of a space's vectors into other coordinates, in which cosines are as they were.
+"""Linear maps of the vectors of a space into other coordinates that keep cosines.
 
-A mapped space is a space of its own, with an id of its own: what lives in it and what lives in the space before
-cannot be mixed by accident. A student of it writes the new coordinates by itself, since its head takes the map in.
+The mapped vectors belong to a new space with a new id, so that old and new vectors cannot be mixed by accident. A
+student of the new space needs no extra step: the map is multiplied into the student's head.
 """
 
 from __future__ import annotations
@@ -16,72 +16,80 @@ from pathlib import Path
 import numpy
 
 from leafkit.errors import DamageError, VectorError
-from leafkit.files.atomic import new_file
+from leafkit.files.atomic import atomic_file
 from leafkit.space import Space
 from leafkit.types import Encoder, Float32, Role, Teacher
 from leafkit.vectors.cosine import unit_prefix
 
-FILE = "mapping.npz"
+MAPPING_FILE = "mapping.npz"
 FOLD = "fold"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Mapping:
-    """``documents`` and ``queries`` (dim, base.dim) are applied to a vector of ``base`` by its role.
+class LinearMap:
+    """A matrix per role that maps vectors of the space ``base`` to a new space.
 
-    ``kind`` is ``pca``, ``itq``, ``random`` or ``fold``. With ``length`` a map does not keep lengths, so documents
-    are scaled to length 1 before it and get one number more after it: what is missing to length 1 again, which
-    queries have as 0. Inner products do not change by it, and the index sees unit vectors as ever.
+    base: the space of the vectors before mapping.
+    kind: ``pca``, ``itq``, ``random`` or ``fold``.
+    documents, queries: the matrix for each role, both of the same shape (rows, base.dim).
+    adds_length: for a map that shortens vectors, whether to append one component that restores length 1. Documents are
+        then scaled to length 1 before the map, and the new component is sqrt(1 - the squared length of the mapped
+        vector). The component of queries is 0, so inner products do not change, and the index still gets unit vectors.
     """
 
     base: Space
     kind: str
     documents: Float32
     queries: Float32
-    length: bool = False
+    adds_length: bool = False
 
     @property
     def dim(self) -> int:
-        """Numbers of a mapped vector."""
-        return len(self.documents) + self.length
+        """The width of mapped vectors."""
+        return len(self.documents) + self.adds_length
 
     @cached_property
     def name(self) -> str:
-        """The kind and a hash of everything that decides the coordinates."""
-        seal = hashlib.sha256(f"{self.base.id} {self.length}".encode())
+        """The kind and a hash of everything that decides the mapped vectors, for example ``pca:0123456789ab``."""
+        digest = hashlib.sha256(f"{self.base.id} {self.adds_length}".encode())
         for matrix in (self.documents, self.queries):
-            seal.update(numpy.ascontiguousarray(matrix, dtype="<f4").data)
-        return f"{self.kind}:{seal.hexdigest()[:12]}"
+            digest.update(numpy.ascontiguousarray(matrix, dtype="<f4").data)
+        return f"{self.kind}:{digest.hexdigest()[:12]}"
 
     @property
     def space(self) -> Space:
-        """The space that mapped vectors live in."""
+        """The space of the mapped vectors."""
         return replace(self.base, dim=self.dim, rotation=self.name)
 
     @property
     def query_map(self) -> Float32:
-        """``queries`` with a row of zeros where documents have their length, (dim, base.dim): what a head takes in."""
-        if not self.length:
+        """The matrix to multiply into a student's head, (dim, base.dim).
+
+        This is ``queries``, with a row of zeros appended if the map adds a length component.
+        """
+        if not self.adds_length:
             return self.queries
         return numpy.concatenate([self.queries, numpy.zeros((1, self.base.dim), numpy.float32)])
 
     def apply(self, vectors: Float32, role: Role) -> Float32:
-        """``vectors`` (rows, base.dim) in the new coordinates, (rows, dim).
+        """Map ``vectors`` (rows, base.dim) of ``role`` and return them, (rows, dim), float32.
 
-        Raises `VectorError` for another width and, with ``length``, for documents that have no direction.
+        Raises `VectorError` for vectors of another width and, with ``adds_length``, for documents that are all zeros.
         """
         if vectors.shape[1] != self.base.dim:
-            raise VectorError(f"got vectors of {vectors.shape[1]} numbers, wanted {self.base.dim}")
+            raise VectorError(
+                f"the vectors have the width {vectors.shape[1]}; expected {self.base.dim}, the width before mapping."
+            )
         if role == "query":
             return numpy.asarray(vectors @ self.query_map.T, dtype=numpy.float32)
-        if not self.length:
+        if not self.adds_length:
             return numpy.asarray(vectors @ self.documents.T, dtype=numpy.float32)
         mapped = unit_prefix(vectors, self.base.dim, source="the documents") @ self.documents.T
         missing = 1 - numpy.einsum("rd,rd->r", mapped, mapped, dtype=numpy.float64)
         return numpy.column_stack([mapped, numpy.sqrt(missing.clip(min=0))]).astype(numpy.float32)
 
-    def after(self, first: Mapping | None) -> Mapping:
-        """The one map that does ``first``, a rotation, and then this one."""
+    def after(self, first: LinearMap | None) -> LinearMap:
+        """Return the composition of two maps: ``first`` (a rotation, or None for no map), then this map."""
         if first is None:
             return self
         return replace(
@@ -92,77 +100,81 @@ class Mapping:
         )
 
     def save(self, folder: Path) -> None:
-        """Write the map into ``folder``."""
-        content = {"space": numpy.array(json.dumps(self.base.to_json())), "kind": numpy.array(self.kind)}
-        with new_file(folder / FILE) as file:
+        """Write the map to the file mapping.npz in ``folder``."""
+        with atomic_file(folder / MAPPING_FILE) as file:
             numpy.savez(
-                file, **content, documents=self.documents, queries=self.queries, length=numpy.array(self.length)
+                file,
+                space=numpy.array(json.dumps(self.base.to_json())),
+                kind=numpy.array(self.kind),
+                documents=self.documents,
+                queries=self.queries,
+                length=numpy.array(self.adds_length),
             )
 
 
-def read_mapping(folder: Path, space: Space) -> Mapping | None:
-    """The map in ``folder`` that makes the coordinates of ``space``; None where they are the teacher's own.
+def read_mapping(folder: Path, space: Space) -> LinearMap | None:
+    """Return the map in ``folder`` that leads to ``space``, or None if ``space`` is not a mapped space.
 
-    Raises `DamageError` unless the file is there and gives just these coordinates.
+    Raises `DamageError` if the file is missing or damaged, or if its map leads to another space.
     """
     if space.rotation is None:
         return None
-    file = folder / FILE
+    file = folder / MAPPING_FILE
     try:
         with numpy.load(file, allow_pickle=False) as content:
-            mapping = Mapping(
+            mapping = LinearMap(
                 base=Space.from_json(json.loads(str(content["space"])), where=str(file)),
                 kind=str(content["kind"]),
                 documents=content["documents"],
                 queries=content["queries"],
-                length=bool(content["length"]),
+                adds_length=bool(content["length"]),
             )
-            found = mapping.space
-        _check(mapping)
-    except Exception as error:  # a damaged zip raises whatever the broken byte leads to
-        raise DamageError(f"{file} is missing or not a mapping ({error}); copy the folder again") from error
-    if found != replace(space, teacher=found.teacher):
-        raise DamageError(f"{file} leads to {found.rotation}, wanted {space.rotation}; copy the folder again")
+            target = mapping.space
+        _check_matrices(mapping)
+    except Exception as error:  # a damaged zip file raises many types without a common base
+        raise DamageError(f"{file} is missing or not a mapping ({error}). Copy the folder again.") from error
+    if target != replace(space, teacher=target.teacher):
+        raise DamageError(f"{file} is the mapping {target.rotation}; expected {space.rotation}. Copy the folder again.")
     return mapping
 
 
-def _check(mapping: Mapping) -> None:
-    """Raise ValueError for matrices that do not make ``mapping.dim`` numbers of ``mapping.base.dim``."""
-    wanted = (mapping.dim - mapping.length, mapping.base.dim)
+def _check_matrices(mapping: LinearMap) -> None:
+    """Raise ValueError unless both matrices are finite float32 of the shape that ``mapping`` says."""
+    expected = (mapping.dim - mapping.adds_length, mapping.base.dim)
     for matrix in (mapping.documents, mapping.queries):
-        if matrix.shape != wanted or matrix.dtype != numpy.float32 or not numpy.isfinite(matrix).all():
-            raise ValueError(f"got {matrix.dtype} of shape {matrix.shape}, wanted finite float32 of {wanted}")
+        if matrix.shape != expected or matrix.dtype != numpy.float32 or not numpy.isfinite(matrix).all():
+            raise ValueError(f"got {matrix.dtype} of shape {matrix.shape}; expected finite float32 of shape {expected}")
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """``encoder`` in the coordinates of ``mapping``."""
+class MappedEncoder:
+    """``encoder`` followed by ``mapping``."""
 
     encoder: Encoder
-    mapping: Mapping
+    mapping: LinearMap
 
     @property
     def space(self) -> Space:
-        """The mapped space."""
+        """The space of the mapped vectors."""
         return self.mapping.space
 
     @property
     def signals(self) -> frozenset[str]:
-        """What the encoder can give besides."""
+        """What a student can learn from the encoder."""
         return getattr(self.encoder, "signals", frozenset())
 
     @property
-    def stand_in(self) -> bool:
-        """Whether the vectors only come near the teacher's own."""
-        return getattr(self.encoder, "stand_in", False)
+    def approximate(self) -> bool:
+        """Whether the vectors only approximate those of the teacher."""
+        return getattr(self.encoder, "approximate", False)
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Vectors of ``texts`` in the new coordinates, (rows, dim)."""
+        """Return the mapped vectors of ``texts``, (rows, dim)."""
         return self.mapping.apply(self.encoder.encode(texts, role), role)
 
 
-def mapped(teacher: Teacher, mapping: Mapping | None) -> Teacher:
-    """``teacher`` in the coordinates of ``mapping``, or as it is where there is none or it is of another space."""
+def map_teacher(teacher: Teacher, mapping: LinearMap | None) -> Teacher:
+    """Return ``teacher`` followed by ``mapping``; ``teacher`` itself if there is no mapping or it has another base."""
     if mapping is None or teacher.space.id != mapping.base.id:
         return teacher
-    return Mapped(teacher, mapping)
+    return MappedEncoder(teacher, mapping)

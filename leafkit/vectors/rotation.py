@@ -1,12 +1,12 @@
-"""Rotations of a teacher's space. They change no cosine, and can give a space what its training did not.
+"""Rotations of a teacher's vector space: they keep all cosines and change what single components carry.
 
-pca     sorts directions by how much vectors vary along them, so that the first numbers of a vector say most: Matryoshka
-        truncation for any teacher.
-itq     evens the spread of all directions out, so that signs say most: Iterative Quantization (Gong and Lazebnik, CVPR
-        2011, section 2.2), for binary vectors.
-random  mixes all directions alike: takes away what a space has, to see whether a student loses it as well.
+pca     sorts directions by the variance of the vectors along them, so that the first components carry the most
+        information: Matryoshka truncation for any teacher.
+itq     equalises the variance of all directions, so that the signs of the components carry the most information:
+        Iterative Quantization (Gong and Lazebnik, CVPR 2011, section 2.2), for binary vectors.
+random  mixes all directions evenly: a baseline that removes any such structure, to test whether a student needs it.
 
-None of them subtracts a mean: that would change cosines.
+No rotation subtracts a mean, since that would change cosines.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from leafkit.errors import OptionError
 from leafkit.space import Space
 from leafkit.types import Float32
-from leafkit.vectors.mapping import Mapping
+from leafkit.vectors.mapping import LinearMap
 
 Float64 = NDArray[numpy.float64]
 
@@ -28,35 +28,42 @@ SAMPLE = 50_000
 ITERATIONS = 50
 
 
-def fit_rotation(kind: str, vectors: Float32, space: Space, *, seed: int = 0) -> Mapping:
-    """The rotation of ``kind`` for ``space``, fitted to at most 50,000 of its document ``vectors`` (rows, dim).
+def fit_rotation(kind: str, vectors: Float32, space: Space, *, seed: int = 0) -> LinearMap:
+    """Fit the rotation ``kind`` of ``space`` to document vectors of the space and return the rotation.
 
-    Raises `OptionError` for an unknown kind, or for fewer vectors than the space has directions.
+    kind: ``pca``, ``itq`` or ``random``.
+    vectors: shape (rows, dim); a random sample of at most 50,000 rows is used.
+    seed: the seed of the sample and of the random initialisation.
+
+    Raises `OptionError` for an unknown kind, and for fewer vectors than dimensions (except for ``random``).
     """
     check_kind(kind)
     if kind != "random" and len(vectors) < space.dim:
-        raise OptionError(f"got {len(vectors)} vectors to fit the rotation {kind} to, wanted {space.dim} or more")
+        raise OptionError(
+            f"there are {len(vectors)} vectors to fit the rotation {kind} to; "
+            f"expected at least {space.dim}, the width of the space."
+        )
     draw = numpy.random.default_rng(seed)
     rows = numpy.sort(draw.permutation(len(vectors))[:SAMPLE])
     matrix = KINDS[kind](vectors[rows].astype(numpy.float64), draw).astype(numpy.float32)
-    return Mapping(base=space, kind=kind, documents=matrix, queries=matrix)
+    return LinearMap(base=space, kind=kind, documents=matrix, queries=matrix)
 
 
 def check_kind(kind: str) -> None:
     """Raise `OptionError` unless ``kind`` names a rotation."""
     if kind not in KINDS:
-        raise OptionError(f"unknown rotation {kind!r}; wanted one of {', '.join(KINDS)}")
+        raise OptionError(f"unknown rotation {kind!r}; expected one of {', '.join(KINDS)}.")
 
 
 def principal_directions(vectors: NDArray[Any]) -> Float64:
-    """Directions by the second moment of ``vectors`` (rows, dim), one a row, the largest first: (dim, dim).
+    """Return the eigenvectors of the second moment of ``vectors`` (rows, dim), one per row, largest first: (dim, dim).
 
-    Each points to where the sum of the vectors is positive.
+    The sign of each eigenvector is chosen so that its product with the sum of the vectors is not negative.
     """
     exact = vectors.astype(numpy.float64)
     _, directions = numpy.linalg.eigh(exact.T @ exact)
     rows = directions[:, ::-1].T
-    # An eigenvector has no sign of its own: without one, two machines would make two spaces.
+    # The sign of an eigenvector is arbitrary: without a rule, two machines would compute two different spaces.
     return rows * numpy.where(exact.sum(axis=0) @ rows.T < 0, -1.0, 1.0)[:, None]
 
 
@@ -65,28 +72,29 @@ def _pca(vectors: Float64, draw: numpy.random.Generator) -> Float64:
 
 
 def _random(vectors: Float64, draw: numpy.random.Generator) -> Float64:
-    """Uniform over all rotations: QR of a normal matrix with the signs of R put right (Mezzadri 2007)."""
+    """Draw uniformly from all rotations: QR of a normal matrix, with the signs of R made positive (Mezzadri 2007)."""
     width = vectors.shape[1]
     q, r = numpy.linalg.qr(draw.standard_normal((width, width)))
     return q * numpy.sign(numpy.diag(r))
 
 
 def _itq(vectors: Float64, draw: numpy.random.Generator) -> Float64:
-    """Turns signs and vectors towards each other in turns: B = sign(V R), then R from the SVD of B'V.
+    """Alternate two steps: the signs B = sign(V R) of the rotated vectors, then the best R from the SVD of B'V.
 
-    ITQ wants vectors without a mean, and a rotation cannot take it away. It can put all of it into the first
-    number: the others then have none, and only they are evened out.
+    ITQ expects vectors of mean zero, but a rotation cannot subtract the mean. Instead, the mean is rotated into the
+    first component. The other components then have mean zero, and ITQ is applied to these alone.
     """
     mean = vectors.mean(axis=0)
-    aside, _ = numpy.linalg.qr(numpy.column_stack([mean, numpy.eye(len(mean))]))
-    turn = _random(vectors[:, 1:], draw) @ aside.T[1:]
-    turned = vectors @ turn.T
-    rotation = numpy.eye(len(turn))
+    # The first column of the basis is the direction of the mean, the others are orthogonal to the mean.
+    basis, _ = numpy.linalg.qr(numpy.column_stack([mean, numpy.eye(len(mean))]))
+    start = _random(vectors[:, 1:], draw) @ basis.T[1:]
+    projected = vectors @ start.T
+    rotation = numpy.eye(len(start))
     for _ in range(ITERATIONS):
-        signs = numpy.where(turned @ rotation.T > 0, 1.0, -1.0)
-        left, _, right = numpy.linalg.svd(signs.T @ turned)
+        signs = numpy.where(projected @ rotation.T > 0, 1.0, -1.0)
+        left, _, right = numpy.linalg.svd(signs.T @ projected)
         rotation = left @ right
-    return numpy.concatenate([aside.T[:1], rotation @ turn])
+    return numpy.concatenate([basis.T[:1], rotation @ start])
 
 
 KINDS: dict[str, Callable[[Float64, numpy.random.Generator], Float64]] = {"pca": _pca, "itq": _itq, "random": _random}

@@ -1,17 +1,15 @@
-"""The teacher's vectors on disk: append-only, resumable, verified, each text encoded once in its space.
+"""The cache of teacher vectors on disk: append-only, resumable and verified. Each text is encoded once per space.
 
-A store is a folder ``<space id>-<dtype>`` with three files: ``keys.bin`` (16 bytes a text), ``vectors.bin``
-(one row a text) and ``manifest.json``, which names the space and lists the committed blocks with their
-checksums. A block counts once the manifest names it; what a killed run left behind it is cut off by the next.
+A store is a folder ``<space id>-<dtype>`` with three files: ``keys.bin`` (16 bytes per text), ``vectors.bin`` (one row
+per text) and ``manifest.json``, which records the space and lists the committed blocks with their checksums. A block is
+committed when the manifest lists it. Bytes that a killed run wrote after the last committed block are truncated by the
+next run that writes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import json
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,45 +18,45 @@ from typing import Any
 import numpy
 
 from leafkit.errors import DamageError, OptionError, VectorError
-from leafkit.files.atomic import disk_errors, write_json
+from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.files.json_file import explain_invalid, read_json_object
+from leafkit.files.lock import exclusive_lock
 from leafkit.files.progress import progress
 from leafkit.space import Space, require_same
 from leafkit.texts.batches import length_batches
 from leafkit.types import Encoder, Float32, Int64, Role
-from leafkit.vectors.by_role import encode_by_role
 from leafkit.vectors.check import check_vectors
 from leafkit.vectors.cosine import unit_rows
-from leafkit.vectors.keys import KEY_BYTES, KeyIndex, first_of_each, roles_of, text_keys
+from leafkit.vectors.encode import encode_by_role
+from leafkit.vectors.keys import KEY_BYTES, KeyIndex, expand_roles, first_occurrences, text_keys
 
-BLOCK = 4096  # texts a block: what a kill can cost, and the pool in which batches are sorted by length
-PIECE = 2**18  # characters encoded between two steps of the progress bar: a minute of a large model on one core
+BLOCK = 4096  # texts per block: the most that a killed run loses, and the texts that are sorted by length together
+PIECE = 2**18  # characters encoded between two updates of the progress bar: one minute of a large model on one core
 DTYPES = ("float16", "float32")
 VERSION = 1
 
-log = logging.getLogger("leafkit")
-
 
 def default_cache() -> Path:
-    """Where teacher vectors live unless told: ``$LEAFKIT_CACHE``, else ``~/.cache/leafkit``."""
+    """Return the default folder of teacher vectors: ``$LEAFKIT_CACHE``, or else ``~/.cache/leafkit``."""
     return Path(os.environ.get("LEAFKIT_CACHE") or Path.home() / ".cache" / "leafkit")
 
 
-def keeps_its_space(encoder: Encoder) -> bool:
-    """Whether the vectors are those that define the space; a student's (``stand_in``) only come near them."""
-    return not getattr(encoder, "stand_in", False)
+def is_exact(encoder: Encoder) -> bool:
+    """Tell whether the vectors of ``encoder`` are the teacher's own, not those of a student (``approximate``)."""
+    return not getattr(encoder, "approximate", False)
 
 
-def check_keeps_its_space(encoder: Encoder) -> None:
-    """Raise `OptionError` for a student, whose vectors must never be taken for its teacher's."""
-    if not keeps_its_space(encoder):
-        raise OptionError("a student's vectors cannot be kept as its teacher's; open the teacher itself")
+def check_exact(encoder: Encoder) -> None:
+    """Raise `OptionError` for a student: the cache must hold the vectors of the teacher only."""
+    if not is_exact(encoder):
+        raise OptionError("cannot cache the vectors of a student: the cache is for teachers. Open the teacher instead.")
 
 
 class VectorStore:
-    """Vectors of one space in one precision. Any number may read; one writes at a time, others wait."""
+    """The vectors of one space in one precision. One process writes at a time, others wait; reading needs no lock."""
 
     def __init__(self, path: Path, space: Space, dtype: str) -> None:
-        """Use `VectorStore.open`."""
+        """Load the store in the existing folder ``path``; use `VectorStore.open` instead."""
         self.path = path
         self.space = space
         self.dtype = numpy.dtype(dtype)
@@ -69,14 +67,16 @@ class VectorStore:
 
     @classmethod
     def open(cls, root: Path | None, space: Space, *, dtype: str = "float16") -> VectorStore:
-        """The store of ``space`` below ``root`` (the user's cache if None), made if absent.
+        """Open the store of ``space`` in the folder ``root`` (None: `default_cache`), or create an empty one.
 
-        Raises `DamageError` if its files are shorter than its manifest says or belong to another space.
+        dtype: the precision of the stored vectors, ``float16`` or ``float32``.
+
+        Raises `DamageError` if a file is shorter than its manifest says or belongs to another space.
         """
         if dtype not in DTYPES:
-            raise OptionError(f"unknown vector precision {dtype!r}: teacher vectors are kept as float16 or float32")
+            raise OptionError(f"unknown precision {dtype!r} of teacher vectors; expected float16 or float32.")
         path = (root or default_cache()) / f"{space.id}-{dtype}"
-        with disk_errors(path):
+        with explain_disk_errors(path):
             path.mkdir(parents=True, exist_ok=True)
         return cls(path, space, dtype)
 
@@ -84,62 +84,67 @@ class VectorStore:
         return self._rows
 
     def rows(self, texts: Sequence[str], roles: Sequence[Role] | Role) -> Int64:
-        """The row of each text in its role, -1 where the store lacks it."""
-        return self._index().find(text_keys(texts, roles_of(roles, len(texts))))
+        """Return the row of each text in its role, shape (texts,), -1 for a text that is not in the store."""
+        return self._index().find(text_keys(texts, expand_roles(roles, len(texts))))
 
     def fill(
         self, teacher: Encoder, texts: Sequence[str], roles: Sequence[Role] | Role, *, label: str = "teacher"
     ) -> Int64:
-        """The row of every text, after the teacher has encoded those that the store lacks, each distinct one once.
+        """Let the teacher encode all texts that are not in the store yet, and return the row of every text, (texts,).
 
-        Committed block by block: killed at any instant, the same call carries on, and the store ends byte-equal
-        to an uninterrupted one. Raises `VectorError` for vectors that cannot be used, `OutputError` on a full disk.
+        roles: the role of each text, or one role for all.
+        label: the label of the progress bar.
+
+        Texts are committed in blocks. After a kill at any point, the same call continues, and the final files are
+        equal byte for byte to those of an uninterrupted run. Raises `VectorError` for vectors that cannot be used and
+        `OutputError` for a full disk.
         """
-        check_keeps_its_space(teacher)
+        check_exact(teacher)
         require_same(self.space, teacher.space, wanted_by=f"the store {self.path}", got_from="the teacher")
-        roles = roles_of(roles, len(texts))
-        keys = text_keys(texts, roles)
+        text_roles = expand_roles(roles, len(texts))
+        keys = text_keys(texts, text_roles)
         rows = self._index().find(keys)
         if (rows >= 0).all():
             return rows
-        with self._writing():
+        with self._write_lock():
             missing = numpy.flatnonzero(self._index().find(keys) < 0)
-            missing = missing[first_of_each(keys[missing])]
+            missing = missing[first_occurrences(keys[missing])]
             with progress(label, total=len(missing), unit="texts") as bar:
                 for start in range(0, len(missing), BLOCK):
                     block = missing[start : start + BLOCK]
-                    vectors = self._encode(teacher, [texts[i] for i in block], [roles[i] for i in block], bar.update)
+                    block_texts = [texts[int(row)] for row in block]
+                    block_roles: list[Role] = [text_roles[int(row)] for row in block]
+                    vectors = self._encode(teacher, block_texts, block_roles, bar.update)
                     self._append(keys[block].tobytes(), vectors, len(block))
         return self._index().find(keys)
 
     def gather(self, rows: Int64) -> Float32:
-        """The vectors at ``rows``, shape (len(rows), dim), float32; unit-norm where the space is.
+        """Return the vectors at ``rows``, shape (len(rows), dim), float32, of length 1 if the space is normalised.
 
-        Raises `VectorError` for a row that the store does not have.
+        Raises `VectorError` for a row that is not in the store.
         """
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
-            raise VectorError(f"{self.path} holds {len(self)} vectors; asked for rows {rows.min()} to {rows.max()}")
+            raise VectorError(f"{self.path} has {len(self)} vectors; rows {rows.min()} to {rows.max()} were requested.")
         if not len(rows):
             return numpy.empty((0, self.space.dim), dtype=numpy.float32)
         if self._map is None:
             shape = (len(self), self.space.dim)
             self._map = numpy.memmap(self._vectors_file, dtype=self.dtype, mode="r", shape=shape)
         vectors = self._map[rows].astype(numpy.float32, copy=False)
-        # float16 rounding moves a length by up to 5e-4: put back what the space promises
+        # Rounding to float16 changes a length by up to 5e-4: restore length 1.
         return unit_rows(vectors) if self.space.normalised and self.dtype == numpy.float16 else vectors
 
     def verify(self) -> None:
-        """Read every block against its checksum; raises `DamageError` naming the first that differs."""
+        """Compare every block with its checksum; raise `DamageError` naming the first block that differs."""
         if not self._blocks:
-            return  # nor are there files yet
+            return  # the files do not exist yet
         with open(self._keys_file, "rb") as keys, open(self._vectors_file, "rb") as vectors:
             for number, block in enumerate(self._blocks):
                 for file, width, name in ((keys, KEY_BYTES, "keys"), (vectors, self._row_bytes, "vectors")):
                     content = file.read(block["rows"] * width)
                     if hashlib.sha256(content).hexdigest() != block[f"sha256_{name}"]:
                         raise DamageError(
-                            f"{file.name}: block {number} is damaged (its checksum differs); "
-                            f"delete {self.path} and run again to have the teacher encode its texts anew"
+                            f"{file.name}: block {number} is damaged (its checksum differs). {self._delete_advice}"
                         )
 
     @property
@@ -155,24 +160,29 @@ class VectorStore:
         return self.path / "manifest.json"
 
     @property
+    def _delete_advice(self) -> str:
+        return f"Delete {self.path} and run the command again: the teacher will encode the texts again."
+
+    @property
     def _row_bytes(self) -> int:
         return self.space.dim * self.dtype.itemsize
 
     def _encode(self, teacher: Encoder, texts: list[str], roles: list[Role], encoded: Callable[[int], object]) -> bytes:
         vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
-        # Pieces of like length, so that encoders still make full batches of each.
+        # Pieces of texts of similar length, so that the encoder can make full batches of each piece.
         for piece in length_batches(numpy.fromiter(map(len, texts), dtype=numpy.int64), tokens=PIECE):
-            its, their_roles = [texts[i] for i in piece], [roles[i] for i in piece]
-            vectors[piece] = encode_by_role(teacher, its, their_roles, source="the teacher")
+            piece_texts, piece_roles = [texts[i] for i in piece], [roles[i] for i in piece]
+            vectors[piece] = encode_by_role(teacher, piece_texts, piece_roles, source="the teacher")
             encoded(len(piece))
         with numpy.errstate(over="ignore"):
             stored = vectors.astype(self.dtype)
-        check_vectors(stored, rows=None, dim=None, source=f"the teacher's vectors as {self.dtype} (float32 holds more)")
+        source = f"the teacher's vectors in {self.dtype} (float32 holds larger numbers)"
+        check_vectors(stored, rows=None, dim=None, source=source)
         return stored.tobytes()
 
     def _append(self, keys: bytes, vectors: bytes, rows: int) -> None:
         for file, content in ((self._keys_file, keys), (self._vectors_file, vectors)):
-            with disk_errors(file), open(file, "ab") as opened:
+            with explain_disk_errors(file), open(file, "ab") as opened:
                 opened.write(content)
                 opened.flush()
                 os.fsync(opened.fileno())
@@ -188,9 +198,9 @@ class VectorStore:
             "dim": self.space.dim,
         }
         write_json(self._manifest_file, {**description, "blocks": blocks})
-        self._remember(blocks)
+        self._set_blocks(blocks)
 
-    def _remember(self, blocks: list[dict[str, Any]]) -> None:
+    def _set_blocks(self, blocks: list[dict[str, Any]]) -> None:
         if blocks[: len(self._blocks)] != self._blocks:
             self._keys = KeyIndex.empty()
         self._blocks = blocks
@@ -207,51 +217,47 @@ class VectorStore:
         return self._keys
 
     def _load(self) -> None:
-        self._remember(self._read_blocks() if self._manifest_file.is_file() else [])
+        self._set_blocks(self._read_blocks() if self._manifest_file.is_file() else [])
         for file, width in ((self._keys_file, KEY_BYTES), (self._vectors_file, self._row_bytes)):
             size = file.stat().st_size if file.is_file() else 0
             if size < len(self) * width:
                 raise DamageError(
-                    f"{file} is truncated: it holds {size} bytes, its manifest promises {len(self) * width}; "
-                    f"delete {self.path} and run again to have the teacher encode its texts anew"
+                    f"{file} is truncated: it has {size} bytes, but its manifest records {len(self) * width}. "
+                    f"{self._delete_advice}"
                 )
 
     def _read_blocks(self) -> list[dict[str, Any]]:
         file = self._manifest_file
-        try:
-            manifest = json.loads(file.read_bytes())
+        with explain_invalid(file, expected="a manifest of teacher vectors", advice=f"Delete {self.path}."):
+            manifest = read_json_object(file)
             space = Space.from_json(manifest["space"], where=str(file))
-            blocks = [_checked(block) for block in manifest["blocks"]]
-            written = (manifest["format"], manifest["version"], manifest["dtype"], space.id)
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamageError(f"{file} is not a manifest of teacher vectors ({error}); delete {self.path}") from error
-        wanted = ("leafkit-vectors", VERSION, self.dtype.name, self.space.id)
-        if written != wanted:
-            raise DamageError(f"{file} describes {written}, wanted {wanted}; delete {self.path} or use another cache")
+            blocks = [_checked_block(block) for block in manifest["blocks"]]
+            found = (manifest["format"], manifest["version"], manifest["dtype"], space.id)
+        expected = ("leafkit-vectors", VERSION, self.dtype.name, self.space.id)
+        if found != expected:
+            raise DamageError(
+                f"{file} has format, version, dtype and space {found}; expected {expected}. "
+                f"Delete {self.path} or use another cache."
+            )
         return blocks
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        with disk_errors(self.path):
-            lock = open(self.path / "lock", "ab")  # noqa: SIM115 - held below
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                log.warning("waiting: another process is writing teacher vectors to %s", self.path)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            self._load()  # the writer we waited for may have added blocks
-            self._cut()
+    def _write_lock(self) -> Iterator[None]:
+        """Hold the lock for writing, with the current blocks loaded and uncommitted bytes removed."""
+        warning = f"waiting: another process is writing teacher vectors to {self.path}"
+        with exclusive_lock(self.path / "lock", warning=warning):
+            self._load()  # the other process may have added blocks
+            self._truncate()
             yield
 
-    def _cut(self) -> None:
-        """Remove what a killed or failed run left behind the last committed block."""
+    def _truncate(self) -> None:
+        """Remove the bytes that a killed or failed run wrote after the last committed block."""
         for file, width in ((self._keys_file, KEY_BYTES), (self._vectors_file, self._row_bytes)):
-            with disk_errors(file), open(file, "ab") as opened:
+            with explain_disk_errors(file), open(file, "ab") as opened:
                 opened.truncate(len(self) * width)
 
 
-def _checked(block: dict[str, Any]) -> dict[str, Any]:
+def _checked_block(block: dict[str, Any]) -> dict[str, Any]:
     if type(block["rows"]) is not int or block["rows"] < 1:
-        raise ValueError(f"a block of {block['rows']!r} rows")
+        raise ValueError(f"a block has {block['rows']!r} rows")
     return {name: block[name] for name in ("rows", "sha256_keys", "sha256_vectors")}

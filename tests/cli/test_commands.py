@@ -101,7 +101,10 @@ def bad_calls(made, other_teacher, tiny_teacher):
             ["index", docs, "--teacher", tiny_teacher, "--query-prompt", "", "--student", student, "--out", "x"],
             "query_prompt",
         ),
-        "an output that is somebody's": (["index", docs, "--teacher", tiny_teacher, "--out", "."], "already holds"),
+        "an output that is somebody's": (
+            ["index", docs, "--teacher", tiny_teacher, "--out", "."],
+            "was not written by leafkit",
+        ),
         "an output that exists": (["export", student], "--overwrite"),
         "no such file": (
             ["distill", "nope.jsonl", "--teacher", tiny_teacher, "--student", "static", "--out", "x"],
@@ -123,7 +126,7 @@ def bad_calls(made, other_teacher, tiny_teacher):
         "no query": (["search", index], "no query"),
         "a k of nothing": (["search", index, "x", "-k", "0"], "k is 0"),
         "no index": (["search", made, "x"], "index"),
-        "nothing to evaluate": (["evaluate", "--student", student], "nothing to measure"),
+        "nothing to evaluate": (["evaluate", "--student", student], "nothing to measure on: no folder"),
         "dims that are no numbers": (
             ["evaluate", "--data", made, "--student", student, "--dims", "a"],
             "whole numbers",
@@ -135,13 +138,16 @@ def bad_calls(made, other_teacher, tiny_teacher):
         ),
         "an output below a file": (
             ["index", docs, "--teacher", tiny_teacher, "--out", docs / "x"],
-            "is a file, wanted a folder",
+            "or one of its parents is a file, not a folder",
         ),
         "a cache that is a file": (
             ["index", docs, "--teacher", tiny_teacher, "--out", "x", "--cache", docs],
-            "is a file, wanted a folder",
+            "or one of its parents is a file, not a folder",
         ),
-        "a seed below zero": (["evaluate", "--data", made, "--student", student, "--seed", "-1"], "wanted 0 or more"),
+        "a seed below zero": (
+            ["evaluate", "--data", made, "--student", student, "--seed", "-1"],
+            "expected a whole number of at least 0",
+        ),
     }
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from leafkit.cli.evaluate import spread
+from leafkit.cli.many_values import repeat_options
 from leafkit.errors import OptionError
 
 
@@ -11,25 +11,27 @@ from leafkit.errors import OptionError
         ("evaluate --data a --data b", "evaluate --data a --data b"),
         ("-q evaluate --mteb x y z --json", "-q evaluate --mteb x --mteb y --mteb z --json"),
         ("evaluate --data a --json", "evaluate --data a --json"),
-        ("index a b --student s --out o", "index a b --student s --out o"),
         ("evaluate --dims 3,4 --student s t", "evaluate --dims 3,4 --student s --student t"),
     ],
 )
 def test_options_of_evaluate_take_several_values_in_a_row(typed, read):
-    assert spread(typed.split()) == read.split()
+    assert repeat_options(typed.split()) == read.split()
 
 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ("evaluate --mteb --teacher t", "--mteb is followed by --teacher; wanted one or more values"),
-        ("-q evaluate --data a --student --json", "--student is followed by --json; wanted one or more values"),
+        ("evaluate --mteb --teacher t", "--mteb is followed by --teacher; expected one or more values"),
+        ("-q evaluate --data a --student --json", "--student is followed by --json; expected one or more values"),
     ],
 )
 def test_an_option_without_its_values_is_named(typed, said):
     with pytest.raises(OptionError, match=f"^{said}"):
-        spread(typed.split())
+        repeat_options(typed.split())
 
 
-def test_other_commands_are_left_to_typer():
-    assert spread(["index", "--student", "--out"]) == ["index", "--student", "--out"]
+def test_other_commands_read_their_arguments_as_they_stand(run):
+    """Not even a document called evaluate changes how another command is parsed."""
+    code, _, err = run("index", "a.jsonl", "--teacher", "evaluate", "--student", "s", "more.jsonl", "--out", "o")
+    assert code == 1
+    assert "a.jsonl" in err

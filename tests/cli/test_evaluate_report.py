@@ -41,8 +41,8 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_opened(run
     options = ["evaluate", "--data", judgements, "--teacher", "no-such-teacher", "--report"]
     code, out, err = run(*options, "absent/report.html")
     assert (code, out) == (1, "")
-    assert "there is no folder absent; create it" in err
-    assert "is a folder; name a file in it" in run(*options, ".")[2]
+    assert "the folder absent is missing. Create it" in err
+    assert "is a folder; expected a file. Name a file in it" in run(*options, ".")[2]
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "pip install 'leafkit[eval]'" in run(*options, "report.html")[2]
 

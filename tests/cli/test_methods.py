@@ -9,7 +9,7 @@ import pytest
 
 from leafkit.cli import compare as typed
 from leafkit.evaluation.compare import run as function
-from leafkit.methods.registry import names
+from leafkit.methods.registry import method_folders
 
 
 def test_every_system_is_listed_with_its_folder(run):
@@ -17,7 +17,7 @@ def test_every_system_is_listed_with_its_folder(run):
     assert code == 0
     lines = [line.split() for line in out.splitlines()]
     assert lines[0] == ["system", "folder", "needs", "task", "verdict", "difference", "paper"]
-    assert {line[0]: line[1] for line in lines[1:]} == names()
+    assert {line[0]: line[1] for line in lines[1:]} == method_folders()
 
 
 def test_the_list_as_json_has_the_verdict(run):
@@ -35,7 +35,7 @@ def test_a_system_is_explained(run):
     assert "recipes/leaf.toml" in out
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", method_folders())
 def test_every_system_can_be_shown_both_ways(run, name):
     assert name in run("methods", "show", name)[1]
     page = json.loads(run("methods", "show", name, "--json")[1])
@@ -46,7 +46,7 @@ def test_a_measured_system_shows_its_difference(run, tmp_path, monkeypatch):
     apart = {"mean": 0.02, "low": 0.01, "high": 0.03}
     found = {"system": "leaf", "verdict": "beats", "metric": "nDCG@10", "baseline": "lab", "seeds": [0, 1]}
     (tmp_path / "leaf.json").write_text(json.dumps(found | {"difference": apart}))
-    monkeypatch.setattr("leafkit.methods.ledger.RESULTS", tmp_path)
+    monkeypatch.setattr("leafkit.methods.ledger.VERDICTS", tmp_path)
     out = run("methods", "show", "leaf")[1]
     assert "+0.0200 [+0.0100, +0.0300] nDCG@10 against lab, 2 seeds" in out
 

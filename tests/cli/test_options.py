@@ -1,8 +1,8 @@
-"""Command options and function arguments have the same names, and every command explains itself."""
+"""Options are those of the functions, with the same defaults, and every command explains itself."""
 
 import dataclasses
 import inspect
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pytest
 import typer
@@ -10,10 +10,12 @@ from typer.testing import CliRunner
 
 import leafkit
 from leafkit.cli import app
-from leafkit.cli.options import TeacherFlags, TextOptions, spread_options
+from leafkit.cli.options import with_options
+from leafkit.options import Option, Options
 
 COMMANDS = {command.name: command.callback for command in app.registered_commands}
 FUNCTIONS = {
+    "compare": leafkit.compare,
     "distill": leafkit.distill,
     "embed": leafkit.embed,
     "evaluate": leafkit.evaluate,
@@ -22,32 +24,23 @@ FUNCTIONS = {
     "info": leafkit.info,
     "update": leafkit.update_index,
 }
-# the form of the output and the way options come in are the command line's alone
-ONLY_TYPED = {"json", "recipe", "report"}
-TEACHER = {field.name for field in dataclasses.fields(TeacherFlags)}
+# The form of the output and recipe files belong to the command line alone; compare names one recipe per option.
+ONLY_TYPED = {"as_json", "recipe", "report"}
 
 
-def names(function):
-    return set(inspect.signature(function).parameters)
-
-
-def test_the_teacher_options_are_the_arguments_of_open_teacher():
-    assert names(leafkit.open_teacher) - {"teacher"} == TEACHER
+def parameters(function):
+    return inspect.signature(function).parameters
 
 
 @pytest.mark.parametrize("command", FUNCTIONS)
-def test_every_option_is_an_argument_of_the_function(command):
-    options = {name.removeprefix("as_") for name in names(COMMANDS[command])} - TEACHER - ONLY_TYPED
-    assert options <= names(FUNCTIONS[command])
-
-
-@pytest.mark.parametrize("command", FUNCTIONS)
-def test_shared_arguments_have_the_same_default(command):
-    options, arguments = inspect.signature(COMMANDS[command]).parameters, inspect.signature(FUNCTIONS[command])
-    for name, option in options.items():
-        argument = arguments.parameters.get(name)
-        if argument is not None and argument.default is not inspect.Parameter.empty and name not in TEACHER:
-            assert option.default == argument.default, name
+def test_a_command_and_its_function_have_the_same_options_and_defaults(command):
+    typed, taken = parameters(COMMANDS[command]), parameters(FUNCTIONS[command])
+    by_keyword = {name for name, p in taken.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    only = ONLY_TYPED | ({"out"} if command == "compare" else set())
+    assert by_keyword <= set(typed)
+    assert set(typed) - only <= set(taken)
+    for name in set(typed) & by_keyword:
+        assert typed[name].default == taken[name].default, name
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -57,14 +50,52 @@ def test_help_has_an_example_that_starts_with_the_command(command):
     assert any(line.strip(" │").startswith(("leafkit " + command, "cut ")) for line in result.output.splitlines())
 
 
-def test_a_dataclass_parameter_becomes_one_option_a_field():
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Made(Options):
+    """Options of every kind."""
+
+    panel: ClassVar[str] = "Made"
+
+    size: Annotated[float, Option("A number.", at_least=0)] = 1.5
+    count: Annotated[int | None, Option("A whole number.")] = None
+    name: Annotated[str, Option("A string.")] = "x"
+    loud: Annotated[bool, Option("A switch.", flags=("--loud",))] = False
+    parts: Annotated[list[str] | None, Option("Repeated.", flags=("--part",))] = None
+    dims: Annotated[list[int] | None, Option("With commas.", commas=True)] = None
+
+
+@pytest.fixture
+def invoke():
+    """Runs a command with the options of ``Made`` and returns what the command was given."""
     seen = []
 
-    @spread_options
-    def command(name: str, text_options: TextOptions, loud: Annotated[bool, typer.Option("--loud")] = False) -> None:
-        seen.append((name, text_options, loud))
+    @with_options(Made)
+    def command(file: str, **options):
+        seen.append((file, options))
 
-    other = typer.Typer()
-    other.command()(command)
-    assert CliRunner().invoke(other, ["x", "--skip-bad", "--text-column", "body"]).exit_code == 0
-    assert seen == [("x", TextOptions(text_column="body", skip_bad=True), False)]
+    made = typer.Typer()
+    made.command()(command)
+
+    def run(*arguments):
+        result = CliRunner().invoke(made, ["f", *arguments])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == 0, result.output
+        return seen[-1]
+
+    return run
+
+
+def test_every_field_becomes_an_option_with_its_default(invoke):
+    assert invoke() == ("f", {field.name: field.default for field in dataclasses.fields(Made)})
+
+
+def test_typed_values_have_the_types_of_the_fields(invoke):
+    typed = "--size 2 --count 3 --name y --loud --part a --part b --dims 4,5".split()
+    wanted = {"size": 2.0, "count": 3, "name": "y", "loud": True, "parts": ["a", "b"], "dims": [4, 5]}
+    assert invoke(*typed) == ("f", wanted)
+
+
+def test_a_list_with_commas_of_something_else_is_named(invoke):
+    with pytest.raises(leafkit.LeafkitError, match=r"--dims is '4,x'; expected whole numbers separated by commas"):
+        invoke("--dims", "4,x")

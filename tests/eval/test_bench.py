@@ -241,17 +241,17 @@ def test_a_rate_needs_only_two_timed_steps():
 
 
 def test_flops_are_those_of_the_layers_by_hand(made):
-    from leafkit.students.folder import open_student
+    from leafkit.students.encoder import open_student
 
-    model = open_student(made.student(0), device="cpu").model
-    config, tokens = model[0].model.config, 9
+    student = open_student(made.student(0), device="cpu").student
+    config, tokens = student.transformer.config, 9
     width, inner, layers = config.hidden_size, config.intermediate_size, config.num_hidden_layers
     layer = 2 * tokens * (4 * width * width + 2 * width * inner) + 4 * tokens * tokens * width
     head = 2 * width * 32
-    features = model.preprocess(["a"])
+    features = student.preprocess(["a"])
     features = {name: value[:, :1].repeat(1, tokens) for name, value in features.items() if hasattr(value, "repeat")}
     # The backward pass has two products for each of the forward pass: of the weights and of the inputs.
-    assert peak.flops_of(model, features) == 3 * (layers * layer + head)
+    assert peak.flops_of(student, features) == 3 * (layers * layer + head)
 
 
 def test_training_is_measured_as_a_share_of_bare_matrix_products(made, monkeypatch):

@@ -1,4 +1,4 @@
-"""The page of verdicts is the table of the ledger with the commands that give each row again."""
+"""The page of verdicts is the ledger as a table, with the command that measures each row again."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from eval.ledger import main, readme, repeated
-from leafkit.methods.ledger import RESULTS, ledger, row
-from leafkit.methods.registry import names
+from leafkit.methods.ledger import VERDICTS, ledger_row, read_ledger
+from leafkit.methods.registry import method_folders
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT = {
@@ -24,25 +24,25 @@ RESULT = {
 
 @pytest.fixture
 def measured(tmp_path, monkeypatch):
-    """A folder of results in which one of the systems beats its baseline, with that system's name."""
-    name = next(name for name, folder in names().items() if folder != "probes" and name != "leaf")
+    """A folder of results in which one method beats its baseline, and the name of that method."""
+    name = next(name for name, folder in method_folders().items() if folder != "probes" and name != "leaf")
     (tmp_path / f"{name}.json").write_text(json.dumps(RESULT | {"system": name}))
     return tmp_path, name
 
 
 def test_the_page_in_the_checkout_is_up_to_date():
     stale = "run: python -m eval.ledger"
-    assert (RESULTS / "README.md").read_text(encoding="utf-8") == readme(ledger()), stale
+    assert (VERDICTS / "README.md").read_text(encoding="utf-8") == readme(read_ledger()), stale
 
 
 def test_the_page_has_the_command_of_each_measured_row(measured):
-    page = readme(ledger(measured[0]))
+    page = readme(read_ledger(measured[0]))
     assert "--recipe eval/recipes/lab-retrieval.toml --recipe eval/recipes/leaf.toml --data-root" in page
-    assert "```" not in readme([row("leaf", measured[0])])
+    assert "```" not in readme([ledger_row("leaf", measured[0])])
 
 
 def test_the_repeated_commands_name_recipes_that_exist():
-    commands = [repeated(one.result["command"]) for one in ledger() if one.result]
+    commands = [repeated(one.result["command"]) for one in read_ledger() if one.result]
     recipes = [word for command in commands for word in command.split() if word.endswith(".toml")]
     assert len(recipes) == 2 * len(commands) > 0
     assert all((ROOT / recipe).is_file() for recipe in recipes)
@@ -51,8 +51,8 @@ def test_the_repeated_commands_name_recipes_that_exist():
 
 
 def test_the_command_writes_the_page(monkeypatch, measured, capsys):
-    monkeypatch.setattr("leafkit.methods.ledger.RESULTS", measured[0] / "new")
+    monkeypatch.setattr("leafkit.methods.ledger.VERDICTS", measured[0] / "new")
     main()
     page = measured[0] / "new" / "README.md"
     assert capsys.readouterr().out.strip() == str(page)
-    assert page.read_text().startswith("# What each system is worth")
+    assert page.read_text().startswith("# What each method is worth")

@@ -21,27 +21,27 @@ def write_qrels(folder, rows, split="test"):
     (folder / "qrels" / f"{split}.tsv").write_text(f"query-id\tcorpus-id\tscore\n{rows}")
 
 
-def test_a_collection_holds_the_queries_that_can_score(folder):
+def test_a_collection_holds_only_queries_with_a_relevant_document(folder):
     read = read_collection(folder)
     assert (read.query_ids, read.queries) == (["q"], ["one"])
     assert read.documents == ["T x", "y"]
     assert read.name == folder.name
 
 
-def test_a_split_that_is_not_there_names_those_that_are(folder):
+def test_a_missing_split_is_refused_with_the_available_ones(folder):
     write_qrels(folder, "q\ta\t1\n", split="dev")
-    with pytest.raises(OptionError, match="split 'train'; it has: dev, test"):
+    with pytest.raises(OptionError, match="split 'train'; expected one of: dev, test"):
         read_collection(folder, "train")
 
 
-def test_a_folder_without_judgements_says_so(folder):
+def test_a_folder_without_judgements_is_refused(folder):
     (folder / "qrels" / "test.tsv").unlink()
-    with pytest.raises(OptionError, match="it has: none"):
+    with pytest.raises(OptionError, match="no judgements for the split 'test'; expected one of: none"):
         read_collection(folder)
 
 
-def test_a_folder_in_another_layout_says_what_is_wanted(tmp_path):
-    with pytest.raises(OptionError, match=r"not a folder in BEIR's layout; wanted corpus\.jsonl"):
+def test_a_folder_in_another_layout_is_refused_with_the_expected_files(tmp_path):
+    with pytest.raises(OptionError, match=r"not a folder in BEIR's layout; expected corpus\.jsonl"):
         read_collection(tmp_path)
 
 
@@ -53,32 +53,32 @@ def test_judgements_of_other_documents_are_refused(folder):
 
 def test_judgements_of_other_queries_are_refused(folder):
     write_qrels(folder, "z\ta\t1\n")
-    with pytest.raises(TextError, match="do their ids agree"):
+    with pytest.raises(TextError, match="Check that both files use the same query ids"):
         read_collection(folder)
 
 
-def test_judgements_that_are_all_zero_are_refused(folder):
+def test_judgements_without_a_relevant_document_are_refused(folder):
     write_qrels(folder, "q\ta\t0\n")
-    with pytest.raises(TextError, match="no query"):
+    with pytest.raises(TextError, match=r"no query of queries\.jsonl has a relevant document in qrels/test\.tsv"):
         read_collection(folder)
 
 
-def test_a_judged_query_without_text_does_not_count_and_is_told(folder, caplog):
+def test_a_judged_query_without_text_is_ignored_with_a_warning(folder, caplog):
     write_qrels(folder, "q\ta\t1\nlost\ta\t1\n")
     with caplog.at_level(logging.WARNING, "leafkit"):
         assert read_collection(folder).query_ids == ["q"]
-    assert "1 judged queries have no text" in caplog.text
+    assert "ignored 1 judged queries without a text" in caplog.text
 
 
-def test_a_relevant_document_of_the_querys_own_id_is_told(folder, caplog):
+def test_a_relevant_document_with_its_querys_id_is_warned_about(folder, caplog):
     (folder / "queries.jsonl").write_text('{"_id": "a", "text": "one"}\n')
     write_qrels(folder, "a\ta\t1\n")
     with caplog.at_level(logging.WARNING, "leafkit"):
         read_collection(folder)
-    assert "dropped from the results, as BEIR does" in caplog.text
+    assert "removed from the results, as BEIR does" in caplog.text
 
 
-def test_bad_documents_stop_the_reading_unless_skipped(folder):
+def test_invalid_documents_are_refused_unless_skipped(folder):
     with open(folder / "corpus.jsonl", "a") as file:
         file.write('{"_id": "c", "text": ""}\n')
     with pytest.raises(TextError, match=r"corpus\.jsonl:3"):
@@ -86,7 +86,7 @@ def test_bad_documents_stop_the_reading_unless_skipped(folder):
     assert read_collection(folder, skip_bad=True).document_ids == ["a", "b"]
 
 
-def test_bad_queries_stop_the_reading_unless_skipped(folder):
+def test_repeated_queries_are_refused_unless_skipped(folder):
     lines = (folder / "queries.jsonl").read_text()
     (folder / "queries.jsonl").write_text(lines + lines)
     with pytest.raises(TextError, match=r"queries\.jsonl.* again"):
@@ -97,7 +97,7 @@ def test_bad_queries_stop_the_reading_unless_skipped(folder):
 
 
 @pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
-def test_the_digest_follows_every_file_it_covers(folder, name):
+def test_the_digest_covers_corpus_queries_and_the_splits_judgements_alone(folder, name):
     before = collection_digest(folder, "test")
     write_qrels(folder, "q\ta\t1\n", split="dev")
     assert collection_digest(folder, "test") == before

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy
 import pytest
 
 from leafkit.errors import OptionError
-from leafkit.evaluation.modes import Remembering, check_modes, remembering, systems
-from leafkit.evaluation.students import Student
+from leafkit.evaluation.modes import (
+    CachedEncoder,
+    CollectionVectors,
+    check_modes,
+    make_retrievers,
+    with_cached_encoders,
+)
+from leafkit.evaluation.students import OpenStudent
 from leafkit.space import Space
 
 SPACE = Space(teacher="t", weights="name:t", dim=2, normalised=True, pooling="mean", max_length=None)
@@ -30,34 +38,34 @@ class Counting:
         (False, True, ("standard",)),
     ],
 )
-def test_all_possible_modes_are_measured(teacher, student, possible):
+def test_the_default_is_every_mode_that_the_models_allow(teacher, student, possible):
     assert check_modes(None, teacher=teacher, student=student) == possible
 
 
-def test_the_modes_asked_for_keep_their_usual_order():
+def test_requested_modes_are_sorted():
     assert check_modes(["asymmetric", "teacher"], teacher=True, student=True) == ("teacher", "asymmetric")
 
 
 @pytest.mark.parametrize(
-    ("mode", "teacher", "lacking"),
+    ("mode", "teacher", "problem"),
     [
-        ("asymmetric", False, "needs a teacher and a student"),
-        ("asymmetric", True, "needs a student"),
-        ("teacher", False, "needs a teacher"),
-        ("standard", True, "needs a student"),
-        ("sideways", True, "wanted some of teacher, standard, asymmetric"),
+        ("asymmetric", False, "the mode asymmetric needs a teacher and a student, but none is given"),
+        ("asymmetric", True, "the mode asymmetric needs a student, but none is given"),
+        ("teacher", False, "the mode teacher needs a teacher, but none is given"),
+        ("standard", True, "the mode standard needs a student, but none is given"),
+        ("sideways", True, "unknown mode 'sideways'; expected one or more of teacher, standard, asymmetric"),
     ],
 )
-def test_a_mode_that_lacks_its_encoder_is_refused(mode, teacher, lacking):
-    with pytest.raises(OptionError, match=lacking):
+def test_a_mode_without_its_models_is_refused(mode, teacher, problem):
+    with pytest.raises(OptionError, match=problem):
         check_modes([mode], teacher=teacher, student=not teacher and mode == "teacher")
 
 
-def test_each_student_stands_alone_and_against_the_teachers_documents():
+def test_each_student_is_paired_with_itself_and_with_the_teachers_documents():
     teacher, first, second = Counting(), Counting(), Counting()
-    students = [Student("one", first, "1"), Student("two", second, "2")]
-    found = systems(("teacher", "standard", "asymmetric"), teacher, students)
-    assert [(s.mode, s.student, s.queries, s.documents) for s in found] == [
+    students = [OpenStudent("one", first, "1"), OpenStudent("two", second, "2")]
+    found = make_retrievers(("teacher", "standard", "asymmetric"), teacher, students)
+    assert [(s.mode, s.student, s.query_encoder, s.document_encoder) for s in found] == [
         ("teacher", None, teacher, teacher),
         ("standard", "one", first, first),
         ("asymmetric", "one", first, teacher),
@@ -66,19 +74,27 @@ def test_each_student_stands_alone_and_against_the_teachers_documents():
     ]
 
 
-def test_a_list_of_texts_is_encoded_once_in_each_role():
+def test_a_cached_encoder_encodes_a_list_of_texts_once_per_role():
     encoder = Counting()
-    kept = Remembering(encoder)
-    first = kept.encode(["a", "b"], "query")
-    assert kept.encode(["a", "b"], "query") is first
-    kept.encode(["a", "b"], "document")
-    kept.encode(["ab"], "query")
+    cached = CachedEncoder(encoder)
+    first = cached.encode(["a", "b"], "query")
+    assert cached.encode(["a", "b"], "query") is first
+    cached.encode(["a", "b"], "document")
+    cached.encode(["ab"], "query")
     assert len(encoder.calls) == 3
 
 
-def test_systems_share_what_their_encoders_remember():
+def test_retrievers_with_the_same_encoder_share_its_cache():
     teacher, student = Counting(), Counting()
-    found = remembering(systems(("teacher", "asymmetric"), teacher, [Student("s", student, "")]))
-    for system in found:
-        system.documents.encode(["a"], "document")
+    found = with_cached_encoders(make_retrievers(("teacher", "asymmetric"), teacher, [OpenStudent("s", student, "")]))
+    for retriever in found:
+        retriever.document_encoder.encode(["a"], "document")
     assert len(teacher.calls) == 1
+
+
+def test_each_side_of_a_collection_is_encoded_in_its_role():
+    collection = SimpleNamespace(queries=["q"], documents=["d", "e"])
+    encoder = Counting()
+    vectors = CollectionVectors(encoder, collection)
+    assert (len(vectors.queries), len(vectors.documents), len(vectors.queries)) == (1, 2, 1)
+    assert encoder.calls == [(("q",), "query"), (("d", "e"), "document")]

@@ -3,23 +3,30 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from types import SimpleNamespace
 
+import numpy
 import pytest
 
 pytest.importorskip("mteb")
 
+from mteb.types import PromptType
+
 from leafkit.errors import InputError, OptionError, TextError
 from leafkit.evaluation import mteb_model
 from leafkit.evaluation.evaluate import evaluate
+from leafkit.evaluation.grid import Cell
 from leafkit.evaluation.metrics import METRICS
-from leafkit.evaluation.mteb_model import symmetric_role
+from leafkit.evaluation.modes import Retriever
+from leafkit.evaluation.mteb_model import MtebModel, symmetric_role
+from leafkit.evaluation.mteb_run import mean_scores
 from leafkit.evaluation.mteb_tasks import find_task
 from leafkit.space import Space
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory, beir_folder, sentences):
-    """A folder of tasks: retrieval (tiny), similarity (sts), labels to train on (intents) and to cluster (topics)."""
+    """A folder of tasks: retrieval (tiny), STS (sts), classification (intents) and clustering (topics)."""
     root = beir_folder.parent
     draw = random.Random(1)
     pairs = []
@@ -44,7 +51,7 @@ def write(path, rows):
 
 @pytest.fixture
 def encoded(monkeypatch):
-    """The prompt type of every call that mteb makes for vectors."""
+    """The prompt type of every call in which mteb requests vectors."""
     calls = []
     encode = mteb_model.MtebModel.encode
 
@@ -56,7 +63,7 @@ def encoded(monkeypatch):
     return calls
 
 
-def test_mteb_measures_what_the_folder_itself_gives(root, tiny_teacher, noisy_student):
+def test_mteb_and_leafkit_agree_on_the_same_folder(root, tiny_teacher, noisy_student):
     options = {
         "teacher": tiny_teacher,
         "student": noisy_student,
@@ -69,25 +76,26 @@ def test_mteb_measures_what_the_folder_itself_gives(root, tiny_teacher, noisy_st
     for own, other in zip(ours, theirs, strict=True):
         assert (own.mode, own.dim, own.precision) == (other.mode, other.dim, other.precision)
         assert tuple(other.metrics) == METRICS
-        # mteb rounds to five digits, and searches 1000 hits where we search one more for the query's own document.
+        # mteb rounds to five digits and searches 1000 hits; leafkit searches one more for the query's own document.
         assert own.metrics == pytest.approx(other.metrics, abs=1.1e-5)
         assert own.retention == pytest.approx(other.retention, abs=1e-3)
+        assert own.of_full == pytest.approx(other.of_full, abs=1e-3)
         assert (own.queries, own.documents) == (other.queries, other.documents)
 
 
-def test_queries_and_documents_go_to_their_own_encoders(root, tiny_teacher, noisy_student, encoded):
+def test_the_asymmetric_mode_encodes_each_side_once(root, tiny_teacher, noisy_student, encoded):
     evaluate(mteb="tiny", data_root=root, teacher=tiny_teacher, student=noisy_student, modes=["asymmetric"])
     assert sorted(encoded) == ["document", "query"]
 
 
-def test_two_students_do_not_share_results(root, tiny_teacher, exact_student, noisy_student):
+def test_two_students_do_not_share_cached_results(root, tiny_teacher, exact_student, noisy_student):
     rows = [
         evaluate(mteb="tiny", data_root=root, student=student).rows[0] for student in (exact_student, noisy_student)
     ]
     assert rows[0].metrics != rows[1].metrics
 
 
-def test_a_rerun_takes_cached_results_and_encodes_nothing(root, tiny_teacher, noisy_student, encoded):
+def test_a_repeated_run_uses_cached_results_and_encodes_nothing(root, tiny_teacher, noisy_student, encoded):
     options = {"mteb": ["tiny", "sts"], "data_root": root, "teacher": tiny_teacher, "student": noisy_student}
     first = evaluate(**options)
     assert encoded
@@ -97,7 +105,7 @@ def test_a_rerun_takes_cached_results_and_encodes_nothing(root, tiny_teacher, no
 
 
 @pytest.mark.parametrize("change", [{"dims": [8]}, {"precisions": ["int8"]}, {"modes": ["standard"]}, {"cache": "new"}])
-def test_what_changes_the_vectors_is_measured_anew(root, tiny_teacher, noisy_student, encoded, change, tmp_path):
+def test_another_cell_mode_or_cache_is_measured_again(root, tiny_teacher, noisy_student, encoded, change, tmp_path):
     change = {"cache": tmp_path} if "cache" in change else change
     options = {"mteb": "tiny", "data_root": root, "student": noisy_student, "teacher": tiny_teacher}
     evaluate(**(options | {"modes": ["asymmetric"]}))
@@ -106,7 +114,7 @@ def test_what_changes_the_vectors_is_measured_anew(root, tiny_teacher, noisy_stu
     assert encoded
 
 
-def test_data_that_changed_under_its_name_is_measured_anew(tmp_path, tiny_teacher, sentences, encoded):
+def test_changed_data_of_the_same_name_is_measured_again(tmp_path, tiny_teacher, sentences, encoded):
     rows = [{"sentence1": text, "sentence2": text[:9], "score": i} for i, text in enumerate(sentences[:20])]
     write(tmp_path / "sts" / "test.jsonl.gz", rows)
     options = {"mteb": "sts", "data_root": tmp_path, "teacher": tiny_teacher}
@@ -125,10 +133,10 @@ def test_a_half_written_result_is_measured_again(root, tiny_teacher, encoded, tm
     encoded.clear()
     assert evaluate(**options).rows == first.rows
     assert len(encoded) == 2
-    assert "cannot be read and is measured again" in caplog.text
+    assert "is damaged; measuring the task again" in caplog.text
 
 
-def test_tables_are_similarity_classification_or_clustering(root, tiny_teacher, exact_student):
+def test_the_columns_of_a_table_decide_the_kind_of_task(root, tiny_teacher, exact_student):
     names = ["sts", "intents", "intents:clustering", "topics"]
     rows = evaluate(mteb=names, data_root=root, teacher=tiny_teacher, student=exact_student).rows
     found = {(row.data, row.mode): row for row in rows}
@@ -143,14 +151,14 @@ def test_tables_are_similarity_classification_or_clustering(root, tiny_teacher, 
     assert found["intents", "teacher"].metrics["accuracy"] > 0.9
 
 
-def test_clustering_does_not_depend_on_what_was_measured_before(root, tiny_teacher, exact_student, tmp_path):
+def test_clustering_does_not_depend_on_earlier_measurements(root, tiny_teacher, exact_student, tmp_path):
     options = {"mteb": "topics", "data_root": root, "student": exact_student}
     alone = evaluate(**options, cache=tmp_path / "a").rows[0]
     after = evaluate(**options, teacher=tiny_teacher, cache=tmp_path / "b").rows[1]
     assert alone.metrics == after.metrics
 
 
-def test_a_task_without_sides_leaves_the_asymmetric_mode_and_precisions_out(root, tiny_teacher, exact_student, caplog):
+def test_a_task_without_sides_ignores_the_asymmetric_mode_and_precisions(root, tiny_teacher, exact_student, caplog):
     options = {"mteb": "sts", "data_root": root, "teacher": tiny_teacher, "student": exact_student}
     rows = evaluate(**options, dims=[32, 8], precisions=["int8"]).rows
     assert [(row.mode, row.dim, row.precision) for row in rows] == [
@@ -160,11 +168,11 @@ def test_a_task_without_sides_leaves_the_asymmetric_mode_and_precisions_out(root
         ("standard", 8, "float32"),
     ]
     assert evaluate(**options, modes=["asymmetric"]).rows == ()
-    assert "the asymmetric mode says nothing" in caplog.text
+    assert "the asymmetric mode does not apply" in caplog.text
 
 
 @pytest.mark.parametrize(("prompts", "role"), [(("search: ", ""), "document"), (("query: ", "passage: "), "query")])
-def test_texts_without_a_side_take_the_documents_role_unless_it_has_a_prompt(prompts, role):
+def test_texts_without_a_side_are_documents_unless_documents_have_a_prompt(prompts, role):
     space = Space(
         teacher="t",
         weights="name:t",
@@ -178,51 +186,92 @@ def test_texts_without_a_side_take_the_documents_role_unless_it_has_a_prompt(pro
     assert symmetric_role(space) == role
 
 
-def test_a_task_is_found_whatever_the_case_of_its_name(root):
+class Recording:
+    """An encoder that records the texts and role of each call."""
+
+    space = Space(teacher="t", weights="name:t", dim=2, normalised=True, pooling="mean", max_length=None)
+
+    def __init__(self):
+        self.calls = []
+
+    def encode(self, texts, role):
+        self.calls.append((texts, role))
+        return numpy.ones((len(texts), 2), dtype=numpy.float32)
+
+
+def test_each_prompt_type_has_its_encoder_and_role():
+    queries, documents = Recording(), Recording()
+    model = MtebModel(
+        Retriever("asymmetric", "s", queries, documents, "0"), Cell(dim=2, precision="float32"), encoder="torch"
+    )
+    for prompt_type in (PromptType.query, PromptType.document, None):
+        model.encode([{"text": ["a", "b"]}, {"text": ["c"]}], prompt_type=prompt_type)
+    assert queries.calls == [(["a", "b", "c"], "query"), (["a", "b", "c"], "document")]
+    assert documents.calls == [(["a", "b", "c"], "document")]
+
+
+def test_scores_are_means_over_splits_and_subsets():
+    subsets = {
+        "test": [{"accuracy": 0.2, "f1": 1.0}, {"accuracy": 0.4, "f1": 1.0}],
+        "dev": [{"accuracy": 0.9, "f1": 1}],
+    }
+    assert mean_scores(SimpleNamespace(scores=subsets), "accuracy") == {"accuracy": pytest.approx(0.5)}
+
+
+def test_a_correlation_without_value_has_no_retention(tmp_path, tiny_teacher, exact_student, sentences):
+    rows = [{"sentence1": text, "sentence2": text[:9], "score": 1} for text in sentences[:20]]
+    write(tmp_path / "sts" / "test.jsonl.gz", rows)
+    report = evaluate(mteb="sts", data_root=tmp_path, teacher=tiny_teacher, student=exact_student)
+    assert all(numpy.isnan(row.metrics["cosine_spearman"]) for row in report.rows)
+    assert [(row.retention, row.of_full) for row in report.rows] == [(None, None)] * 2
+
+
+def test_the_case_of_a_tasks_name_does_not_matter(root):
     assert find_task("TINY", root, "test").metadata.name == "tiny"
 
 
-def test_an_unknown_local_task_names_the_nearest(root):
+def test_an_unknown_local_task_is_refused_with_the_nearest_name(root):
     with pytest.raises(OptionError, match=r"no folder for the task 'intent'; did you mean intents\?"):
         find_task("intent", root, "test")
 
 
-def test_an_unknown_kind_names_those_there_are(root):
+def test_an_unknown_kind_of_task_is_refused_with_the_known_ones(root):
     with pytest.raises(
-        OptionError, match="unknown kind of task; wanted one of retrieval, sts, classification, clustering"
+        OptionError,
+        match="unknown kind of task 'regression'; expected one of retrieval, sts",
     ):
         find_task("intents:regression", root, "test")
 
 
-def test_a_data_root_that_is_none_is_refused(root):
-    with pytest.raises(InputError, match="is not a folder"):
+def test_a_data_root_that_is_a_file_is_refused(root):
+    with pytest.raises(InputError, match="is not a folder; expected the parent folder of the tasks' folders"):
         find_task("tiny", root / "tiny" / "queries.jsonl", "test")
 
 
 @pytest.mark.parametrize(("name", "split", "has"), [("tiny", "dev", "test"), ("intents", "dev", "test, train")])
-def test_a_split_that_is_not_there_names_those_that_are(root, name, split, has):
-    with pytest.raises(OptionError, match=f"it has: {has}"):
+def test_a_missing_split_is_refused_with_the_available_ones(root, name, split, has):
+    with pytest.raises(OptionError, match=f"split {split!r}; expected one of: {has}"):
         find_task(name, root, split)
 
 
-def test_a_table_of_other_columns_says_what_is_wanted(tmp_path):
+def test_a_table_with_other_columns_is_refused_with_the_expected_ones(tmp_path):
     write(tmp_path / "odd" / "test.jsonl.gz", [{"question": "a"}])
-    with pytest.raises(OptionError, match="has the columns question; wanted"):
+    with pytest.raises(OptionError, match="has the columns question; expected a folder in BEIR's layout, or a table"):
         find_task("odd", tmp_path, "test")
 
 
-def test_a_broken_table_is_named_by_file_and_line(tmp_path, tiny_teacher):
+def test_an_invalid_row_is_named_by_file_and_line(tmp_path, tiny_teacher):
     rows = [{"sentence1": "a", "sentence2": "b", "score": 1}, {"sentence1": "a", "sentence2": "b", "score": "high"}]
     write(tmp_path / "sts" / "test.jsonl.gz", rows)
-    with pytest.raises(TextError, match=r"test\.jsonl\.gz:2: got 'high' as score"):
+    with pytest.raises(TextError, match=r"test\.jsonl\.gz:2: score is 'high'; expected a whole number or a number"):
         evaluate(mteb="sts", data_root=tmp_path, teacher=tiny_teacher)
 
 
-def test_an_unknown_task_of_mteb_names_the_nearest(tiny_teacher):
+def test_an_unknown_mteb_task_is_refused_with_the_nearest_name(tiny_teacher):
     with pytest.raises(OptionError, match=r"mteb has no task 'Scifact2'; did you mean SciFact"):
         evaluate(mteb="Scifact2", teacher=tiny_teacher)
 
 
-def test_a_hub_task_without_network_says_what_was_tried_and_what_to_do(tiny_teacher):
+def test_a_hub_task_without_network_is_refused_with_a_remedy(tiny_teacher):
     with pytest.raises(InputError, match=r"tried mteb/scifact on the hub .* offline .* --data-root"):
         evaluate(mteb="SciFact", teacher=tiny_teacher)

@@ -1,4 +1,4 @@
-"""Real models on real data beside the checkout, against other libraries' figures."""
+"""Real models and data next to the checkout: leafkit's figures against those of other libraries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import json
 import pytest
 
 from leafkit.evaluation.evaluate import evaluate
-from leafkit.teachers.options import TeacherOptions
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -21,7 +20,7 @@ def model(shared_data):
     return found
 
 
-def test_similarity_is_that_of_sentence_transformers(shared_data, model):
+def test_sts_agrees_with_sentence_transformers(shared_data, model):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.evaluation import EmbeddingSimilarityEvaluator
 
@@ -33,7 +32,7 @@ def test_similarity_is_that_of_sentence_transformers(shared_data, model):
         mteb="stsb-en",
         data_root=shared_data / "bench",
         teacher=model,
-        teacher_options=TeacherOptions(compute="float32"),
+        compute="float32",
     ).rows
     assert row.metrics["cosine_spearman"] == pytest.approx(theirs["spearman_cosine"], abs=1e-4)
     assert row.queries == len(rows) == 1379

@@ -7,13 +7,14 @@ import pytest
 
 from leafkit.errors import VectorError
 from leafkit.evaluation import retrieval
-from leafkit.evaluation.baseline import bm25_run
+from leafkit.evaluation.bm25 import bm25_rankings
+from leafkit.evaluation.bootstrap import interval, ratio_interval, resampled_means
 from leafkit.evaluation.collection import read_collection
 from leafkit.evaluation.grid import Cell, full_cell
 from leafkit.evaluation.metrics import METRICS
-from leafkit.evaluation.modes import MODES, System, systems
-from leafkit.evaluation.retrieval import Plan, measure_collection
-from leafkit.evaluation.students import Student, open_students
+from leafkit.evaluation.modes import MODES, Retriever, make_retrievers
+from leafkit.evaluation.retrieval import RetrievalPlan, measure_collection
+from leafkit.evaluation.students import OpenStudent, open_students
 from leafkit.teachers.open import open_teacher
 
 
@@ -28,33 +29,33 @@ def teacher(tiny_teacher):
 
 
 def plan(found, **fields):
-    space = found[0].documents.space
+    space = found[0].document_encoder.space
     base = {
-        "systems": found,
+        "retrievers": found,
         "cells": [full_cell(space)],
-        "full": full_cell(space),
-        "skippable": True,
+        "full_cell": full_cell(space),
+        "teacher_is_optional": True,
         "bm25": False,
         "cross_check": False,
         "seed": 0,
     }
-    return Plan(**(base | fields))
+    return RetrievalPlan(**(base | fields))
 
 
-def test_a_student_equal_to_its_teacher_loses_nothing_in_any_mode(collection, teacher, exact_student):
+def test_a_student_equal_to_its_teacher_has_full_retention_in_every_mode(collection, teacher, exact_student):
     rows = measure_collection(
-        collection, plan(systems(MODES, teacher, open_students(exact_student, "torch", "cpu")))
+        collection, plan(make_retrievers(MODES, teacher, open_students(exact_student, "torch", "cpu")))
     ).rows
     assert [row.mode for row in rows] == list(MODES)
     for row in rows:
-        # One part in a million of the vectors differs, which may swap neighbours of nearly equal score.
+        # The vectors differ by one part in a million, which may swap neighbours of nearly equal score.
         assert row.retention == pytest.approx(1, abs=0.02)
         assert row.metrics["recall@100"] == pytest.approx(rows[0].metrics["recall@100"], abs=0.02)
 
 
-def test_a_noisy_student_loses_and_the_interval_holds_its_retention(collection, teacher, noisy_student):
+def test_the_retention_of_a_noisy_student_lies_in_its_interval(collection, teacher, noisy_student):
     rows = measure_collection(
-        collection, plan(systems(MODES, teacher, open_students(noisy_student, "torch", "cpu")))
+        collection, plan(make_retrievers(MODES, teacher, open_students(noisy_student, "torch", "cpu")))
     ).rows
     for row in rows[1:]:
         assert row.retention < 0.9
@@ -62,9 +63,9 @@ def test_a_noisy_student_loses_and_the_interval_holds_its_retention(collection, 
         assert row.retention == pytest.approx(row.metrics["ndcg@10"] / rows[0].metrics["ndcg@10"])
 
 
-def test_beir_finds_the_same_ndcg_on_the_same_vectors(collection, teacher, noisy_student):
+def test_ndcg_agrees_with_beir_on_the_same_vectors(collection, teacher, noisy_student):
     pytest.importorskip("beir")
-    found = systems(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
+    found = make_retrievers(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
     cells = [Cell(dim=dim, precision="float32") for dim in (32, 8)]
     rows = measure_collection(collection, plan(found, cells=cells, cross_check=True)).rows
     assert len(rows) == 6
@@ -73,15 +74,15 @@ def test_beir_finds_the_same_ndcg_on_the_same_vectors(collection, teacher, noisy
         assert row.metrics["ndcg@10"] == pytest.approx(row.beir_ndcg, abs=5.1e-6)
 
 
-def test_searching_in_blocks_changes_nothing(collection, teacher, monkeypatch):
-    found = plan(systems(["teacher"], teacher, []), cells=[Cell(dim=32, precision="binary")])
+def test_searching_in_blocks_gives_the_same_rows(collection, teacher, monkeypatch):
+    found = plan(make_retrievers(["teacher"], teacher, []), cells=[Cell(dim=32, precision="binary")])
     whole = measure_collection(collection, found).rows
-    monkeypatch.setattr(retrieval, "_BLOCK", 7)
+    monkeypatch.setattr(retrieval, "_QUERY_BLOCK", 7)
     assert measure_collection(collection, found).rows == whole
 
 
-def test_cells_are_compared_with_the_teacher_in_them_and_with_the_full_teacher(collection, teacher, noisy_student):
-    found = systems(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
+def test_retention_uses_the_teacher_of_the_same_cell_and_of_full_the_full_teacher(collection, teacher, noisy_student):
+    found = make_retrievers(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
     small = Cell(dim=8, precision="int8")
     alone = measure_collection(collection, plan(found, cells=[small])).rows
     both = measure_collection(collection, plan(found, cells=[full_cell(teacher.space), small])).rows
@@ -94,7 +95,7 @@ def test_cells_are_compared_with_the_teacher_in_them_and_with_the_full_teacher(c
 
 
 class Documents:
-    """A file of document vectors: it has none of the queries."""
+    """A teacher like a file of document vectors, without vectors of the queries."""
 
     signals = frozenset({"embeddings"})
 
@@ -108,19 +109,19 @@ class Documents:
         return self._teacher.encode(texts, role)
 
 
-def test_document_vectors_alone_still_measure_the_asymmetric_mode(collection, teacher, exact_student, caplog):
-    found = systems(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
+def test_document_vectors_suffice_for_the_asymmetric_mode(collection, teacher, exact_student, caplog):
+    found = make_retrievers(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
     with caplog.at_level(logging.WARNING, "leafkit"):
         rows = measure_collection(collection, plan(found)).rows
     assert [(row.mode, row.retention) for row in rows] == [("standard", None), ("asymmetric", None)]
-    assert "the teacher mode is left out" in caplog.text
+    assert "skipped the teacher mode" in caplog.text
     assert "lacks 30 texts" in caplog.text
 
 
-def test_missing_query_vectors_are_an_error_where_the_teacher_mode_was_asked_for(collection, teacher, exact_student):
-    found = systems(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
+def test_missing_query_vectors_are_an_error_if_the_teacher_mode_is_requested(collection, teacher, exact_student):
+    found = make_retrievers(MODES, Documents(teacher), open_students(exact_student, "torch", "cpu"))
     with pytest.raises(VectorError, match="lacks 30 texts"):
-        measure_collection(collection, plan(found, skippable=False))
+        measure_collection(collection, plan(found, teacher_is_optional=False))
     with pytest.raises(VectorError, match="lacks 30 texts"):
         measure_collection(collection, plan(found[:1]))
 
@@ -139,14 +140,14 @@ class Counting:
 def test_each_side_is_encoded_once_for_all_modes_and_cells(collection, teacher, exact_student):
     (student,) = open_students(exact_student, "torch", "cpu")
     ours, theirs = Counting(student.encoder), Counting(teacher)
-    found = systems(MODES, theirs, [Student("s", ours, "")])
+    found = make_retrievers(MODES, theirs, [OpenStudent("s", ours, "")])
     cells = [Cell(dim=dim, precision=precision) for dim in (32, 8) for precision in ("float32", "int8", "binary")]
     assert len(measure_collection(collection, plan(found, cells=cells)).rows) == 18
     assert sorted(ours.asked) == sorted(theirs.asked) == ["document", "query"]
 
 
 class Letters:
-    """Each text is a direction of its own; the same text is the same direction in both roles."""
+    """An encoder that gives each text a direction of its own, the same in both roles."""
 
     def __init__(self, space, texts):
         self.space = space
@@ -159,24 +160,24 @@ class Letters:
         return vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def test_a_query_that_is_itself_a_document_does_not_find_itself(tmp_path, teacher):
-    """ArguAna's queries are documents: without the rule every query's best hit would be itself."""
+def test_a_query_that_is_a_document_does_not_find_itself(tmp_path, teacher):
+    """ArguAna's queries are documents. Without the rule, every query's best hit would be the query itself."""
     (tmp_path / "qrels").mkdir()
     (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "x"}\n{"_id": "b", "text": "y"}\n')
     (tmp_path / "queries.jsonl").write_text('{"_id": "a", "text": "x"}\n')
     (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\na\tb\t1\n")
     letters = Letters(teacher.space, ["x", "y"])
     (row,) = measure_collection(
-        read_collection(tmp_path), plan([System("teacher", None, letters, letters, "")], cross_check=True)
+        read_collection(tmp_path), plan([Retriever("teacher", None, letters, letters, "")], cross_check=True)
     ).rows
     assert (row.metrics["mrr@10"], row.metrics["ndcg@10"], row.beir_ndcg) == (1.0, 1.0, 1.0)
 
 
-def test_bm25_finds_documents_by_their_words_and_nothing_without_one(collection, teacher):
-    rows = measure_collection(collection, plan(systems(["teacher"], teacher, []), bm25=True)).rows
+def test_bm25_finds_only_documents_that_share_a_word(collection, teacher):
+    rows = measure_collection(collection, plan(make_retrievers(["teacher"], teacher, []), bm25=True)).rows
     assert (rows[-1].mode, rows[-1].dim, rows[-1].retention) == ("bm25", None, None)
     assert rows[-1].metrics["ndcg@10"] > rows[0].metrics["ndcg@10"]
-    run = bm25_run(collection)
+    run = bm25_rankings(collection)
     words = {
         id_: set(text.lower().split()) for id_, text in zip(collection.document_ids, collection.documents, strict=True)
     }
@@ -184,8 +185,37 @@ def test_bm25_finds_documents_by_their_words_and_nothing_without_one(collection,
         assert all(words[document] & set(text.lower().split()) for document in run[query])
 
 
-def test_rows_carry_their_counts(collection, teacher):
-    (row,) = measure_collection(collection, plan(systems(["teacher"], teacher, []))).rows
+def test_rows_count_queries_and_documents(collection, teacher):
+    (row,) = measure_collection(collection, plan(make_retrievers(["teacher"], teacher, []))).rows
     assert (row.queries, row.documents) == (30, 200)
     assert tuple(row.metrics) == METRICS
     assert row.interval.low < row.metrics["ndcg@10"] < row.interval.high
+
+
+def test_intervals_and_query_scores_belong_to_their_rows(collection, teacher, noisy_student):
+    """The full cell is outside the grid here, so its teacher is measured, but has no row and no query scores."""
+    retrievers = make_retrievers(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
+    small = Cell(dim=8, precision="int8")
+    results = measure_collection(collection, plan(retrievers, cells=[small], bm25=True))
+    assert [row.mode for row in results.rows] == [*MODES, "bm25"]
+    resampled = resampled_means(results.query_scores, seed=0)
+    for at, row in enumerate(results.rows):
+        assert row.metrics["ndcg@10"] == pytest.approx(results.query_scores[at].mean())
+        assert ends(row.interval) == pytest.approx(ends(interval(resampled[:, at])))
+        if row.mode != "bm25":
+            assert ends(row.retention_interval) == pytest.approx(
+                ends(ratio_interval(resampled[:, at], resampled[:, 0]))
+            )
+
+
+def test_intervals_of_the_full_teacher_use_the_full_cell(collection, teacher, noisy_student):
+    retrievers = make_retrievers(MODES, teacher, open_students(noisy_student, "torch", "cpu"))
+    cells = [Cell(dim=8, precision="int8"), full_cell(teacher.space)]
+    results = measure_collection(collection, plan(retrievers, cells=cells))
+    resampled = resampled_means(results.query_scores, seed=0)
+    for at, row in enumerate(results.rows):
+        assert ends(row.of_full_interval) == pytest.approx(ends(ratio_interval(resampled[:, at], resampled[:, 3])))
+
+
+def ends(interval):
+    return interval.low, interval.high

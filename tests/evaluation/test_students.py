@@ -6,30 +6,31 @@ import pytest
 from leafkit.errors import InputError, OptionError, SpaceError
 from leafkit.evaluation import students
 from leafkit.evaluation.provenance import student_digest
-from leafkit.evaluation.students import Student, check_spaces, open_students
+from leafkit.evaluation.students import OpenStudent, check_spaces, open_students
+from leafkit.search.query_encoder import QueryEncoder
 from leafkit.students.folder import read_student
 from leafkit.teachers.open import open_teacher
 
 
-def test_no_student_is_no_students():
+def test_none_opens_no_students():
     assert open_students(None, "torch", None) == []
 
 
-def test_an_unknown_encoder_lists_those_there_are(exact_student):
-    with pytest.raises(OptionError, match="wanted one of torch, onnx, onnx-int8"):
+def test_an_unknown_encoder_is_refused_with_the_known_ones(exact_student):
+    with pytest.raises(OptionError, match="unknown encoder 'int8'; expected one of torch, onnx, onnx-int8"):
         open_students(exact_student, "int8", None)
 
 
-def test_encoding_in_parts_gives_the_same_vectors(exact_student, sentences, monkeypatch, capsys):
+def test_encoding_in_parts_gives_the_same_vectors_and_shows_progress(exact_student, sentences, monkeypatch, capsys):
     (student,) = open_students(exact_student, "torch", "cpu")
     whole = student.encoder.encode(sentences, "query")
     assert "exact" not in capsys.readouterr().err
-    monkeypatch.setattr(students, "_AT_ONCE", 64)
+    monkeypatch.setattr(students, "_TEXTS_PER_CALL", 64)
     numpy.testing.assert_allclose(student.encoder.encode(sentences, "query"), whole, atol=1e-6)
     assert "exact" in capsys.readouterr().err
 
 
-def test_a_student_comes_with_the_curve_of_its_training(exported):
+def test_a_student_has_the_learning_curve_of_its_training(exported):
     (student,) = open_students(exported, "torch", "cpu")
     history = read_student(exported).training["history"]
     assert [validation.cosine for validation in student.curve] == [entry["cosine_mean"] for entry in history]
@@ -40,17 +41,27 @@ def test_students_must_share_a_space(exact_student, tiny_teacher, other_teacher)
     (student,) = open_students(exact_student, "torch", "cpu")
     space = open_teacher(tiny_teacher).space
     assert check_spaces([student], space) == check_spaces([student], None) == check_spaces([], space) == space
-    stranger = Student("stranger", open_teacher(other_teacher), "")
-    with pytest.raises(SpaceError, match="the student stranger does not live in the space of the student exact"):
+    stranger = OpenStudent("stranger", open_teacher(other_teacher), "")
+    with pytest.raises(SpaceError, match="student stranger does not belong to the vector space of the student exact"):
         check_spaces([student, stranger], None)
-    with pytest.raises(InputError, match="give a teacher, a student, or both"):
+    with pytest.raises(InputError, match="nothing to measure: no teacher and no student is given"):
         check_spaces([], None)
 
 
-def test_the_digest_follows_what_the_vectors_depend_on(tmp_path):
+def test_the_digest_covers_the_files_that_the_vectors_depend_on(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     before = student_digest(tmp_path)
     (tmp_path / "README.md").write_text("a card")
     assert student_digest(tmp_path) == before
     (tmp_path / "tokenizer.json").write_text("{}")
     assert student_digest(tmp_path) != before
+
+
+@pytest.mark.parametrize(("encoder", "precision"), [("onnx", "float32"), ("onnx-int8", "int8")])
+def test_an_exported_student_is_measured_in_the_requested_precision(exported, sentences, encoder, precision):
+    (student,) = open_students(exported, encoder, None)
+    vectors = {
+        of: QueryEncoder.open(exported, precision=of).encode(sentences[:20], "query") for of in ("float32", "int8")
+    }
+    assert not numpy.allclose(vectors["float32"], vectors["int8"], atol=1e-6)
+    numpy.testing.assert_allclose(student.encoder.encode(sentences[:20], "query"), vectors[precision], atol=1e-6)

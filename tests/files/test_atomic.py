@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from leafkit.errors import OutputError
-from leafkit.files.atomic import check_free, new_folder, write_file, write_json
+from leafkit.files.atomic import atomic_folder, check_output_folder, write_file, write_json
 
 
 def names(folder):
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
+def test_a_folder_appears_when_its_block_ends_without_an_error(tmp_path):
     target = tmp_path / "student"
-    with new_folder(target, marker="leafkit.json") as folder:
+    with atomic_folder(target, marker="leafkit.json") as folder:
         (folder / "leafkit.json").write_text("{}")
         assert not target.exists()
     assert names(target) == ["leafkit.json"]
@@ -27,35 +27,35 @@ def test_a_folder_appears_only_when_its_block_ends_well(tmp_path):
 
 
 @pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt, SystemExit])
-def test_a_failure_leaves_nothing_behind(tmp_path, failure):
-    with pytest.raises(failure), new_folder(tmp_path / "student", marker="leafkit.json") as folder:
+def test_a_failed_block_leaves_no_files(tmp_path, failure):
+    with pytest.raises(failure), atomic_folder(tmp_path / "student", marker="leafkit.json") as folder:
         (folder / "half").write_text("half")
         raise failure
     assert names(tmp_path) == []
 
 
-def test_a_folder_of_somebody_else_is_never_touched(tmp_path):
+def test_a_folder_that_leafkit_did_not_write_is_never_replaced(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").write_text("cat")
     for overwrite in (False, True):
-        with pytest.raises(OutputError, match="not leafkit's"):
-            check_free(tmp_path / "photos", marker="leafkit.json", overwrite=overwrite)
+        with pytest.raises(OutputError, match="was not written by leafkit"):
+            check_output_folder(tmp_path / "photos", marker="leafkit.json", overwrite=overwrite)
     assert names(tmp_path / "photos") == ["cat.jpg"]
 
 
-def test_our_own_output_is_replaced_only_when_asked(tmp_path):
+def test_a_folder_that_leafkit_wrote_is_replaced_only_with_overwrite(tmp_path):
     target = tmp_path / "student"
     for text in ("old", "new"):
-        with new_folder(target, marker="leafkit.json", overwrite=text == "new") as folder:
+        with atomic_folder(target, marker="leafkit.json", overwrite=text == "new") as folder:
             (folder / "leafkit.json").write_text(text)
     assert (target / "leafkit.json").read_text() == "new"
     assert names(tmp_path) == ["student"]
     with pytest.raises(OutputError, match="--overwrite"):
-        check_free(target, marker="leafkit.json")
+        check_output_folder(target, marker="leafkit.json")
 
 
 @pytest.mark.parametrize("exchange", [True, False])
-def test_an_overwritten_folder_is_the_old_or_the_new_one(tmp_path, monkeypatch, exchange):
+def test_a_reader_of_an_overwritten_folder_sees_the_old_or_the_new_folder(tmp_path, monkeypatch, exchange):
     if not exchange:
         monkeypatch.setattr("leafkit.files.atomic._exchange", lambda one, other: False)
     target = tmp_path / "index"
@@ -73,7 +73,7 @@ def test_an_overwritten_folder_is_the_old_or_the_new_one(tmp_path, monkeypatch, 
     reader = threading.Thread(target=read)
     reader.start()
     for number in range(1, 50):
-        with new_folder(target, marker="m", overwrite=True) as folder:
+        with atomic_folder(target, marker="m", overwrite=True) as folder:
             (folder / "m").write_text(str(number))
     done.set()
     reader.join()
@@ -83,7 +83,7 @@ def test_an_overwritten_folder_is_the_old_or_the_new_one(tmp_path, monkeypatch, 
         assert "nothing" not in seen
 
 
-def test_an_overwrite_stopped_between_two_renames_puts_the_old_folder_back(tmp_path, monkeypatch):
+def test_an_overwrite_that_stops_between_two_renames_restores_the_old_folder(tmp_path, monkeypatch):
     target = tmp_path / "index"
     target.mkdir()
     (target / "m").write_text("old")
@@ -96,23 +96,23 @@ def test_an_overwrite_stopped_between_two_renames_puts_the_old_folder_back(tmp_p
 
     monkeypatch.setattr("leafkit.files.atomic._exchange", lambda one, other: False)
     monkeypatch.setattr(Path, "rename", stop)
-    with pytest.raises(KeyboardInterrupt), new_folder(target, marker="m", overwrite=True) as folder:
+    with pytest.raises(KeyboardInterrupt), atomic_folder(target, marker="m", overwrite=True) as folder:
         (folder / "m").write_text("new")
     assert (target / "m").read_text() == "old"
     assert names(tmp_path) == ["index"]
 
 
-def test_an_overwrite_that_fails_keeps_the_old_folder(tmp_path):
+def test_a_failed_overwrite_keeps_the_old_folder(tmp_path):
     target = tmp_path / "student"
-    with new_folder(target, marker="leafkit.json") as folder:
+    with atomic_folder(target, marker="leafkit.json") as folder:
         (folder / "leafkit.json").write_text("old")
-    with pytest.raises(RuntimeError), new_folder(target, marker="leafkit.json", overwrite=True) as folder:
+    with pytest.raises(RuntimeError), atomic_folder(target, marker="leafkit.json", overwrite=True) as folder:
         (folder / "leafkit.json").write_text("new")
         raise RuntimeError
     assert (target / "leafkit.json").read_text() == "old"
 
 
-def test_a_full_disk_is_said_in_words_and_nothing_is_left(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_output_error_and_leaves_no_files(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -120,18 +120,18 @@ def test_a_full_disk_is_said_in_words_and_nothing_is_left(tmp_path, monkeypatch)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="disk is full"):
         write_file(tmp_path / "manifest.json", "new")
-    with pytest.raises(OutputError, match="disk is full"), new_folder(tmp_path / "index", marker="m") as folder:
+    with pytest.raises(OutputError, match="disk is full"), atomic_folder(tmp_path / "index", marker="m") as folder:
         (folder / "m").write_text("x")
     assert names(tmp_path) == ["manifest.json"]
     assert (tmp_path / "manifest.json").read_text() == "old"
 
 
-def test_json_is_written_readable_and_whole(tmp_path):
+def test_json_is_written_without_escapes(tmp_path):
     write_json(tmp_path / "a.json", {"text": "größer"})
     assert "größer" in (tmp_path / "a.json").read_text()
 
 
-def test_a_reader_never_sees_a_torn_file_while_the_writer_is_killed(tmp_path):
+def test_a_reader_never_sees_a_partial_file_while_the_writer_is_killed(tmp_path):
     target = tmp_path / "manifest.json"
     program = (
         "import sys; from pathlib import Path; from leafkit.files.atomic import write_file\n"

@@ -6,7 +6,8 @@ import pytest
 
 import leafkit
 from leafkit.errors import DamageError, InputError, LeafkitError
-from leafkit.search.query_encoder import QueryEncoder, copy_runtime, digest
+from leafkit.index.encoder_files import copy_query_encoder
+from leafkit.search.query_encoder import QueryEncoder, digest
 from leafkit.space import Space
 
 FILES = ["leafkit.json", "tokenizer.json", "onnx/export.json", "onnx/model_quantized.onnx"]
@@ -21,7 +22,7 @@ def change(folder, name, **fields):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_cut_short_is_found(copied, name):
+def test_a_truncated_file_raises(copied, name):
     content = (copied / name).read_bytes()
     for length in (0, 1, len(content) // 2, len(content) - 20):
         (copied / name).write_bytes(content[:length])
@@ -30,7 +31,7 @@ def test_a_file_cut_short_is_found(copied, name):
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "onnx/model_quantized.onnx"])
-def test_one_changed_byte_anywhere_is_found(copied, name):
+def test_one_changed_byte_anywhere_raises(copied, name):
     content = bytearray((copied / name).read_bytes())
     draw = random.Random(0)
     for _ in range(20):
@@ -42,7 +43,7 @@ def test_one_changed_byte_anywhere_is_found(copied, name):
 
 
 @pytest.mark.parametrize("name", ["leafkit.json", "onnx/export.json"])
-def test_changed_bytes_of_a_description_are_refused_or_change_nothing(copied, name, sentences):
+def test_changed_bytes_of_a_description_raise_or_change_no_vector(copied, name, sentences):
     texts = [*sentences[:3], " ".join(sentences)]
     wanted = QueryEncoder.open(copied, precision="int8").encode(texts)
     content = (copied / name).read_bytes()
@@ -65,18 +66,18 @@ def test_a_missing_file_is_named(copied, name):
         QueryEncoder.open(copied, precision="int8")
 
 
-def test_damage_is_never_mended_by_falling_back(copied):
+def test_a_damaged_int8_file_never_falls_back_to_float32(copied):
     (copied / "onnx" / "model_quantized.onnx").write_bytes(b"not a model")
     with pytest.raises(DamageError, match="truncated or changed"):
         QueryEncoder.open(copied)
 
 
-def test_a_description_of_another_space_is_not_taken_for_this_one(copied):
+def test_a_description_of_another_space_raises(copied):
     space = json.loads((copied / "leafkit.json").read_bytes())["space"]
     other = Space.from_json(space).to_json() | {"weights": "sha256:00"}
     del other["id"]
     change(copied, "leafkit.json", space=Space(**other).to_json())
-    with pytest.raises(DamageError, match="export them again"):
+    with pytest.raises(DamageError, match="but the ONNX files have the space"):
         QueryEncoder.open(copied)
 
 
@@ -102,13 +103,13 @@ def test_a_description_of_another_space_is_not_taken_for_this_one(copied):
         {"space": None},
     ],
 )
-def test_a_record_that_makes_no_sense_is_refused(copied, fields):
+def test_an_invalid_record_raises(copied, fields):
     change(copied, "onnx/export.json", **fields)
     with pytest.raises(DamageError):
         QueryEncoder.open(copied, precision="int8")
 
 
-def test_another_token_limit_is_found_by_the_seal(copied):
+def test_an_edited_token_limit_raises(copied):
     content = (copied / "onnx" / "export.json").read_text()
     (copied / "onnx" / "export.json").write_text(content.replace('"max_length": 64', '"max_length": 24'))
     with pytest.raises(DamageError, match="changed"):
@@ -117,7 +118,7 @@ def test_another_token_limit_is_found_by_the_seal(copied):
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"\xff\xfe", b'{"format": 1'])
 @pytest.mark.parametrize("name", ["leafkit.json", "onnx/export.json"])
-def test_a_description_that_is_none_is_refused(copied, name, content):
+def test_a_file_that_is_not_a_description_raises(copied, name, content):
     (copied / name).write_bytes(content)
     with pytest.raises(DamageError, match=name):
         QueryEncoder.open(copied)
@@ -127,10 +128,10 @@ def test_a_description_that_is_none_is_refused(copied, name, content):
 def test_damage_is_not_copied_into_an_index(copied, tmp_path, name):
     (copied / name).write_bytes((copied / name).read_bytes()[:-9])
     with pytest.raises(DamageError):
-        copy_runtime(copied, tmp_path / "host")
+        copy_query_encoder(copied, tmp_path / "host")
 
 
-def test_a_student_with_changed_weights_is_not_exported(copied, tmp_path):
+def test_exporting_changed_weights_raises(copied, tmp_path):
     weights = copied / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-7] ^= 1
@@ -140,7 +141,7 @@ def test_a_student_with_changed_weights_is_not_exported(copied, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_student_without_its_tokenizer_is_not_exported(copied, tmp_path):
+def test_exporting_without_the_tokenizer_raises(copied, tmp_path):
     (copied / "tokenizer.json").unlink()
     with pytest.raises(DamageError, match="tokenizer"):
         leafkit.export(copied, out=tmp_path / "out")
@@ -148,7 +149,7 @@ def test_a_student_without_its_tokenizer_is_not_exported(copied, tmp_path):
 
 
 @pytest.mark.parametrize("make", ["nothing", "file", "empty"])
-def test_what_is_no_student_is_named(tmp_path, make):
+def test_anything_but_a_student_raises_with_its_path(tmp_path, make):
     path = tmp_path / "thing"
     if make == "file":
         path.write_text("no student")
@@ -159,7 +160,7 @@ def test_what_is_no_student_is_named(tmp_path, make):
             call(path)
 
 
-def test_files_of_two_exports_are_not_mixed(exported, copied, tmp_path):
+def test_mixed_files_of_two_exports_raise(exported, copied, tmp_path):
     leafkit.export(copied, out=tmp_path / "other", int8=False)
     shutil.copyfile(tmp_path / "other" / "onnx" / "model.onnx", copied / "onnx" / "model_quantized.onnx")
     with pytest.raises(DamageError, match="changed"):

@@ -1,4 +1,4 @@
-"""Student folders and student arguments that are broken: each is refused with what is wrong and what to do."""
+"""Broken student folders and student arguments: each raises an error that says what is wrong and what to do."""
 
 import json
 import shutil
@@ -6,17 +6,18 @@ import shutil
 import pytest
 
 from leafkit.errors import DamageError, InputError
-from leafkit.students.build import build_student
-from leafkit.students.folder import open_student, read_student, write_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student, write_student
 from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
+from tests.fixtures.students import new_student
 
 
 @pytest.fixture(scope="module")
 def whole(tiny_teacher, tmp_path_factory):
     teacher = open_teacher(tiny_teacher, compute="float32")
-    model = build_student(parse_student("teacher:layers=1"), teacher, teacher_model=str(tiny_teacher))
-    return write_student(tmp_path_factory.mktemp("whole") / "student", model, teacher.space, {"recipe": {}}).path
+    made = new_student("teacher:layers=1", teacher, tiny_teacher)
+    return write_student(tmp_path_factory.mktemp("whole") / "student", made, teacher.space, {"recipe": {}}).path
 
 
 @pytest.fixture
@@ -46,9 +47,9 @@ def test_missing_truncated_and_changed_weights_are_named(name, student):
         open_student(student)
 
 
-def test_an_edited_space_is_found_by_its_id(student):
+def test_an_edited_space_raises_because_its_id_differs(student):
     edit(student, lambda facts: facts["space"].update(query_prompt="another: "))
-    with pytest.raises(DamageError, match="the space id is"):
+    with pytest.raises(DamageError, match="records the space id"):
         read_student(student)
 
 
@@ -65,42 +66,42 @@ def test_an_edited_space_is_found_by_its_id(student):
         lambda facts: facts.update(training=None),
     ],
 )
-def test_a_leafkit_json_that_lacks_or_distorts_a_field_is_refused(change, student):
+def test_a_leafkit_json_with_a_missing_or_wrong_field_raises(change, student):
     edit(student, change)
     with pytest.raises(DamageError, match=r"leafkit\.json"):
         read_student(student)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"format": 3}'])
-def test_a_leafkit_json_that_is_none_is_refused(content, student):
+def test_a_leafkit_json_that_is_not_a_description_raises(content, student):
     (student / "leafkit.json").write_bytes(content)
     with pytest.raises(DamageError):
         read_student(student)
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "modules.json"])
-def test_a_broken_or_missing_model_file_is_damage(name, student):
+def test_a_broken_model_file_raises_damage(name, student):
     (student / name).write_text("{")
     with pytest.raises(DamageError, match="cannot be loaded"):
         open_student(student)
 
 
-def test_weight_names_that_climb_out_of_the_folder_are_refused(student):
+def test_weight_names_outside_the_folder_raise(student):
     edit(student, lambda facts: facts["weights"].update({"../../etc/passwd": "0"}))
     with pytest.raises(DamageError):
         open_student(student)
 
 
-def test_a_folder_without_a_student_is_the_users_mistake(tmp_path):
+def test_a_folder_without_a_student_raises_an_input_error(tmp_path):
     with pytest.raises(InputError, match="holds no student"):
         read_student(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["fresh:MISSING", "MISSING", "MISSING:layers=2", "static:tokenizer=MISSING"])
-def test_a_student_made_of_missing_files_is_the_users_mistake(text, tiny_teacher, tmp_path):
+def test_a_student_that_names_missing_files_raises_an_input_error(text, tiny_teacher, tmp_path):
     student = parse_student(text.replace("MISSING", str(tmp_path / "missing.json")))
     with pytest.raises(InputError, match=r"missing\.json"):
-        build_student(student, open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
+        new_student(student, open_teacher(tiny_teacher), tiny_teacher)
 
 
 def test_pickled_weights_are_never_loaded(student):

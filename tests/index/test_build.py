@@ -1,4 +1,4 @@
-"""From documents and a teacher to a package: read first, encoded once, whole or not there."""
+"""Building an index: documents are read first and encoded once, and the package appears complete or not at all."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 from pyarrow import parquet
 
 from leafkit.errors import InputError, OptionError, OutputError, SpaceError, TextError, VectorError
-from leafkit.index.build import build_index, index_vectors
+from leafkit.index.build import build_index
 from leafkit.index.update import update_index
 from leafkit.search import faiss_index
 from leafkit.search.manifest import read_manifest
@@ -26,6 +26,7 @@ from leafkit.space import Space
 from leafkit.teachers.embed import embed
 from leafkit.teachers.open import open_teacher
 from leafkit.teachers.options import TeacherOptions
+from tests.fixtures.packages import index_vectors
 
 
 @pytest.fixture
@@ -51,19 +52,19 @@ def test_documents_are_encoded_with_their_titles_and_keep_their_columns(
         assert hits.scores[0] == pytest.approx(1, abs=1e-3)
 
 
-def test_the_teacher_encodes_a_document_once(documents: Path, tiny_teacher: Path, tmp_path: Path) -> None:
+def test_the_teacher_encodes_each_document_once(documents: Path, tiny_teacher: Path, tmp_path: Path) -> None:
     teacher = open_teacher(tiny_teacher)
     build_index(documents, teacher, tmp_path / "one", cache=tmp_path / "cache")
 
-    class Refusing:
+    class FailingTeacher:
         space, signals = teacher.space, teacher.signals
 
         def encode(self, texts: list[str], role: str) -> numpy.ndarray:
             raise RuntimeError("asked again")
 
-    build_index(documents, Refusing(), tmp_path / "two", cache=tmp_path / "cache", precision="int8")
+    build_index(documents, FailingTeacher(), tmp_path / "two", cache=tmp_path / "cache", precision="int8")
     with pytest.raises(RuntimeError):
-        build_index(documents, Refusing(), tmp_path / "three", cache=tmp_path / "other")
+        build_index(documents, FailingTeacher(), tmp_path / "three", cache=tmp_path / "other")
 
 
 def test_an_update_opens_the_teacher_of_the_build(
@@ -82,7 +83,7 @@ def test_an_update_opens_the_teacher_of_the_build(
 
 
 @pytest.mark.parametrize("name", ["vectors.parquet", "vectors.npy"])
-def test_a_vectors_file_is_documents_and_teacher_in_one(
+def test_a_vectors_file_is_both_documents_and_teacher(
     documents: Path, tiny_teacher: Path, sentences: list[str], tmp_path: Path, name: str
 ) -> None:
     vectors = embed(documents, tiny_teacher, tmp_path / name)
@@ -94,7 +95,7 @@ def test_a_vectors_file_is_documents_and_teacher_in_one(
     assert all(set(payload) == {"text"} for payload in hits.payload)
 
 
-def test_an_export_of_another_tool_is_indexed_with_what_else_it_holds(
+def test_a_vectors_file_of_another_tool_is_indexed_with_its_other_columns(
     tiny_teacher: Path, sentences: list[str], tmp_path: Path
 ) -> None:
     vectors = open_teacher(tiny_teacher).encode(sentences[:9], "document")
@@ -106,7 +107,7 @@ def test_an_export_of_another_tool_is_indexed_with_what_else_it_holds(
     assert hits.payload == [{"title": "On", "text": sentences[3], "emb": "kept"}]
 
 
-def test_a_folder_of_parquet_files_is_documents_and_teacher_in_one(
+def test_a_folder_of_parquet_files_is_both_documents_and_teacher(
     documents: Path, tiny_teacher: Path, sentences: list[str], tmp_path: Path
 ) -> None:
     whole = parquet.read_table(embed(documents, tiny_teacher, tmp_path / "whole.parquet"))
@@ -120,12 +121,12 @@ def test_a_folder_of_parquet_files_is_documents_and_teacher_in_one(
     assert (hits.ids, hits.payload) == (wanted.ids, wanted.payload)
 
 
-def test_documents_that_are_not_there_are_found_before_the_teacher_is_opened(tmp_path: Path) -> None:
-    with pytest.raises(TextError, match="missing"):
+def test_missing_documents_raise_an_error_before_the_teacher_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(TextError, match=r"missing.jsonl"):
         build_index(tmp_path / "missing.jsonl", "no-such-teacher", tmp_path / "index")
 
 
-def test_the_column_that_was_named_is_the_text(tiny_teacher: Path, tmp_path: Path) -> None:
+def test_text_column_names_the_column_of_the_text(tiny_teacher: Path, tmp_path: Path) -> None:
     (tmp_path / "docs.jsonl").write_text('{"text": "short", "content": "a long text", "emb": ["no", "vector"]}\n')
     index = build_index(tmp_path / "docs.jsonl", tiny_teacher, tmp_path / "index", text_column="content")
     teacher = open_teacher(tiny_teacher)
@@ -134,17 +135,17 @@ def test_the_column_that_was_named_is_the_text(tiny_teacher: Path, tmp_path: Pat
     assert hits.scores[0] == pytest.approx(1, abs=1e-3)
 
 
-def test_queries_among_the_documents_are_left_out(
+def test_texts_with_the_role_query_are_skipped(
     tiny_teacher: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = [{"text": "a list"}, {"text": "show a list", "role": "query"}]
     (tmp_path / "mixed.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     index = build_index(tmp_path / "mixed.jsonl", tiny_teacher, tmp_path / "index")
     assert read_manifest(index).count == 1
-    assert "left out 1 texts whose role is query" in caplog.text
+    assert "skipped 1 texts with the role query" in caplog.text
 
 
-def test_a_second_document_of_one_id_is_refused_or_skipped(tiny_teacher: Path, tmp_path: Path) -> None:
+def test_a_repeated_id_is_an_error_or_skipped(tiny_teacher: Path, tmp_path: Path) -> None:
     rows = [{"id": "a", "text": "show"}, {"id": "b", "text": "list"}, {"id": "a", "text": "print"}, {"id": "c"}]
     (tmp_path / "docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows[:3]))
     with pytest.raises(TextError, match=r"'a' \(document 3\)"):
@@ -157,14 +158,14 @@ def test_a_second_document_of_one_id_is_refused_or_skipped(tiny_teacher: Path, t
     assert sorted(Searcher.open(index).search(numpy.ones(32)).ids) == ["a", "b"]
 
 
-def test_options_are_refused_before_a_text_is_read(tiny_teacher: Path, tmp_path: Path) -> None:
+def test_invalid_options_raise_an_error_before_a_text_is_read(tiny_teacher: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text("no JSON\n")
     for options in ({"dim": 33}, {"precision": "int2"}, {"factory": "Nonsense"}, {"rescore": "x"}, {"threads": 0}):
         with pytest.raises(OptionError):
             build_index(tmp_path / "broken.jsonl", tiny_teacher, tmp_path / "index", **options)
 
 
-def test_an_output_that_holds_something_is_left_alone(
+def test_an_output_that_is_not_an_index_is_never_overwritten(
     tmp_path: Path, vectors: numpy.ndarray, ids: list[str], space: Space
 ) -> None:
     (tmp_path / "mine").mkdir()
@@ -214,18 +215,18 @@ def test_a_full_disk_while_writing_leaves_nothing(
         def __exit__(self, *_: object) -> None:
             self.file.close()
 
-    for module in ("assemble", "faiss_index"):
+    for module in ("leafkit.index.vector_files", "leafkit.search.faiss_index"):
         opener = lambda *a: FullDisk(open(*a))  # noqa: E731, SIM115
-        monkeypatch.setattr(f"leafkit.index.{module}.open", opener, raising=False)
+        monkeypatch.setattr(f"{module}.open", opener, raising=False)
     with pytest.raises(OutputError, match="disk is full"):
         index_vectors(ids, vectors, space, tmp_path / "index", factory="HNSW16")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_inside_faiss_names_the_reason(
+def test_an_error_of_faiss_is_shown_with_its_reason(
     tmp_path: Path, vectors: numpy.ndarray, ids: list[str], space: Space
 ) -> None:
-    with pytest.raises(OptionError, match="cannot fit this factory to 500 vectors"):
+    with pytest.raises(OptionError, match="FAISS cannot train this factory on 500 vectors"):
         index_vectors(ids, vectors, space, tmp_path / "index", factory="IVF4096")
     assert list(tmp_path.iterdir()) == []
 
@@ -234,8 +235,8 @@ def test_a_failure_inside_faiss_names_the_reason(
 def test_a_build_that_is_stopped_leaves_no_index(tmp_path: Path, how: signal.Signals) -> None:
     program = f"""
 import numpy
-from leafkit.index.build import index_vectors
 from leafkit.space import Space
+from tests.fixtures.packages import index_vectors
 space = Space(teacher="t", weights="name:t", dim=64, normalised=True, pooling="mean", max_length=64)
 rows = numpy.random.default_rng(0).standard_normal((60_000, 64))
 print("ready", flush=True)
@@ -252,22 +253,25 @@ index_vectors([str(i) for i in range(60_000)], rows, space, {str(tmp_path / "ind
         assert list(tmp_path.iterdir()) == []
 
 
-def test_vectors_that_cannot_be_used_are_refused(
+def test_vectors_that_are_invalid_raise_an_error(
     tmp_path: Path, vectors: numpy.ndarray, ids: list[str], space: Space
 ) -> None:
     broken, zero = vectors.copy(), vectors.copy()
     broken[3, 3], zero[4] = numpy.inf, 0
-    for bad, message in ((broken, "row 3"), (zero, "row 4"), (vectors[:, :32], "64"), (vectors[:9], "500 ids, 9")):
+    for bad, message in (
+        (broken, "row 3"),
+        (zero, "row 4"),
+        (vectors[:, :32], "64"),
+        (vectors[:9], "9 vectors for 500 texts"),
+    ):
         with pytest.raises(VectorError, match=message):
             index_vectors(ids, bad, space, tmp_path / "index")
-    with pytest.raises(VectorError, match="1 payloads"):
-        index_vectors(ids, vectors, space, tmp_path / "index", payload=[{}])
-    with pytest.raises(TextError):
+    with pytest.raises(TextError, match=r"document ids must be unique.*'a' .document 2"):
         index_vectors(["a"] * 500, vectors, space, tmp_path / "index")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_student_that_is_none_is_refused_before_anything_is_encoded(
+def test_a_folder_that_is_not_a_student_raises_an_error_before_documents_are_encoded(
     documents: Path, tiny_teacher: Path, tmp_path: Path
 ) -> None:
     for student in (tmp_path, tmp_path / "absent"):
@@ -275,15 +279,15 @@ def test_a_student_that_is_none_is_refused_before_anything_is_encoded(
             build_index(documents, tiny_teacher, tmp_path / "index", student=student)
 
 
-def test_equal_seeds_give_equal_packages(tmp_path: Path, vectors: numpy.ndarray, ids: list[str], space: Space) -> None:
+def test_equal_seeds_write_equal_files(tmp_path: Path, vectors: numpy.ndarray, ids: list[str], space: Space) -> None:
     for factory in ("IVF8,PQ8x4", "HNSW16", "SQ8"):
         names = [f"{factory} {run}" for run in (1, 2)]
         one, two = (index_vectors(ids, vectors, space, tmp_path / name, factory=factory, threads=1) for name in names)
         assert read_manifest(one).files == read_manifest(two).files
 
 
-def test_faiss_threads_are_given_back() -> None:
+def test_the_number_of_faiss_threads_is_restored() -> None:
     before = faiss_index.api.omp_get_max_threads()
-    with faiss_index.threads(before + 1):
+    with faiss_index.faiss_threads(before + 1):
         assert faiss_index.api.omp_get_max_threads() == before + 1
     assert faiss_index.api.omp_get_max_threads() == before

@@ -1,4 +1,4 @@
-"""Indexes in other coordinates: the same hits and cosines, fewer numbers, and one student each where folded."""
+"""Rotated and folded indexes: the same hits and cosines from fewer numbers; a folded index serves one student."""
 
 import json
 import shutil
@@ -9,11 +9,12 @@ import pytest
 
 import leafkit
 from leafkit.errors import DamageError, InputError, MissingExtraError, OptionError, SpaceError, VectorError
-from leafkit.index.build import build_index, index_vectors
-from leafkit.index.update import update_index, update_vectors
+from leafkit.index.build import build_index
+from leafkit.index.update import update_index
 from leafkit.search.manifest import read_manifest
 from leafkit.search.searcher import Searcher
 from leafkit.teachers.open import open_teacher
+from tests.fixtures.packages import index_vectors, update_vectors
 
 QUERIES = ["show files list", "git commit branch 3", "audio video convert", "kill process 12"]
 
@@ -45,39 +46,41 @@ def build(documents, tiny_teacher, narrow, tmp_path):
     return run
 
 
-def same(one, other):
+def assert_same_hits(one, other):
     for a, b in zip(one.search(QUERIES, 50), other.search(QUERIES, 50)):
         assert a.ids == b.ids
         numpy.testing.assert_allclose(a.scores, b.scores, atol=1e-5)
 
 
-def test_a_fold_keeps_one_number_more_than_the_student_is_wide_and_every_hit(build, narrow):
+def test_a_folded_index_stores_width_plus_one_numbers_and_finds_the_same_hits(build, narrow):
     folded = build("folded", fold=narrow / "None")
     assert folded.manifest.dim == 17
     assert folded.encoder.encode(["git"], "query").shape == (1, 17)
-    same(build("whole", student=narrow / "None"), folded)
+    assert_same_hits(build("whole", student=narrow / "None"), folded)
 
 
 @pytest.mark.parametrize("form", ["NARROW", "static:dim=8"])
-def test_a_head_without_bias_is_folded_and_rotated_too(build, tiny_texts, tiny_teacher, narrow_model, tmp_path, form):
+def test_a_student_without_head_bias_can_be_folded_and_rotated(
+    build, tiny_texts, tiny_teacher, narrow_model, tmp_path, form
+):
     form, student = form.replace("NARROW", str(narrow_model)), tmp_path / "student"
     leafkit.distill(tiny_texts, tiny_teacher, form, student, epochs=0, head_bias=False)
     whole = build("whole", student=student)
-    same(whole, build("folded", fold=student))
-    same(whole, build("turned", student=student, rotate="random"))
+    assert_same_hits(whole, build("folded", fold=student))
+    assert_same_hits(whole, build("turned", student=student, rotate="random"))
 
 
 @pytest.mark.parametrize("rotate", ["pca", "itq", "random"])
 @pytest.mark.parametrize("how", ["student", "fold"])
-def test_a_rotated_index_gives_the_same_hits(build, narrow, how, rotate):
-    same(build("whole", student=narrow / "None"), build("turned", rotate=rotate, **{how: narrow / "None"}))
+def test_a_rotated_index_finds_the_same_hits(build, narrow, how, rotate):
+    assert_same_hits(build("whole", student=narrow / "None"), build("turned", rotate=rotate, **{how: narrow / "None"}))
 
 
 @pytest.mark.parametrize("how", ["student", "fold"])
 @pytest.mark.parametrize("rotate", [None, "random"])
-def test_a_student_of_rotated_coordinates_is_indexed_in_them(build, narrow, how, rotate):
+def test_the_index_of_a_rotated_student_finds_the_same_hits(build, narrow, how, rotate):
     turned = build("turned", rotate=rotate, **{how: narrow / "pca"})
-    same(build("whole", student=narrow / "None"), turned)
+    assert_same_hits(build("whole", student=narrow / "None"), turned)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_a_student_of_rotated_coordinates_is_indexed_in_them(build, narrow, how,
     ],
     ids=str,
 )
-def test_a_fold_goes_with_every_precision_and_type(build, narrow, options):
+def test_a_fold_works_with_every_precision_and_index_type(build, narrow, options):
     plain = build("plain", fold=narrow / "None", **({"dim": options["dim"]} if "dim" in options else {}))
     other = build("other", fold=narrow / "None", **options)
     for a, b in zip(plain.search(QUERIES, 5), other.search(QUERIES, 5)):
@@ -99,7 +102,7 @@ def test_a_fold_goes_with_every_precision_and_type(build, narrow, options):
         assert a.ids[0] == b.ids[0]
 
 
-def test_a_cut_fold_ranks_nearly_alike(build, narrow):
+def test_a_fold_reduced_to_fewer_numbers_ranks_similarly(build, narrow):
     whole = build("whole", student=narrow / "None").search(QUERIES, 20)
     shared = []
     for dim in (4, 8, 16):
@@ -110,30 +113,30 @@ def test_a_cut_fold_ranks_nearly_alike(build, narrow):
     assert shared[2] >= 13
 
 
-def test_a_folded_index_serves_its_student_alone(build, narrow, tiny_teacher, exported, tmp_path):
+def test_a_folded_index_rejects_every_other_encoder(build, narrow, tiny_teacher, exported, tmp_path):
     build("folded", fold=narrow / "None")
     for other in (exported, narrow / "None", open_teacher(tiny_teacher)):
         with pytest.raises(SpaceError, match="folded for the student inside it"):
             Searcher.open(tmp_path / "folded", encoder=other)
 
 
-def test_a_rotated_index_takes_any_encoder_of_the_teachers_space(build, narrow, tiny_teacher, exported):
+def test_a_rotated_index_accepts_any_encoder_of_the_teachers_space(build, narrow, tiny_teacher, exported):
     whole, turned = build("whole", student=exported), build("turned", student=narrow / "None", rotate="itq")
     for encoder in (exported, open_teacher(tiny_teacher)):
-        same(*(Searcher.open(index._package.folder, encoder=encoder) for index in (whole, turned)))
+        assert_same_hits(*(Searcher.open(index._package.folder, encoder=encoder) for index in (whole, turned)))
 
 
-def test_vectors_to_search_with_are_the_teachers_own(build, narrow, tiny_teacher):
+def test_query_vectors_of_a_rotated_index_are_in_the_teachers_space(build, narrow, tiny_teacher):
     queries = open_teacher(tiny_teacher).encode(QUERIES, "query")
     turned = build("turned", student=narrow / "None", rotate="pca", dim=20)
     assert turned.space == open_teacher(tiny_teacher).space
     for a, b in zip(turned.search(queries, 5), Searcher.open(turned._package.folder).search(queries, 5)):
         assert a.ids == b.ids
-    with pytest.raises(VectorError, match="wanted 32"):
+    with pytest.raises(VectorError, match="expected rows of 32 numbers"):
         turned.search(queries[:, :20])
 
 
-def test_documents_are_added_to_a_folded_index(build, narrow, documents, tmp_path, sentences):
+def test_documents_can_be_added_to_a_folded_index(build, narrow, documents, tmp_path, sentences):
     folded = build("folded", fold=narrow / "None", dim=14, precision="int8")
     before = folded.search(QUERIES, 3)
     update_index(tmp_path / "folded", remove=["d5", "d6"], compact=True)
@@ -146,19 +149,19 @@ def test_documents_are_added_to_a_folded_index(build, narrow, documents, tmp_pat
         numpy.testing.assert_allclose(a.scores, b.scores, atol=2e-3)
 
 
-def test_given_vectors_are_folded_and_added(narrow, tiny_teacher, tmp_path, sentences):
+def test_an_update_folds_the_added_vectors(narrow, tiny_teacher, tmp_path, sentences):
     teacher = open_teacher(tiny_teacher)
     vectors = teacher.encode(sentences, "document")
     ids = [f"d{i}" for i in range(200)]
     index = index_vectors(ids[:150], vectors[:150], teacher.space, tmp_path / "index", fold=narrow / "None")
-    update_vectors(index, ids=ids[150:], vectors=vectors[150:], space=teacher.space)
+    update_vectors(index, ids=ids[150:], vectors=vectors[150:])
     whole = index_vectors(ids, vectors, teacher.space, tmp_path / "whole", student=narrow / "None")
-    same(Searcher.open(whole), Searcher.open(index))
+    assert_same_hits(Searcher.open(whole), Searcher.open(index))
 
 
 def test_the_ridge_start_of_rotated_coordinates_is_the_rotated_ridge_start(narrow):
     """W minimises |W h - t|, so R W minimises |R W h - R t|."""
-    from leafkit.students.folder import open_student
+    from leafkit.students.encoder import open_student
     from leafkit.vectors.mapping import read_mapping
 
     plain, turned = (open_student(narrow / name) for name in ("None", "pca"))
@@ -168,7 +171,7 @@ def test_the_ridge_start_of_rotated_coordinates_is_the_rotated_ridge_start(narro
     numpy.testing.assert_allclose(turned.encode(QUERIES, "query"), wanted, atol=1e-3)
 
 
-def test_vectors_of_a_student_of_rotated_coordinates_are_indexed_as_they_are(narrow, documents, tmp_path):
+def test_vectors_written_by_a_rotated_student_are_indexed_unchanged(narrow, documents, tmp_path):
     build_index(documents, narrow / "pca", tmp_path / "index", student=narrow / "pca")
     build_index(documents, narrow / "None", tmp_path / "plain", student=narrow / "None")
     turned = Searcher.open(tmp_path / "index")
@@ -178,30 +181,30 @@ def test_vectors_of_a_student_of_rotated_coordinates_are_indexed_as_they_are(nar
 
 
 @pytest.mark.parametrize("rotate", [None, "pca"])
-def test_an_export_elsewhere_holds_what_an_index_is_built_with(build, narrow, tmp_path, rotate):
+def test_an_index_can_be_built_from_an_export_in_another_folder(build, narrow, tmp_path, rotate):
     moved = leafkit.export(narrow / str(rotate), out=tmp_path / "moved")
     for how in ("student", "fold"):
-        same(build(f"from the folder, {how}", **{how: narrow / str(rotate)}), build(how, **{how: moved}))
+        assert_same_hits(build(f"from the folder, {how}", **{how: narrow / str(rotate)}), build(how, **{how: moved}))
 
 
-def test_the_card_says_whose_coordinates_a_student_writes(narrow):
+def test_the_card_names_the_coordinates_that_a_student_writes(narrow):
     plain, turned = ((narrow / name / "README.md").read_text() for name in ("None", "pca"))
-    assert "document vectors as it stands" in plain
-    assert "document vectors in the coordinates that mapping.npz makes" in turned
+    assert "document vectors without any change" in plain
+    assert "document vectors after mapping.npz has rotated them" in turned
 
 
-def test_info_refuses_a_student_without_its_mapping(narrow, tmp_path, build):
+def test_info_reports_a_missing_mapping_as_damage(narrow, tmp_path, build):
     student = shutil.copytree(narrow / "pca", tmp_path / "student")
-    assert "whole" in leafkit.info(student)["health"]
+    assert "intact" in leafkit.info(student)["health"]
     build("turned", student=student)
-    assert "whole" in leafkit.info(tmp_path / "turned" / "encoder")["health"]
+    assert "intact" in leafkit.info(tmp_path / "turned" / "encoder")["health"]
     (student / "mapping.npz").unlink()
     with pytest.raises(DamageError, match=r"mapping.npz is missing"):
         leafkit.info(student)
 
 
 @pytest.mark.parametrize("how", [{"fold": True}, {"fold": False, "rotate": "random"}])
-def test_what_a_head_cannot_take_in_is_found_before_documents_are_read(
+def test_a_head_that_cannot_be_changed_is_an_error_before_documents_are_read(
     narrow, tiny_teacher, tmp_path, how, monkeypatch
 ):
     import leafkit.onnx.head as home
@@ -218,10 +221,12 @@ def test_what_a_head_cannot_take_in_is_found_before_documents_are_read(
         build_index(broken, tiny_teacher, tmp_path / "index", **options)
 
 
-def test_what_cannot_be_folded_says_why(build, narrow, exported, tmp_path):
-    with pytest.raises(OptionError, match="dim is 17, wanted 1 to 16: the whole fold of this student has 17"):
+def test_invalid_folds_raise_an_error_with_the_reason(build, narrow, exported, tmp_path):
+    with pytest.raises(
+        OptionError, match=r"dim is 17; expected 1 to 16. The whole fold of this student has 17 numbers"
+    ):
         build(fold=narrow / "None", dim=17)
-    with pytest.raises(OptionError, match="give one of them"):
+    with pytest.raises(OptionError, match="Give only one of the two"):
         build(fold=narrow / "None", student=exported)
     with pytest.raises(OptionError, match="unknown rotation 'pcs'"):
         build(student=narrow / "None", rotate="pcs")

@@ -1,4 +1,4 @@
-"""A fold answers its student as the whole vectors would; cut to fewer numbers, it errs least."""
+"""A fold changes no cosine with its student's vectors; reduced to fewer numbers it keeps most of the documents."""
 
 import dataclasses
 
@@ -39,7 +39,7 @@ def moment(queries):
 
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 1000), layer_norm=st.booleans())
-def test_every_cosine_is_as_it_was(seed, layer_norm):
+def test_a_fold_changes_no_cosine(seed, layer_norm):
     head, queries, documents = material(seed, layer_norm=layer_norm)
     folded = fold(*head, moment(queries), SPACE)
     kept = folded.apply(documents, "document")
@@ -50,7 +50,7 @@ def test_every_cosine_is_as_it_was(seed, layer_norm):
 
 
 @pytest.mark.parametrize("seen", [1, 3])
-def test_queries_that_were_too_few_to_know_all_directions_take_none_away(seen):
+def test_too_few_queries_to_use_all_directions_remove_none(seen):
     head, queries, documents = material(8, layer_norm=True)
     folded = fold(*head, moment(queries[:seen]), SPACE)
     assert folded.dim == WIDTH + 2
@@ -58,14 +58,14 @@ def test_queries_that_were_too_few_to_know_all_directions_take_none_away(seen):
     numpy.testing.assert_allclose(found, queries @ documents.T, atol=2e-5)
 
 
-def test_a_layer_norm_makes_place_for_the_length():
+def test_a_layer_norm_saves_one_number():
     head, queries, _ = material(0, layer_norm=True)
     assert fold(*head, moment(queries), SPACE).dim == WIDTH + 1
     head, queries, _ = material(0, layer_norm=False)
     assert fold(*head, moment(queries), SPACE).dim == WIDTH + 2
 
 
-def test_hidden_units_that_hardly_change_take_no_numbers_of_a_wide_student():
+def test_almost_constant_hidden_units_of_a_wide_student_save_numbers():
     draw, dim, width = numpy.random.default_rng(5), 260, 220
     weight, bias = draw.standard_normal((dim, width)), draw.standard_normal(dim)
     hidden = draw.standard_normal((1000, width))
@@ -79,16 +79,16 @@ def test_hidden_units_that_hardly_change_take_no_numbers_of_a_wide_student():
     numpy.testing.assert_allclose(found, queries @ documents.T, atol=2e-5)
 
 
-def test_a_student_as_wide_as_the_space_keeps_all_of_it_and_needs_no_length():
+def test_a_student_as_wide_as_the_space_keeps_all_directions_and_no_length():
     head, queries, documents = material(0, width=DIM)
     folded = fold(*head, moment(queries), SPACE)
-    assert (folded.dim, folded.length) == (DIM, False)
+    assert (folded.dim, folded.adds_length) == (DIM, False)
     numpy.testing.assert_allclose(
         folded.apply(documents, "document") @ folded.apply(documents, "document").T, documents @ documents.T, atol=1e-5
     )
 
 
-def test_a_head_that_takes_the_map_in_writes_the_folded_query():
+def test_a_head_multiplied_by_the_fold_writes_folded_queries():
     head, queries, _ = material(3)
     folded = fold(*head, moment(queries), SPACE)
     hidden = numpy.random.default_rng(4).standard_normal((9, WIDTH)).astype(numpy.float32)
@@ -97,19 +97,19 @@ def test_a_head_that_takes_the_map_in_writes_the_folded_query():
     numpy.testing.assert_allclose(inside, folded.apply(whole, "query"), atol=1e-5)
 
 
-def test_a_cut_fold_is_a_prefix_of_the_folds_principal_directions():
+def test_a_reduced_fold_keeps_the_leading_principal_directions():
     head, queries, documents = material(5, width=DIM)
     whole = fold(*head, moment(queries), SPACE)
     turned = fit_rotation("pca", documents, SPACE)
     for dim in (1, 3, 7):
         cut = fold_to(dim, whole, documents)
-        assert (cut.dim, cut.length) == (dim, False)
+        assert (cut.dim, cut.adds_length) == (dim, False)
         wanted = turned.apply(queries, "query")[:, :dim] @ turned.apply(documents, "document")[:, :dim].T
         got = cut.apply(queries, "query") @ cut.apply(documents, "document").T
         numpy.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
-def test_no_other_directions_within_the_fold_hold_more_of_documents():
+def test_no_other_directions_within_the_fold_hold_more_of_the_documents():
     head, queries, documents = material(6)
     whole = fold(*head, moment(queries), SPACE)
     held = numpy.square(fold_to(3, whole, documents).apply(documents, "document")).sum()

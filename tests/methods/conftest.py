@@ -36,7 +36,7 @@ def make_setting():
             "lengths": 3 + rows % 5,
             "targets": lambda rows: teacher[rows],
             "student": lambda rows: student[rows],
-            "teach": lambda name: lambda rows: other[rows],
+            "other_teacher": lambda name: lambda rows: other[rows],
         }
         return Setting(**facts | fields)
 

@@ -1,3 +1,5 @@
+"""Anchors: their centres, their temperature, and the classes of texts."""
+
 import numpy
 import pytest
 import torch
@@ -6,7 +8,7 @@ from leafkit.errors import OptionError
 from leafkit.methods.anchors import fit_anchors
 
 
-def test_the_teacher_is_half_sure_of_its_largest_class(make_setting):
+def test_the_teachers_largest_probability_averages_one_half(make_setting):
     setting = make_setting()
     anchors = fit_anchors(setting, "clusters", 16)
     sure = anchors.logits(torch.from_numpy(setting.targets(numpy.arange(120)))).softmax(dim=-1).amax(dim=-1)
@@ -14,13 +16,13 @@ def test_the_teacher_is_half_sure_of_its_largest_class(make_setting):
     assert torch.allclose(anchors.centres.norm(dim=-1), torch.ones(16))
 
 
-def test_the_centres_of_classes_are_their_means(make_setting):
+def test_the_centre_of_a_class_is_its_mean(make_setting):
     corners = numpy.eye(8, dtype=numpy.float32)[:4]
     anchors = fit_anchors(make_setting(targets=lambda rows: corners[rows % 4]), "labels", 2)
     assert torch.allclose(anchors.centres, torch.from_numpy(corners))
 
 
-def test_no_centre_is_nearer_to_its_texts_than_k_means_leaves_it(make_setting):
+def test_k_means_centres_are_nearer_to_the_texts_than_random_texts(make_setting):
     setting = make_setting()
     vectors = torch.from_numpy(setting.targets(numpy.arange(120)))
     centres = {kind: fit_anchors(setting, kind, 8).centres for kind in ("clusters", "texts")}
@@ -28,17 +30,19 @@ def test_no_centre_is_nearer_to_its_texts_than_k_means_leaves_it(make_setting):
     assert nearness["clusters"] > nearness["texts"]
 
 
-def test_the_class_of_a_text_is_its_own_where_it_has_one(make_setting, make_batch):
+def test_the_class_of_a_text_is_its_label_or_the_nearest_anchor(make_setting, make_batch):
     setting = make_setting()
     anchors = fit_anchors(setting, "labels", 2)
     batch = make_batch(labels=torch.tensor([3, -1, 2, 1, 0, -1, 2, 3]))
     nearest = anchors.logits(batch.teacher).argmax(dim=-1)
-    assert torch.equal(anchors.labels(batch), torch.where(batch.labels >= 0, batch.labels, nearest))
+    assert torch.equal(
+        anchors.classes(batch.teacher, batch.labels), torch.where(batch.labels >= 0, batch.labels, nearest)
+    )
 
 
-def test_clusters_name_the_nearest_centre(make_setting, make_batch):
+def test_with_clusters_the_class_is_the_nearest_centre(make_setting, make_batch):
     anchors, batch = fit_anchors(make_setting(), "clusters", 6), make_batch()
-    assert torch.equal(anchors.labels(batch), (batch.teacher @ anchors.centres.T).argmax(dim=-1))
+    assert torch.equal(anchors.classes(batch.teacher, batch.labels), (batch.teacher @ anchors.centres.T).argmax(dim=-1))
 
 
 def test_the_same_seed_gives_the_same_anchors(make_setting):
@@ -47,12 +51,19 @@ def test_the_same_seed_gives_the_same_anchors(make_setting):
     assert not torch.equal(one.centres, fit_anchors(make_setting(seed=1), "clusters", 6).centres)
 
 
-@pytest.mark.parametrize(("kind", "count"), [("clusters", 1), ("texts", 121), ("stars", 4)])
-def test_anchors_that_cannot_be_are_refused(kind, count, make_setting):
-    with pytest.raises(OptionError, match="wanted"):
+@pytest.mark.parametrize(
+    ("kind", "count", "error"),
+    [
+        ("clusters", 1, "count is 1; expected 2 to 120 anchors"),
+        ("texts", 121, "count is 121; expected 2 to 120 anchors"),
+        ("stars", 4, "anchors is 'stars'; expected clusters, labels, texts"),
+    ],
+)
+def test_invalid_anchors_are_refused(kind, count, error, make_setting):
+    with pytest.raises(OptionError, match=error):
         fit_anchors(make_setting(), kind, count)
 
 
 def test_classes_need_labels(make_setting):
-    with pytest.raises(OptionError, match="label column"):
+    with pytest.raises(OptionError, match="anchors=labels needs texts of at least two classes"):
         fit_anchors(make_setting(labels=numpy.full(120, -1)), "labels", 4)

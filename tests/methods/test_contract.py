@@ -1,4 +1,4 @@
-"""The laws that every system obeys, by existing in its folder: no system is named here."""
+"""The laws that every method obeys. Tests find the methods by their folders and name none."""
 
 import contextlib
 import dataclasses
@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from leafkit.errors import OptionError
+from leafkit.methods.method import Architecture, Probe, StepMethod
 from leafkit.methods.objectives.leaf import Leaf
 from leafkit.methods.plan import REMEDIES, make_plan
-from leafkit.methods.registry import describe, fields, find, name_of, names, parse
-from leafkit.methods.system import Feed, Method, Probe, Writer
+from leafkit.methods.registry import field_types, method_class, method_folders, method_name, method_spec, parse_method
 from leafkit.training.distill import distill
-from leafkit.training.recipe_file import read_options
+from leafkit.training.recipe_file import read_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
-SYSTEMS = {name: find(name) for name in names()}
-METHODS = {name: kind for name, kind in SYSTEMS.items() if issubclass(kind, Method)}
-LOSSES = {name: kind for name, kind in METHODS.items() if kind.terms is not Method.terms}
-TRAINING = {name: kind for name, kind in SYSTEMS.items() if issubclass(kind, Method | Probe | Writer)}
-EACH = {"argvalues": list(SYSTEMS), "argnames": "name"}
+ALL = {name: method_class(name) for name in method_folders()}
+STEP_METHODS = {name: kind for name, kind in ALL.items() if issubclass(kind, StepMethod)}
+LOSSES = {name: kind for name, kind in STEP_METHODS.items() if kind.terms is not StepMethod.terms}
+TRAINING = {name: kind for name, kind in ALL.items() if not issubclass(kind, Architecture)}
+EACH = {"argvalues": list(ALL), "argnames": "name"}
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +39,20 @@ def texts(sentences, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def train(texts, tiny_teacher, tmp_path_factory):
-    """Train with some systems into a folder; what the student weighs and what its validation saw."""
+    """Return a function that trains with some methods into a folder and returns weights and validation curve."""
     cache = tmp_path_factory.mktemp("vectors")
 
-    def run(folder, *systems):
-        feeds = [system for system in systems if isinstance(system, Feed | Writer)]
+    def run(folder, *methods):
+        chosen = {
+            option: [method for method in methods if method.option == option and not isinstance(method, Leaf)]
+            for option in ("methods", "feeds", "writers")
+        }
         distill(
             texts,
             str(tiny_teacher),
             "teacher:layers=2",
             folder,
-            methods=[Leaf(), *(system for system in systems if system not in feeds and not isinstance(system, Leaf))],
-            feeds=feeds,
+            **chosen | {"methods": [Leaf(), *chosen["methods"]]},
             cache=cache,
             precision="float32",
             epochs=2,
@@ -60,7 +62,7 @@ def train(texts, tiny_teacher, tmp_path_factory):
             export=False,
         )
         history = json.loads((folder / "leafkit.json").read_text())["training"]["history"]
-        own = {name_of(system) for system in systems}
+        own = {method_name(method) for method in methods}
         curve = [{key: v for key, v in entry.items() if key not in {"seconds", *own}} for entry in history]
         files = sorted(folder.rglob("*.safetensors"))
         return {str(file.relative_to(folder)): file.read_bytes() for file in files}, curve
@@ -70,36 +72,37 @@ def train(texts, tiny_teacher, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain(train, tmp_path_factory):
-    """What plain LEAF ends with."""
+    """The weights and the validation curve of plain LEAF."""
     return train(tmp_path_factory.mktemp("plain") / "student")
 
 
 def small(kind):
-    """The system with its sizes cut to two hundred texts, where it has such fields; the rest as it ships."""
+    """Return the method with sizes for two hundred texts; other fields keep their defaults."""
     known = {field.name for field in dataclasses.fields(kind)}
     sizes = {"count": 8, "every": 5, "first": 40, "picks": 20, "share": 0.5, "generations": 1, "relation": True}
     return kind(**{name: value for name, value in sizes.items() if name in known and kind is not Leaf})
 
 
 @pytest.mark.parametrize(**EACH)
-def test_a_system_is_three_files(name):
-    folder = names()[name]
-    assert (ROOT / "tests" / "kd" / folder / f"test_{name}.py").is_file()
+def test_a_method_has_a_test_and_a_recipe(name):
+    folder = method_folders()[name]
+    assert (ROOT / "tests" / "methods" / folder / f"test_{name}.py").is_file()
     recipe = ROOT / "models" / "recipes" / f"{name}.toml"
     assert recipe.is_file()
     first = recipe.read_text().splitlines()[0]
     assert first.startswith(f"# leafkit distill TEXTS --recipe {name} ")
-    options = read_options(recipe)
-    given = [*options.get("methods", []), *options.get("feeds", []), options.get("architecture", "")]
-    assert name in [spec.partition(":")[0] for spec in given]
+    options = read_recipe(recipe)
+    given = options.get(ALL[name].option, [])
+    specs = [given] if isinstance(given, str) else given
+    assert name in [spec.partition(":")[0] for spec in specs]
 
 
 @pytest.mark.parametrize(**EACH)
-def test_a_system_says_what_it_is(name):
-    kind = SYSTEMS[name]
+def test_a_method_states_its_paper_needs_and_off_values(name):
+    kind = ALL[name]
     assert kind.paper.startswith("https://")
-    assert not kind.__doc__.startswith(f"{kind.__name__}("), "a dataclass without a docstring of its own"
-    plain = {hint for hint in fields(kind).values() if get_origin(hint) is not Literal}
+    assert not kind.__doc__.startswith(f"{kind.__name__}("), "the dataclass has no docstring"
+    plain = {hint for hint in field_types(kind).values() if get_origin(hint) is not Literal}
     assert plain <= {str, int, float, bool}, "a field that cannot be written as NAME:FIELD=VALUE"
     assert kind.needs <= set(REMEDIES)
     assert set(kind.off) <= {field.name for field in dataclasses.fields(kind)}
@@ -108,26 +111,26 @@ def test_a_system_says_what_it_is(name):
 
 
 @pytest.mark.parametrize(**EACH)
-def test_the_spec_of_a_system_gives_it_back(name):
-    system = small(SYSTEMS[name])
-    assert parse(describe(system)) == system
-    assert name_of(system) == name
+def test_a_spec_is_parsed_back_to_the_same_method(name):
+    method = small(ALL[name])
+    assert parse_method(method_spec(method)) == method
+    assert method_name(method) == name
 
 
-@pytest.mark.parametrize("name", [name for name, kind in SYSTEMS.items() if kind.needs and name in TRAINING])
-def test_what_a_system_needs_is_asked_for_before_training(name):
-    kind = SYSTEMS[name]
-    plan = make_plan(*([[], [kind()]] if issubclass(kind, Feed | Writer) else [[kind()], []]))
+@pytest.mark.parametrize("name", [name for name, kind in ALL.items() if kind.needs and name in TRAINING])
+def test_missing_needs_are_refused_before_training(name):
+    kind = ALL[name]
+    plan = make_plan(**{kind.option: [kind()]})
     for missing in kind.needs:
-        with pytest.raises(OptionError, match=f"{name} needs {missing}"):
-            plan.check(frozenset(REMEDIES) - {missing})
-    plan.check(frozenset(REMEDIES))
+        with pytest.raises(OptionError, match=f"{name} needs {missing}, but this training has none"):
+            plan.check_needs(frozenset(REMEDIES) - {missing})
+    plan.check_needs(frozenset(REMEDIES))
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
 @pytest.mark.parametrize("rows", [range(8), range(1)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_losses_are_finite_and_one_per_text_with_a_gradient_for_the_student_alone(
+def test_losses_are_finite_one_per_text_and_give_gradients_to_the_student_only(
     name, rows, dtype, make_batch, make_setting
 ):
     method = small(LOSSES[name])
@@ -149,7 +152,7 @@ def test_losses_are_finite_and_one_per_text_with_a_gradient_for_the_student_alon
 
 
 @pytest.mark.parametrize("name", list(LOSSES))
-def test_losses_follow_their_texts_when_the_rows_are_permuted(name, make_batch, make_setting):
+def test_permuting_the_rows_permutes_the_losses(name, make_batch, make_setting):
     method = small(LOSSES[name])
     torch.manual_seed(0)
     state = method.build(make_setting())
@@ -164,21 +167,19 @@ def test_losses_follow_their_texts_when_the_rows_are_permuted(name, make_batch, 
 
 
 @pytest.mark.parametrize("name", list(TRAINING))
-def test_switched_off_it_is_plain_leaf_bit_for_bit(name, train, plain, tmp_path):
+def test_a_disabled_method_trains_plain_leaf_bit_for_bit(name, train, plain, tmp_path):
     kind = TRAINING[name]
-    # As many anchors as there are texts for, which changes nothing where a system is off.
+    # The default number of anchors needs more texts than this fixture has. A disabled method does not use them.
     sizes = {"count": 8} if "count" in {field.name for field in dataclasses.fields(kind)} else {}
     assert train(tmp_path / "off", kind(**sizes | kind.off)) == plain
 
 
 @pytest.mark.parametrize("name", list(TRAINING))
-def test_stopped_and_resumed_it_ends_as_if_it_had_not_been_and_leaves_a_student_like_any_other(
-    name, train, tmp_path, monkeypatch
-):
+def test_a_resumed_training_equals_an_uninterrupted_one_and_writes_a_stock_student(name, train, tmp_path, monkeypatch):
     from sentence_transformers import SentenceTransformer
 
-    system = small(TRAINING[name])
-    whole = train(tmp_path / "whole", system)
+    method = small(TRAINING[name])
+    whole = train(tmp_path / "whole", method)
 
     @contextlib.contextmanager
     def stop_soon():
@@ -188,12 +189,12 @@ def test_stopped_and_resumed_it_ends_as_if_it_had_not_been_and_leaves_a_student_
     with monkeypatch.context() as patched:
         patched.setattr("leafkit.training.loop.interruption", stop_soon)
         with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "stopped", system)
-    assert train(tmp_path / "stopped", system) == whole
+            train(tmp_path / "stopped", method)
+    assert train(tmp_path / "stopped", method) == whole
     student = SentenceTransformer(str(tmp_path / "stopped"), device="cpu")
     assert [type(module).__name__ for module in student] == ["Transformer", "Pooling", "Dense", "Normalize"]
 
 
 @pytest.mark.parametrize("name", [name for name, kind in TRAINING.items() if issubclass(kind, Probe)])
 def test_a_probe_changes_nothing(name, train, plain, tmp_path):
-    assert train(tmp_path / "watched", SYSTEMS[name]()) == plain
+    assert train(tmp_path / "watched", ALL[name]()) == plain

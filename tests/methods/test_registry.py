@@ -1,4 +1,4 @@
-"""Systems are found by the names of their files, ours and those of other packages."""
+"""Methods are found by the names of their files, leafkit's own and those of other packages."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 from leafkit.errors import OptionError
 from leafkit.methods.objectives.leaf import Leaf
-from leafkit.methods.registry import FOLDERS, describe, find, names, parse
+from leafkit.methods.registry import FOLDERS, method_class, method_folders, method_spec, parse_method
 
 SYSTEM = '''
 """Half of the distance.
@@ -19,7 +19,7 @@ Paper: https://example.org/halves
 from dataclasses import dataclass
 from typing import ClassVar
 
-from leafkit.methods.system import Objective
+from leafkit.methods.method import Objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,20 +35,20 @@ class Halves(Objective):
 '''
 
 
-def test_every_name_finds_one_class_and_a_folder():
-    assert find("leaf") is Leaf
-    assert set(names().values()) <= set(FOLDERS)
-    assert parse("leaf:distance=squared,weight=0.5") == Leaf(distance="squared", weight=0.5)
-    assert parse(Leaf()) == Leaf()
-    assert describe(Leaf(distance="cosine")) == "leaf:distance=cosine"
+def test_every_name_has_one_class_and_a_folder():
+    assert method_class("leaf") is Leaf
+    assert set(method_folders().values()) <= set(FOLDERS)
+    assert parse_method("leaf:distance=squared,weight=0.5") == Leaf(distance="squared", weight=0.5)
+    assert parse_method(Leaf()) == Leaf()
+    assert method_spec(Leaf(distance="cosine")) == "leaf:distance=cosine"
 
 
-def test_a_wrong_value_of_a_choice_gets_the_nearest():
+def test_an_invalid_choice_is_answered_with_the_nearest():
     with pytest.raises(OptionError, match="did you mean 'norm'"):
-        parse("leaf:distance=nrom")
+        parse_method("leaf:distance=nrom")
 
 
-def test_another_package_adds_a_system_by_an_entry_point(tmp_path, tiny_texts, tiny_teacher):
+def test_another_package_adds_a_method_by_an_entry_point(tmp_path, tiny_texts, tiny_teacher):
     (tmp_path / "halving").mkdir()
     (tmp_path / "halving" / "__init__.py").touch()
     (tmp_path / "halving" / "halves.py").write_text(SYSTEM)
@@ -62,8 +62,8 @@ def test_another_package_adds_a_system_by_an_entry_point(tmp_path, tiny_texts, t
         import torch
         torch.set_num_threads(1)
         import leafkit
-        from leafkit.methods.registry import names
-        assert names()["halves"] == "objectives"
+        from leafkit.methods.registry import method_folders
+        assert method_folders()["halves"] == "objectives"
         facts = leafkit.distill(
             {str(tiny_texts)!r}, {str(tiny_teacher)!r}, "teacher:layers=2", {str(tmp_path / "out")!r},
             methods=["leaf", "halves:share=0.25"], export=False)
@@ -76,18 +76,21 @@ def test_another_package_adds_a_system_by_an_entry_point(tmp_path, tiny_texts, t
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("halves", r"wanted FOLDER\.NAME"), ("objectives.mixup", r"adds 'objectives\.mixup'.*a mixup in feeds already")],
+    [
+        ("halves", r"adds the entry point .halves.*expected FOLDER\.NAME"),
+        ("objectives.mixup", r"adds the entry point 'objectives\.mixup'.*feeds already has a method mixup"),
+    ],
 )
-def test_an_entry_point_without_a_folder_or_with_a_name_that_is_taken_is_refused(name, message, monkeypatch):
+def test_an_entry_point_without_a_folder_or_with_a_taken_name_is_refused(name, message, monkeypatch):
     from importlib.metadata import EntryPoint
 
     from leafkit.methods import registry
 
-    names.cache_clear()
+    method_folders.cache_clear()
     point = EntryPoint(name=name, value="halving.halves:Halves", group=registry.GROUP)
-    monkeypatch.setattr(registry, "_foreign", lambda: [point])
+    monkeypatch.setattr(registry, "_entry_points", lambda: [point])
     try:
         with pytest.raises(OptionError, match=message):
-            names()
+            method_folders()
     finally:
-        names.cache_clear()
+        method_folders.cache_clear()

@@ -1,11 +1,11 @@
-"""What a method may know of a training."""
+"""The setting of a training, restricted to some texts."""
 
 from __future__ import annotations
 
 import numpy
 
 
-def test_a_restricted_setting_knows_its_rows_alone(make_setting):
+def test_a_restricted_setting_has_only_its_rows(make_setting):
     setting, rows = make_setting(), numpy.array([3, 50, 119])
     small = setting.restricted(rows)
     assert small.texts == 3

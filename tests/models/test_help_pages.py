@@ -1,3 +1,5 @@
+"""The quickstart's collection: complete, and without test questions among the training texts."""
+
 import re
 
 import pytest
@@ -15,7 +17,7 @@ def plain(text):
     return re.sub(r"\W+", " ", text).strip().lower()
 
 
-def test_there_are_a_thousand_pages_with_one_question_each(pages):
+def test_each_of_a_thousand_pages_has_one_question(pages):
     dev, test = read_qrels(pages.folder, "dev"), read_qrels(pages.folder, "test")
     asked = [page for judged in (*dev.values(), *test.values()) for page in judged]
     assert len(set(asked)) == len(asked) == 1000
@@ -30,7 +32,7 @@ def test_no_test_question_is_among_the_training_texts(pages):
     assert not held_out & {plain(line) for line in lines}
 
 
-def test_the_pages_are_those_of_the_source(pages, shared_data):
+def test_pages_and_questions_equal_the_source(pages, shared_data):
     source = shared_data / "bench" / "tldr-commands"
     theirs = {page.id: page for page in read_corpus(source)}
     assert all(theirs[page.id] == page for page in read_corpus(pages.folder))

@@ -1,7 +1,8 @@
-"""What is split and joined is what it was, and nothing else ever appears."""
+"""Splitting and joining restores every byte; damaged or hostile parts are refused and write nothing."""
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 
@@ -34,12 +35,12 @@ def parts(tmp_path):
 
 
 @given(tree=TREES, size=st.integers(1, 200))
-def test_joining_undoes_splitting_whatever_the_size(tmp_path_factory, tree, size):
+def test_joining_undoes_splitting_for_any_size(tmp_path_factory, tree, size):
     folder = tmp_path_factory.mktemp("tree")
     try:
         write_tree(folder / "in", {f"top/{name}": content for name, content in tree.items()})
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        return  # one name is the folder of another
+        return  # one file's name is another's folder
     split([folder / "in" / "top"], folder / "parts", size=size)
     assert read_tree(join(folder / "parts", folder / "out")) == read_tree(folder / "in")
     lengths = [file.stat().st_size for file in sorted((folder / "parts").glob("*.part"))]
@@ -48,7 +49,7 @@ def test_joining_undoes_splitting_whatever_the_size(tmp_path_factory, tree, size
     assert all(0 < length <= size for length in lengths)
 
 
-def test_every_changed_byte_of_a_part_is_refused_by_its_name(parts, tmp_path):
+def test_every_changed_byte_of_a_part_is_refused_with_the_parts_name(parts, tmp_path):
     for part in sorted(parts.glob("*.part")):
         content = part.read_bytes()
         for place in range(len(content)):
@@ -60,7 +61,7 @@ def test_every_changed_byte_of_a_part_is_refused_by_its_name(parts, tmp_path):
     assert join(parts, tmp_path / "out").is_dir()
 
 
-def test_a_missing_part_is_refused_by_its_name(parts, tmp_path):
+def test_a_missing_part_is_refused_with_its_name(parts, tmp_path):
     (parts / "0002.part").unlink()
     with pytest.raises(DamageError, match=r"0002\.part is missing"):
         join(parts, tmp_path / "out")
@@ -72,8 +73,8 @@ def test_every_changed_byte_of_the_manifest_is_refused(parts, tmp_path):
     content = file.read_bytes()
     for place in range(0, len(content), 7):
         file.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-        if file.read_bytes().split() != content.split():  # white space means nothing
-            with pytest.raises(DamageError, match=r"parts\.json"):
+        if file.read_bytes().split() != content.split():  # white space does not matter
+            with pytest.raises(DamageError, match=r"parts\.json (is|contains) "):
                 join(parts, tmp_path / "out")
 
 
@@ -88,30 +89,31 @@ def test_a_hostile_manifest_writes_and_reads_nothing_outside(parts, tmp_path, na
     seal = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
     (parts / "parts.json").write_text(json.dumps({**manifest, "sha256": seal}))
     before = read_tree(tmp_path)
-    with pytest.raises(DamageError, match=r"parts\.json"):
+    with pytest.raises(DamageError, match=r"parts\.json (contains .*, which `split` never writes|is not a manifest)"):
         join(parts, tmp_path / "out" / "deep")
     assert read_tree(tmp_path) == before
 
 
-def test_nothing_is_written_over(parts, tmp_path):
+def test_existing_folders_are_not_overwritten(parts, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("mine")
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match=re.escape(str(tmp_path / "full"))):
         join(parts, tmp_path / "full")
-    with pytest.raises(OutputError):
+    with pytest.raises(OutputError, match=re.escape(str(parts))):
         split([tmp_path / "in"], parts, size=10)
+    assert read_tree(tmp_path / "full") == {"mine": b"mine"}
 
 
-def test_bad_arguments_are_named(tmp_path):
+def test_invalid_arguments_are_named(tmp_path):
     (tmp_path / "one").mkdir()
     write_tree(tmp_path, {"one/a": b"1", "two/a": b"2"})
-    with pytest.raises(InputError, match="two files would be called a"):
+    with pytest.raises(InputError, match="two files have the name a"):
         split([tmp_path / "one" / "a", tmp_path / "two" / "a"], tmp_path / "parts", size=10)
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match="three does not exist; expected a file or a folder"):
         split([tmp_path / "three"], tmp_path / "parts", size=10)
-    with pytest.raises(OptionError, match="size is 0"):
+    with pytest.raises(OptionError, match="size is 0 bytes; expected at least 1"):
         split([tmp_path / "one"], tmp_path / "parts", size=0)
-    with pytest.raises(InputError, match=r"parts\.json does not exist"):
+    with pytest.raises(InputError, match=r"parts\.json does not exist; expected the folder that `split` wrote"):
         join(tmp_path / "one", tmp_path / "out")
 
 
@@ -124,9 +126,9 @@ def test_the_command_counts_in_mebibytes(tmp_path, capsys):
     assert read_tree(tmp_path / "out") == {"big/file": bytes(3 * 2**20 + 1)}
 
 
-def test_a_damaged_part_is_one_line_and_exit_code_one(parts, tmp_path):
+def test_an_error_is_one_line_and_exit_code_one(parts, tmp_path):
     (parts / "0001.part").unlink()
     command = [sys.executable, "-m", "leafkit.models.parts", "join", parts, "--out", tmp_path / "out"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"leafkit: {parts / '0001.part'} is missing; copy it here again\n"
+    assert done.stderr == f"leafkit: {parts / '0001.part'} is missing. Copy this part again.\n"

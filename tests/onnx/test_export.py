@@ -11,8 +11,8 @@ from leafkit.errors import ExportError, InputError, OutputError
 from leafkit.onnx import student as exporter
 from leafkit.onnx.head import read_head
 from leafkit.search.query_encoder import QueryEncoder
-from leafkit.students.folder import open_student
-from leafkit.students.golden import GOLDEN, judge, nearest_kept
+from leafkit.students.encoder import open_student
+from leafkit.students.golden import GOLDEN, compare_export, nearest_kept
 
 
 def cosines(left, right):
@@ -23,7 +23,7 @@ def session(folder, name="model.onnx"):
     return onnxruntime.InferenceSession(str(folder / "onnx" / name), providers=["CPUExecutionProvider"])
 
 
-def test_both_files_and_the_record_are_where_other_runtimes_look(exported):
+def test_the_files_are_where_other_runtimes_look_for_them(exported):
     assert {file.name for file in (exported / "onnx").iterdir()} == {
         "model.onnx",
         "model_quantized.onnx",
@@ -33,7 +33,7 @@ def test_both_files_and_the_record_are_where_other_runtimes_look(exported):
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model_quantized.onnx"])
-def test_the_graph_takes_what_the_tokenizer_gives_and_has_vectors_first(exported, name):
+def test_the_inputs_are_the_tokenizers_and_the_first_output_is_the_vector(exported, name):
     opened = session(exported, name)
     assert {given.name for given in opened.get_inputs()} <= {"input_ids", "attention_mask", "token_type_ids"}
     outputs = [(out.name, len(out.shape), out.shape[-1]) for out in opened.get_outputs()]
@@ -82,23 +82,23 @@ def test_a_second_export_needs_overwrite(copied):
     assert QueryEncoder.open(copied).precision == "float32"
 
 
-def test_a_file_that_disagrees_is_refused_and_the_old_export_stays(copied, monkeypatch):
+def test_a_graph_that_disagrees_raises_and_the_old_export_stays(copied, monkeypatch):
     before = {file.name: file.read_bytes() for file in (copied / "onnx").iterdir()}
 
-    def other_student(model, path):
-        for parameter in model.parameters():
+    def other_student(student, path):
+        for parameter in student.model.parameters():
             parameter.data.mul_(-1.3)
         shutil.copyfile(copied / "onnx" / "model.onnx", path)
 
     monkeypatch.setattr("leafkit.onnx.graph.write_float", other_student)
     wanted = exporter.golden_vectors
     monkeypatch.setattr(exporter, "golden_vectors", lambda e: wanted(e) * (-1 if hasattr(e, "model") else 1))
-    with pytest.raises(ExportError, match="nothing was written"):
+    with pytest.raises(ExportError, match="Nothing was written"):
         leafkit.export(copied, int8=False, overwrite=True)
     assert {file.name: file.read_bytes() for file in (copied / "onnx").iterdir()} == before
 
 
-def test_an_export_elsewhere_holds_all_that_a_query_host_needs(exported, tmp_path, sentences):
+def test_an_export_to_another_folder_is_all_that_a_query_host_needs(exported, tmp_path, sentences):
     out = leafkit.export(exported, out=tmp_path / "host", int8=False)
     there, here = (QueryEncoder.open(folder, precision="float32") for folder in (out, exported))
     assert (there.encode(sentences[:5]) == here.encode(sentences[:5])).all()
@@ -130,23 +130,23 @@ def test_a_model_with_a_dense_layer_of_its_own_is_exported_and_its_head_is_the_l
     SentenceTransformer(modules=modules, device="cpu").save_pretrained(str(tmp_path / "model"))
     leafkit.distill(tiny_texts, tiny_teacher, str(tmp_path / "model"), tmp_path / "student", epochs=0)
     weight, bias = read_head(tmp_path / "student")
-    head = open_student(tmp_path / "student", device="cpu").model[3].linear
+    head = open_student(tmp_path / "student", device="cpu").student.linear
     assert numpy.array_equal(weight, head.weight.detach().numpy())
     assert numpy.array_equal(bias, head.bias.detach().numpy())
 
 
-def test_a_folder_that_is_no_student_is_named(tmp_path, tiny_teacher):
+def test_exporting_a_folder_without_a_student_raises(tmp_path, tiny_teacher):
     with pytest.raises(InputError, match="holds no student"):
         leafkit.export(tiny_teacher, out=tmp_path / "x")
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])
-def test_the_judge_passes_equal_vectors_and_refuses_others(precision):
+def test_the_comparison_accepts_equal_vectors_and_rejects_others(precision):
     vectors = numpy.random.default_rng(0).standard_normal((len(GOLDEN), 8)).astype(numpy.float32)
-    assert judge(precision, vectors, vectors.copy())["nearest"] == 1.0
+    assert compare_export(precision, vectors, vectors.copy())["nearest"] == 1.0
     for wrong in (vectors[::-1], vectors * numpy.nan, vectors * 1.1, vectors * 0, -vectors):
-        with pytest.raises(ExportError, match="wanted"):
-            judge(precision, vectors, wrong)
+        with pytest.raises(ExportError, match="does not agree with the student"):
+            compare_export(precision, vectors, wrong)
 
 
 def test_nearest_texts_may_change_places_with_those_as_near_and_no_others():
@@ -162,7 +162,7 @@ def test_nearest_texts_may_change_places_with_those_as_near_and_no_others():
     assert nearest_kept(vectors(angles), vectors(other)) < 1
 
 
-def test_the_record_keeps_the_agreement(exported):
+def test_the_record_holds_the_figures_of_agreement(exported):
     record = json.loads((exported / "onnx" / "export.json").read_bytes())
     assert record["agreement"]["float32"]["least_cosine"] > 0.9999
     assert record["agreement"]["int8"]["mean_cosine"] > 0.99

@@ -10,7 +10,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from leafkit.onnx.graph import quiet
+from leafkit.onnx.graph import quiet_exporter
 from leafkit.onnx.int8 import narrow_tables, prepare, write_int8
 
 FEW, MANY, WIDTH = 500, 5000, 64
@@ -69,14 +69,14 @@ def losses(folder, model, ids, seen):
     """1 - cosine to float32, for each row, of ours and of plain dynamic quantisation."""
     onnx.save(model, folder / "float.onnx")
     write_int8(folder / "float.onnx", folder / "ours.onnx", seen)
-    with quiet():
+    with quiet_exporter():
         quantize_dynamic(copy(model), folder / "plain.onnx", weight_type=QuantType.QInt8, per_channel=True)
     wanted = run(model, ids)
     return [1 - cosines(wanted, run(folder / name, ids)) for name in ("ours.onnx", "plain.onnx")]
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_evening_out_changes_no_vector(seed):
+def test_preparing_for_int8_changes_no_vector(seed):
     model = network(normal(FEW, WIDTH) * SPIKES * SIZES[:FEW], normal(WIDTH, 256), normal(256, WIDTH))
     ids = some_ids(FEW, seed)
     wanted, got = run(model, ids), run(prepare(copy(model), feeds(50)), ids)
@@ -92,13 +92,13 @@ def test_rows_of_zeros_stay_zeros():
     assert not run(even, numpy.array([[7, 7]])).any()
 
 
-def test_channels_of_any_size_count_alike(tmp_path):
+def test_channels_of_very_different_size_keep_their_information(tmp_path):
     model = network(normal(FEW, WIDTH) * SPIKES, normal(WIDTH, WIDTH) / SPIKES[:, None])
     ours, plain = losses(tmp_path, model, some_ids(FEW), feeds(FEW))
     assert ours.mean() < 0.001 < 0.05 < plain.mean()
 
 
-def test_a_channel_that_the_texts_left_quiet_does_not_drown_the_others_later(tmp_path):
+def test_a_channel_that_is_zero_on_the_calibration_texts_does_no_harm_later(tmp_path):
     table = normal(FEW, WIDTH)
     table[:250, :8] = 0
     model = network(table, normal(WIDTH, WIDTH))
@@ -119,7 +119,7 @@ def test_tokens_of_any_size_keep_their_direction(tmp_path):
     assert (tmp_path / "ours.onnx").stat().st_size < (tmp_path / "float.onnx").stat().st_size / 3
 
 
-def test_each_token_of_a_large_table_is_off_by_half_a_step_of_its_own_at_most():
+def test_the_error_of_a_table_row_is_at_most_half_its_step():
     table = normal(MANY, WIDTH) * SIZES
     model = network(table)
     model.graph.output[0].name = "rows"
@@ -136,7 +136,7 @@ def test_a_small_table_stays_float32():
     assert {weight.data_type for weight in model.graph.initializer} == {TensorProto.FLOAT}
 
 
-def test_weights_have_seven_bits_and_operators_are_those_of_the_standard(exported):
+def test_weights_have_seven_bits_and_operators_are_standard(exported):
     model = onnx.load(exported / "onnx" / "model_quantized.onnx")
     narrow = [w for w in model.graph.initializer if w.data_type == TensorProto.INT8 and len(w.dims) == 2]
     assert len(narrow) >= 2 * 6

@@ -1,4 +1,4 @@
-"""A student that came as ONNX alone is trained on as if its torch weights were there."""
+"""A student that has only ONNX files can be trained further like one with torch weights."""
 
 import json
 import shutil
@@ -13,10 +13,13 @@ from transformers import AutoConfig
 import leafkit
 from leafkit.errors import DamageError, InputError
 from leafkit.files.digest import sha256_file
+from leafkit.index.encoder_files import copy_query_encoder
 from leafkit.onnx.restore import restore
-from leafkit.search.query_encoder import RECORD, copy_runtime, digest
-from leafkit.students.backbone import open_model
-from leafkit.students.folder import open_student, read_student
+from leafkit.search.query_encoder import RECORD, digest
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student
+from leafkit.students.spec import Pretrained
+from leafkit.training.source import open_source
 
 
 def weights_of(model):
@@ -49,16 +52,16 @@ def shipped(student, tmp_path):
     return leafkit.export(student, out=tmp_path / "shipped")
 
 
-def test_from_the_float_file_every_weight_comes_back_as_it_was(shipped, student):
-    ours, theirs = weights_of(open_student(student, device="cpu").model), weights_of(restore(shipped))
+def test_weights_restored_from_float32_are_exact(shipped, student):
+    ours, theirs = weights_of(open_student(student, device="cpu").model), weights_of(restore(shipped).model)
     assert ours.keys() == theirs.keys()
     for name, values in ours.items():
         assert torch.equal(values, theirs[name]), name
 
 
-def test_from_int8_every_weight_comes_back_nearly(shipped, student):
+def test_weights_restored_from_int8_are_close(shipped, student):
     (shipped / "onnx" / "model.onnx").unlink()
-    ours, theirs = weights_of(open_student(student, device="cpu").model), weights_of(restore(shipped))
+    ours, theirs = weights_of(open_student(student, device="cpu").model), weights_of(restore(shipped).model)
     assert ours.keys() == theirs.keys()
     for name, values in ours.items():
         near = torch.nn.functional.cosine_similarity(values.flatten(), theirs[name].flatten(), dim=0)
@@ -75,26 +78,26 @@ def modern(tiny_teacher, tmp_path_factory):
     return f"fresh:{folder / 'config.json'}"
 
 
-def test_a_student_without_biases_comes_back_too(modern, tiny_texts, teacher, tmp_path):
+def test_a_student_without_biases_is_restored(modern, tiny_texts, teacher, tmp_path):
     leafkit.distill(tiny_texts, teacher, modern, tmp_path / "student", epochs=1, keep="last")
     shipped = leafkit.export(tmp_path / "student", out=tmp_path / "shipped")
     ours = weights_of(open_student(tmp_path / "student", device="cpu").model)
-    assert all(torch.equal(ours[name], values) for name, values in weights_of(restore(shipped)).items())
+    assert all(torch.equal(ours[name], values) for name, values in weights_of(restore(shipped).model).items())
     (shipped / "onnx" / "model.onnx").unlink()
-    for name, values in weights_of(restore(shipped)).items():
+    for name, values in weights_of(restore(shipped).model).items():
         near = torch.nn.functional.cosine_similarity(values.flatten(), ours[name].flatten(), dim=0)
         assert near > 0.999, name
 
 
 @pytest.mark.parametrize("spec", ["static:dim=16", "teacher:layers=1,pooling=cls"])
-def test_tables_and_other_poolings_come_back_too(spec, tiny_texts, teacher, sentences, tmp_path):
+def test_token_tables_and_other_poolings_are_restored(spec, tiny_texts, teacher, sentences, tmp_path):
     leafkit.distill(tiny_texts, teacher, spec, tmp_path / "student", epochs=0, head_bias=False)
     shipped = leafkit.export(tmp_path / "student", out=tmp_path / "shipped")
     wanted = open_student(tmp_path / "student").model.encode(sentences[:20])
-    assert numpy.allclose(restore(shipped).encode(sentences[:20]), wanted, atol=1e-6)
+    assert numpy.allclose(restore(shipped).model.encode(sentences[:20]), wanted, atol=1e-6)
 
 
-def test_it_starts_where_it_stood_and_learns_more(shipped, tiny_texts, teacher, tmp_path):
+def test_a_restored_student_starts_at_its_old_figures_and_improves(shipped, tiny_texts, teacher, tmp_path):
     (shipped / "onnx" / "model.onnx").unlink()
     was = read_student(shipped).training["best"]["cosine_mean"]
     settings = {"texts": tiny_texts, "teacher": teacher, "student": str(shipped), "precision": "float32"}
@@ -104,13 +107,13 @@ def test_it_starts_where_it_stood_and_learns_more(shipped, tiny_texts, teacher, 
     assert not read_student(tmp_path / "on").runtime_only
 
 
-def test_without_the_files_that_describe_it_it_says_what_to_do(student, tmp_path):
-    copy_runtime(student, tmp_path / "host")
+def test_an_export_without_module_files_raises_with_a_remedy(student, tmp_path):
+    copy_query_encoder(student, tmp_path / "host")
     with pytest.raises(InputError, match=r"how the student is built .* leafkit export STUDENT --out NEW"):
-        open_model(str(tmp_path / "host"))
+        open_source(Pretrained(source=str(tmp_path / "host")), None)
 
 
-def test_a_graph_that_hides_a_weight_is_refused(shipped):
+def test_a_graph_that_hides_a_weight_raises(shipped):
     (shipped / "onnx" / "model.onnx").unlink()
     file = shipped / "onnx" / "model_quantized.onnx"
     model = onnx.load(str(file))
@@ -129,7 +132,7 @@ def test_a_graph_that_hides_a_weight_is_refused(shipped):
         restore(shipped)
 
 
-def test_a_changed_file_is_damage(shipped):
+def test_a_changed_file_raises_damage(shipped):
     shutil.copy(shipped / "leafkit.json", shipped / "onnx" / "model.onnx")
     with pytest.raises(DamageError, match=r"truncated or changed"):
         restore(shipped)
@@ -138,20 +141,20 @@ def test_a_changed_file_is_damage(shipped):
 @pytest.mark.parametrize(
     ("file", "content"), [("modules.json", "["), ("modules.json", '[{"path": ""}]'), ("config.json", "{}")]
 )
-def test_broken_descriptions_are_damage_of_that_folder(shipped, file, content):
+def test_broken_module_files_raise_damage(shipped, file, content):
     (shipped / file).write_text(content)
     with pytest.raises(DamageError, match=r"shipped that say how the student is built are broken"):
         restore(shipped)
 
 
-def test_a_description_of_another_student_is_damage(shipped):
+def test_module_files_of_another_student_raise_damage(shipped):
     file = shipped / "1_Pooling" / "config.json"
     file.write_text(file.read_text().replace('"mean"', '"cls"'))
     with pytest.raises(DamageError, match=r"gives other vectors than its ONNX file"):
         restore(shipped)
 
 
-def test_a_folder_that_is_called_onnx_and_holds_more_is_exported_whole(student, tmp_path):
+def test_a_student_folder_named_onnx_is_exported(student, tmp_path):
     copied = shutil.copytree(student, tmp_path / "onnx")
     (copied / "runs" / "a").mkdir(parents=True)
     (copied / "runs" / "a" / "x.json").write_text("{}")

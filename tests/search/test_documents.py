@@ -1,8 +1,7 @@
-"""Ids and payload come back as they went in, whatever the strings are."""
+"""Documents read back as they were written, whatever strings they hold, and damage to their files is detected."""
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
@@ -11,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leafkit.errors import DamageError, TextError
-from leafkit.search.documents import Document, DocumentFiles, Documents, DocumentWriter, write_documents
+from leafkit.errors import DamageError
+from leafkit.index.documents import DocumentWriter, write_documents
+from leafkit.search.documents import Document, DocumentFiles, Documents
 
 ANY_STRING = st.text(st.characters(codec=None), max_size=30)  # half surrogate pairs, newlines and NUL among them
 JSON = st.recursive(
@@ -29,15 +29,14 @@ def files_in(folder: Path) -> DocumentFiles:
 
 
 def written(folder: Path, ids: list[str]) -> Documents:
-    write_documents(files_in(folder), [Document(name, {"text": f"text of {name}"}) for name in ids])
-    return Documents(files_in(folder))
+    return write_documents(files_in(folder), [Document(name, {"text": f"text of {name}"}) for name in ids])
 
 
 @given(st.dictionaries(ANY_STRING, st.dictionaries(ANY_STRING, JSON, max_size=3), max_size=20))
-def test_any_id_and_payload_come_back(payloads: dict[str, dict[str, object]]) -> None:
+def test_any_id_and_payload_read_back_equal(payloads: dict[str, dict[str, object]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = files_in(Path(folder))
-        assert write_documents(files, [Document(*pair) for pair in payloads.items()]) == len(payloads)
+        assert len(write_documents(files, [Document(*pair) for pair in payloads.items()])) == len(payloads)
         for memory_map in (True, False):
             documents = Documents(files, memory_map=memory_map)
             assert {document.id: document.payload for document in documents} == payloads
@@ -45,7 +44,7 @@ def test_any_id_and_payload_come_back(payloads: dict[str, dict[str, object]]) ->
 
 
 @given(st.sets(ANY_STRING, min_size=1, max_size=20), st.sets(ANY_STRING, max_size=20))
-def test_only_ids_that_are_there_are_found(ids: set[str], others: set[str]) -> None:
+def test_an_id_is_found_if_and_only_if_it_was_written(ids: set[str], others: set[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         documents = written(Path(folder), sorted(ids))
         for name, row in zip(others, documents.rows_of(others).tolist(), strict=True):
@@ -53,43 +52,7 @@ def test_only_ids_that_are_there_are_found(ids: set[str], others: set[str]) -> N
             assert row < 0 or documents[row].id == name
 
 
-def test_the_lines_are_json_in_utf8(tmp_path: Path) -> None:
-    write_documents(files_in(tmp_path), [Document("\ud800", {"text": "é\n\u2028"}), Document("b", {})])
-    lines = (tmp_path / "d.jsonl").read_bytes().split(b"\n")
-    assert [json.loads(line.decode("utf-8"))["id"] for line in lines[:-1]] == ["\ud800", "b"]
-
-
-def test_an_id_twice_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TextError, match=r"'a' \(document 3\), 'b' \(document 4\)"):
-        written(tmp_path, ["a", "b", "a", "b", "c"])
-
-
-def test_many_ids_twice_are_counted(tmp_path: Path) -> None:
-    ids = [f"id {i}" for i in range(100)]
-    with pytest.raises(TextError, match="and 95 more"):
-        written(tmp_path, ids + ids)
-
-
-@pytest.mark.parametrize("value", [{1, 2}, b"bytes", object(), numpy.float32(1)])
-def test_a_payload_that_is_not_json_is_refused_by_id(tmp_path: Path, value: object) -> None:
-    with pytest.raises(TextError, match="payload of document 'x'"):
-        write_documents(files_in(tmp_path), [Document("x", {"value": value})])
-
-
-def test_a_copy_of_rows_equals_writing_them(tmp_path: Path) -> None:
-    (tmp_path / "some").mkdir()
-    (tmp_path / "copy").mkdir()
-    whole = written(tmp_path, [f"é{i}" for i in range(50)])
-    rows = numpy.array([0, 1, 2, 7, 8, 30, 49])
-    written(tmp_path / "some", [f"é{i}" for i in rows])
-    with DocumentWriter(files_in(tmp_path / "copy")) as writer:
-        writer.copy(whole, rows)
-        writer.finish()
-    for name in ("d.jsonl", "o.npy", "k.npy", "r.npy"):
-        assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "some" / name).read_bytes()
-
-
-def test_a_removed_row_gives_its_id_free(tmp_path: Path) -> None:
+def test_a_removed_document_releases_its_id(tmp_path: Path) -> None:
     with DocumentWriter(files_in(tmp_path)) as writer:
         for text in ("old", "new"):
             writer.add(Document("a", {"text": text}))
@@ -97,21 +60,21 @@ def test_a_removed_row_gives_its_id_free(tmp_path: Path) -> None:
     assert Documents(files_in(tmp_path)).rows_of(["a"]).tolist() == [1]
 
 
-def test_no_documents_are_documents_too(tmp_path: Path) -> None:
+def test_there_may_be_no_documents(tmp_path: Path) -> None:
     documents = written(tmp_path, [])
     assert len(documents) == 0
     assert documents.rows_of(["a"]).tolist() == [-1]
     assert documents.rows_of([]).tolist() == []
 
 
-def test_reading_goes_on_after_the_files_are_deleted(tmp_path: Path) -> None:
+def test_open_documents_can_be_read_after_their_files_are_deleted(tmp_path: Path) -> None:
     documents = written(tmp_path, ["a", "b"])
     for name in ("d.jsonl", "o.npy", "k.npy", "r.npy"):
         (tmp_path / name).unlink()
     assert documents[documents.rows_of(["b"])[0]].payload == {"text": "text of b"}
 
 
-def test_files_that_do_not_fit_together_are_damage(tmp_path: Path) -> None:
+def test_files_that_do_not_belong_together_are_damage(tmp_path: Path) -> None:
     written(tmp_path, ["a", "b"])
     for name, content in (("d.jsonl", b"{}\n"), ("o.npy", b""), ("k.npy", b"pickle")):
         (tmp_path / "broken").mkdir(exist_ok=True)

@@ -1,7 +1,8 @@
-"""A package tells when any byte of it was changed, and opens without reading what it does not need."""
+"""Damage to any file of a package is detected, and memory-mapped packages answer like packages read into memory."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +11,12 @@ import numpy
 import pytest
 
 from leafkit.errors import DamageError, InputError
-from leafkit.index.update import update_vectors
-from leafkit.search.manifest import Manifest, read_manifest, write_manifest
+from leafkit.index.package_files import write_manifest
+from leafkit.search.faiss_index import FaissIndex
+from leafkit.search.manifest import Manifest, read_manifest
 from leafkit.search.package import open_package
 from leafkit.search.searcher import Searcher
+from tests.fixtures.packages import update_vectors
 
 Make = Callable[..., Path]
 
@@ -38,7 +41,7 @@ def test_the_fixture_has_every_part(index: Path) -> None:
     }
 
 
-def test_the_manifest_says_what_the_index_is(make: Make, space: object) -> None:
+def test_the_manifest_records_space_storage_and_counts(make: Make, space: object) -> None:
     manifest = read_manifest(make(precision="int8", factory="HNSW16", dim=32))
     assert manifest.space == space
     assert (manifest.dim, manifest.precision, manifest.factory) == (32, "int8", "HNSW16,SQ8")
@@ -46,7 +49,7 @@ def test_the_manifest_says_what_the_index_is(make: Make, space: object) -> None:
     assert set(manifest.built) == {"time", "command", "versions", "teacher"}
 
 
-def test_a_manifest_comes_back_as_it_was_written(index: Path) -> None:
+def test_a_written_manifest_reads_back_equal(index: Path) -> None:
     manifest = read_manifest(index)
     write_manifest(index, manifest)
     assert read_manifest(index) == manifest
@@ -54,7 +57,7 @@ def test_a_manifest_comes_back_as_it_was_written(index: Path) -> None:
     assert isinstance(manifest, Manifest)
 
 
-def test_a_changed_byte_anywhere_is_found_at_opening(index: Path) -> None:
+def test_opening_detects_a_changed_byte_in_any_file(index: Path) -> None:
     random = numpy.random.default_rng(0)
     for path in sorted(index.iterdir()):
         content = path.read_bytes()
@@ -73,7 +76,7 @@ def test_a_changed_byte_anywhere_is_found_at_opening(index: Path) -> None:
 
 
 @pytest.mark.parametrize("verify", [True, False])
-def test_a_file_cut_off_or_missing_is_found_at_opening(index: Path, verify: bool) -> None:
+def test_opening_detects_a_truncated_or_missing_file(index: Path, verify: bool) -> None:
     for path in sorted(index.iterdir()):
         content = path.read_bytes()
         for size in {0, 1, len(content) // 2, len(content) - 1}:
@@ -90,7 +93,7 @@ def test_a_file_cut_off_or_missing_is_found_at_opening(index: Path, verify: bool
     Searcher.open(index, verify=verify)
 
 
-def test_a_file_beside_those_of_the_index_does_no_harm(index: Path) -> None:
+def test_files_of_other_programs_in_the_folder_are_left_alone(index: Path) -> None:
     (index / "notes.txt").write_text("mine")
     update_vectors(index, remove=["doc 2"])
     Searcher.open(index)
@@ -108,7 +111,7 @@ def test_a_file_beside_those_of_the_index_does_no_harm(index: Path) -> None:
         ("float32", "RaBitQ"),
     ],
 )
-def test_memory_mapped_and_read_indexes_answer_alike(
+def test_memory_mapping_does_not_change_answers(
     make: Make, vectors: numpy.ndarray, precision: str, factory: str | None
 ) -> None:
     index = make(precision=precision, factory=factory)
@@ -127,9 +130,9 @@ def rewrite(index: Path, **changes: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../outside"])
-def test_a_manifest_that_reaches_outside_its_folder_is_refused(index: Path, name: str) -> None:
+def test_a_manifest_with_a_path_outside_its_folder_is_damage(index: Path, name: str) -> None:
     rewrite(index, files={name: {"sha256": "", "bytes": 0}})
-    with pytest.raises(DamageError, match="outside"):
+    with pytest.raises(DamageError, match="names a file outside the index folder"):
         open_package(index, verify=False)
 
 
@@ -139,33 +142,46 @@ def test_a_manifest_that_reaches_outside_its_folder_is_refused(index: Path, name
 )
 def test_a_manifest_that_contradicts_its_files_is_damage(index: Path, changes: dict[str, object]) -> None:
     rewrite(index, **changes)
-    with pytest.raises(DamageError):
+    with pytest.raises(DamageError, match="Build the index again"):
         Searcher.open(index, verify=False)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "nonsense", '{"format": "leafkit-vectors"}', "\ud800"])
-def test_a_manifest_of_something_else_is_refused(index: Path, content: str) -> None:
+def test_a_file_that_is_not_an_index_manifest_raises_an_error(index: Path, content: str) -> None:
     (index / "manifest.json").write_bytes(content.encode("utf-8", "surrogatepass"))
     with pytest.raises((InputError, DamageError), match=r"manifest\.json"):
         read_manifest(index)
 
 
-def test_an_index_of_a_later_version_asks_for_an_update(index: Path) -> None:
+def test_an_index_of_a_later_format_version_asks_to_update_leafkit(index: Path) -> None:
     content = json.loads((index / "manifest.json").read_text())
     content["version"] = 2
     (index / "manifest.json").write_text(json.dumps(content))
-    with pytest.raises(InputError, match="update leafkit"):
+    with pytest.raises(InputError, match=r"format version 2, but this leafkit reads version 1. Update leafkit"):
         read_manifest(index)
 
 
-def test_a_faiss_file_cannot_claim_more_than_it_holds(index: Path) -> None:
-    name = read_manifest(index).parts["index"]
-    content = bytearray((index / name).read_bytes())
+@pytest.mark.parametrize(("precision", "factory"), [("binary", None), ("int8", "IVF4")])
+def test_a_damaged_size_in_a_faiss_file_is_damage_wherever_it_is(
+    make: Make, precision: str, factory: str | None
+) -> None:
+    index = make(rows=64, precision=precision, factory=factory)
+    file = index / read_manifest(index).parts["index"]
+    content = file.read_bytes()
     for place in range(0, len(content) - 8, 4):
         changed = bytearray(content)
         changed[place : place + 8] = (1 << 40).to_bytes(8, "little")
-        (index / name).write_bytes(changed)
-        try:
-            Searcher.open(index, verify=False)
-        except DamageError:
-            continue
+        file.write_bytes(changed)
+        with contextlib.suppress(DamageError):
+            FaissIndex.read(file, dim=64, binary=precision == "binary", memory_map=False)
+
+
+def test_a_faiss_file_cannot_allocate_an_array_larger_than_itself(make: Make) -> None:
+    index = make(rows=64, precision="int8", factory="IVF4")
+    file = index / read_manifest(index).parts["index"]
+    content = file.read_bytes()
+    ranges = (128).to_bytes(8, "little")  # the lower and upper bounds of 64 components
+    assert content.count(ranges) == 1
+    file.write_bytes(content.replace(ranges, (1 << 22).to_bytes(8, "little")))
+    with pytest.raises(DamageError, match=r"not an index that FAISS can read: .*byte_limit"):
+        FaissIndex.read(file, dim=64, binary=False, memory_map=False)

@@ -1,4 +1,4 @@
-"""Which index a corpus gets."""
+"""The choice of a FAISS index by the size of a corpus, its precision and the user's factory."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ from leafkit.search.plan import PRECISIONS, Plan, plan_index
         (1_000_001, "binary", "BIVF4096"),
     ],
 )
-def test_search_is_exact_while_that_is_fast_then_a_graph_then_lists(count: int, precision: str, factory: str) -> None:
+def test_small_corpora_are_searched_exactly_larger_ones_by_graph_then_by_lists(
+    count: int, precision: str, factory: str
+) -> None:
     assert plan_index(count, precision, None) == Plan(factory=factory, binary=precision == "binary")
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_faiss_takes_every_planned_index(precision: str) -> None:
+def test_faiss_accepts_every_planned_factory(precision: str) -> None:
     for count in (0, 100_000, 2_000_000, 100_000_000):
         FaissIndex.empty(plan_index(count, precision, None), 100)
 
@@ -48,13 +50,13 @@ def test_faiss_takes_every_planned_index(precision: str) -> None:
         (" Flat ", "float32", "Flat"),
     ],
 )
-def test_precision_completes_a_factory_that_names_no_storage(factory: str, precision: str, completed: str) -> None:
+def test_a_factory_without_storage_gets_that_of_the_precision(factory: str, precision: str, completed: str) -> None:
     plan = plan_index(1000, precision, factory)
     assert plan == Plan(factory=completed, binary=False)
     FaissIndex.empty(plan, 64)
 
 
 @pytest.mark.parametrize("factory", ["PQ16", "IVF64,Flat", "HNSW32,SQ8", "IVF64,PQ16,Refine(SQ8)", "Flat"])
-def test_a_factory_that_contradicts_the_precision_is_refused(factory: str) -> None:
+def test_a_factory_that_contradicts_the_precision_raises_an_error(factory: str) -> None:
     with pytest.raises(OptionError, match="contradicts precision float16"):
         plan_index(1000, "float16", factory)

@@ -5,13 +5,13 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 from leafkit.errors import OutputError
-from leafkit.files.atomic import new_folder
-from leafkit.students.build import build_student
+from leafkit.files.atomic import atomic_folder
 from leafkit.students.card import _parameters
-from leafkit.students.folder import open_student, read_student, write_student
-from leafkit.students.spec import parse_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student, write_student
 from leafkit.teachers.open import open_teacher
 from leafkit.types import Teacher
+from tests.fixtures.students import new_student
 
 TEXTS = ["a list of files", "the user of a server"]
 
@@ -19,23 +19,22 @@ TEXTS = ["a list of files", "the user of a server"]
 @pytest.fixture(params=["teacher:layers=2", "static:dim=8"])
 def student(request, tiny_teacher, tmp_path):
     teacher = open_teacher(tiny_teacher, compute="float32")
-    model = build_student(parse_student(request.param), teacher, teacher_model=str(tiny_teacher))
-    facts = write_student(tmp_path / "student", model, teacher.space, {"recipe": {}})
-    return model, facts
+    made = new_student(request.param, teacher, tiny_teacher)
+    return made, write_student(tmp_path / "student", made, teacher.space, {"recipe": {}})
 
 
-def test_what_is_written_is_what_is_opened(student):
-    model, facts = student
-    opened = open_student(facts.path)
+def test_a_written_student_reopens_with_the_same_vectors(student):
+    made, facts = student
+    model, opened = made.model, open_student(facts.path)
     for role, encode in (("query", model.encode_query), ("document", model.encode_document)):
         assert opened.encode(TEXTS, role) == pytest.approx(encode(TEXTS), abs=1e-6)
     assert opened.space == facts.space == read_student(facts.path).space
 
 
-def test_a_student_is_an_encoder_that_only_stands_in_for_its_teacher(student):
+def test_an_opened_student_is_a_teacher_marked_as_stand_in(student):
     opened = open_student(student[1].path)
     assert isinstance(opened, Teacher)
-    assert opened.stand_in
+    assert opened.approximate
     assert opened.encode([], "query").shape == (0, 32)
     assert opened.encode(TEXTS[:1], "query").dtype == numpy.float32
 
@@ -44,10 +43,10 @@ def test_open_teacher_opens_a_student(student):
     assert open_teacher(student[1].path).space == student[1].space
 
 
-def test_parameters_counted_are_those_that_plain_loading_finds(student):
-    model, facts = student
+def test_the_parameter_count_equals_that_of_the_plainly_loaded_model(student):
+    made, facts = student
     plain = SentenceTransformer(str(facts.path), device="cpu")
-    counts = {sum(p.numel() for p in each.parameters()) for each in (model, plain)}
+    counts = {sum(p.numel() for p in each.parameters()) for each in (made.model, plain)}
     assert counts == {_parameters(facts)}
 
 
@@ -64,10 +63,10 @@ def test_the_hashes_are_those_of_the_weight_files(student):
     assert all(sha256_file(facts.path / name) == digest for name, digest in facts.weights.items())
 
 
-def test_a_full_disk_is_said_in_words(student, tmp_path, monkeypatch):
+def test_a_full_disk_raises_an_output_error(student, tmp_path, monkeypatch):
     from safetensors import SafetensorError
 
-    model, facts = student
+    made, facts = student
 
     def full(*_, **__):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
@@ -75,7 +74,7 @@ def test_a_full_disk_is_said_in_words(student, tmp_path, monkeypatch):
     monkeypatch.setattr(SentenceTransformer, "save_pretrained", full)
     with (
         pytest.raises(OutputError, match="disk is full"),
-        new_folder(tmp_path / "new", marker="leafkit.json") as folder,
+        atomic_folder(tmp_path / "new", marker="leafkit.json") as folder,
     ):
-        write_student(folder, model, facts.space, {})
+        write_student(folder, made, facts.space, {})
     assert not (tmp_path / "new").exists()

@@ -16,7 +16,7 @@ def predict(head, features):
     return features @ head.weight.T + head.bias
 
 
-def test_a_teacher_that_is_linear_in_the_features_is_matched_exactly():
+def test_targets_that_are_linear_in_the_features_are_matched_exactly():
     features, targets = data()
     head = fit_head(features, targets)
     assert predict(head, features) == pytest.approx(targets, abs=1e-3)
@@ -41,7 +41,7 @@ def test_without_a_bias_the_solution_is_that_of_scikit_learn_through_the_origin(
     assert not head.bias.any()
 
 
-def test_noise_that_drowns_the_signal_gets_a_large_penalty():
+def test_more_noise_gets_a_larger_penalty():
     features, targets = data(rows=40, width=30, noise=50.0)
     assert fit_head(features, targets).penalty > fit_head(*data(rows=40, width=30)).penalty
 
@@ -59,3 +59,11 @@ def test_features_that_never_vary_and_single_rows_give_the_mean():
         numpy.broadcast_to(targets.mean(axis=0), targets.shape), abs=1e-4
     )
     assert predict(fit_head(features[:1], targets[:1]), features[:1]) == pytest.approx(targets[:1], abs=1e-4)
+
+
+def test_pure_noise_has_a_held_out_cosine_near_zero():
+    """The penalty is judged on rows that were not fitted: fitted rows of noise have a cosine of 0.3 and more."""
+    draw = numpy.random.default_rng(0)
+    features, targets = (draw.standard_normal((300, 64)).astype(numpy.float32) for _ in range(2))
+    for bias in (True, False):
+        assert abs(fit_head(features, targets, bias=bias).cosine) < 0.15

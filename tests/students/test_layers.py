@@ -20,7 +20,7 @@ def test_the_first_and_the_last_layer_are_kept_and_gaps_differ_by_at_most_one(nu
     assert min(gaps) >= 1
 
 
-def test_known_choices_of_layers_come_out():
+def test_evenly_spaced_layers_by_hand():
     assert evenly_spaced(6, 3) == (0, 2, 5)
     assert evenly_spaced(12, 6) == (0, 2, 4, 7, 9, 11)  # DistilBERT's
     assert evenly_spaced(6, 6) == (0, 1, 2, 3, 4, 5)
@@ -28,8 +28,8 @@ def test_known_choices_of_layers_come_out():
 
 
 @pytest.mark.parametrize("count", [0, 7])
-def test_more_layers_than_there_are_or_none_are_refused(count):
-    with pytest.raises(OptionError, match="the model has 6"):
+def test_a_layer_count_outside_the_range_raises(count):
+    with pytest.raises(OptionError, match="expected 1 to 6, the number of layers"):
         evenly_spaced(6, count)
 
 
@@ -55,7 +55,7 @@ def test_keeping_every_layer_changes_nothing():
     assert torch.equal(model(ids).last_hidden_state, before)
 
 
-def test_kept_layers_are_the_originals_in_order_and_the_config_counts_them():
+def test_kept_layers_are_the_original_ones_in_order_and_counted_in_the_config():
     model = bert()
     originals = list(model.encoder.layer)
     assert keep_layers(model, (1, 3)) == (1, 3)
@@ -63,8 +63,8 @@ def test_kept_layers_are_the_originals_in_order_and_the_config_counts_them():
     assert model.config.num_hidden_layers == 2
 
 
-def test_a_layer_beyond_the_last_is_refused():
-    with pytest.raises(OptionError, match="got layer 4"):
+def test_a_layer_beyond_the_last_raises():
+    with pytest.raises(OptionError, match="layers has 4; expected 0 to 3"):
         keep_layers(bert(), (0, 4))
 
 
@@ -81,7 +81,7 @@ def modernbert(layers=4):
 
 
 @pytest.mark.parametrize("make", [bert, t5, modernbert])
-def test_what_is_kept_is_the_same_model_when_it_is_opened_again(make, tmp_path):
+def test_a_saved_model_with_fewer_layers_reopens_as_the_same_model(make, tmp_path):
     model, ids = make(), torch.arange(8)[None]
     keep_layers(model, (0, 2, 3))
     model.save_pretrained(tmp_path)
@@ -91,11 +91,11 @@ def test_what_is_kept_is_the_same_model_when_it_is_opened_again(make, tmp_path):
 
 @pytest.mark.parametrize("make", [t5, modernbert])
 def test_a_first_layer_unlike_the_others_must_stay_the_first(make):
-    with pytest.raises(OptionError, match=r"layer 1 of \w+ cannot be layer 0 .* layers=0,1$"):
+    with pytest.raises(OptionError, match=r"layer 1 of \w+ cannot become layer 0 of a student: .* layers=0,1$"):
         keep_layers(make(), (1, 3))
 
 
-def test_a_list_inside_a_layer_is_no_list_of_layers():
+def test_a_module_list_inside_a_layer_is_not_the_list_of_layers():
     # Each of T5's blocks is a list of two: attention and feed-forward.
     model = t5(layers=2)
     assert keep_layers(model, (0,)) == (0,)

@@ -26,7 +26,7 @@ from leafkit.students.spec import Fresh, Pretrained, Static, parse_student
         ("static:tokenizer=a/b", Static(tokenizer="a/b")),
     ],
 )
-def test_each_form_is_read_as_what_it_says(text, student):
+def test_each_form_is_parsed(text, student):
     assert parse_student(text) == student
 
 
@@ -57,7 +57,7 @@ def test_each_form_is_read_as_what_it_says(text, student):
         ":layers=3",
     ],
 )
-def test_anything_else_is_refused_with_the_list_of_forms(text):
+def test_anything_else_raises_with_the_list_of_forms(text):
     with pytest.raises(OptionError, match="A student is one of") as raised:
         parse_student(text)
     assert "static:dim=256" in str(raised.value)

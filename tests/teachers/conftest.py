@@ -1,4 +1,4 @@
-"""Teachers of every form, made from the tiny ones."""
+"""Teachers of every kind, made from the tiny teachers."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ __all__ = ["filling", "hash_teacher"]
 
 @pytest.fixture(scope="session")
 def sentence_model():
-    """Opens a folder as sentence-transformers does, in float32: the rival."""
+    """Open a folder with sentence-transformers itself, in float32, to compare with."""
     from sentence_transformers import SentenceTransformer
 
     return lambda folder: SentenceTransformer(str(folder), device="cpu", local_files_only=True)
@@ -20,13 +20,13 @@ def sentence_model():
 
 @pytest.fixture
 def copied(tiny_teacher, tmp_path):
-    """A copy of the tiny teacher, to be changed."""
+    """A copy of the tiny teacher that a test may change."""
     return shutil.copytree(tiny_teacher, tmp_path / "copied")
 
 
 @pytest.fixture(scope="session")
 def router(tiny_teacher, other_teacher, sentence_model, tmp_path_factory):
-    """A Router folder: queries pass through the tiny teacher, documents through the other one."""
+    """A model with a Router: queries go through the tiny teacher, documents through the other teacher."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Router
 
@@ -41,7 +41,7 @@ def router(tiny_teacher, other_teacher, sentence_model, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def onnx_folder(tiny_teacher, sentence_model, tmp_path_factory):
-    """The tiny teacher's transformer as ONNX, with the files that say how to pool, and no torch weights."""
+    """The transformer of the tiny teacher as ONNX, with its pooling configuration but without torch weights."""
     import torch
 
     class Tokens(torch.nn.Module):
@@ -55,7 +55,7 @@ def onnx_folder(tiny_teacher, sentence_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("onnx") / "tiny-onnx"
     (folder / "onnx").mkdir(parents=True)
     names = ["input_ids", "attention_mask"]
-    # one tensor for both would be exported as one input
+    # two different tensors: one tensor for both would be exported as one input
     examples = tuple(torch.ones(2, 5, dtype=torch.long) for _ in names)
     torch.onnx.export(
         Tokens(sentence_model(tiny_teacher)[0].model).eval(),

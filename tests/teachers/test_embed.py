@@ -16,7 +16,7 @@ OUTS = pytest.mark.parametrize("out", ["v.parquet", "v.npy"])
 
 @pytest.fixture
 def texts(tmp_path):
-    """Texts of both roles and of none, one of them with a title, one of them twice."""
+    """Texts of both roles and of no role, with one title and one repeated text."""
     rows = [{"_id": f"d{i}", "text": f"text {i}"} for i in range(40)]
     rows += [{"_id": "q1", "text": "text 1", "role": "query"}, {"_id": "again", "text": "text 1"}]
     rows += [{"_id": "titled", "title": "A title", "text": "with text"}]
@@ -31,13 +31,11 @@ def names(folder):
 
 @OUTS
 @pytest.mark.parametrize("precision", ["float16", "float32"])
-def test_the_output_opens_as_a_teacher_of_the_same_space_with_the_same_vectors(
-    texts, tmp_path, hash_teacher, out, precision
-):
+def test_the_output_is_a_teacher_with_the_same_space_and_vectors(texts, tmp_path, hash_teacher, out, precision):
     teacher = hash_teacher()
     path = embed(texts, teacher, tmp_path / "out" / out, precision=precision)
     again = open_teacher(path)
-    assert (again.space, again.space.id, again.stand_in) == (teacher.space, teacher.space.id, False)
+    assert (again.space, again.space.id, again.approximate) == (teacher.space, teacher.space.id, False)
     assert len(again) == 43
     for role, wanted in (("document", ["text 1", "A title with text", "text 7"]), ("query", ["text 1"])):
         difference = abs(again.encode(wanted, role) - hash_teacher().encode(wanted, role)).max()
@@ -45,14 +43,14 @@ def test_the_output_opens_as_a_teacher_of_the_same_space_with_the_same_vectors(
 
 
 @OUTS
-def test_a_real_teacher_comes_back_and_its_file_embeds_into_the_same_file(tiny_teacher, texts, tmp_path, out):
+def test_embedding_with_the_output_gives_an_equal_file(tiny_teacher, texts, tmp_path, out):
     first = embed(texts, tiny_teacher, tmp_path / out, precision="float32")
     assert open_teacher(first).space == open_teacher(tiny_teacher).space
     second = embed(texts, first, tmp_path / f"again-{out}", precision="float32")
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_parquet_holds_id_text_role_and_vector_and_the_space_in_its_schema(texts, tmp_path, hash_teacher):
+def test_parquet_has_id_text_role_and_vector_and_records_the_space_in_its_schema(texts, tmp_path, hash_teacher):
     teacher = hash_teacher()
     table = parquet.read_table(embed(texts, teacher, tmp_path / "v.parquet", precision="float32"))
     assert table.column_names == ["id", "text", "role", "vector"]
@@ -66,7 +64,7 @@ def test_parquet_holds_id_text_role_and_vector_and_the_space_in_its_schema(texts
     ]
 
 
-def test_npy_is_a_plain_array_with_a_line_of_json_for_each_row(texts, tmp_path, hash_teacher):
+def test_npy_is_a_plain_array_with_one_line_of_json_per_row(texts, tmp_path, hash_teacher):
     path = embed(texts, hash_teacher(), tmp_path / "v.npy", role="query")
     assert numpy.load(path, allow_pickle=False).shape == (43, 8)
     rows = [json.loads(line) for line in path.with_suffix(".jsonl").read_text().splitlines()]
@@ -75,7 +73,7 @@ def test_npy_is_a_plain_array_with_a_line_of_json_for_each_row(texts, tmp_path, 
 
 
 @OUTS
-def test_chunks_do_not_show_in_the_output(texts, tmp_path, hash_teacher, monkeypatch, out):
+def test_the_size_of_chunks_does_not_change_the_output(texts, tmp_path, hash_teacher, monkeypatch, out):
     whole = embed(texts, hash_teacher(), tmp_path / out)
     monkeypatch.setattr(module, "CHUNK", 7)
     parts = embed(texts, hash_teacher(), tmp_path / f"parts-{out}")
@@ -84,7 +82,7 @@ def test_chunks_do_not_show_in_the_output(texts, tmp_path, hash_teacher, monkeyp
     assert numpy.array_equal(*read)
 
 
-def test_a_run_that_was_stopped_encodes_only_what_it_had_not(texts, tmp_path, hash_teacher, monkeypatch):
+def test_a_stopped_run_continues_where_it_stopped(texts, tmp_path, hash_teacher, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 10)
     teacher = hash_teacher()
     encode = teacher.encode
@@ -103,18 +101,18 @@ def test_a_run_that_was_stopped_encodes_only_what_it_had_not(texts, tmp_path, ha
     assert len(second.encoded) == 42 - 20
 
 
-def test_a_students_vectors_are_marked_and_stay_out_of_the_teachers_store(texts, tmp_path, hash_teacher):
+def test_the_vectors_of_a_student_are_marked_as_approximate_and_not_cached(texts, tmp_path, hash_teacher):
     student = hash_teacher()
-    student.stand_in = True
+    student.approximate = True
     path = embed(texts, student, tmp_path / "v.parquet", cache=tmp_path / "cache")
     again = open_teacher(path)
-    assert again.stand_in
+    assert again.approximate
     assert again.space == student.space
     assert len(VectorStore.open(tmp_path / "cache", student.space)) == 0
 
 
 @OUTS
-def test_an_output_that_exists_is_kept_unless_it_is_ours_and_overwrite_is_set(texts, tmp_path, hash_teacher, out):
+def test_an_existing_output_is_replaced_only_with_overwrite(texts, tmp_path, hash_teacher, out):
     path = embed(texts, hash_teacher(), tmp_path / out)
     before = path.read_bytes()
     with pytest.raises(OutputError, match="--overwrite"):
@@ -125,19 +123,19 @@ def test_an_output_that_exists_is_kept_unless_it_is_ours_and_overwrite_is_set(te
     assert open_teacher(path).space == other.space
 
 
-def test_files_of_somebody_else_are_never_replaced(texts, tmp_path, hash_teacher):
+def test_files_that_leafkit_did_not_write_are_never_replaced(texts, tmp_path, hash_teacher):
     (tmp_path / "v.parquet").write_bytes(b"precious")
-    with pytest.raises(OutputError, match="not leafkit's"):
+    with pytest.raises(OutputError, match=r"v\.parquet already exists and was not written by leafkit"):
         embed(texts, hash_teacher(), tmp_path / "v.parquet", overwrite=True)
     before = texts.read_bytes()
-    with pytest.raises(OutputError, match=r"texts\.jsonl exists and is not leafkit's"):
+    with pytest.raises(OutputError, match=r"texts\.jsonl already exists and was not written by leafkit"):
         embed(texts, hash_teacher(), texts.with_suffix(".npy"), overwrite=True)
     assert texts.read_bytes() == before
     assert (tmp_path / "v.parquet").read_bytes() == b"precious"
 
 
 @OUTS
-def test_a_bad_row_leaves_no_output_unless_bad_rows_are_skipped(texts, tmp_path, hash_teacher, out):
+def test_a_bad_row_leaves_no_output_without_skip_bad(texts, tmp_path, hash_teacher, out):
     with open(texts, "a") as file:
         file.write("{broken\n")
     with pytest.raises(TextError):
@@ -146,12 +144,12 @@ def test_a_bad_row_leaves_no_output_unless_bad_rows_are_skipped(texts, tmp_path,
     assert len(open_teacher(embed(texts, hash_teacher(), tmp_path / out, skip_bad=True))) == 43
 
 
-def test_what_is_asked_wrongly_is_said_before_anything_is_encoded(texts, tmp_path, hash_teacher):
+def test_invalid_options_raise_before_anything_is_encoded(texts, tmp_path, hash_teacher):
     teacher = hash_teacher()
     for options, error, message in (
-        ({"out": tmp_path / "v.txt"}, InputError, r"\.parquet"),
-        ({"precision": "int8"}, OptionError, "int8"),
-        ({"role": "passage"}, OptionError, "passage"),
+        ({"out": tmp_path / "v.txt"}, InputError, r"v\.txt is not a vectors file; expected a \.parquet"),
+        ({"precision": "int8"}, OptionError, "unknown precision 'int8'"),
+        ({"role": "passage"}, OptionError, "unknown role 'passage'"),
     ):
         with pytest.raises(error, match=message):
             embed(**{"texts": texts, "encoder": teacher, "out": tmp_path / "v.parquet", **options})

@@ -21,14 +21,14 @@ def texts_of(sentences):
 
 
 @pytest.mark.parametrize("role", ["query", "document"])
-def test_an_onnx_folder_gives_what_the_torch_model_gives(onnx_folder, tiny_teacher, sentences, role):
+def test_an_onnx_folder_gives_the_vectors_of_the_torch_model(onnx_folder, tiny_teacher, sentences, role):
     onnx = open_teacher(onnx_folder, normalised=True)
     torch = open_teacher(tiny_teacher, compute="float32")
     assert abs(onnx.encode(texts_of(sentences), role) - torch.encode(texts_of(sentences), role)).max() < 1e-5
     assert onnx.space.query_prompt == "search: "
 
 
-def test_vectors_are_normalised_where_asked_or_where_modules_json_says_so(folder, onnx_folder, tiny_teacher, sentences):
+def test_vectors_are_normalised_by_option_or_by_modules_json(folder, onnx_folder, tiny_teacher, sentences):
     plain = open_teacher(onnx_folder)
     assert not plain.space.normalised
     shutil.copy(tiny_teacher / "modules.json", folder / "modules.json")
@@ -37,7 +37,7 @@ def test_vectors_are_normalised_where_asked_or_where_modules_json_says_so(folder
     assert abs(unit_rows(plain.encode(sentences, "query")) - unit.encode(sentences, "query")).max() < 1e-6
 
 
-def test_a_head_that_the_graph_lacks_is_refused(folder):
+def test_a_head_outside_the_graph_raises(folder):
     (folder / "modules.json").write_text(
         '[{"path": "", "type": "x.Transformer"}, {"path": "2_Dense", "type": "x.Dense"}]'
     )
@@ -45,13 +45,13 @@ def test_a_head_that_the_graph_lacks_is_refused(folder):
         open_teacher(folder)
 
 
-def test_cls_takes_the_first_token(onnx_folder, tiny_teacher, sentence_model, sentences):
+def test_cls_pooling_is_the_vector_of_the_first_token(onnx_folder, tiny_teacher, sentence_model, sentences):
     vectors = open_teacher(onnx_folder, pooling="cls").encode(sentences[:3], "document")
     tokens = sentence_model(tiny_teacher).encode(sentences[:3], output_value="token_embeddings")
     assert abs(vectors - numpy.array([row[0].numpy() for row in tokens])).max() < 1e-5
 
 
-def test_neither_order_nor_batches_change_a_vector(onnx_folder, sentences):
+def test_order_and_batch_size_do_not_change_vectors(onnx_folder, sentences):
     texts = texts_of(sentences)
     vectors = open_teacher(onnx_folder).encode(texts, "query")
     assert (
@@ -60,7 +60,7 @@ def test_neither_order_nor_batches_change_a_vector(onnx_folder, sentences):
     assert open_teacher(onnx_folder).encode([], "query").shape == (0, 32)
 
 
-def test_the_space_keeps_when_the_folder_moves_and_changes_with_the_weights(onnx_folder, folder):
+def test_the_space_changes_with_the_weights_but_not_with_the_folder(onnx_folder, folder):
     space = open_teacher(folder).space
     assert space.id == open_teacher(onnx_folder).space.id
     assert (space.pooling, space.max_length, space.normalised, space.dim) == ("mean", 64, False, 32)
@@ -71,13 +71,13 @@ def test_the_space_keeps_when_the_folder_moves_and_changes_with_the_weights(onnx
     assert open_teacher(folder).space.weights != space.weights
 
 
-def test_a_graph_at_the_top_of_the_folder_is_found_too(folder, onnx_folder):
+def test_the_graph_may_be_at_the_top_of_the_folder(folder, onnx_folder):
     for file in (folder / "onnx").iterdir():
         file.rename(folder / file.name)
     assert open_teacher(folder).space.id == open_teacher(onnx_folder).space.id
 
 
-def test_the_length_is_read_where_it_stands_and_an_argument_wins(folder):
+def test_the_maximum_length_is_read_from_several_files_and_overridden_by_the_option(folder):
     assert open_teacher(folder, max_length=8).space.max_length == 8
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
     assert open_teacher(folder).space.max_length == 16
@@ -86,7 +86,7 @@ def test_the_length_is_read_where_it_stands_and_an_argument_wins(folder):
     assert open_teacher(folder).space.max_length is None
 
 
-def test_a_text_is_cut_at_the_length(folder):
+def test_a_text_is_truncated_to_the_maximum_length(folder):
     one, two = open_teacher(folder, max_length=8).encode(
         ["a the of to in list show", "a the of to in list print"], "document"
     )
@@ -101,29 +101,29 @@ def test_a_text_is_cut_at_the_length(folder):
         {"pooling_mode": ["cls"]},
     ],
 )
-def test_pooling_is_read_in_its_old_and_its_new_form(folder, config):
+def test_pooling_is_read_in_the_old_and_the_new_format(folder, config):
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(config))
     assert open_teacher(folder).space.pooling == "cls"
 
 
-def test_a_folder_that_does_not_say_how_it_pools_asks_for_it(folder):
+def test_a_folder_that_does_not_record_its_pooling_raises(folder):
     shutil.rmtree(folder / "1_Pooling")
     with pytest.raises(InputError, match="pooling='mean' or pooling='cls'"):
         open_teacher(folder)
     assert open_teacher(folder, pooling="mean").space.pooling == "mean"
 
 
-def test_a_pooling_that_we_do_not_know_is_refused(folder):
+def test_an_unsupported_pooling_raises(folder):
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode": "lasttoken"}')
     with pytest.raises(InputError, match="lasttoken, which is not supported"):
         open_teacher(folder)
 
 
-def test_a_graph_that_pools_is_taken_as_it_is(folder, sentences):
+def test_a_graph_that_pools_itself_is_not_pooled_again(folder, sentences):
     import onnx
     from onnx import TensorProto, helper
 
-    # Two numbers a text: how many tokens it has, and the sum of their ids.
+    # A vector of width 2 per text: the number of tokens and the sum of their ids.
     ones = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
     ids, mask = (
         helper.make_tensor_value_info(n, TensorProto.INT64, ["b", "t"]) for n in ("input_ids", "attention_mask")
@@ -162,18 +162,18 @@ def test_a_graph_that_pools_is_taken_as_it_is(folder, sentences):
         ("tokenizer_config.json", b"[]"),
     ],
 )
-def test_a_broken_file_is_an_input_error(folder, file, content):
+def test_an_invalid_file_is_an_input_error(folder, file, content):
     (folder / file).write_bytes(content)
     with pytest.raises(InputError):
         open_teacher(folder)
 
 
-def test_options_that_mean_nothing_here_are_refused(onnx_folder):
+def test_options_without_meaning_for_onnx_raise(onnx_folder):
     with pytest.raises(OptionError, match="compute means nothing to an ONNX folder"):
         open_teacher(onnx_folder, compute="bfloat16")
 
 
-def test_no_torch_is_imported(onnx_folder):
+def test_an_onnx_folder_does_not_import_torch(onnx_folder):
     code = (
         "import sys; from leafkit import open_teacher; "
         f"open_teacher({str(onnx_folder)!r}).encode(['a'], 'query'); "

@@ -12,7 +12,7 @@ from leafkit.types import Teacher
 
 @pytest.fixture
 def installed(tiny_teacher, tmp_path, monkeypatch):
-    """A distribution called tiny-model that holds the tiny teacher, and whose code must not be run."""
+    """An installed package tiny-model that contains the tiny teacher and raises an error if imported."""
     site = tmp_path / "site"
     shutil.copytree(tiny_teacher, site / "tiny_model" / "model")
     (site / "tiny_model" / "__init__.py").write_text("raise RuntimeError('imported')")
@@ -25,7 +25,7 @@ def installed(tiny_teacher, tmp_path, monkeypatch):
     return site
 
 
-def test_nothing_heavy_is_imported_before_a_teacher_is_opened():
+def test_no_heavy_package_is_imported_before_a_teacher_is_opened():
     code = (
         "import sys, leafkit.teachers.open, leafkit.vectors.cached, leafkit.teachers.embed; "
         "sys.exit(bool({'torch', 'transformers', 'pyarrow', 'onnxruntime'} & set(sys.modules)))"
@@ -33,13 +33,13 @@ def test_nothing_heavy_is_imported_before_a_teacher_is_opened():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_an_open_teacher_is_given_back(tiny_teacher):
+def test_an_open_teacher_is_returned_unchanged(tiny_teacher):
     teacher = open_teacher(tiny_teacher)
     assert open_teacher(teacher) is teacher
     assert isinstance(teacher, Teacher)
 
 
-def test_paths_may_be_text_and_relative(tiny_teacher, monkeypatch):
+def test_paths_may_be_strings_and_relative(tiny_teacher, monkeypatch):
     monkeypatch.chdir(tiny_teacher.parent)
     spaces = {open_teacher(path).space for path in (tiny_teacher, str(tiny_teacher), tiny_teacher.name)}
     assert len(spaces) == 1
@@ -47,25 +47,25 @@ def test_paths_may_be_text_and_relative(tiny_teacher, monkeypatch):
     assert open_teacher(".").space in spaces
 
 
-def test_a_model_in_a_package_is_found_without_running_the_package(installed, tiny_teacher):
+def test_a_model_in_a_package_is_found_without_importing_the_package(installed, tiny_teacher):
     teacher = open_teacher("package:tiny-model")
     assert teacher.space.id == open_teacher(tiny_teacher).space.id
     assert teacher.space.teacher == "tiny-model"
     assert "tiny_model" not in sys.modules
 
 
-def test_a_package_must_be_there_and_hold_one_model(installed):
+def test_a_missing_package_or_one_without_exactly_one_model_raises(installed):
     with pytest.raises(InputError, match="pip install no-such-model"):
         open_teacher("package:no-such-model")
-    with pytest.raises(InputError, match="holds 0 models"):
+    with pytest.raises(InputError, match="contains 0 models"):
         package_folder("numpy")
     record = installed / "tiny_model-1.0.dist-info" / "RECORD"
     record.write_text(record.read_text() + "tiny_model/other/modules.json,,\n")
-    with pytest.raises(InputError, match="holds 2 models"):
+    with pytest.raises(InputError, match="contains 2 models"):
         open_teacher("package:tiny-model")
 
 
-def test_a_hub_model_is_read_from_the_hubs_cache_when_offline(tiny_teacher, tmp_path, monkeypatch):
+def test_a_hub_model_is_read_from_the_cache_when_offline(tiny_teacher, tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     commit = "0123456789abcdef0123456789abcdef01234567"
@@ -78,21 +78,21 @@ def test_a_hub_model_is_read_from_the_hubs_cache_when_offline(tiny_teacher, tmp_
     assert teacher.space.id == open_teacher(tiny_teacher).space.id
     assert teacher.space.teacher == "owner/tiny"
     assert open_teacher("owner/tiny", revision=commit).space == teacher.space
-    with pytest.raises(InputError, match="nor could the hub give it"):
+    with pytest.raises(InputError, match="cannot be downloaded from the hub"):
         open_teacher("owner/tiny", revision="other")
 
 
 @pytest.mark.parametrize(
     "argument", ["no/such-model", "no-such-model", "a/b/c", "missing.parquet", "missing.npy", "./missing", "", 7, None]
 )
-def test_an_argument_that_is_nothing_lists_what_it_may_be(argument, tmp_path, monkeypatch):
+def test_an_argument_that_is_no_teacher_raises_with_the_kinds_of_teachers(argument, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="a teacher is one of"):
+    with pytest.raises(InputError, match="A teacher is one of"):
         open_teacher(argument)
 
 
-def test_a_folder_or_file_that_holds_no_teacher_lists_what_it_may_be(tmp_path):
-    with pytest.raises(InputError, match="holds no teacher"):
+def test_a_folder_or_file_without_a_teacher_raises(tmp_path):
+    with pytest.raises(InputError, match="does not contain a teacher"):
         open_teacher(tmp_path)
     (tmp_path / "texts.jsonl").write_text('{"text": "a"}\n')
     with pytest.raises(InputError, match="not a vectors file"):
@@ -109,6 +109,6 @@ def test_a_folder_or_file_that_holds_no_teacher_lists_what_it_may_be(tmp_path):
         ({"revision": "main"}, "revision means nothing to a local teacher"),
     ],
 )
-def test_an_option_outside_its_range_is_refused(tiny_teacher, options, message):
+def test_an_option_outside_its_range_raises(tiny_teacher, options, message):
     with pytest.raises(OptionError, match=message):
         open_teacher(tiny_teacher, **options)

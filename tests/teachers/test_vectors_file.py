@@ -35,7 +35,7 @@ def write_npy(path, texts, vectors, roles=None):
 
 @pytest.fixture(params=["v.parquet", "v.npy"])
 def write(request, tmp_path):
-    """Writes texts, vectors and perhaps roles as a file of either kind."""
+    """Write texts, vectors and optional roles to a vectors file of either format."""
 
     def write(texts, vectors, roles=None):
         if request.param == "v.npy":
@@ -46,7 +46,7 @@ def write(request, tmp_path):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_the_file_gives_back_its_vectors_in_any_order_and_both_roles(write, dtype):
+def test_the_file_returns_its_vectors_in_any_order_and_for_both_roles(write, dtype):
     teacher = open_teacher(write(TEXTS, unit().astype(dtype)))
     for role in ("query", "document"):
         vectors = teacher.encode(["three", "one", "three"], role)
@@ -57,15 +57,15 @@ def test_the_file_gives_back_its_vectors_in_any_order_and_both_roles(write, dtyp
     assert teacher.encode([], "query").shape == (0, 6)
 
 
-def test_texts_are_found_that_are_read_from_the_very_file(write):
+def test_texts_read_from_the_file_are_found(write):
     file = write([" one", "two\n", "three", "\tfour "], unit())
-    texts = [text.content for text in read_texts(file if file.suffix == ".parquet" else file.with_suffix(".jsonl"))]
+    texts = [text.full_text for text in read_texts(file if file.suffix == ".parquet" else file.with_suffix(".jsonl"))]
     teacher = open_teacher(file)
     assert numpy.array_equal(teacher.encode(texts, "document"), unit())
     assert numpy.array_equal(teacher.encode(["one ", " two"], "query"), unit()[:2])
 
 
-def test_a_title_belongs_to_the_text_that_was_encoded(tmp_path):
+def test_a_title_is_part_of_the_text(tmp_path):
     titles = ["A title", "", None, "Another "]
     write_parquet(tmp_path / "v.parquet", TEXTS, unit(), title=titles)
     write_npy(tmp_path / "v.npy", TEXTS, unit())
@@ -78,62 +78,62 @@ def test_a_title_belongs_to_the_text_that_was_encoded(tmp_path):
             teacher.encode(["one"], "document")
 
 
-def test_a_title_that_is_no_string_is_refused(tmp_path):
+def test_a_title_that_is_not_a_string_raises(tmp_path):
     file = write_parquet(tmp_path / "v.parquet", TEXTS, unit(), title=[1, 2, 3, 4])
-    with pytest.raises(VectorError, match="row 0 has 1 as its title"):
+    with pytest.raises(VectorError, match="the title of row 0 is 1; expected a string"):
         open_teacher(file)
 
 
-def test_a_role_keeps_its_vectors_to_itself(write):
+def test_a_row_with_a_role_is_used_for_that_role_only(write):
     teacher = open_teacher(write(["one", "one", "two", "three"], unit(), ["query", "document", "query", None]))
     assert numpy.array_equal(teacher.encode(["one", "two", "three"], "query"), unit()[[0, 2, 3]])
     assert numpy.array_equal(teacher.encode(["one", "three"], "document"), unit()[[1, 3]])
-    with pytest.raises(VectorError, match="no vector for 1 of 2 document texts, the first is 'two'"):
+    with pytest.raises(VectorError, match=r"no vector for 1 of 2 document texts\. The first is 'two'"):
         teacher.encode(["one", "two"], "document")
 
 
-def test_a_text_that_the_file_lacks_is_named_and_counted(write):
-    with pytest.raises(VectorError, match="no vector for 2 of 3 query texts, the first is 'five'"):
+def test_missing_texts_are_counted_and_the_first_is_named(write):
+    with pytest.raises(VectorError, match=r"no vector for 2 of 3 query texts\. The first is 'five'"):
         open_teacher(write(TEXTS, unit())).encode(["five", "one", "six"], "query")
 
 
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda v: v * numpy.array([[1], [1], [numpy.nan], [1]], dtype="f4"), "row 2 holds NaN"),
-        (lambda v: v * numpy.array([[1], [numpy.inf], [1], [1]], dtype="f4"), "row 1 holds NaN or infinity"),
+        (lambda v: v * numpy.array([[1], [1], [numpy.nan], [1]], dtype="f4"), "row 2 contains NaN"),
+        (lambda v: v * numpy.array([[1], [numpy.inf], [1], [1]], dtype="f4"), "row 1 contains NaN or infinity"),
         (lambda v: v * numpy.array([[1], [1], [1], [0]], dtype="f4"), "row 3 is all zeros"),
     ],
 )
-def test_vectors_that_cannot_be_used_are_refused_by_row(write, spoil, message):
+def test_invalid_vectors_raise_with_their_row(write, spoil, message):
     with pytest.raises(VectorError, match=message):
         open_teacher(write(TEXTS, spoil(unit())))
 
 
-def test_one_text_with_two_vectors_is_refused_and_with_one_vector_twice_is_not(write):
-    with pytest.raises(VectorError, match="rows 0 and 2 hold one text with two vectors"):
+def test_a_repeated_text_raises_only_with_different_vectors(write):
+    with pytest.raises(VectorError, match="rows 0 and 2 hold the same text with different vectors"):
         open_teacher(write(["one", "two", "one", "four"], unit()))
     teacher = open_teacher(write(["one", "two", "one", "four"], unit()[[0, 1, 0, 3]]))
     assert numpy.array_equal(teacher.encode(["one"], "query"), unit()[:1])
 
 
-def test_fewer_vectors_than_texts_are_refused(tmp_path):
-    with pytest.raises(VectorError, match="3 vectors for the 4 texts"):
+def test_fewer_vectors_than_texts_raise(tmp_path):
+    with pytest.raises(VectorError, match=r"has 3 vectors, but v\.jsonl has 4 texts"):
         open_teacher(write_npy(tmp_path / "v.npy", TEXTS, unit(3)))
 
 
-def test_vectors_of_two_widths_are_refused_by_row(tmp_path):
-    with pytest.raises(VectorError, match="row 1 has a vector of width 3, wanted 2"):
+def test_vectors_of_two_widths_raise_with_their_row(tmp_path):
+    with pytest.raises(VectorError, match="the vector of row 1 has the width 3; expected 2"):
         open_teacher(write_parquet(tmp_path / "v.parquet", ["a", "b"], [[1.0, 2.0], [1.0, 2.0, 3.0]]))
 
 
-def test_a_missing_vector_or_number_is_refused(tmp_path):
+def test_a_missing_vector_or_component_raises(tmp_path):
     for vectors in ([[1.0, 2.0], None], [[1.0, 2.0], [1.0, None]]):
-        with pytest.raises(VectorError, match="row 1"):
+        with pytest.raises(VectorError, match=r"row 1 (has the width 0; expected 2|contains NaN)"):
             open_teacher(write_parquet(tmp_path / "v.parquet", ["a", "b"], vectors))
 
 
-def test_lists_of_fixed_width_and_large_lists_are_read_alike(tmp_path):
+def test_all_list_types_of_arrow_are_read(tmp_path):
     for kind in (
         pyarrow.list_(pyarrow.float16(), 6),
         pyarrow.list_(pyarrow.float64()),
@@ -145,7 +145,7 @@ def test_lists_of_fixed_width_and_large_lists_are_read_alike(tmp_path):
         assert abs(vectors - unit()).max() < 1e-3
 
 
-def test_unit_norm_is_measured_or_declared(write):
+def test_normalisation_is_measured_or_declared(write):
     assert open_teacher(write(TEXTS, unit())).space.normalised
     assert not open_teacher(write(TEXTS, unit()), normalised=False).space.normalised
     assert not open_teacher(write(TEXTS, 2 * unit())).space.normalised
@@ -153,7 +153,7 @@ def test_unit_norm_is_measured_or_declared(write):
     assert abs(scaled.encode(TEXTS, "query") - unit()).max() < 1e-6
 
 
-def test_what_is_declared_is_in_the_space(write):
+def test_declared_options_are_recorded_in_the_space(write):
     path = write(TEXTS, unit())
     declared = {"query_prompt": "q: ", "document_prompt": "d: ", "max_length": 512, "pooling": "cls"}
     space = open_teacher(path, teacher_name="api/model", **declared).space
@@ -161,7 +161,7 @@ def test_what_is_declared_is_in_the_space(write):
     assert (space.teacher, space.weights) == ("api/model", "name:api/model")
 
 
-def test_a_file_is_its_own_identity_unless_a_name_is_declared(write):
+def test_the_space_depends_on_texts_and_vectors_of_the_file(write):
     one, again = (open_teacher(write(TEXTS, unit())).space for _ in range(2))
     assert one.id == again.id
     other = open_teacher(write(TEXTS, unit(seed=1))).space
@@ -170,28 +170,28 @@ def test_a_file_is_its_own_identity_unless_a_name_is_declared(write):
     assert one.id != renamed.id
 
 
-def test_options_of_a_computation_are_refused(write):
+def test_options_of_a_computation_raise(write):
     with pytest.raises(OptionError, match="compute means nothing to a vectors file"):
         open_teacher(write(TEXTS, unit()), compute="float32")
 
 
-def test_a_file_without_the_columns_names_them(tmp_path):
+def test_a_file_with_a_missing_column_raises_with_its_columns(tmp_path):
     parquet.write_table(pyarrow.table({"passage": TEXTS, "vector": list(unit())}), tmp_path / "v.parquet")
-    with pytest.raises(VectorError, match=r"no column 'text' or 'content' or .*, it has \['passage', 'vector'\]"):
+    with pytest.raises(VectorError, match=r"no column 'text' or 'content' or .* its columns \['passage', 'vector'\]"):
         open_teacher(tmp_path / "v.parquet")
     parquet.write_table(pyarrow.table({"text": TEXTS, "vector": TEXTS}), tmp_path / "v.parquet")
-    with pytest.raises(VectorError, match="has string in its column 'vector', wanted lists"):
+    with pytest.raises(VectorError, match="has the type string in the column 'vector'; expected lists"):
         open_teacher(tmp_path / "v.parquet")
 
 
-def test_of_several_columns_with_such_names_the_one_with_numbers_is_taken(tmp_path):
+def test_of_several_vector_columns_the_one_with_numbers_is_used(tmp_path):
     columns = {"text": TEXTS, "vector": ["a", "b", "c", "d"], "embedding": list(unit())}
     parquet.write_table(pyarrow.table(columns), tmp_path / "v.parquet")
     assert numpy.array_equal(open_teacher(tmp_path / "v.parquet").encode(TEXTS, "document"), unit())
 
 
 @pytest.mark.parametrize(("text", "vector"), [("content", "embedding"), ("body", "emb"), ("text", "embeddings")])
-def test_columns_go_by_their_usual_names(tmp_path, text, vector):
+def test_columns_may_have_any_usual_name(tmp_path, text, vector):
     parquet.write_table(pyarrow.table({text: TEXTS, vector: list(unit()), "n": [1, 2, 3, 4]}), tmp_path / "v.parquet")
     assert numpy.array_equal(open_teacher(tmp_path / "v.parquet").encode(TEXTS, "document"), unit())
 
@@ -208,34 +208,36 @@ def test_a_folder_of_parquet_files_is_one_vectors_file(tmp_path):
     write_parquet(tmp_path / "parts" / "0.parquet", TEXTS[:2], unit(seed=1)[:2])
     assert open_teacher(tmp_path / "parts").space.id != teacher.space.id
     write_parquet(tmp_path / "parts" / "2.parquet", ["five"], unit(rows=1, dim=5))
-    with pytest.raises(VectorError, match=r"2\.parquet: got vectors of width 5, wanted 6"):
+    with pytest.raises(VectorError, match=r"2\.parquet: the vectors have the width 5; expected 6"):
         open_teacher(tmp_path / "parts")
 
 
-def test_what_else_spark_leaves_in_a_folder_is_passed_over(tmp_path):
+def test_empty_and_hidden_files_of_spark_are_ignored(tmp_path):
     (tmp_path / "parts" / "more.parquet").mkdir(parents=True)
     write_parquet(tmp_path / "parts" / "a.parquet", TEXTS, unit())
     write_parquet(tmp_path / "parts" / "b.parquet", pyarrow.array([], pyarrow.string()), [])
     (tmp_path / "parts" / "._a.parquet").write_bytes(b"of a Mac")
     assert len(open_teacher(tmp_path / "parts")) == 4
-    assert [text.content for text in read_texts(tmp_path / "parts")] == TEXTS
+    assert [text.full_text for text in read_texts(tmp_path / "parts")] == TEXTS
     (tmp_path / "parts" / "c.parquet").write_bytes(b"PAR1 cut off")
     with pytest.raises(VectorError, match=r"c\.parquet is not a Parquet file"):
         open_teacher(tmp_path / "parts")
 
 
-def test_an_error_names_the_part_and_its_row(tmp_path):
+def test_an_error_names_the_file_and_its_row(tmp_path):
     (tmp_path / "parts").mkdir()
     write_parquet(tmp_path / "parts" / "a.parquet", TEXTS, unit())
     write_parquet(tmp_path / "parts" / "b.parquet", ["five", "two ", "three"], unit(rows=3, seed=1))
-    with pytest.raises(VectorError, match=r"a\.parquet: row 1 and row 1 of .*b\.parquet hold one .* \(1 more rows"):
+    with pytest.raises(
+        VectorError, match=r"a\.parquet: row 1 and row 1 of .*b\.parquet hold the same .* \(1 more such rows"
+    ):
         open_teacher(tmp_path / "parts")
     write_parquet(tmp_path / "parts" / "b.parquet", ["five", "six"], [[1.0] * 6, [numpy.nan] * 6])
-    with pytest.raises(VectorError, match=r"b\.parquet: row 1 holds NaN"):
+    with pytest.raises(VectorError, match=r"b\.parquet: row 1 contains NaN"):
         open_teacher(tmp_path / "parts")
 
 
-def test_parts_of_two_precisions_keep_the_finer(tmp_path):
+def test_files_of_two_precisions_are_read_in_the_higher(tmp_path):
     (tmp_path / "parts").mkdir()
     half = unit().astype(numpy.float16)
     write_parquet(tmp_path / "parts" / "a.parquet", TEXTS[:2], half[:2])
@@ -244,27 +246,27 @@ def test_parts_of_two_precisions_keep_the_finer(tmp_path):
     assert numpy.array_equal(teacher.encode(TEXTS, "document"), numpy.concatenate([half[:2], unit()[2:]]))
 
 
-def test_a_folder_holds_vectors_of_one_space(tmp_path, tiny_teacher):
+def test_a_folder_with_vectors_of_two_spaces_raises(tmp_path, tiny_teacher):
     (tmp_path / "parts").mkdir()
     (tmp_path / "texts.txt").write_text("one\ntwo\n")
     embed(tmp_path / "texts.txt", tiny_teacher, tmp_path / "parts" / "a.parquet")
     embed(tmp_path / "texts.txt", tiny_teacher, tmp_path / "parts" / "b.parquet")
     assert open_teacher(tmp_path / "parts").space == open_teacher(tiny_teacher).space
     write_parquet(tmp_path / "parts" / "c.parquet", ["three"], unit(rows=1))
-    with pytest.raises(InputError, match=r"c\.parquet is of another space than .*a\.parquet"):
+    with pytest.raises(InputError, match=r"c\.parquet and .*a\.parquet hold vectors of different spaces"):
         open_teacher(tmp_path / "parts")
 
 
-def test_an_npy_without_its_texts_asks_for_them(tmp_path):
+def test_an_npy_file_without_texts_raises(tmp_path):
     numpy.save(tmp_path / "v.npy", unit())
-    with pytest.raises(InputError, match=r"no v\.jsonl beside it"):
+    with pytest.raises(InputError, match=r"v\.npy has no texts: the file .*v\.jsonl is missing"):
         open_teacher(tmp_path / "v.npy")
 
 
-def test_a_label_that_does_not_fit_the_vectors_is_damage(write, tmp_path):
+def test_a_label_of_another_width_raises(write, tmp_path):
     path = write_npy(tmp_path / "v.npy", TEXTS, unit())
     space = open_teacher(path).space
     write_npy(path, TEXTS, unit(dim=5))
     path.with_suffix(".space.json").write_text(json.dumps(space.to_json()))
-    with pytest.raises(DamageError, match="width 5, its space says 6"):
+    with pytest.raises(DamageError, match="vectors of width 5, but records the width 6"):
         open_teacher(path)

@@ -1,4 +1,4 @@
-"""BEIR folders, read as BEIR's own loader reads them."""
+"""Folders in BEIR layout are read as the loader of the package beir reads them."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def check_against_beir(folder: Path) -> None:
     assert {query: all_queries[query] for query in qrels} == queries
 
 
-def test_a_folder_is_read_as_beir_reads_it(folder):
+def test_a_folder_is_read_like_beir_reads_it(folder):
     check_against_beir(folder)
 
 
 @pytest.mark.parametrize("name", ["tldr-commands", "scifact"])
-def test_real_folders_are_read_as_beir_reads_them(shared_data, tmp_path, name):
+def test_real_folders_are_read_like_beir_reads_them(shared_data, tmp_path, name):
     (tmp_path / "qrels").mkdir()
     for part in ("corpus.jsonl", "queries.jsonl"):
         packed = shared_data / "bench" / name / f"{part}.gz"
@@ -56,7 +56,7 @@ def test_real_folders_are_read_as_beir_reads_them(shared_data, tmp_path, name):
     assert list(read_corpus(tmp_path)) == list(read_corpus(shared_data / "bench" / name))
 
 
-def test_compressed_parts_read_the_same(folder, tmp_path_factory):
+def test_compressed_files_give_the_same_texts(folder, tmp_path_factory):
     packed = tmp_path_factory.mktemp("packed")
     (packed / "qrels").mkdir()
     (packed / "corpus.jsonl.gz").write_bytes(gzip.compress((folder / "corpus.jsonl").read_bytes()))
@@ -69,13 +69,13 @@ def test_compressed_parts_read_the_same(folder, tmp_path_factory):
     assert read_qrels(packed) == read_qrels(folder) == {"q1": {"d1": 2, "d2": 0}, "q2": {"d2": 1}}
 
 
-def test_a_beir_folder_as_a_source_is_its_corpus_as_documents(folder):
+def test_a_beir_folder_as_a_source_gives_its_corpus_as_documents(folder):
     assert list(read_texts(folder)) == list(read_corpus(folder))
     assert next(read_texts(folder)) == Text(id="d1", text="Copy a file.", title="Copy", role="document")
     assert {text.role for text in read_texts(f"query:{folder}")} == {"query"}
 
 
-def test_a_folder_without_a_corpus_is_no_beir_folder(folder):
+def test_a_folder_without_a_corpus_is_not_a_beir_folder(folder):
     assert is_beir(folder)
     assert is_beir(str(folder))
     assert not is_beir(folder / "qrels")
@@ -86,9 +86,9 @@ def test_judgements_of_unknown_queries_and_documents_are_kept(folder):
     assert read_qrels(folder, "dev") == {"q9": {"d9": 1}}
 
 
-def test_bad_documents_are_left_out_and_counted_when_asked(folder, caplog):
+def test_bad_documents_are_skipped_and_counted_with_skip_bad(folder, caplog):
     with open(folder / "corpus.jsonl", "a") as file:
         file.write('{"_id": "d1", "text": "again"}\n{"_id": "d3", "text": ""}\n')
     with caplog.at_level(logging.WARNING, logger="leafkit"):
         assert [text.id for text in read_corpus(folder, skip_bad=True)] == ["d1", "d2"]
-    assert "left out 2 of 4 rows (1 id twice, 1 empty text)" in caplog.text
+    assert "skipped 2 of 4 rows (1 id twice, 1 empty text)" in caplog.text

@@ -1,4 +1,4 @@
-"""Where a text, its id, its role and its payload come from, and what reading costs."""
+"""How a row becomes a text with id, role and payload, and how much memory reading takes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write(path: Path, *rows: dict) -> Path:
     return path
 
 
-def test_text_and_id_come_from_the_first_of_the_usual_columns(tmp_path):
+def test_text_and_id_come_from_the_first_usual_column(tmp_path):
     path = write(
         tmp_path / "a.jsonl",
         {"body": "1", "query": "2", "docid": "x", "id": 7, "year": 1999},
@@ -40,28 +40,28 @@ def test_text_and_id_come_from_the_first_of_the_usual_columns(tmp_path):
     ]
 
 
-def test_named_columns_go_before_the_usual_ones(tmp_path):
+def test_named_columns_override_the_usual_columns(tmp_path):
     path = write(tmp_path / "a.jsonl", {"text": "1", "title": "2", "id": "3", "key": 4.0})
     (read,) = read_texts(path, text_column="title", id_column="key")
     assert read == Text(id="4.0", text="2", payload={"text": "1", "id": "3"})
-    assert read.content == "2"
+    assert read.full_text == "2"
 
 
-def test_a_named_column_must_be_there(tmp_path):
+def test_a_missing_named_column_raises(tmp_path):
     path = write(tmp_path / "a.jsonl", {"text": "1", "id": "2"})
-    with pytest.raises(TextError, match=r"a.jsonl:1: got the columns 'text', 'id', wanted 'body'"):
+    with pytest.raises(TextError, match=r"a.jsonl:1: the columns are 'text', 'id'; expected 'body'"):
         list(read_texts(path, text_column="body"))
-    with pytest.raises(TextError, match=r"a.jsonl:1: .*wanted the id in 'key'"):
+    with pytest.raises(TextError, match=r"a.jsonl:1: .*expected the id column 'key'"):
         list(read_texts(path, id_column="key"))
 
 
-def test_plain_text_is_read_whatever_the_text_column_is_called_elsewhere(tmp_path):
+def test_plain_text_ignores_the_name_of_the_text_column(tmp_path):
     (tmp_path / "a.txt").write_text("one\n")
     sources = [tmp_path / "a.txt", write(tmp_path / "b.jsonl", {"abstract": "two"})]
     assert [text.text for text in read_texts(sources, text_column="abstract")] == ["one", "two"]
 
 
-def test_the_prefix_overrules_the_row_and_the_row_overrules_the_default(tmp_path):
+def test_the_prefix_overrides_the_role_column_and_the_role_column_overrides_the_default(tmp_path):
     path = write(tmp_path / "a.jsonl", {"text": "1", "role": "document"}, {"text": "2"})
 
     def roles(source, **options):
@@ -74,49 +74,49 @@ def test_the_prefix_overrules_the_row_and_the_row_overrules_the_default(tmp_path
         roles(path, role="passage")
 
 
-def test_what_is_encoded_is_title_and_text():
-    assert Text(id="1", text="of the year", title="Song").content == "Song of the year"
-    assert Text(id="1", text="alone").content == "alone"
-    assert Text(id="1", text="", title="Song").content == "Song"
+def test_the_full_text_is_title_and_text():
+    assert Text(id="1", text="of the year", title="Song").full_text == "Song of the year"
+    assert Text(id="1", text="alone").full_text == "alone"
+    assert Text(id="1", text="", title="Song").full_text == "Song"
 
 
-def test_a_document_that_is_only_a_title_can_be_encoded(tmp_path):
+def test_a_document_with_only_a_title_is_valid(tmp_path):
     (read,) = read_texts(write(tmp_path / "a.jsonl", {"title": "Song", "text": ""}))
-    assert read.content == "Song"
+    assert read.full_text == "Song"
 
 
-def test_sources_follow_one_another_in_order(tmp_path):
+def test_sources_are_read_in_order(tmp_path):
     paths = [write(tmp_path / f"{name}.jsonl", {"text": name}) for name in "ba"]
     assert [(text.id, text.text) for text in read_texts(paths)] == [("b.jsonl:1", "b"), ("a.jsonl:1", "a")]
 
 
-def test_a_missing_source_is_found_before_the_first_text_is_read(tmp_path):
+def test_a_missing_source_raises_before_anything_is_read(tmp_path):
     path = write(tmp_path / "a.jsonl", {"text": "1"})
-    with pytest.raises(TextError, match="no file, folder or hub"):
+    with pytest.raises(TextError, match=r"b\.jsonl does not exist; expected a file, a folder or hub:owner/name"):
         read_texts([path, tmp_path / "b.jsonl"])
 
 
-def test_bad_rows_are_left_out_and_counted_by_reason(tmp_path, caplog):
+def test_skipped_rows_are_counted_by_reason(tmp_path, caplog):
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "1"}\n{\n[]\n\n{"text": ""}\n{"text": " "}\n{"text": "2"}\n')
     with caplog.at_level(logging.WARNING, logger="leafkit"):
         assert [text.id for text in read_texts(path, skip_bad=True)] == ["a.jsonl:1", "a.jsonl:7"]
-    assert caplog.messages == [f"{path}: left out 4 of 6 rows (2 empty text, 1 not JSON, 1 not an object)"]
+    assert caplog.messages == [f"{path}: skipped 4 of 6 rows (2 empty text, 1 not JSON, 1 not an object)"]
 
 
-def test_nothing_is_logged_where_nothing_is_left_out(tmp_path, caplog):
+def test_nothing_is_logged_without_skipped_rows(tmp_path, caplog):
     list(read_texts(write(tmp_path / "a.jsonl", {"text": "1"}), skip_bad=True))
     assert not caplog.messages
 
 
-def test_ids_may_repeat_unless_they_are_to_be_unique(tmp_path):
+def test_ids_may_repeat_unless_unique_ids_is_set(tmp_path):
     one = write(tmp_path / "a.jsonl", {"id": 1, "text": "1"})
     two = write(tmp_path / "b.jsonl", {"id": 2, "text": "2"}, {"id": "1", "text": "3"})
     assert len(list(read_texts([one, two]))) == 3
-    with pytest.raises(TextError, match=r"b.jsonl:2: got the id '1' again, which .*a.jsonl:1 has"):
+    with pytest.raises(TextError, match=r"b.jsonl:2: the id '1' also occurs at .*a.jsonl:1; expected unique ids"):
         list(read_texts([one, two], unique_ids=True))
     assert [text.text for text in read_texts([one, two], unique_ids=True, skip_bad=True)] == ["1", "2"]
-    with pytest.raises(TextError, match="again"):
+    with pytest.raises(TextError, match=r"a.jsonl:1: the id '1' also occurs at .*a.jsonl:1"):
         list(read_texts([one, one], unique_ids=True))
 
 
@@ -129,7 +129,7 @@ def test_a_quoted_field_may_span_lines_and_later_lines_keep_their_numbers(tmp_pa
     ]
 
 
-def test_byte_order_marks_and_crlf_are_no_part_of_a_text(tmp_path):
+def test_byte_order_marks_and_crlf_are_removed(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbfone\r\n\r\n two \r\n")
     (tmp_path / "b.jsonl").write_bytes(b'\xef\xbb\xbf{"text": "one"}\r\n\r\n{"text": " two "}\r\n')
     for name in ("a.txt", "b.jsonl"):
@@ -137,7 +137,7 @@ def test_byte_order_marks_and_crlf_are_no_part_of_a_text(tmp_path):
         assert [(text.id, text.text) for text in texts] == [(f"{name}:1", "one"), (f"{name}:3", " two ")]
 
 
-def test_lines_of_megabytes_are_read_whole(tmp_path):
+def test_lines_of_several_megabytes_are_read_completely(tmp_path):
     long = "word " * 500_000
     (tmp_path / "a.txt").write_text(long)
     write(tmp_path / "b.jsonl", {"text": long})
@@ -146,13 +146,13 @@ def test_lines_of_megabytes_are_read_whole(tmp_path):
     assert [text.text for text in read_texts(sorted(tmp_path.iterdir()))] == [long] * 3
 
 
-def test_names_of_kinds_may_be_in_capitals(tmp_path):
+def test_suffixes_may_be_in_capitals(tmp_path):
     path = tmp_path / "A.B.TXT.GZ"
     path.write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n"))
     assert [text.text for text in read_texts(path)] == ["one", "two"]
 
 
-def test_parquet_payload_is_ready_for_json(tmp_path):
+def test_parquet_payload_is_converted_to_json_values(tmp_path):
     row = {"text": "a", "id": 3, "day": date(2024, 2, 29), "raw": b"\xff", "parts": [{"n": 1.5}]}
     table = pyarrow.Table.from_pylist([row])
     table = table.set_column(0, "text", table["text"].dictionary_encode())
@@ -161,7 +161,7 @@ def test_parquet_payload_is_ready_for_json(tmp_path):
     assert list(read_texts(tmp_path / "a.parquet")) == [Text(id="3", text="a", payload=payload)]
 
 
-def test_vectors_are_no_payload_in_any_format(tmp_path):
+def test_vectors_are_not_part_of_the_payload(tmp_path):
     rows = [{"text": "a", "emb": [1, 2], "embedding": [0.5, 0.25], "vector": "of a disease", "n": [1]}]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
     write(tmp_path / "a.jsonl", *rows)
@@ -169,7 +169,7 @@ def test_vectors_are_no_payload_in_any_format(tmp_path):
         assert [text.payload for text in read_texts(path)] == [{"vector": "of a disease", "n": [1]}]
 
 
-def test_rows_of_parquet_are_counted_across_batches_and_row_groups(tmp_path):
+def test_rows_of_parquet_are_numbered_across_batches_and_row_groups(tmp_path):
     table = pyarrow.table({"text": [f"text {number}" for number in range(1, 2501)]})
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet", row_group_size=700)
     for number, text in enumerate(read_texts(tmp_path / "a.parquet"), start=1):
@@ -177,7 +177,7 @@ def test_rows_of_parquet_are_counted_across_batches_and_row_groups(tmp_path):
     assert number == 2500
 
 
-def test_reading_keeps_no_more_than_a_few_rows_in_memory(tmp_path):
+def test_reading_holds_only_a_few_rows_in_memory(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     with gzip.open(path, "wt", compresslevel=1) as file:
         for number in range(200_000):
@@ -193,15 +193,15 @@ def test_reading_keeps_no_more_than_a_few_rows_in_memory(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.txt.zst"])
-def test_a_missing_package_is_named_with_the_command_that_brings_it(tmp_path, monkeypatch, name):
+def test_a_missing_package_is_named_with_its_pip_command(tmp_path, monkeypatch, name):
     (tmp_path / name).write_bytes(b"never read")
     for module in ("pyarrow", "pyarrow.parquet"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=r"pyarrow, which .* pip install 'leafkit\[texts\]'"):
+    with pytest.raises(MissingExtraError, match=r"pyarrow, which is not installed. .*pip install 'leafkit\[texts\]'"):
         list(read_texts(tmp_path / name))
 
 
-def test_importing_the_readers_loads_no_optional_package():
+def test_importing_the_readers_imports_no_optional_package():
     heavy = "{'pyarrow', 'datasets', 'torch', 'transformers'}"
     code = f"import sys, leafkit.texts; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""What is written in any format and compression is read back the same."""
+"""Texts that are written in any format and compression are read back unchanged."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ COMPRESSIONS = pytest.mark.parametrize("compression", ["", ".gz", ".zst"])
 @COMPRESSIONS
 @settings(max_examples=30, deadline=None)
 @given(texts=texts_with(note=JSON))
-def test_jsonl_reads_back_the_same(tmp_path_factory, compression, texts):
+def test_jsonl_is_read_back_unchanged(tmp_path_factory, compression, texts):
     path = written(tmp_path_factory.mktemp("texts"), f".jsonl{compression}", as_jsonl(texts))
     assert list(read_texts(path)) == texts
 
@@ -81,7 +81,7 @@ def test_jsonl_reads_back_the_same(tmp_path_factory, compression, texts):
 @pytest.mark.parametrize(("kind", "delimiter"), [(".csv", ","), (".tsv", "\t")])
 @settings(max_examples=30, deadline=None)
 @given(texts=texts_with(note=STRINGS))
-def test_csv_and_tsv_read_back_the_same(tmp_path_factory, compression, kind, delimiter, texts):
+def test_csv_and_tsv_are_read_back_unchanged(tmp_path_factory, compression, kind, delimiter, texts):
     path = written(tmp_path_factory.mktemp("texts"), kind + compression, as_table(texts, delimiter))
     assert list(read_texts(path)) == texts
 
@@ -91,7 +91,7 @@ def test_csv_and_tsv_read_back_the_same(tmp_path_factory, compression, kind, del
 @given(
     texts=texts_with(note=st.lists(st.integers(0, 9)), more=st.fixed_dictionaries({"a": st.floats(allow_nan=False)}))
 )
-def test_parquet_reads_back_the_same(tmp_path_factory, compression, texts):
+def test_parquet_is_read_back_unchanged(tmp_path_factory, compression, texts):
     path = written(tmp_path_factory.mktemp("texts"), f".parquet{compression}", as_parquet(texts))
     assert list(read_texts(path)) == texts
 
@@ -99,7 +99,7 @@ def test_parquet_reads_back_the_same(tmp_path_factory, compression, texts):
 @COMPRESSIONS
 @settings(max_examples=30, deadline=None)
 @given(lines=st.lists(LINES, min_size=1, max_size=5), end=st.sampled_from(["\n", "\r\n", "\n\n \t\n"]))
-def test_lines_of_plain_text_read_back_the_same(tmp_path_factory, compression, lines, end):
+def test_plain_text_is_read_back_unchanged(tmp_path_factory, compression, lines, end):
     path = written(tmp_path_factory.mktemp("texts"), f".txt{compression}", end.join(lines).encode())
     step = end.count("\n")
     numbered = [Text(id=f"{path.name}:{1 + step * index}", text=line) for index, line in enumerate(lines)]

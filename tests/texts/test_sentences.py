@@ -1,4 +1,4 @@
-"""Sentences of documents stand in for queries."""
+"""Sentences of documents as queries."""
 
 import json
 
@@ -8,39 +8,39 @@ from hypothesis import strategies as st
 
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text
-from leafkit.texts.sentences import LONGEST, sentence_of
+from leafkit.texts.sentences import LONGEST, pick_sentence
 
 
 @given(st.text(max_size=400), st.text(max_size=40))
-def test_it_is_a_part_of_the_document_no_longer_than_a_query(text, title):
+def test_the_sentence_is_a_part_of_the_document_of_at_most_300_characters(text, title):
     document = Text(id="1", text=text, title=title, payload={"year": 1})
-    sentence = sentence_of(document)
-    assert sentence.text in document.content
+    sentence = pick_sentence(document)
+    assert sentence.text in document.full_text
     assert len(sentence.text) <= LONGEST
-    assert bool(sentence.text) == bool(document.content.strip())
+    assert bool(sentence.text) == bool(document.full_text.strip())
     assert (sentence.id, sentence.role, sentence.title, sentence.payload) == ("1", "query", "", {"year": 1})
 
 
-def test_it_is_the_title_or_a_whole_sentence_and_no_heading():
+def test_the_sentence_is_the_title_or_a_full_sentence_but_no_heading():
     text = "Methods\nIron was given to 40 women. Were 3.5 mg of it enough? Nobody knows! Yes."
-    drawn = {sentence_of(Text(id="1", title="Iron for the tired", text=f"{text}\n{n}")).text for n in range(50)}
+    drawn = {pick_sentence(Text(id="1", title="Iron for the tired", text=f"{text}\n{n}")).text for n in range(50)}
     assert drawn == {"Iron was given to 40 women.", "Were 3.5 mg of it enough?"}
-    titled = {sentence_of(Text(id="1", title="Iron for tired women", text=f"{text}\n{n}")).text for n in range(50)}
+    titled = {pick_sentence(Text(id="1", title="Iron for tired women", text=f"{text}\n{n}")).text for n in range(50)}
     assert titled == drawn | {"Iron for tired women"}
 
 
-def test_without_spaces_between_sentences_they_are_told_apart():
+def test_chinese_sentences_are_split_without_spaces():
     one, other = "这" * 25 + "。", "那" * 25 + "\uff01"
-    assert {sentence_of(Text(id="1", text=f"{one}{other}{n}")).text for n in range(20)} == {one, other}
+    assert {pick_sentence(Text(id="1", text=f"{one}{other}{n}")).text for n in range(20)} == {one, other}
 
 
-def test_a_document_without_a_sentence_of_that_length_gives_its_longest_or_its_beginning():
-    assert sentence_of(Text(id="1", text="tar", title="archives")).text == "archives"
-    assert sentence_of(Text(id="1", text="x" * 1000)).text == "x" * LONGEST
+def test_a_document_without_a_suitable_sentence_gives_its_longest_piece_or_its_beginning():
+    assert pick_sentence(Text(id="1", text="tar", title="archives")).text == "archives"
+    assert pick_sentence(Text(id="1", text="x" * 1000)).text == "x" * LONGEST
 
 
 @pytest.mark.parametrize("folder", [False, True], ids=["file", "BEIR folder"])
-def test_a_source_of_sentences_has_as_many_queries_as_documents(tmp_path, folder):
+def test_a_source_of_sentences_gives_one_query_per_document(tmp_path, folder):
     rows = [
         {"_id": f"d{i}", "title": "A title", "text": f"The first sentence has number {i}. Short."} for i in range(5)
     ]
@@ -48,4 +48,4 @@ def test_a_source_of_sentences_has_as_many_queries_as_documents(tmp_path, folder
     source = tmp_path if folder else tmp_path / "corpus.jsonl"
     texts = list(read_texts(f"sentences:{source}"))
     assert [(text.id, text.role) for text in texts] == [(f"d{i}", "query") for i in range(5)]
-    assert texts[3].content == "The first sentence has number 3."
+    assert texts[3].full_text == "The first sentence has number 3."

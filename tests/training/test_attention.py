@@ -24,7 +24,7 @@ def test_gradients_flow_in_the_dtype_of_the_inputs():
     assert all(tensor.grad.dtype is torch.bfloat16 and tensor.grad.isfinite().all() for tensor in tensors)
 
 
-def test_a_mask_of_booleans_stays_one():
+def test_a_boolean_mask_stays_boolean():
     mask = torch.tensor([True, True, True, False, False])[None, None, None]
     with Float32Attention():
         masked = scaled_dot_product_attention(*inputs(), attn_mask=mask)
@@ -33,6 +33,6 @@ def test_a_mask_of_booleans_stays_one():
     assert torch.allclose(masked.float(), cut, atol=0.02)
 
 
-def test_other_functions_are_left_alone():
+def test_other_functions_are_called_unchanged():
     with Float32Attention():
         assert torch.nn.functional.relu(inputs()[0]).dtype is torch.bfloat16

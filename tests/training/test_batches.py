@@ -31,7 +31,7 @@ def test_resuming_at_any_step_sees_the_batches_an_uninterrupted_run_sees(rows, b
     assert steps(0, cut) + steps(cut, total) == steps(0, total)
 
 
-def test_batches_hold_texts_of_nearly_one_length():
+def test_texts_of_a_batch_have_similar_lengths():
     sizes = lengths(20_000)
     padded = sum(len(batch) * sizes[batch].max() for batch in epoch_batches(sizes, batch_size=32, seed=0, epoch=0))
     shuffled = numpy.random.default_rng(0).permutation(sizes).reshape(-1, 32)
@@ -39,7 +39,7 @@ def test_batches_hold_texts_of_nearly_one_length():
     assert padded < 0.6 * (shuffled.max(axis=1) * 32).sum()
 
 
-def test_seeds_and_epochs_differ_and_repeat_themselves():
+def test_batches_depend_only_on_seed_and_epoch():
     def order(seed, epoch):
         return numpy.concatenate(epoch_batches(lengths(200), batch_size=8, seed=seed, epoch=epoch)).tolist()
 
@@ -48,7 +48,7 @@ def test_seeds_and_epochs_differ_and_repeat_themselves():
     assert order(0, 0) != order(0, 1)
 
 
-def test_lengths_do_not_come_in_order():
+def test_batches_are_not_in_order_of_length():
     sizes = lengths(5000)
     longest = [sizes[batch].max() for batch in epoch_batches(sizes, batch_size=32, seed=0, epoch=0)]
     assert abs(numpy.corrcoef(longest, numpy.arange(len(longest)))[0, 1]) < 0.3
@@ -63,7 +63,7 @@ def test_processes_share_a_batch_without_overlap(world):
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=50), st.integers(1, 300))
-def test_no_part_of_a_batch_holds_more_tokens_than_wanted_but_by_one_text(its_lengths, tokens):
+def test_no_part_of_a_batch_exceeds_the_token_limit_unless_it_is_one_text(its_lengths, tokens):
     batch, its_lengths = numpy.arange(100, 100 + len(its_lengths)), numpy.array(its_lengths)
     parts = parts_of(batch, its_lengths, tokens)
     assert numpy.concatenate(parts).tolist() == batch.tolist()

@@ -1,7 +1,7 @@
 import pytest
 
 from leafkit.errors import OptionError, TextError
-from leafkit.texts.table import TextOptions
+from leafkit.texts.options import TextOptions
 from leafkit.training.corpus import read_corpus
 
 
@@ -11,7 +11,7 @@ def lines(path, texts):
 
 
 def corpus(texts, valid=None, seed=0, **options):
-    return read_corpus(texts, valid, TextOptions(**options), seed=seed)
+    return read_corpus(texts, TextOptions(valid=valid, **options), seed=seed)
 
 
 def test_each_text_counts_once_in_each_role(tmp_path):
@@ -45,12 +45,12 @@ def test_validation_texts_given_are_taken_out_of_the_training_texts(tmp_path):
     assert (found.train.texts, found.valid.texts) == (list("bcdf"), list("aez"))
 
 
-def test_a_validation_text_is_trained_on_in_no_role(tmp_path):
+def test_a_validation_text_is_removed_from_training_in_both_roles(tmp_path):
     train, valid = lines(tmp_path / "a.txt", "abcdef"), lines(tmp_path / "b.txt", "aez")
     assert corpus([f"query:{train}", train], valid).train.texts == [*"bcdf", *"bcdf"]
 
 
-def test_the_digest_knows_text_role_and_order(tmp_path):
+def test_the_digest_depends_on_text_role_and_order(tmp_path):
     train = lines(tmp_path / "train.txt", "xyz")
     one, other = lines(tmp_path / "a.txt", "abc"), lines(tmp_path / "b.txt", "acb")
     found = [corpus(train, one), corpus(train, other), corpus(train, one, role="query")]
@@ -64,18 +64,18 @@ def test_texts_are_counted_by_role_and_source(tmp_path):
     assert corpus(file).train.counts == {("document", "wiki"): 1, ("document", str(file)): 1, ("query", str(file)): 1}
 
 
-def test_a_missing_source_is_found_before_the_first_is_read(tmp_path):
+def test_a_missing_source_raises_before_any_source_is_read(tmp_path):
     with pytest.raises(TextError, match="missing"):
         corpus([lines(tmp_path / "a.txt", "abc"), tmp_path / "missing.txt"])
 
 
-def test_a_single_text_is_refused_since_none_would_be_left_to_validate_with(tmp_path):
+def test_a_single_distinct_text_raises_because_none_is_left_to_validate_with(tmp_path):
     file = lines(tmp_path / "a.txt", ["one", "one"])
     with pytest.raises(TextError, match="at least 2"):
         corpus([file, f"query:{file}"])
 
 
-def test_a_set_without_queries_is_warned_of(tmp_path, caplog):
+def test_texts_without_queries_give_a_warning(tmp_path, caplog):
     corpus(lines(tmp_path / "a.txt", "abc"), role="query")
     assert not caplog.records
     corpus(lines(tmp_path / "a.txt", "abc"))
@@ -88,7 +88,7 @@ def test_nothing_left_to_train_on_is_an_error(tmp_path):
         corpus(file, file)
 
 
-def test_so_many_texts_of_each_role_are_taken_the_first_ones(tmp_path):
+def test_limits_take_the_first_texts_of_each_role(tmp_path):
     queries = lines(tmp_path / "queries.txt", [f"query {i}" for i in range(9)])
     documents = lines(tmp_path / "documents.txt", [f"document {i}" for i in (0, 0, 1, 2, 3)])
     valid = lines(tmp_path / "valid.txt", [f"held out {i}" for i in range(5)])
@@ -99,7 +99,7 @@ def test_so_many_texts_of_each_role_are_taken_the_first_ones(tmp_path):
         corpus(queries, queries=-1)
 
 
-def test_no_more_is_read_than_is_taken(tmp_path):
+def test_reading_stops_when_all_limits_are_reached(tmp_path):
     file = tmp_path / "texts.jsonl"
     file.write_text('{"text": "one", "role": "query"}\n{"text": "two", "role": "document"}\n' * 2 + "{broken\n")
     valid = lines(tmp_path / "valid.txt", ["held out"])

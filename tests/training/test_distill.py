@@ -10,7 +10,8 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from leafkit.errors import ExportError, MissingExtraError, OptionError, OutputError, TextError, TrainingError
-from leafkit.students.folder import open_student, read_student
+from leafkit.students.encoder import open_student
+from leafkit.students.folder import read_student
 from leafkit.teachers.open import open_teacher
 
 QUERY = ["list the files of a user", "the key of a server"]
@@ -31,7 +32,7 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_student_comes_nearer_to_its_teacher_than_its_start(distil):
+def test_training_brings_the_student_closer_to_its_teacher(distil):
     facts = distil(epochs=20, learning_rate=1e-3, head="random")
     assert facts.training["best"]["cosine_mean"] > facts.training["start"]["cosine_mean"]
     assert facts.training["best"]["distance"] < facts.training["start"]["distance"]
@@ -50,16 +51,16 @@ def test_the_student_lives_in_the_teachers_space(distil, tiny_teacher):
     assert distil().space == open_teacher(tiny_teacher).space
 
 
-def test_what_computes_no_vectors_in_torch_teaches_by_its_name(distil, texts_file, tiny_teacher, tmp_path):
+def test_a_vectors_file_can_be_named_as_teacher(distil, texts_file, tiny_teacher, tmp_path):
     from leafkit.teachers.embed import embed
 
-    pairs = embed(texts_file, str(tiny_teacher), tmp_path / "pairs.parquet", precision="float32")
-    by_name = distil(teacher=str(pairs), student=f"{tiny_teacher}:layers=2", device="cpu")
-    opened = distil(teacher=open_teacher(pairs), student=f"{tiny_teacher}:layers=2", out=tmp_path / "opened")
+    vectors_file = embed(texts_file, str(tiny_teacher), tmp_path / "vectors_file.parquet", precision="float32")
+    by_name = distil(teacher=str(vectors_file), student=f"{tiny_teacher}:layers=2", device="cpu")
+    opened = distil(teacher=open_teacher(vectors_file), student=f"{tiny_teacher}:layers=2", out=tmp_path / "opened")
     assert same(by_name.path, opened.path)
 
 
-def test_texts_in_a_file_whose_name_is_not_utf8_make_a_student(distil, texts_file, tmp_path):
+def test_texts_can_come_from_a_file_whose_name_is_not_utf8(distil, texts_file, tmp_path):
     file = tmp_path / os.fsdecode(b"caf\xe9.jsonl")
     shutil.copy(texts_file, file)
     with open(file, "a") as end:
@@ -69,20 +70,20 @@ def test_texts_in_a_file_whose_name_is_not_utf8_make_a_student(distil, texts_fil
     assert "caf?.jsonl" in (facts.path / "README.md").read_text()
 
 
-def test_opened_plainly_a_student_has_no_parameters_that_were_not_trained(distil, tmp_path):
+def test_the_plainly_loaded_student_has_no_untrained_parameters(distil, tmp_path):
     distil()
     plain = SentenceTransformer(str(tmp_path / "student"), device="cpu")
     assert sum(p.numel() for p in plain.parameters()) == sum(t.numel() for t in weights(tmp_path / "student").values())
 
 
-def test_the_student_kept_is_the_best_one_that_validation_saw(distil, tmp_path):
+def test_the_student_kept_is_the_best_of_all_validations(distil, tmp_path):
     facts = distil(epochs=4, valid_every=5, learning_rate=3e-3)
     history = facts.training["history"]
     assert max(entry["cosine_mean"] for entry in history) == facts.training["best"]["cosine_mean"]
     assert [entry["step"] for entry in history] == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 52]
 
 
-def test_no_epochs_keep_the_ridge_start(distil, tmp_path):
+def test_zero_epochs_keep_the_ridge_start(distil, tmp_path):
     start = distil(epochs=0).training["start"]
     random = distil(epochs=0, head="random", out=tmp_path / "random").training["start"]
     assert start["cosine_mean"] > random["cosine_mean"] + 0.2
@@ -98,21 +99,21 @@ def test_a_head_without_bias_stays_without_one(distil, tmp_path):
     )
 
 
-def test_seconds_are_counted_and_grow(distil):
+def test_seconds_of_training_grow(distil):
     seconds = [entry["seconds"] for entry in distil(epochs=2).training["history"]]
     assert seconds[0] == 0
     assert seconds == sorted(seconds)
     assert seconds[-1] > 0
 
 
-def test_the_same_seed_gives_the_same_student_and_another_seed_another(distil, tmp_path):
+def test_students_are_equal_exactly_if_their_seeds_are(distil, tmp_path):
     for name, seed in (("one", 1), ("same", 1), ("other", 2)):
         distil(out=tmp_path / name, seed=seed)
     assert same(tmp_path / "one", tmp_path / "same")
     assert not same(tmp_path / "one", tmp_path / "other")
 
 
-def test_a_batch_in_parts_trains_the_student_that_it_trains_at_once(distil, tmp_path, monkeypatch):
+def test_a_batch_in_parts_trains_the_same_student_as_a_whole_batch(distil, tmp_path, monkeypatch):
     reports = {}
     for name, tokens in (("whole", 10**6), ("parts", 40)):
         monkeypatch.setattr("leafkit.training.loop.PART_TOKENS", tokens)
@@ -150,7 +151,7 @@ def test_bfloat16_comes_close_to_float32(distil, tmp_path):
     assert narrow["cosine_mean"] == pytest.approx(wide, abs=0.01)
 
 
-def test_a_teacher_known_only_by_its_vectors_teaches_too(distil, tiny_teacher, texts_file, tmp_path):
+def test_a_teacher_that_only_looks_up_vectors_can_teach(distil, tiny_teacher, texts_file, tmp_path):
     teacher = open_teacher(tiny_teacher, compute="float32")
     texts = [json.loads(line) for line in texts_file.read_text().splitlines()]
 
@@ -167,7 +168,7 @@ def test_a_teacher_known_only_by_its_vectors_teaches_too(distil, tiny_teacher, t
     assert facts.training["best"]["cosine_mean"] > 0.5
 
 
-def test_the_folder_says_how_it_came_to_be(distil, texts_file):
+def test_the_folder_records_how_the_student_was_made(distil, texts_file):
     facts = distil(epochs=0.5)
     training = facts.training
     assert training["recipe"]["epochs"] == 0.5
@@ -180,12 +181,12 @@ def test_the_folder_says_how_it_came_to_be(distil, texts_file):
     assert "{" not in card
 
 
-def test_nothing_but_the_student_is_left_beside_it(distil, tmp_path):
+def test_only_the_student_is_left_in_the_output_folder(distil, tmp_path):
     distil()
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
-def test_the_last_student_is_kept_on_demand_also_where_it_is_the_worst(distil, tmp_path):
+def test_keep_last_keeps_the_last_student_even_if_it_is_the_worst(distil, tmp_path):
     harm = {"learning_rate": 0.005, "final_learning_rate": 0.005, "valid_every": 13}
     best, last = (distil(out=tmp_path / keep, keep=keep, **harm) for keep in ("best", "last"))
     assert best.training["best"]["step"] == 0
@@ -205,13 +206,13 @@ def test_curves_are_written_for_tensorboard(distil, tmp_path):
     assert [entry.step for entry in curves.Scalars("train/loss")] == list(range(1, 14))
 
 
-def test_a_missing_tensorboard_names_its_command(distil, tmp_path, monkeypatch):
+def test_a_missing_tensorboard_names_the_extra_to_install(distil, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingExtraError, match=r"leafkit\[train\]"):
         distil(tensorboard=tmp_path / "curves")
 
 
-def test_an_absurd_learning_rate_sounds_the_alarm_and_keeps_the_last_good_checkpoint(distil, tmp_path):
+def test_a_collapse_stops_the_run_and_keeps_the_last_good_checkpoint(distil, tmp_path):
     with pytest.raises(TrainingError, match="lower learning rate"):
         distil(epochs=10, learning_rate=30.0, valid_every=10)
     kept = tmp_path / ".student.run" / "checkpoints"
@@ -219,8 +220,8 @@ def test_an_absurd_learning_rate_sounds_the_alarm_and_keeps_the_last_good_checkp
     assert not (tmp_path / "student").exists()
 
 
-def test_a_teacher_may_be_opened_by_a_function(distil, tiny_teacher):
-    assert distil(teacher=lambda: open_teacher(tiny_teacher, query_prompt="ask: ")).space.query_prompt == "ask: "
+def test_an_option_of_the_teacher_is_passed_on(distil, tiny_teacher):
+    assert distil(teacher=tiny_teacher, query_prompt="ask: ").space.query_prompt == "ask: "
 
 
 def test_a_student_cannot_teach(distil, tmp_path):
@@ -229,7 +230,7 @@ def test_a_student_cannot_teach(distil, tmp_path):
         distil(teacher=str(tmp_path / "student"), out=tmp_path / "grandchild")
 
 
-def test_an_output_that_exists_is_refused_before_any_work(distil, tmp_path, caplog):
+def test_an_existing_output_raises_before_any_work(distil, tmp_path, caplog):
     distil()
     with pytest.raises(OutputError, match="--overwrite"), caplog.at_level(logging.INFO, logger="leafkit"):
         distil()
@@ -254,7 +255,7 @@ def test_a_wrong_argument_leaves_no_folder_behind(settings, error, distil, tmp_p
     assert not (tmp_path / "student").exists()
 
 
-def test_the_student_appears_with_files_for_a_host_without_torch(distil, tmp_path):
+def test_a_student_is_exported_for_hosts_without_torch(distil, tmp_path):
     from leafkit.search.query_encoder import QueryEncoder
 
     distil(export=True)
@@ -268,7 +269,7 @@ def test_read_student_does_not_load_it(distil, tmp_path):
     assert (again.space, again.head_width, again.weights) == (facts.space, 32, facts.weights)
 
 
-def test_a_refused_export_keeps_the_student(distil, tmp_path, monkeypatch):
+def test_a_failed_export_keeps_the_student(distil, tmp_path, monkeypatch):
     def refuse(folder):
         raise ExportError("int8 does not agree")
 

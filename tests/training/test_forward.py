@@ -1,14 +1,12 @@
-"""What a student's forward pass gives besides its vectors."""
+"""The intermediate outputs of a student's forward pass."""
 
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
 from transformers import AlbertConfig
 
-from leafkit.students.build import build_student
-from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
-from leafkit.training.forward import StudentForward, depth, token_table
+from leafkit.training.forward import StudentForward
+from tests.fixtures.students import new_student
 
 TEXTS = ["a list", "the file of a user to remove", "sort"]
 
@@ -19,7 +17,7 @@ def tensors(student):
 
 @pytest.fixture
 def student(tiny_teacher):
-    return build_student(parse_student("teacher:layers=2"), open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
+    return new_student("teacher:layers=2", open_teacher(tiny_teacher), tiny_teacher)
 
 
 def test_all_stages_agree_with_the_vectors(student):
@@ -30,13 +28,13 @@ def test_all_stages_agree_with_the_vectors(student):
     assert torch.allclose(torch.nn.functional.normalize(outputs.raw, dim=-1), outputs.student, atol=1e-6)
 
 
-def test_layer_states_are_the_mean_of_the_tokens_that_are_there(student):
+def test_layer_states_are_the_mean_over_tokens_without_padding(student):
     forward, features = StudentForward(student, "float32").train(), tensors(student)
     layers = forward.outputs(dict(features), layers=True).layers
     inputs = {name: features[name] for name in ("input_ids", "attention_mask")}
-    rival = student[0].model(**inputs, output_hidden_states=True).hidden_states[1:]
+    rival = student.transformer(**inputs, output_hidden_states=True).hidden_states[1:]
     mask = features["attention_mask"][..., None]
-    assert len(layers) == depth(student) == 2
+    assert len(layers) == student.depth == 2
     for ours, theirs in zip(layers, rival, strict=True):
         assert torch.allclose(ours, (theirs * mask).sum(dim=1) / mask.sum(dim=1), atol=1e-6)
     assert forward.outputs(dict(features), layers=False).layers == ()
@@ -45,24 +43,22 @@ def test_layer_states_are_the_mean_of_the_tokens_that_are_there(student):
 def test_layer_states_pass_gradients_and_leave_no_hook(student):
     forward, features = StudentForward(student, "float32").train(), tensors(student)
     forward.outputs(dict(features), layers=True).layers[0].sum().backward()
-    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in student.parameters())
-    assert not any(module._forward_hooks for module in student.modules())
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in student.model.parameters())
+    assert not any(module._forward_hooks for module in student.model.modules())
 
 
-def test_layers_that_share_their_weights_count_as_well(tiny_teacher, tmp_path):
+def test_layers_with_shared_weights_are_counted(tiny_teacher, tmp_path):
     sizes = {"hidden_size": 16, "embedding_size": 8, "num_attention_heads": 2, "intermediate_size": 32}
     AlbertConfig(vocab_size=200, num_hidden_layers=3, **sizes).save_pretrained(tmp_path)
-    spec = parse_student(f"fresh:{tmp_path / 'config.json'}")
-    assert depth(build_student(spec, open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))) == 3
+    assert new_student(f"fresh:{tmp_path / 'config.json'}", open_teacher(tiny_teacher), tiny_teacher).depth == 3
 
 
 def test_a_token_table_has_no_depth(tiny_teacher):
-    table = build_student(parse_student("static:dim=8"), open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
-    assert depth(table) == 0
-    assert isinstance(table, SentenceTransformer)
+    table = new_student("static:dim=8", open_teacher(tiny_teacher), tiny_teacher)
+    assert (table.kind, table.depth) == ("table", 0)
 
 
-def test_the_token_table_is_what_tokens_are_looked_up_in(tiny_teacher, student):
-    assert token_table(student) is student[0].model.embeddings.word_embeddings
-    table = build_student(parse_student("static:dim=8"), open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
-    assert token_table(table) is table[0].embedding
+def test_the_token_table_is_the_input_embedding(tiny_teacher, student):
+    assert student.token_table is student.transformer.embeddings.word_embeddings
+    table = new_student("static:dim=8", open_teacher(tiny_teacher), tiny_teacher)
+    assert table.token_table is table.body.first.embedding

@@ -33,7 +33,7 @@ def trained(lazy, tied=False):
     return model, gradients
 
 
-def test_wiping_only_used_rows_trains_the_same_model():
+def test_clearing_only_used_rows_trains_the_same_model():
     for tied in (False, True):
         for (name, lazy), plain in zip(
             trained(True, tied)[0].named_parameters(), trained(False, tied)[0].parameters(), strict=True
@@ -48,18 +48,18 @@ def test_after_clearing_no_gradient_is_left():
     assert model.linear.weight.grad is None
 
 
-def test_a_table_with_a_second_use_is_left_alone():
+def test_a_table_that_shares_its_weight_is_cleared_whole():
     _, gradients = trained(True, tied=True)
     assert gradients._table is None
 
 
-def test_tokens_that_no_text_holds_keep_their_vectors_exactly():
+def test_tokens_in_no_text_keep_their_vectors_exactly():
     start, model = Model(), trained(True)[0]
     assert torch.equal(model.table.weight[50:], start.table.weight[50:])
     assert not torch.equal(model.table.weight[:50], start.table.weight[:50])
 
 
-def test_weight_decay_is_for_matrices_alone():
+def test_only_matrices_have_weight_decay():
     model = Model()
     decaying, still = adamw(model, learning_rate=0.1, weight_decay=0.5).param_groups
     assert [p is model.linear.weight for p in decaying["params"]] == [True]

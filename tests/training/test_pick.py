@@ -5,14 +5,13 @@ from transformers import AutoConfig, AutoModel
 
 from leafkit.describe import info
 from leafkit.errors import OptionError
-from leafkit.students.build import build_student
 from leafkit.students.layers import Layers, layer_stack
 from leafkit.students.spec import Fresh
 from leafkit.teachers.open import open_teacher
-from leafkit.training.encode import encode_rows
+from leafkit.training.data import TokenFile, write_tokens
 from leafkit.training.forward import StudentForward
 from leafkit.training.pick import MOST_TEXTS, short_texts, without_each
-from leafkit.training.tokens import Layout, TokenFile, write_tokens
+from tests.fixtures.students import new_student
 
 LAYERS = 5
 SMALL = {"hidden_size": 32, "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": 64}
@@ -40,7 +39,7 @@ def idle_teacher(tiny_teacher, tmp_path_factory):
     return folder
 
 
-def test_the_layers_that_change_something_are_kept_and_equal_the_teacher(distil, idle_teacher):
+def test_greedy_elimination_keeps_the_layers_that_change_something(distil, idle_teacher):
     facts = distil(teacher=str(idle_teacher), student="teacher:layers=2,pick=greedy", epochs=0)
     assert facts.training["head"]["layers"] == BUSY
     assert facts.training["start"]["cosine_mean"] > 0.999
@@ -49,22 +48,22 @@ def test_the_layers_that_change_something_are_kept_and_equal_the_teacher(distil,
 
 
 @pytest.mark.parametrize("kind", ["bert", "mpnet", "modernbert", "distilbert"])
-def test_leaving_each_layer_out_at_once_gives_what_leaving_it_out_alone_does(kind, tiny_teacher, sentences, tmp_path):
+def test_leaving_out_all_layers_in_one_pass_equals_leaving_out_each_alone(kind, tiny_teacher, sentences, tmp_path):
     config = AutoConfig.for_model(kind, vocab_size=200, max_position_embeddings=80, pad_token_id=0, **SMALL)
     config.save_pretrained(tmp_path)
     spec = Fresh(config=str(tmp_path / "config.json"))
-    model = build_student(spec, open_teacher(tiny_teacher), teacher_model=str(tiny_teacher))
-    write_tokens(tmp_path / "tokens", model, sentences[:40], ["query"] * 40, max_length=None)
-    tokens = TokenFile(tmp_path / "tokens", Layout.of(model))
-    forward, stack, rows = StudentForward(model, "float32").eval(), Layers(model[0].model), numpy.arange(1, 30)
+    student = new_student(spec, open_teacher(tiny_teacher), tiny_teacher)
+    write_tokens(tmp_path / "tokens", student, sentences[:40], ["query"] * 40, max_length=None)
+    tokens = TokenFile(tmp_path / "tokens", student.layout)
+    forward, stack, rows = StudentForward(student, "float32").eval(), Layers(student.transformer), numpy.arange(1, 30)
     kept = [0, 1, 3, 4]
     together = without_each(kept, stack, forward, tokens, rows)
     for place, features in enumerate(together):
         stack.keep(kept[:place] + kept[place + 1 :])
-        assert numpy.array_equal(features, encode_rows(forward, tokens, rows, hidden=True))
+        assert numpy.array_equal(features, forward.encode(tokens, rows, hidden=True))
 
 
-def test_evenly_spaced_layers_miss_what_the_greedy_ones_have(distil, idle_teacher, tmp_path):
+def test_greedy_layers_start_closer_to_the_teacher_than_evenly_spaced_ones(distil, idle_teacher, tmp_path):
     missing = {
         pick: 1
         - distil(
@@ -75,7 +74,7 @@ def test_evenly_spaced_layers_miss_what_the_greedy_ones_have(distil, idle_teache
     assert missing["greedy"] < missing["even"] / 10
 
 
-def test_a_picked_student_has_the_layers_of_the_one_that_names_them(distil, idle_teacher, tmp_path):
+def test_a_greedy_student_equals_one_that_names_the_same_layers(distil, idle_teacher, tmp_path):
     picked = distil(teacher=str(idle_teacher), student="teacher:layers=2,pick=greedy", epochs=0)
     named = distil(teacher=str(idle_teacher), student="teacher:layers=1,3", epochs=0, out=tmp_path / "named")
     texts = ["a text", "and another"]
@@ -83,7 +82,7 @@ def test_a_picked_student_has_the_layers_of_the_one_that_names_them(distil, idle
     assert numpy.allclose(*vectors, atol=1e-6)
 
 
-def test_a_first_layer_unlike_the_others_is_never_left_out(distil, tiny_teacher, tmp_path):
+def test_a_first_layer_unlike_the_others_is_always_kept(distil, tiny_teacher, tmp_path):
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(tiny_teacher), device="cpu")
@@ -96,24 +95,24 @@ def test_a_first_layer_unlike_the_others_is_never_left_out(distil, tiny_teacher,
     assert facts.training["head"]["layers"] == [0]
 
 
-def test_all_layers_are_all_of_them(distil, idle_teacher):
+def test_keeping_all_layers_keeps_all_layers(distil, idle_teacher):
     facts = distil(teacher=str(idle_teacher), student=f"teacher:layers={LAYERS},pick=greedy", epochs=0)
     assert facts.training["head"]["layers"] == list(range(LAYERS))
 
 
-def test_more_layers_than_there_are_or_none_are_refused(distil, idle_teacher):
-    with pytest.raises(OptionError, match=f"got layers=6, but the model has {LAYERS}"):
+def test_a_layer_count_outside_the_range_raises(distil, idle_teacher):
+    with pytest.raises(OptionError, match=f"layers is 6; expected 1 to {LAYERS}"):
         distil(teacher=str(idle_teacher), student="teacher:layers=6,pick=greedy")
 
 
-def test_too_few_texts_to_judge_by_are_refused_with_the_remedy(distil, idle_teacher, tmp_path):
+def test_too_few_texts_for_greedy_elimination_raise_with_a_remedy(distil, idle_teacher, tmp_path):
     few = tmp_path / "few.txt"
     few.write_text("".join(f"text number {i}\n" for i in range(12)))
-    with pytest.raises(OptionError, match="leave it out for evenly spaced layers"):
+    with pytest.raises(OptionError, match="remove pick=greedy to keep evenly spaced layers"):
         distil(texts=few, teacher=str(idle_teacher), student="teacher:layers=2,pick=greedy")
 
 
-def test_the_shortest_texts_of_each_role_are_looked_at():
+def test_greedy_elimination_uses_the_shortest_texts_of_each_role():
     random = numpy.random.default_rng(0)
     lengths, roles = random.integers(1, 500, 9_000), (random.random(9_000) < 0.3).astype(numpy.int64)
     drawn = numpy.arange(1_000, 9_000)

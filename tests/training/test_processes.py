@@ -1,4 +1,4 @@
-"""Several processes share each batch: they take the steps that one would take."""
+"""Several processes that share each batch take the same steps as one process."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def torchrun(tmp_path, arguments, processes):
     )
 
 
-def test_two_processes_end_where_one_does(texts_file, tiny_teacher, tmp_path):
+def test_two_processes_train_the_same_student_as_one(texts_file, tiny_teacher, tmp_path):
     one = distill(**settings(texts_file, tiny_teacher, tmp_path / "one"))
     run = torchrun(tmp_path, settings(texts_file, tiny_teacher, tmp_path / "two"), processes=2)
     assert run.returncode == 0, run.stderr
@@ -67,7 +67,7 @@ def test_two_processes_end_where_one_does(texts_file, tiny_teacher, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "run.py", "two"]
 
 
-def test_a_run_of_one_process_goes_on_with_two(texts_file, tiny_teacher, tmp_path, monkeypatch):
+def test_a_run_of_one_process_resumes_with_two(texts_file, tiny_teacher, tmp_path, monkeypatch):
     from leafkit.training import loop
 
     steps = 0

@@ -1,4 +1,4 @@
-"""Stopped at any moment and started again, a run ends with the weights of one that was never stopped."""
+"""A run that was stopped at any moment and resumed ends with the same weights as one that was never stopped."""
 
 import errno
 import json
@@ -15,6 +15,7 @@ import torch
 from leafkit.errors import DamageError, InputError, OptionError, OutputError
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.distill import distill
+from leafkit.training.moments import restore_training, training_tensors
 from leafkit.training.optimiser import adamw
 from leafkit.vectors.store import VectorStore
 
@@ -54,7 +55,7 @@ def weights(path):
 
 
 def history(path):
-    """What validation saw; the time it took is another in every run."""
+    """The history of validations without the times, which differ between runs."""
     entries = json.loads((path / "leafkit.json").read_text())["training"]["history"]
     return [{name: value for name, value in entry.items() if name != "seconds"} for entry in entries]
 
@@ -87,7 +88,7 @@ def test_killed_at_random_steps_it_ends_with_the_same_bits(optimiser, settings, 
     assert not folder.exists()
 
 
-def test_ctrl_c_saves_the_step_at_hand_and_ends_cleanly(settings, tmp_path):
+def test_ctrl_c_saves_the_current_step_and_stops(settings, tmp_path):
     distill(**settings("whole"))
     run, folder = start(settings("stopped", checkpoint_every=10_000, valid_every=10_000)), tmp_path / ".stopped.run"
     while steps_done(folder) < 0:
@@ -104,13 +105,13 @@ def test_ctrl_c_saves_the_step_at_hand_and_ends_cleanly(settings, tmp_path):
 
 @pytest.fixture
 def unfinished(settings, tmp_path, monkeypatch):
-    """A run that stopped after a checkpoint."""
-    from leafkit.training import distill as home
+    """The folder of a run that stopped after its last checkpoint."""
+    from leafkit.training import stages
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(home.Distillation, "_finish", stop)
+    monkeypatch.setattr(stages, "finish", stop)
     with pytest.raises(KeyboardInterrupt):
         distill(**settings("student", epochs=1))
     monkeypatch.undo()
@@ -128,7 +129,7 @@ def unfinished(settings, tmp_path, monkeypatch):
         ({"objective": "cosine"}, "objective"),
     ],
 )
-def test_another_recipe_is_refused_by_its_first_difference_and_both_ways_out(
+def test_another_recipe_raises_naming_the_first_difference_and_the_remedies(
     change, field, unfinished, settings, tmp_path
 ):
     other = tmp_path / "other.txt"
@@ -141,7 +142,7 @@ def test_another_recipe_is_refused_by_its_first_difference_and_both_ways_out(
 
 
 @pytest.mark.parametrize("student", ["static:dim=64", "teacher:layers=9", "teacher:layers=9,pick=greedy", "nowhere"])
-def test_a_student_that_cannot_be_had_is_refused_before_the_teacher_reads_and_stands_in_no_ones_way(
+def test_a_student_that_cannot_be_built_raises_before_the_teacher_encodes_and_blocks_no_later_run(
     student, settings, tmp_path, monkeypatch
 ):
     with monkeypatch.context() as patched, pytest.raises((InputError, OptionError)):
@@ -151,11 +152,11 @@ def test_a_student_that_cannot_be_had_is_refused_before_the_teacher_reads_and_st
     assert (tmp_path / "student").is_dir()
 
 
-def test_an_unfinished_run_goes_on_without_training_again(unfinished, settings, tmp_path, caplog):
+def test_an_unfinished_run_resumes_without_repeating_steps(unfinished, settings, tmp_path, caplog):
     before = steps_done(unfinished)
     with caplog.at_level("INFO", logger="leafkit"):
         distill(**settings("student", epochs=1))
-    assert f"going on from step {before}" in caplog.text
+    assert f"resuming from step {before}" in caplog.text
     assert (tmp_path / "student").is_dir()
 
 
@@ -176,7 +177,7 @@ def test_a_damaged_checkpoint_is_named(name, unfinished, settings):
         distill(**settings("student", epochs=1))
 
 
-def test_on_a_full_disk_the_checkpoint_before_survives_and_the_run_goes_on(settings, tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_previous_checkpoint_and_the_run_resumes(settings, tmp_path, monkeypatch):
     flushes, flush = [], os.fsync
 
     def full(descriptor):
@@ -200,12 +201,12 @@ def test_checkpoints_keep_the_two_newest_and_the_best(tmp_path):
     model = torch.nn.Linear(2, 2)
     checkpoints, optimiser = Checkpoints(tmp_path), adamw(model, learning_rate=0.1, weight_decay=0.0)
     for step in range(6):
-        checkpoints.write(State(step=step, best=1 if step else 0), model, optimiser)
+        checkpoints.write(State(step=step, best=1 if step else 0), training_tensors(model, optimiser))
     assert checkpoints.steps() == [1, 4, 5]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000000001", "step-000000004", "step-000000005"]
 
 
-def test_a_checkpoint_brings_back_model_optimiser_and_random_state(tmp_path):
+def test_a_checkpoint_restores_model_optimiser_and_random_state(tmp_path):
     def step(model, optimiser):
         model(torch.randn(3, 2)).square().sum().backward()
         optimiser.step()
@@ -215,32 +216,34 @@ def test_a_checkpoint_brings_back_model_optimiser_and_random_state(tmp_path):
     optimiser = adamw(model, learning_rate=0.1, weight_decay=0.01)
     step(model, optimiser)
     checkpoints = Checkpoints(tmp_path)
-    checkpoints.write(State(step=1, loss=0.25), model, optimiser)
+    checkpoints.write(State(step=1, loss=0.25), training_tensors(model, optimiser))
     step(model, optimiser)
 
     again = torch.nn.Linear(2, 2)
     resumed = adamw(again, learning_rate=0.1, weight_decay=0.01)
     assert checkpoints.newest() == State(step=1, loss=0.25)
-    checkpoints.load(1, again, resumed)
+    with checkpoints.reading(1) as read:
+        restore_training(again, resumed, read)
     step(again, resumed)
     assert torch.equal(again.weight, model.weight)
     assert torch.equal(again.bias, model.bias)
 
 
-def test_tied_weights_are_saved_and_brought_back(tmp_path):
+def test_tied_weights_are_saved_and_restored(tmp_path):
     one, other = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
     other.weight = one.weight
     model = torch.nn.Sequential(one, other)
-    Checkpoints(tmp_path).write(State(), model, adamw(model, learning_rate=0.1, weight_decay=0.0))
+    Checkpoints(tmp_path).write(State(), {"student": model.state_dict()})
     before = one.weight.detach().clone()
     torch.nn.init.zeros_(one.weight)
-    Checkpoints(tmp_path).load(0, model)
+    with Checkpoints(tmp_path).reading(0) as read:
+        model.load_state_dict(read("student"))
     assert torch.equal(one.weight, before)
 
 
-def test_what_a_killed_writer_left_is_no_checkpoint_and_is_swept_up(tmp_path):
+def test_a_partial_checkpoint_is_ignored_and_removed(tmp_path):
     (tmp_path / ".partial-abc").mkdir()
     assert Checkpoints(tmp_path).newest() is None
     model = torch.nn.Linear(2, 2)
-    Checkpoints(tmp_path).write(State(), model, adamw(model, learning_rate=0.1, weight_decay=0.0))
+    Checkpoints(tmp_path).write(State(), {"student": model.state_dict()})
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000000"]

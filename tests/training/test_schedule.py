@@ -28,7 +28,7 @@ def test_three_cycles_of_three_steps_by_hand():
     assert rates(9, cycles=3) == pytest.approx([1e-4, 5.5e-5, 1e-5] * 3)
 
 
-def test_warm_up_rises_to_the_decay_it_joins_in_the_first_cycle_alone():
+def test_only_the_first_cycle_has_a_warm_up():
     plain, warm = rates(200, cycles=2), rates(200, cycles=2, warmup=0.1)
     assert warm[10:] == pytest.approx(plain[10:])
     assert warm[0] == pytest.approx(plain[0] / 11)

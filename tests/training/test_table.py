@@ -1,15 +1,14 @@
 import numpy
 import pytest
 
-from leafkit.students.build import build_student
 from leafkit.students.head import fit_head, set_head
 from leafkit.students.spec import Static
 from leafkit.teachers.open import open_teacher
 from leafkit.training import table as module
-from leafkit.training.encode import encode_rows
+from leafkit.training.data import TokenFile, write_tokens
 from leafkit.training.forward import StudentForward
 from leafkit.training.table import fit_table
-from leafkit.training.tokens import Layout, TokenFile, write_tokens
+from tests.fixtures.students import new_student
 
 ROLES = ["query", "document"]
 
@@ -23,20 +22,20 @@ def untrained(tiny_teacher, sentences, tmp_path):
     targets = numpy.concatenate([teacher.encode([text], role) for text, role in zip(texts, roles, strict=True)])
 
     def make(dim, *, bias=True):
-        model = build_student(Static(dim=dim), teacher, teacher_model=str(tiny_teacher), head_bias=bias)
-        write_tokens(tmp_path / "tokens", model, texts, roles, max_length=None)
-        forward, tokens = StudentForward(model, "float32"), TokenFile(tmp_path / "tokens", Layout.of(model))
+        student = new_student(Static(dim=dim), teacher, tiny_teacher, head_bias=bias)
+        write_tokens(tmp_path / "tokens", student, texts, roles, max_length=None)
+        forward, tokens = StudentForward(student, "float32"), TokenFile(tmp_path / "tokens", student.layout)
         rows = numpy.arange(len(texts))
-        set_head(model, fit_head(encode_rows(forward, tokens, rows, hidden=True), targets, bias=bias))
+        set_head(student, fit_head(forward.encode(tokens, rows, hidden=True), targets, bias=bias))
         return forward, tokens, rows, targets
 
     return make
 
 
-def whole(model):
+def whole(student):
     """The table through the head, (tokens, dim)."""
-    linear = model[1].linear
-    table = model[0].embedding.weight @ linear.weight.T
+    linear = student.linear
+    table = student.table_weight @ linear.weight.T
     return (table if linear.bias is None else table + linear.bias).detach().double().numpy()
 
 
@@ -54,32 +53,32 @@ def test_the_table_is_the_ridge_solution_that_normal_equations_give(untrained, m
     monkeypatch.setattr(module, "STEPS", 200)
     monkeypatch.setattr(module, "COLUMNS", 7)  # the width is no multiple of it
     forward, tokens, rows, targets = untrained(32, bias=bias)
-    prior = whole(forward.model)
+    prior = whole(forward.student)
     matrix = shares(tokens, rows, len(prior))
     left = matrix.T @ matrix + 0.05 * numpy.eye(len(prior))
     wanted = numpy.linalg.solve(left, matrix.T @ targets + 0.05 * prior)
-    assert fit_table(forward, tokens, rows, targets) == 0.05
-    assert numpy.abs(whole(forward.model) - wanted).max() < 1e-4
+    assert fit_table(forward, tokens, rows, targets).penalty == 0.05
+    assert numpy.abs(whole(forward.student) - wanted).max() < 1e-4
     used = matrix.any(axis=0)
     assert not used.all()
-    assert numpy.abs(whole(forward.model) - prior)[~used].max() < 1e-5
-    assert numpy.abs(whole(forward.model) - prior)[used].max() > 0.01
+    assert numpy.abs(whole(forward.student) - prior)[~used].max() < 1e-5
+    assert numpy.abs(whole(forward.student) - prior)[used].max() > 0.01
 
 
 def test_a_narrow_table_keeps_the_directions_in_which_texts_differ_most(untrained):
     forward, tokens, rows, targets = untrained(32)
     fit_table(forward, tokens, rows, targets)
-    matrix = shares(tokens, rows, len(whole(forward.model)))
-    vectors = matrix @ whole(forward.model)
+    matrix = shares(tokens, rows, len(whole(forward.student)))
+    vectors = matrix @ whole(forward.student)
     least = (numpy.linalg.svd(vectors - vectors.mean(axis=0), compute_uv=False)[8:] ** 2).sum()
     narrow, tokens, rows, targets = untrained(8)
     fit_table(narrow, tokens, rows, targets)
-    got, used = matrix @ whole(narrow.model), matrix.any(axis=1)
+    got, used = matrix @ whole(narrow.student), matrix.any(axis=1)
     # The two searches start from different tables, so the solutions differ a little.
     assert ((got - vectors)[used] ** 2).sum() < 1.1 * least
 
 
-def test_a_static_student_starts_from_it_unless_its_head_is_to_be_random(distil, tmp_path):
+def test_a_static_student_starts_from_the_solution_unless_its_head_is_random(distil, tmp_path):
     start = {
         head: distil(student="static:dim=16", epochs=0, head=head, out=tmp_path / head) for head in ("ridge", "random")
     }
@@ -89,7 +88,16 @@ def test_a_static_student_starts_from_it_unless_its_head_is_to_be_random(distil,
     assert "token table's closed-form (ridge) solution" in (start["ridge"].path / "README.md").read_text()
 
 
-def test_nothing_is_held_out_of_very_few_texts(untrained):
+def test_with_very_few_texts_none_is_held_out(untrained):
     forward, tokens, _, targets = untrained(16)
     rows = numpy.arange(5)
-    assert fit_table(forward, tokens, rows, targets[:5]) == module.PENALTIES[0]
+    assert fit_table(forward, tokens, rows, targets[:5]).penalty == module.PENALTIES[0]
+
+
+def test_pure_noise_has_a_held_out_cosine_near_zero_and_the_largest_penalty(untrained):
+    """The penalty is judged on texts that were not fitted, whose noise no table can know."""
+    forward, tokens, rows, _ = untrained(32)
+    noise = numpy.random.default_rng(0).standard_normal((len(rows), 32)).astype(numpy.float32)
+    chosen = fit_table(forward, tokens, rows, noise)
+    assert abs(chosen.cosine) < 0.15
+    assert chosen.penalty == max(module.PENALTIES)

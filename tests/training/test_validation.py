@@ -51,23 +51,23 @@ def test_overlap_does_not_depend_on_how_rows_are_chunked():
     assert overlap(student, teacher, 10) == pytest.approx(overlap(student[order], teacher[order], 10))
 
 
-def test_hand_values():
+def test_figures_worked_by_hand():
     student = numpy.array([[2, 0], [0, 1], [0, 0]], dtype=numpy.float32)
     teacher = numpy.array([[1, 0], [1, 0], [1, 0]], dtype=numpy.float32)
     assert row_cosines(student, teacher).tolist() == [1, 0, 0]
     assert measure(student, teacher).distance == pytest.approx((1 + 2**0.5 + 1) / 3)
 
 
-def test_spread_is_zero_when_all_texts_get_one_vector_whatever_its_length():
+def test_spread_is_zero_if_all_vectors_have_one_direction():
     assert spread(numpy.outer([1, 2, 3], numpy.ones(8)).astype(numpy.float32), vectors(3)) == pytest.approx(0)
 
 
-def test_one_text_and_equal_teacher_vectors_are_defined():
+def test_figures_are_defined_for_one_text_and_for_equal_teacher_vectors():
     assert overlap(vectors(1), vectors(1), 10) == 1
     assert spread(vectors(3), numpy.ones((3, 8), numpy.float32)) == 1
 
 
-def test_of_more_texts_than_that_neighbours_are_sought_among_some(monkeypatch):
+def test_overlap_of_many_texts_is_measured_on_a_sample(monkeypatch):
     student, teacher = vectors(400, seed=1) + vectors(400, seed=2), vectors(400, seed=2)
     whole = measure(student, teacher)
     monkeypatch.setattr(home, "MOST_NEIGHBOURED", 300)

@@ -1,6 +1,6 @@
-"""A teacher whose vectors are known beforehand, and a child process that fills a store with it.
+"""A teacher with known vectors, and a program that fills a store with them.
 
-Run as: filling.py ROOT BLOCK SECONDS [LARGEST FILE]; it says "ready" first and at last how many texts it encoded.
+Usage: filling.py ROOT BLOCK SECONDS [MAX_FILE_SIZE]. The program prints "ready", then the number of texts it encoded.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ DISTINCT = len(set(zip(ROLES, TEXTS)))
 
 
 class HashTeacher:
-    """Vectors drawn from a hash of role and text; ``encoded`` lists what it was asked, ``pause`` slows it."""
+    """Draws vectors from a hash of role and text; ``encoded`` lists all texts encoded, ``pause`` delays each call."""
 
     signals = frozenset({"embeddings", "online"})
 

@@ -12,7 +12,7 @@ def good(rows=5, dim=3):
     return numpy.random.default_rng(0).normal(size=(rows, dim))
 
 
-def test_good_vectors_come_back_as_float32_unchanged():
+def test_valid_vectors_are_returned_as_float32():
     for dtype in (numpy.float16, numpy.float32, numpy.float64):
         vectors = good().astype(dtype)
         checked = check_vectors(vectors, rows=5, dim=3, source="x")
@@ -20,7 +20,7 @@ def test_good_vectors_come_back_as_float32_unchanged():
         assert numpy.array_equal(checked, vectors.astype(numpy.float32))
 
 
-def test_no_rows_are_fine_where_none_are_wanted():
+def test_no_rows_are_valid_for_no_texts():
     assert check_vectors(numpy.empty((0, 3)), rows=0, dim=3, source="x").shape == (0, 3)
 
 
@@ -28,30 +28,30 @@ def test_no_rows_are_fine_where_none_are_wanted():
 def test_the_first_row_that_is_not_finite_is_named(row, bad, first):
     vectors = good()
     vectors[row:, 1] = bad
-    with pytest.raises(VectorError, match=rf"somewhere: row {first + row} holds NaN or infinity \({5 - row} of 5"):
+    with pytest.raises(VectorError, match=rf"somewhere: row {first + row} contains NaN or infinity \({5 - row} of 5"):
         check_vectors(vectors, rows=5, dim=3, source="somewhere", first=first)
 
 
 @pytest.mark.parametrize(
     ("vectors", "message"),
     [
-        (good(4), "got 4 vectors for 5 texts"),
-        (good(6), "got 6 vectors for 5 texts"),
-        (good(5, 4), "width 4, wanted 3"),
+        (good(4), "there are 4 vectors for 5 texts"),
+        (good(6), "there are 6 vectors for 5 texts"),
+        (good(5, 4), "the vectors have the width 4; expected 3"),
         (good()[0], r"shape \(3,\)"),
         (good()[None], r"shape \(1, 5, 3\)"),
         (numpy.concatenate([good(4), numpy.zeros((1, 3))]), "row 4 is all zeros"),
-        ([[1.0, 2.0], [1.0]], "not an array of numbers"),
-        ([["a", "b", "c"]] * 5, "not an array of numbers"),
-        (None, "shape"),
+        ([[1.0, 2.0], [1.0]], "expected an array of numbers"),
+        ([["a", "b", "c"]] * 5, "expected an array of numbers"),
+        (None, r"the array has the shape \(\)"),
     ],
 )
-def test_what_is_wrong_is_said(vectors, message):
+def test_invalid_vectors_raise_with_the_problem(vectors, message):
     with pytest.raises(VectorError, match=message):
         check_vectors(vectors, rows=5, dim=3, source="x")
 
 
-def test_unit_rows_are_unit_also_after_float16():
+def test_unit_rows_stay_unit_rows_in_float16():
     unit = unit_rows(good(100, 50).astype(numpy.float32))
     assert are_unit(unit)
     assert are_unit(unit.astype(numpy.float16))

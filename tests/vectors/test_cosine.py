@@ -32,12 +32,12 @@ def test_a_cosine_does_not_depend_on_the_length_of_the_row(rows: numpy.ndarray, 
     assert cosines(unit[0], scaled)[0] == pytest.approx(1, abs=1e-6)
 
 
-def test_a_row_of_zeros_scores_zero() -> None:
+def test_the_cosine_of_a_row_of_zeros_is_zero() -> None:
     assert cosines(numpy.float32([1, 0]), numpy.zeros((1, 2), dtype=numpy.float32)).tolist() == [0]
 
 
 @given(ROWS)
-def test_an_int8_row_errs_by_less_than_its_documented_bound(rows: numpy.ndarray) -> None:
+def test_the_error_of_an_int8_row_is_below_its_documented_bound(rows: numpy.ndarray) -> None:
     unit = unit_prefix(rows, rows.shape[1], source="rows")
     held = decode(encode(unit, "int8"))
     largest = numpy.abs(unit).max(axis=1)
@@ -47,10 +47,10 @@ def test_an_int8_row_errs_by_less_than_its_documented_bound(rows: numpy.ndarray)
         assert (numpy.abs(cosines(query, held) - cosines(query, unit)) <= 2 * bound).all()
 
 
-def test_a_dim_outside_the_space_is_refused() -> None:
+def test_a_dim_outside_the_space_raises() -> None:
     assert check_dim(None, 8) == 8
     for dim in (0, -1, 9):
-        with pytest.raises(OptionError, match="wanted 1 to 8"):
+        with pytest.raises(OptionError, match="expected 1 to 8, the width"):
             check_dim(dim, 8)
 
 
@@ -58,5 +58,5 @@ def test_a_dim_outside_the_space_is_refused() -> None:
 def test_a_row_without_direction_is_named(value: float) -> None:
     rows = numpy.ones((3, 2))
     rows[2] = value
-    with pytest.raises(VectorError, match="things: row 2"):
+    with pytest.raises(VectorError, match=r"things: row 2 has (only zeros|a component that is not finite)"):
         unit_prefix(rows, 2, source="things")

@@ -3,9 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leafkit.files.digest import text_key
-from leafkit.vectors.keys import KeyIndex, first_of_each, text_keys
+from leafkit.vectors.keys import KeyIndex, first_occurrences, text_keys
 
-# A handful of halves, so that keys share the first one all the time, which real keys hardly ever do.
+# Only five different halves, so that many keys share the first half, which almost never happens with real keys.
 HALF = st.integers(0, 4)
 KEYS = st.lists(st.tuples(HALF, HALF), max_size=40)
 
@@ -15,7 +15,7 @@ def as_keys(pairs):
 
 
 @given(st.lists(KEYS, max_size=5), KEYS)
-def test_the_index_finds_what_a_dict_of_first_rows_finds(parts, wanted):
+def test_the_index_agrees_with_a_dict_of_first_rows(parts, wanted):
     index = KeyIndex.empty()
     for part in parts:
         index = index.extended(as_keys(part))
@@ -26,8 +26,8 @@ def test_the_index_finds_what_a_dict_of_first_rows_finds(parts, wanted):
 
 
 @given(KEYS)
-def test_first_of_each_keeps_the_order_of_first_appearance(pairs):
-    assert [pairs[at] for at in first_of_each(as_keys(pairs))] == list(dict.fromkeys(pairs))
+def test_first_occurrences_keep_their_order(pairs):
+    assert [pairs[at] for at in first_occurrences(as_keys(pairs))] == list(dict.fromkeys(pairs))
 
 
 @given(st.lists(st.tuples(st.text(), st.sampled_from(["query", "document"])), max_size=20))

@@ -1,4 +1,4 @@
-"""A store survives whatever ends its writer: a kill, a full disk, a second writer."""
+"""A store survives a killed writer, a full disk and a second writer."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ def uninterrupted(filling, tmp_path_factory):
     return contents(next(root.iterdir()))
 
 
-def test_a_run_killed_at_random_moments_ends_byte_equal_to_an_uninterrupted_one(filling, tmp_path, uninterrupted):
+def test_a_run_killed_at_random_times_ends_with_the_same_files(filling, tmp_path, uninterrupted):
     draw, kills = random.Random(0), 0
     for _ in range(12):
         child = start(filling, tmp_path, pause=0.01)
@@ -50,7 +50,7 @@ def test_a_run_killed_at_random_moments_ends_byte_equal_to_an_uninterrupted_one(
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_run_ended_at_any_step_to_the_disk_ends_byte_equal(filling, tmp_path, monkeypatch, uninterrupted, call):
+def test_a_run_killed_at_any_disk_step_ends_with_the_same_files(filling, tmp_path, monkeypatch, uninterrupted, call):
     monkeypatch.setattr(module, "BLOCK", 64)
     real = getattr(os, call)
 
@@ -73,15 +73,13 @@ def test_a_run_ended_at_any_step_to_the_disk_ends_byte_equal(filling, tmp_path, 
             store.fill(teacher, filling["TEXTS"], filling["ROLES"])
         return store.path
 
-    for steps in range(10):  # two blocks and more of them
+    for steps in range(10):  # the disk operations of more than two blocks
         with pytest.raises(Killed):
             fill(tmp_path / str(steps), steps)
         assert contents(fill(tmp_path / str(steps), 10_000)) == uninterrupted
 
 
-def test_on_a_full_disk_earlier_blocks_survive_and_the_next_run_carries_on(
-    filling, tmp_path, monkeypatch, uninterrupted
-):
+def test_earlier_blocks_survive_a_full_disk_and_the_next_run_continues(filling, tmp_path, monkeypatch, uninterrupted):
     monkeypatch.setattr(module, "BLOCK", 64)
     teacher = filling["HashTeacher"]()
     store = VectorStore.open(tmp_path, teacher.space)
@@ -101,10 +99,10 @@ def test_on_a_full_disk_earlier_blocks_survive_and_the_next_run_carries_on(
     survivors.verify()
     survivors.fill(teacher, filling["TEXTS"], filling["ROLES"])
     assert contents(store.path) == uninterrupted
-    assert len(teacher.encoded) == filling["DISTINCT"] + 64  # the block that found the disk full, twice
+    assert len(teacher.encoded) == filling["DISTINCT"] + 64  # the block that failed on the full disk was encoded twice
 
 
-def test_when_files_may_grow_no_further_earlier_blocks_survive(filling, tmp_path, uninterrupted):
+def test_earlier_blocks_survive_the_maximum_file_size(filling, tmp_path, uninterrupted):
     child = start(filling, tmp_path, largest=[5000])
     assert "OutputError" in child.communicate()[1]
     assert child.returncode == 1
@@ -115,7 +113,7 @@ def test_when_files_may_grow_no_further_earlier_blocks_survive(filling, tmp_path
     assert contents(store.path) == uninterrupted
 
 
-def test_two_writers_wait_for_one_another_and_encode_each_text_once(filling, tmp_path, uninterrupted):
+def test_two_writers_take_turns_and_encode_each_text_once(filling, tmp_path, uninterrupted):
     children = [start(filling, tmp_path, pause=0.05) for _ in range(2)]
     outputs = [child.communicate() for child in children]
     assert sum(int(out) for out, _ in outputs) == filling["DISTINCT"]
@@ -123,7 +121,7 @@ def test_two_writers_wait_for_one_another_and_encode_each_text_once(filling, tmp
     assert contents(next(tmp_path.iterdir())) == uninterrupted
 
 
-def test_a_reader_is_not_disturbed_by_a_writer(filling, tmp_path):
+def test_a_reader_is_not_affected_by_a_writer(filling, tmp_path):
     teacher = filling["HashTeacher"]()
     child = start(filling, tmp_path, pause=0.02)
     seen = 0

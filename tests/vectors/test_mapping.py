@@ -1,4 +1,4 @@
-"""Rotations change no cosine; a map is its file; a map that was changed is refused."""
+"""Rotations keep cosines; a map is read back from its file; a changed file raises."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 
 from leafkit.errors import DamageError, OptionError, VectorError
 from leafkit.space import Space
-from leafkit.vectors.mapping import Mapping, read_mapping
+from leafkit.vectors.mapping import LinearMap, read_mapping
 from leafkit.vectors.rotation import KINDS, fit_rotation
 
 SPACE = Space(teacher="drawn", weights="name:drawn", dim=16, normalised=True, pooling="mean", max_length=64)
@@ -26,7 +26,7 @@ def vectors():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_rotation_changes_no_cosine(kind, vectors):
+def test_a_rotation_keeps_cosines(kind, vectors):
     rotation = fit_rotation(kind, vectors, SPACE)
     assert rotation.dim == 16
     turned = {role: rotation.apply(vectors, role) for role in ("query", "document")}
@@ -42,7 +42,7 @@ def test_the_same_vectors_and_seed_give_the_same_space(kind, vectors):
         assert fit_rotation(kind, vectors, SPACE, seed=1).space.id != names[0]
 
 
-def test_pca_prefixes_hold_more_than_any_other_prefix(vectors):
+def test_pca_prefixes_hold_more_energy_than_other_prefixes(vectors):
     energy = {
         kind: numpy.square(fit_rotation(kind, vectors, SPACE).apply(vectors, "document")).sum(axis=0).cumsum()
         for kind in KINDS
@@ -52,9 +52,9 @@ def test_pca_prefixes_hold_more_than_any_other_prefix(vectors):
     assert (energy["pca"][:-1] >= numpy.square(vectors).sum(axis=0).cumsum()[:-1]).all()
 
 
-def test_itq_brings_vectors_nearer_to_their_signs_than_a_random_rotation(vectors):
+def test_itq_vectors_are_closer_to_their_signs_than_those_of_other_rotations(vectors):
     def loss(kind):
-        # Without the first number, in which itq puts the mean: signs of a mean say nothing.
+        # Without the first component, which itq uses for the mean: the sign of a mean carries no information.
         turned = fit_rotation(kind, vectors, SPACE).apply(vectors, "document").astype(numpy.float64)
         turned = turned[:, 1:] - turned[:, 1:].mean(axis=0)
         turned /= numpy.linalg.norm(turned, axis=1, keepdims=True)
@@ -64,7 +64,7 @@ def test_itq_brings_vectors_nearer_to_their_signs_than_a_random_rotation(vectors
     assert loss("itq") < loss("pca")
 
 
-def test_itq_puts_all_of_the_mean_into_the_first_number(vectors):
+def test_itq_puts_the_mean_into_the_first_component(vectors):
     mean = fit_rotation("itq", vectors, SPACE).apply(vectors, "document").mean(axis=0)
     numpy.testing.assert_allclose(mean[1:], 0, atol=1e-5)
     assert abs(mean[0]) == pytest.approx(numpy.linalg.norm(vectors.mean(axis=0)), rel=1e-4)
@@ -78,12 +78,12 @@ def test_a_map_is_read_back_from_its_file(vectors, tmp_path):
     numpy.testing.assert_array_equal(again.apply(vectors, "query"), rotation.apply(vectors, "query"))
 
 
-def test_the_teachers_own_coordinates_need_no_file(tmp_path):
+def test_a_space_without_rotation_needs_no_file(tmp_path):
     assert read_mapping(tmp_path, SPACE) is None
 
 
 @pytest.mark.parametrize("position", [0.2, 0.5, 0.9])
-def test_a_map_with_a_changed_byte_is_refused(vectors, tmp_path, position):
+def test_a_map_with_a_changed_byte_raises(vectors, tmp_path, position):
     rotation = fit_rotation("random", vectors, SPACE)
     rotation.save(tmp_path)
     (file,) = tmp_path.iterdir()
@@ -94,14 +94,14 @@ def test_a_map_with_a_changed_byte_is_refused(vectors, tmp_path, position):
         read_mapping(tmp_path, rotation.space)
 
 
-def test_the_map_of_another_space_is_refused(vectors, tmp_path):
+def test_the_map_of_another_space_raises(vectors, tmp_path):
     fit_rotation("random", vectors, SPACE).save(tmp_path)
-    with pytest.raises(DamageError, match="wanted random:"):
+    with pytest.raises(DamageError, match=r"is the mapping random:.*; expected random:"):
         read_mapping(tmp_path, fit_rotation("random", vectors, SPACE, seed=1).space)
 
 
 @pytest.mark.parametrize("case", ["shape", "dtype", "nan", "one axis"])
-def test_a_map_of_other_matrices_is_refused_though_its_name_fits_them(vectors, tmp_path, case):
+def test_invalid_matrices_raise_even_with_a_matching_name(vectors, tmp_path, case):
     rotation = fit_rotation("random", vectors, SPACE)
     queries = {
         "shape": rotation.queries.reshape(32, 8),
@@ -111,23 +111,23 @@ def test_a_map_of_other_matrices_is_refused_though_its_name_fits_them(vectors, t
     }[case]
     wrong = dataclasses.replace(rotation, queries=queries)
     wrong.save(tmp_path)
-    with pytest.raises(DamageError, match="wanted finite float32 of"):
+    with pytest.raises(DamageError, match="expected finite float32 of shape"):
         read_mapping(tmp_path, wrong.space)
 
 
-def test_two_maps_in_turn_are_one(vectors):
+def test_the_composition_of_two_maps_equals_both_maps_in_turn(vectors):
     first, second = (fit_rotation("random", vectors, SPACE, seed=seed) for seed in (1, 2))
-    second = Mapping(base=first.space, kind="random", documents=second.documents, queries=second.queries)
+    second = LinearMap(base=first.space, kind="random", documents=second.documents, queries=second.queries)
     both = second.after(first)
     assert both.base == SPACE
     in_turn = second.apply(first.apply(vectors, "document"), "document")
     numpy.testing.assert_allclose(both.apply(vectors, "document"), in_turn, atol=1e-6)
 
 
-def test_what_cannot_be_rotated_says_why(vectors):
-    with pytest.raises(OptionError, match="wanted one of pca, itq, random"):
+def test_a_rotation_that_cannot_be_fitted_raises(vectors):
+    with pytest.raises(OptionError, match="unknown rotation 'pac'; expected one of pca, itq, random"):
         fit_rotation("pac", vectors, SPACE)
-    with pytest.raises(OptionError, match="got 15 vectors"):
+    with pytest.raises(OptionError, match="there are 15 vectors to fit"):
         fit_rotation("pca", vectors[:15], SPACE)
-    with pytest.raises(VectorError, match="got vectors of 8 numbers, wanted 16"):
+    with pytest.raises(VectorError, match="the vectors have the width 8; expected 16"):
         fit_rotation("pca", vectors, SPACE).apply(vectors[:, :8], "query")

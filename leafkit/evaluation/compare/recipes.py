@@ -12,11 +12,13 @@ from typing import Any
 from leafkit.errors import OptionError
 from leafkit.evaluation.provenance import folder_digest
 from leafkit.files.digest import sha256_file
-from leafkit.shipped import resolve, resolve_recipe
+from leafkit.options import options_of
+from leafkit.shipped import resolve_recipe, resolve_student
 from leafkit.students.spec import Pretrained, parse_student
-from leafkit.teachers.open import open_teacher
+from leafkit.teachers.open import open_with
+from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.source import split_prefix
-from leafkit.training.recipe_file import read_options, read_recipe
+from leafkit.training.recipe_file import read_recipe
 from leafkit.types import Teacher
 
 
@@ -40,10 +42,14 @@ class RecipeEntry:
         everything = json.dumps([self.sha256, self.texts, self.models, task], sort_keys=True)
         return hashlib.sha256(everything.encode()).hexdigest()[:12]
 
+    @property
+    def opening(self) -> TeacherOptions:
+        """The recipe's options for opening the teacher."""
+        return options_of(TeacherOptions, self.arguments)
+
     def open_teacher(self) -> Teacher:
         """Open the teacher that the recipe names."""
-        given = self.arguments["teacher"]
-        return open_teacher(given) if isinstance(given, str | Path) else given()
+        return open_with(self.arguments["teacher"], self.opening)
 
     def portable_texts(self) -> dict[str, str]:
         """Return ``texts`` by file name without the folder, or as given if two files have one name."""
@@ -75,13 +81,13 @@ def read_entry(recipe: str | Path) -> RecipeEntry:
     path = resolve_recipe(recipe)
     sources = [*arguments["texts"], *arguments.get("valid", [])]
     student = parse_student(arguments["student"]) if arguments.get("student") else None
-    models = [read_options(recipe)["teacher"], *([student.source] if isinstance(student, Pretrained) else [])]
+    models = [arguments["teacher"], *([student.source] if isinstance(student, Pretrained) else [])]
     return RecipeEntry(
         name=path.stem,
         given=str(recipe),
         sha256=sha256_file(path),
         texts=_digests({source: Path(split_prefix(source)[1]) for source in sources}),
-        models=_digests({model: resolve(model) for model in models}),
+        models=_digests({model: resolve_student(model) for model in models}),
         arguments=arguments,
     )
 

@@ -17,8 +17,8 @@ from leafkit.evaluation.compare.statistics import bootstrap_difference, figures
 from leafkit.evaluation.compare.study import Run
 from leafkit.evaluation.compare.tasks import Task
 from leafkit.evaluation.provenance import commit, packages
-from leafkit.files.atomic import disk_errors, write_json
-from leafkit.methods.ledger import shown
+from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.methods.ledger import format_difference
 from leafkit.version import __version__
 
 Result = dict[str, Any]
@@ -79,7 +79,9 @@ def table(results: Sequence[Result]) -> str:
     rows = [["recipe", first["metric"], "difference", "verdict"]]
     rows.append([first["baseline"], _mean(first["means"]["baseline"]), "", "baseline"])
     for one in results:
-        rows.append([one["system"], _mean(one["means"]["system"]), shown(one["difference"]), one["verdict"]])
+        rows.append(
+            [one["system"], _mean(one["means"]["system"]), format_difference(one["difference"]), one["verdict"]]
+        )
     data, counts = first["data"], first["counts"]
     caption = f"{data['name']} {data['split']}, {counts['items']} items, {counts['seeds']} seed(s); {NOTE}"
     return f"{markdown_table(rows, ['---', '---:', '---', '---'])}\n\n{caption}"
@@ -103,7 +105,7 @@ def write_results(results: Sequence[Result], out: Path) -> None:
     """Write the only result to the .json file ``out``, or every result to ``out``/NAME.json."""
     check_out(out, len(results))
     folder = out.parent if out.suffix == ".json" else out
-    with disk_errors(folder):
+    with explain_disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for one in results:
         write_json(out if out.suffix == ".json" else folder / f"{one['system']}.json", one)

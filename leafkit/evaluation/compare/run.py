@@ -7,8 +7,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from leafkit.errors import OptionError, TrainingError
+from leafkit.evaluation.compare.options import ComparisonOptions
 from leafkit.evaluation.compare.recipes import RecipeEntry, read_entries
 from leafkit.evaluation.compare.report import Result, result
 from leafkit.evaluation.compare.study import Run, Study
@@ -16,41 +18,33 @@ from leafkit.evaluation.compare.tasks import Task, open_task
 from leafkit.evaluation.provenance import commit
 from leafkit.evaluation.students import open_students
 from leafkit.files.atomic import write_file
+from leafkit.files.options import CacheOptions
+from leafkit.options import options_of, takes, without
+from leafkit.teachers.options import TeacherOptions
 from leafkit.training.distill import distill
 from leafkit.vectors.cached import CachedEncoder
-from leafkit.vectors.mapping import mapped
+from leafkit.vectors.mapping import map_teacher
 from leafkit.vectors.store import default_cache
 
 
-def compare(
-    recipes: Sequence[str | Path],
-    *,
-    task: str = "retrieval",
-    seeds: int = 5,
-    split: str = "test",
-    data_root: Path,
-    work: Path | None = None,
-    cache: Path | None = None,
-) -> list[Result]:
-    """Train every recipe with the seeds 0 to ``seeds`` - 1 and return the result of each but the first, the baseline.
+@takes(ComparisonOptions, CacheOptions)
+def compare(recipes: Sequence[str | Path], **options: Any) -> list[Result]:
+    """Train every recipe once per seed and return the result of each but the first, the baseline.
 
-    task: retrieval, similarity or classes (`leafkit.evaluation.compare.tasks`).
-    split: test, or dev to choose the values of a recipe on.
-    data_root: the folder that holds the data folder of the task.
-    work: folder of finished runs and unfinished students; the same call reuses them.
-    cache: folder of cached teacher vectors.
+    An interrupted call continues where it stopped when it is repeated.
 
     Raises `OptionError` for recipes, a task or data that cannot be used, and `TrainingError` naming recipe and seed if
     the vectors of a student collapse.
     """
-    if seeds < 1:
-        raise OptionError(f"seeds is {seeds}; expected at least 1")
-    root = default_cache() if cache is None else Path(cache)
+    asked, cache = options_of(ComparisonOptions, options), options_of(CacheOptions, options).cache
+    if asked.data_root is None:
+        raise OptionError("data_root is missing. Name the folder that contains the data folder of the task.")
+    root = cache or default_cache()
     study = RecipeStudy(
         variants=read_entries(recipes),
-        task=open_task(task, Path(data_root), split),
-        seeds=range(seeds),
-        work=root / "compare" if work is None else Path(work),
+        task=open_task(asked.task, asked.data_root, asked.split),
+        seeds=range(asked.seeds),
+        work=asked.work or root / "compare",
         cache=root,
     )
     runs = study.run()
@@ -71,18 +65,20 @@ class RecipeStudy(Study[RecipeEntry]):
     def train_and_measure(self, variant: RecipeEntry, seed: int, student: Path) -> Run:
         """Train the recipe and score its student on every item of the task."""
         started = time.perf_counter()
-        overrides = {"seed": seed, "out": student, "cache": self.cache, "export": False, "overwrite": True}
+        teacher = self._teacher(variant)
+        overrides = {"teacher": teacher.teacher, "seed": seed, "out": student, "cache": self.cache, "export": False}
+        overrides["overwrite"] = True
         # Compare the students after the last step, even if they are worse than their start.
         overrides["keep"] = "last"
         if self.task.held_out:
             overrides["valid"] = [self._held_out_file()]
         try:
-            facts = distill(**(variant.arguments | overrides))
+            facts = distill(**(without(TeacherOptions, variant.arguments) | overrides))
         except TrainingError as error:
             raise TrainingError(f"{variant.name}, seed {seed}: {error}") from error
         seconds = time.perf_counter() - started
         (trained,) = open_students(student, "torch", variant.arguments.get("device"))
-        scores = self.task.score(trained.encoder, mapped(self._teacher(variant), trained.mapping))
+        scores = self.task.score(trained.encoder, map_teacher(teacher, trained.mapping))
         return {
             "recipe": variant.name,
             "seed": seed,
@@ -102,4 +98,5 @@ class RecipeStudy(Study[RecipeEntry]):
 
     def _teacher(self, variant: RecipeEntry) -> CachedEncoder:
         dtype = variant.arguments.get("store_dtype", "float16")
-        return self.cached_teacher(f"{variant.arguments['teacher']} {dtype}", variant.open_teacher, dtype=dtype)
+        key = f"{variant.arguments['teacher']} {variant.opening} {dtype}"
+        return self.cached_teacher(key, variant.open_teacher, dtype=dtype)

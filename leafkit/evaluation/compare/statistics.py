@@ -20,7 +20,7 @@ import numpy
 
 from leafkit.evaluation.bootstrap import RESAMPLES
 from leafkit.evaluation.metrics import Float64
-from leafkit.extras import require
+from leafkit.extras import import_optional
 
 Verdict = Literal["beats", "loses", "ties"]
 SeedVerdict = Literal["better", "worse", "undecided"]
@@ -89,7 +89,7 @@ def seed_difference(variant: Mapping[int, float], base: Mapping[int, float]) -> 
     count, mean = len(seeds), float(differences.mean())
     if count < 2:
         return SeedDifference(mean=mean, low=None, high=None, seeds=1, verdict="undecided")
-    t: Any = require("scipy.stats").t
+    t: Any = import_optional("scipy.stats").t
     half_width = float(t.ppf(0.975, count - 1) * differences.std(ddof=1) / numpy.sqrt(count))
     low, high = mean - half_width, mean + half_width
     verdict: SeedVerdict = "better" if low > 0 else "worse" if high < 0 else "undecided"

@@ -6,7 +6,6 @@ run is made. The rest is here: the folder of finished runs, locks, resuming, pro
 
 from __future__ import annotations
 
-import fcntl
 import glob
 import json
 import logging
@@ -17,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from leafkit.files.atomic import disk_errors, write_json
+from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.files.lock import exclusive_lock
 from leafkit.files.progress import progress
 from leafkit.types import Teacher
 from leafkit.vectors.cached import CachedEncoder, cached
@@ -77,7 +77,7 @@ class Study(ABC, Generic[AnyVariant]):
         ``variants`` limits the study to some of its variants.
         """
         chosen = self.variants if variants is None else variants
-        with disk_errors(self.work):
+        with explain_disk_errors(self.work):
             for name in ("runs", "students", "locks"):
                 (self.work / name).mkdir(parents=True, exist_ok=True)
         cells = [(variant, seed) for seed in self.seeds for variant in chosen]
@@ -102,8 +102,7 @@ class Study(ABC, Generic[AnyVariant]):
     def _make(self, variant: AnyVariant, seed: int) -> None:
         """Make one run unless its file exists. Wait while another process makes the same run."""
         name, seed = self.run_name(variant, seed), self.seed_used(variant, seed)
-        with open(self.work / "locks" / name, "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with exclusive_lock(self.work / "locks" / name):
             file = self.work / "runs" / f"{name}.json"
             if file.is_file():
                 return

@@ -16,11 +16,11 @@ from leafkit.errors import OptionError
 from leafkit.evaluation.collection import read_collection
 from leafkit.evaluation.compare.statistics import RankCorrelation, Statistic, mean_score
 from leafkit.evaluation.grid import CellFinder, full_cell
+from leafkit.evaluation.labelled_tables import Table, Types, read_table, split_file
 from leafkit.evaluation.metrics import MAIN_METRIC, Float64
 from leafkit.evaluation.provenance import files_digest
 from leafkit.evaluation.retrieval import search_scores
-from leafkit.evaluation.tables import Table, Types, read_table, split_file
-from leafkit.extras import require
+from leafkit.extras import import_optional
 from leafkit.types import Encoder
 
 SPLITS = ("test", "dev")
@@ -112,7 +112,7 @@ class Classes:
     def score(self, student: Encoder, teacher: Encoder) -> Float64:
         """Return 1 for each text whose label is predicted correctly, else 0. The teacher is not used."""
         # Unit vectors need less regularisation than sklearn's default, which suits columns of variance 1.
-        model = require("sklearn.linear_model").LogisticRegression(C=10, max_iter=1000)
+        model = import_optional("sklearn.linear_model").LogisticRegression(C=10, max_iter=1000)
         model.fit(student.encode(self._fitted["text"], "query"), self._fitted["label"])
         predicted = model.predict(student.encode(self._tested["text"], "query"))
         return (predicted == numpy.array(self._tested["label"])).astype(numpy.float64)

@@ -1,1 +1,1 @@
-"""What the student is made of: one file per search."""
+"""Architectures: searches for the student within a budget."""

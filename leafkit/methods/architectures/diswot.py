@@ -1,10 +1,11 @@
-"""DisWOT: the student whose untrained features relate a batch as the teacher's do, found by evolution in a budget.
+"""DisWOT: search for the student whose untrained features relate texts most like the teacher's, within a budget.
 
 Paper: https://arxiv.org/abs/2303.15678
 
-    A = F F' with unit rows, of centred features F (texts, width);    relation = - |A_T - A_S|_F^2 / B^2
-    G = gradient of the cross-entropy in a random head (K, width);  semantic = - |g(G_T) - g(G_S)|_F^2 / K^2,
-    where g(G) = G G' with unit rows;    score = relation + semantic, to be maximised
+    A = F F' with unit rows, for centred features F (texts, width);    relation = - |A_T - A_S|_F^2 / B^2
+    G = gradient of the cross-entropy with respect to a random head (K, width);
+    semantic = - |g(G_T) - g(G_S)|_F^2 / K^2, where g(G) = G G' with unit rows
+    score = relation + semantic, to be maximised, for B texts and K classes
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal, get_args
@@ -23,10 +24,15 @@ from torch.nn.functional import normalize, one_hot
 
 from leafkit.errors import OptionError
 from leafkit.methods.budget import Budget
-from leafkit.methods.system import Architecture
+from leafkit.methods.method import Architecture
+from leafkit.students.student import Body
 
+# The widths that the search chooses from.
 HIDDEN = (32, 48, 64, 96, 128, 192, 256, 320, 384, 512)
+# Classes and random heads of the semantic score, texts of a batch, and tokens of a text.
 CLASSES, HEADS, TEXTS, TOKENS = 8, 32, 64, 32
+
+# The time of a candidate is the median of this many timings of a text of this many tokens.
 TIMED_TOKENS, TIMINGS = 16, 7
 
 Initial = Literal["random", "pretrained"]
@@ -34,23 +40,28 @@ Initial = Literal["random", "pretrained"]
 
 @dataclass(frozen=True, kw_only=True)
 class Diswot(Architecture):
-    """Searches layers, width, heads and feed-forward size of a BERT by one-batch scores, without training any.
+    """Search the layers, width, heads and feed-forward size of a BERT by scores of untrained models.
 
-    A fixed student is what it is compared with: leave the search out. Times are measured, so that two searches may
-    differ where a candidate is near the bound.
+    No candidate is trained. Times are measured, so two searches may differ if a candidate is near the time limit of
+    the budget. To turn the search off, name a student instead.
 
-    ``population``, ``cycles``, ``tournament``: of the aging evolution (paper: 36, 1000, 8; ours for seconds).
-    ``inits``, ``batches``: random weights and batches of 64 texts that a score is the mean of (paper: 1 and 1).
-    ``teacher_init``: ``random`` weights (paper) or the ``pretrained`` ones.
+    ``population``: number of shapes alive in the aging evolution (paper: 36; ours 12, so that the search takes
+    seconds).
+    ``cycles``: number of cycles of the evolution; each adds one shape (paper: 1000; ours 36).
+    ``tournament``: number of shapes from which the parent of a cycle is chosen (paper: 8; ours 4).
+    ``inits``: number of random initialisations that a score is averaged over (paper: 1; ours 5).
+    ``batches``: number of batches of 64 texts that a score is averaged over (paper: 1; ours 2).
+    ``teacher_init``: weights of the teacher during the search: ``random`` (paper) or ``pretrained``.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2303.15678"
     needs: ClassVar[frozenset[str]] = frozenset({"model"})
     off: ClassVar[dict[str, Any]] = {}
     reconstruction: ClassVar[str] = (
-        "pooled sentence vectors are the features, less their mean, since what all texts share would hide what tells "
-        "them apart; classes are the nearest of eight texts by the teacher; gradients are compared between classes, "
-        "since widths differ, for 32 random heads and not one; the weights of both terms, 1 and 1, were not to be found"
+        "features are pooled sentence vectors minus their mean, because the part that all texts share would hide their "
+        "differences; the class of a text is the nearest of eight texts by the teacher's vectors; gradients are "
+        "compared between classes, because widths differ, and for 32 random heads instead of one; the paper's weights "
+        "of the two terms were not found, so both are 1"
     )
 
     population: int = 12
@@ -62,20 +73,20 @@ class Diswot(Architecture):
 
     def __post_init__(self) -> None:
         least = {"population": 1, "cycles": 0, "tournament": 1, "inits": 1, "batches": 1}
-        wanted = {name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()}
+        checks = {name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()}
         known = get_args(Initial)
-        self.require(wanted | {"teacher_init": (self.teacher_init in known, " or ".join(known))})
+        self.check_fields(checks | {"teacher_init": (self.teacher_init in known, " or ".join(known))})
 
     def pick(self, teacher: Any, texts: Sequence[str], budget: Budget, seed: int) -> dict[str, Any]:
-        """The config of the best student found; raises `OptionError` where none fits."""
+        """Return the config of the best student found; raise `OptionError` if no student fits the budget."""
         scorer = Scorer(teacher, texts, self, seed)
         cost = Cost(scorer.shared, budget)
         smallest = Shape(layers=1, hidden=HIDDEN[0], heads=1, feed_forward=1)
         if not cost.fits(smallest):
             size, longest = cost.parameters(smallest), cost.milliseconds(smallest)
             raise OptionError(
-                f"no student fits {budget}: the smallest, one layer of width {HIDDEN[0]}, has {size:,} parameters and "
-                f"takes {longest:.2f} ms; raise the budget"
+                f"no student fits the budget of {budget}: the smallest student, one layer of width {HIDDEN[0]}, has "
+                f"{size:,} parameters and takes {longest:.2f} ms. Raise the budget."
             )
         best = evolve(lambda shape: scorer.scores(shape).total, cost.fits, smallest, self, random.Random(seed))
         return best.config(scorer.shared)
@@ -83,7 +94,7 @@ class Diswot(Architecture):
 
 @dataclass(frozen=True, kw_only=True, order=True)
 class Shape:
-    """What is searched: ``hidden`` is the width, ``feed_forward`` its multiple between attentions."""
+    """A candidate. ``hidden`` is the width; the feed-forward part is ``feed_forward`` times as wide."""
 
     layers: int
     hidden: int
@@ -91,7 +102,7 @@ class Shape:
     feed_forward: int
 
     def config(self, shared: dict[str, Any]) -> dict[str, Any]:
-        """A BERT config with what all candidates share."""
+        """Return the BERT config of this shape with ``shared``, the entries that all candidates have in common."""
         return shared | {
             "model_type": "bert",
             "num_hidden_layers": self.layers,
@@ -101,7 +112,7 @@ class Shape:
         }
 
     def mutated(self, draw: random.Random) -> Shape:
-        """The same with one of its four values drawn anew."""
+        """Return a copy with one of the four values drawn anew."""
         hidden = self.hidden
         match draw.choice(("layers", "hidden", "heads", "feed_forward")):
             case "layers":
@@ -115,19 +126,26 @@ class Shape:
                 return dataclasses.replace(self, feed_forward=draw.randint(1, 4))
 
 
-def evolve(score: Any, fits: Any, start: Shape, options: Diswot, draw: random.Random) -> Shape:
-    """The best shape of an aging evolution: the best of a tournament has a child, and the oldest dies.
+def evolve(
+    score: Callable[[Shape], float],
+    fits: Callable[[Shape], bool],
+    start: Shape,
+    options: Diswot,
+    draw: random.Random,
+) -> Shape:
+    """Return the best shape found by aging evolution.
 
-    ``fits(shape)`` says what may live. Only shapes that fit are ever scored.
+    In each cycle, the best shape of a random tournament gets a mutated child, and the oldest shape is removed. Only
+    shapes for which ``fits`` is true are scored.
     """
 
     def child(parent: Shape, mutations: int) -> Shape:
         for _ in range(200):
-            found = parent
+            candidate = parent
             for _ in range(mutations):
-                found = found.mutated(draw)
-            if found != parent and fits(found):
-                return found
+                candidate = candidate.mutated(draw)
+            if candidate != parent and fits(candidate):
+                return candidate
         return parent
 
     alive = [(score(shape), shape) for shape in (child(start, 8) for _ in range(options.population))]
@@ -141,14 +159,14 @@ def evolve(score: Any, fits: Any, start: Shape, options: Diswot, draw: random.Ra
 
 
 class Cost:
-    """What shapes cost, each measured once."""
+    """The number of parameters and the time of shapes, each measured once."""
 
     def __init__(self, shared: dict[str, Any], budget: Budget) -> None:
         self._shared, self._budget = shared, budget
         self.parameters, self.milliseconds = cache(self._parameters), cache(self._milliseconds)
 
     def fits(self, shape: Shape) -> bool:
-        """Whether the budget holds ``shape``; the time is taken only of those that are small enough."""
+        """Return whether ``shape`` fits the budget; the time is measured only if the parameters fit."""
         most, longest = self._budget.parameters, self._budget.milliseconds
         if most is not None and self.parameters(shape) > most:
             return False
@@ -159,7 +177,7 @@ class Cost:
             return sum(parameter.numel() for parameter in _bert(shape.config(self._shared)).parameters())
 
     def _milliseconds(self, shape: Shape) -> float:
-        """The median time of a text of sixteen tokens on one thread."""
+        """Return the median time of one text of 16 tokens on one thread, in milliseconds."""
         model, threads = _bert(shape.config(self._shared)), torch.get_num_threads()
         ids = torch.zeros(1, TIMED_TOKENS, dtype=torch.int64)
         torch.set_num_threads(1)
@@ -177,33 +195,33 @@ class Cost:
 
 @dataclass(frozen=True)
 class Scores:
-    """How a shape does by either term; both are to be maximised."""
+    """The two terms of the score of a shape; higher is better."""
 
     relation: float
     semantic: float
 
     @property
     def total(self) -> float:
-        """What the search goes by."""
+        """The score that the search maximises."""
         return self.relation + self.semantic
 
 
 class Scorer:
-    """Scores of shapes beside one teacher; ``shared`` is what all their configs have in common."""
+    """Score shapes against one teacher; ``shared`` are the config entries that all candidates have in common."""
 
     def __init__(self, teacher: Any, texts: Sequence[str], options: Diswot, seed: int) -> None:
         self._options, self._seed = options, seed
-        transformer = teacher[0]
+        body = Body.of(teacher)
         self.shared = {
-            "vocab_size": len(transformer.tokenizer),
-            "pad_token_id": transformer.tokenizer.pad_token_id or 0,
+            "vocab_size": len(body.tokenizer),
+            "pad_token_id": body.tokenizer.pad_token_id or 0,
             "max_position_embeddings": int(teacher.max_seq_length or 512),
         }
         draw = random.Random(seed)
         chosen = [draw.choices(list(texts), k=TEXTS) for _ in range(options.batches)]
-        self._batches = [_tokenised(transformer.tokenizer, batch) for batch in chosen]
+        self._batches = [_tokenised(body.tokenizer, batch) for batch in chosen]
         self._labels = [_classes(teacher, batch) for batch in chosen]
-        self._teacher = self._features(transformer.model.config, transformer.model)
+        self._teacher = self._features(body.transformer.config, body.transformer)
         self.scores = cache(self._scores)
 
     def _scores(self, shape: Shape) -> Scores:
@@ -218,29 +236,39 @@ class Scorer:
         ]
         return Scores(float(torch.stack(relation).mean()), float(torch.stack(semantic).mean()))
 
-    def _features(self, config: Any, own: Any) -> list[Tensor]:
-        """Centred mean token states of every batch under every random start, or under ``own`` weights if asked for."""
+    def _features(self, config: Any, pretrained: Any) -> list[Tensor]:
+        """Return the centred mean token states of each batch under each random initialisation.
+
+        ``pretrained`` is the teacher's model, which keeps its weights with ``teacher_init=pretrained``; None for a
+        candidate.
+        """
         from transformers import AutoModel
 
-        found = []
+        features = []
         for init in range(self._options.inits):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self._seed + init)
-                pretrained = own is not None and self._options.teacher_init == "pretrained"
-                model = own if pretrained else AutoModel.from_config(config)
+                keep = pretrained is not None and self._options.teacher_init == "pretrained"
+                model: Any = pretrained if keep else AutoModel.from_config(config)
             model.eval()
-            found += [_pooled(model, batch) for batch in self._batches]
-        return found
+            features += [_pooled(model, batch) for batch in self._batches]
+        return features
 
 
 def relation_score(teacher: Tensor, student: Tensor) -> Tensor:
-    """How alike the texts relate in both, features (texts, any width): 0 at best, the same for any rotation."""
-    apart = normalize(teacher @ teacher.T, dim=1) - normalize(student @ student.T, dim=1)
-    return -apart.square().sum() / len(teacher) ** 2
+    """Return how similar the relations between texts are, for features (texts, any width); 0 is best.
+
+    The score does not change if the features are rotated.
+    """
+    difference = normalize(teacher @ teacher.T, dim=1) - normalize(student @ student.T, dim=1)
+    return -difference.square().sum() / len(teacher) ** 2
 
 
 def semantic_score(teacher: Tensor, student: Tensor, labels: Tensor, seed: int) -> Tensor:
-    """How alike random heads' first gradients relate the classes in both; ``labels`` (texts,) below ``CLASSES``."""
+    """Return how similar the relations between classes are, in the first gradients of random heads; 0 is best.
+
+    ``labels`` (texts,) are below `CLASSES`.
+    """
     grams = []
     for features in (teacher, student):
         draw, width = torch.Generator().manual_seed(seed), features.shape[1]
@@ -251,12 +279,16 @@ def semantic_score(teacher: Tensor, student: Tensor, labels: Tensor, seed: int) 
 
 
 def head_gradient(features: Tensor, head: Tensor, labels: Tensor) -> Tensor:
-    """The gradient of the mean cross-entropy of ``features @ head.T`` in ``head`` (classes, width), or each of many."""
-    missed = (features @ head.mT).softmax(dim=-1) - one_hot(labels, head.shape[-2]).to(features)
-    return missed.mT @ features / len(features)
+    """Return the gradient of the mean cross-entropy of ``features @ head.T`` with respect to ``head``.
+
+    ``head`` is (classes, width), or (heads, classes, width) for several heads.
+    """
+    error = (features @ head.mT).softmax(dim=-1) - one_hot(labels, head.shape[-2]).to(features)
+    return error.mT @ features / len(features)
 
 
 def _heads(hidden: int) -> list[int]:
+    """Return the numbers of attention heads that split the width ``hidden`` into heads of 16 or more."""
     return [heads for heads in (1, 2, 4, 6, 8, 12) if hidden % heads == 0 and hidden // heads >= 16]
 
 
@@ -267,18 +299,19 @@ def _bert(config: dict[str, Any]) -> nn.Module:
 
 
 def _tokenised(tokenizer: Any, texts: list[str]) -> dict[str, Tensor]:
-    found = tokenizer(texts, padding=True, truncation=True, max_length=TOKENS, return_tensors="pt")
-    return {name: found[name] for name in ("input_ids", "attention_mask")}
+    tokens = tokenizer(texts, padding=True, truncation=True, max_length=TOKENS, return_tensors="pt")
+    return {name: tokens[name] for name in ("input_ids", "attention_mask")}
 
 
 @torch.inference_mode()
 def _pooled(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    """Return the mean token state of each text, minus the mean over the texts."""
     mask = batch["attention_mask"][..., None].float()
     pooled = (model(**batch).last_hidden_state.float() * mask).sum(dim=1) / mask.sum(dim=1)
     return pooled - pooled.mean(dim=0)
 
 
 def _classes(teacher: Any, texts: list[str]) -> Tensor:
-    """The nearest of the first texts by the teacher's own vectors."""
+    """Return the class of each text: the nearest of the first `CLASSES` texts by the teacher's vectors."""
     vectors = torch.from_numpy(teacher.encode(texts, normalize_embeddings=True, show_progress_bar=False))
     return (vectors @ vectors[:CLASSES].T).argmax(dim=-1)

@@ -1,1 +1,1 @@
-"""Which texts are trained on, how often and in what view: one file per system."""
+"""Feeds: which texts are trained on, how often and in which view."""

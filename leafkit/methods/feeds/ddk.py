@@ -1,4 +1,4 @@
-"""DDK: domains in which the student lags are drawn from more often.
+"""DDK: draw more texts from the domains in which the student is furthest from the teacher.
 
 Paper: https://arxiv.org/abs/2407.16154
 
@@ -6,7 +6,7 @@ Paper: https://arxiv.org/abs/2407.16154
     psi[i]     = r_t[i] exp(rho[i])
     r_t+1[i]   = alpha psi[i] / sum(psi) + (1 - alpha) / N
 
-with N domains and the discrepancy rho[i], the paper's ratio of the perplexities of student and teacher. Here
+with N domains. In the paper, the discrepancy rho[i] is the ratio of the perplexities of student and teacher. Here,
 rho[i] = P[i] / P_reference[i], where P[i] is the mean squared distance of student and teacher on probes of domain i.
 """
 
@@ -19,37 +19,39 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy
 
 from leafkit.errors import OptionError
+from leafkit.methods.method import Feed
 from leafkit.methods.setting import Pool, Setting
-from leafkit.methods.system import Feed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from leafkit.types import Int64
 
+# The largest discrepancy.
 MOST = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ddk(Feed):
-    """Draws each domain by its discrepancy, measured on probe texts of it that are never trained on.
+    """Draw from each domain in proportion to its discrepancy, measured on probe texts that are never trained on.
 
-    ``every``: steps between two measurements, 0 for off. The paper's 1000 are of 30,000 steps, so that it measures
-    30 times; the default of 100 suits some thousand steps (ours).
-    ``alpha``: share of the draws that goes by discrepancy, 0 to 1 (paper: 0.5); the rest is spread evenly, so that no
-    domain falls below (1 - alpha) / N. 1 is the paper's ablation without smoothing, 0 draws all domains alike.
-    ``cap``: largest share of one domain, above 0.5 up to 1; what exceeds it goes to the others in proportion (ours).
-    ``probes``: most probe texts of a domain, and never more than a tenth of it (paper: 500).
-    ``least``: domains of fewer texts than this are one domain together, at least 10 for one probe (ours).
+    ``every``: number of steps between two measurements; 0 disables the method (ours 100, for a few thousand steps; the
+    paper measures every 1000 of 30,000 steps, that is 30 times).
+    ``alpha``: share of the draws that follows the discrepancy, 0 to 1 (paper: 0.5). The rest is spread evenly, so no
+    domain falls below (1 - alpha) / N. 1 is the paper's ablation without smoothing; 0 draws all domains equally.
+    ``cap``: largest share of one domain, above 0.5 and at most 1; the excess goes to the others in proportion (ours).
+    ``probes``: largest number of probe texts of a domain, and at most a tenth of the domain (paper: 500).
+    ``least``: domains with fewer texts than this are merged into one; at least 10, so that each has a probe (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2407.16154"
     needs: ClassVar[frozenset[str]] = frozenset({"domains"})
     off: ClassVar[Mapping[str, Any]] = {"every": 0}
     reconstruction: ClassVar[str] = (
-        "without language modelling there is no perplexity, and a teacher has no distance to itself: the discrepancy "
-        "is the student's squared distance over its own at step 0 on the same probes, at most 4; the loss is LEAF; "
-        "the cap, the smallest domain and the probes taken from the training texts; no early stop"
+        "an embedding model has no perplexity, and the teacher's distance to itself is 0, so the discrepancy is the "
+        "student's squared distance over its distance at step 0 on the same probes, at most 4; the loss is LEAF; "
+        "the cap, the merging of small domains and the probes taken from the training texts are ours; there is no "
+        "early stopping"
     )
 
     every: int = 100
@@ -59,25 +61,29 @@ class Ddk(Feed):
     least: int = 20
 
     def __post_init__(self) -> None:
-        wanted = {
+        checks = {
             "every": (self.every >= 0, "0 or more steps"),
             "alpha": (0 <= self.alpha <= 1, "0 to 1"),
-            "cap": (0.5 < self.cap <= 1, "more than 0.5, at most 1"),
+            "cap": (0.5 < self.cap <= 1, "more than 0.5 and at most 1"),
             "probes": (self.probes >= 1, "1 or more texts"),
             "least": (self.least >= 10, "10 or more texts"),
         }
-        self.require(wanted)
+        self.check_fields(checks)
 
     def build(self, setting: Setting) -> nn.Module:
-        """``domain`` and ``reserved`` of each text; ``share`` r and ``reference`` P of each domain."""
+        """Return the state of the feed.
+
+        Buffers: ``domain`` and ``reserved`` (true for probes) of each text, ``share`` r and ``reference`` P of each
+        domain.
+        """
         import torch
 
         domain = merged(setting.domains, self.least)
         count = int(domain.max()) + 1
         if self.every and count < 2:
             raise OptionError(
-                f"ddk finds only one domain of {self.least} or more texts; wanted texts of several sources, or a "
-                "smaller ddk:least"
+                f"ddk found only one domain with {self.least} or more texts. Provide texts of several sources, or "
+                "lower ddk:least."
             )
         draw = numpy.random.default_rng([setting.seed, 7])
         reserved = numpy.zeros(len(domain), dtype=bool)
@@ -92,7 +98,7 @@ class Ddk(Feed):
         return state
 
     def refresh(self, state: Any, setting: Setting, step: int) -> None:
-        """Measure all domains on their probes; step 0 gives the reference."""
+        """Measure the distance in all domains on their probes; step 0 stores the reference."""
         import torch
 
         if not self.every:
@@ -110,23 +116,23 @@ class Ddk(Feed):
         state.share.copy_(next_share(state.share.cpu(), ratio, self.alpha, self.cap))
 
     def feed(self, pool: Pool, state: Any) -> Pool:
-        """All but the probes, each domain by its share; inside a domain as ``pool`` weighs it."""
+        """Return all rows but the probes, with weights that sum to the share of each domain."""
         if not self.every:
             return pool
-        kept = ~state.reserved.cpu().numpy()[pool.rows]
-        rows = pool.rows[kept]
-        before = numpy.ones(len(rows)) if pool.weights is None else pool.weights[kept]
+        trained = ~state.reserved.cpu().numpy()[pool.rows]
+        rows = pool.rows[trained]
+        before = numpy.ones(len(rows)) if pool.weights is None else pool.weights[trained]
         share, domain = state.share.cpu().numpy(), state.domain.cpu().numpy()[rows]
         sums = numpy.bincount(domain, before, minlength=len(share))
         return Pool(rows=rows, weights=before * (share / numpy.where(sums > 0, sums, 1))[domain])
 
 
 def next_share(share: Tensor, ratio: Tensor, alpha: float, cap: float) -> Tensor:
-    """The share of each domain in the next draws by its discrepancy ``ratio``, all (domains,); in log space."""
+    """Return the next share of each domain, (domains,), from its current ``share`` and its discrepancy ``ratio``."""
     import torch
 
     smoothed = alpha * torch.softmax(share.log() + ratio, dim=0) + (1 - alpha) / len(share)
-    # More than half can only be one domain's, so that handing its excess on takes no second round.
+    # Only one domain can have more than half, so the excess is passed on in one round.
     above = smoothed > cap
     if not above.any():
         return smoothed
@@ -134,7 +140,11 @@ def next_share(share: Tensor, ratio: Tensor, alpha: float, cap: float) -> Tensor
 
 
 def merged(domains: Int64, least: int) -> Int64:
-    """Domains numbered from 0, (texts,); the smallest are one together where they have fewer than ``least`` texts."""
+    """Return the domain of each text, numbered from 0, (texts,), with small domains merged.
+
+    Domains of fewer than ``least`` texts are merged into one. If that one is still too small, the next smallest domain
+    joins, and so on.
+    """
     place, count = numpy.unique(domains, return_inverse=True, return_counts=True)[1:]
     order = numpy.argsort(count, kind="stable")
     together = int((count < least).sum())

@@ -1,4 +1,4 @@
-"""Mixup: some texts are spliced with another, and the student is to write the blend of both vectors.
+"""Mixup: splice some texts with another text; the target is the blend of both vectors.
 
 Paper: https://arxiv.org/abs/2211.03946
 
@@ -18,7 +18,7 @@ import numpy
 
 from leafkit.errors import OptionError
 from leafkit.methods.batch import Batch, View
-from leafkit.methods.system import Feed
+from leafkit.methods.method import Feed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,20 +29,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixup(Feed):
-    """Puts the beginning of a text before the end of another of its batch; the target is the blend of both vectors.
+    """Join the beginning of a text with the end of another text; the target is the blend of both vectors.
 
-    ``mode``: ``target``; ``text``, where the teacher reads the splice, needs a teacher at every step and is refused.
-    ``share``: part of a batch that is spliced, 0 for off, 1 for full mixup. 0.4 is what the paper's partial mixup does.
-    ``beta``: b of the Beta distribution of a (paper: 1). ``relation``: adds that loss, times ``weight`` (paper: 0.9).
-    ``pmu_legacy``: draws the texts left alone with replacement, as the official code does: 0.1 splices 41% then.
+    ``weight``: multiplies the relation loss (paper: 0.9).
+    ``mode``: only ``target`` is supported: the target is a blend of stored vectors. ``text``, in which the teacher
+    encodes the spliced text, needs a live teacher in each step and is refused.
+    ``share``: share of a batch that is spliced; 0 disables the method, 1 is full mixup (ours 0.4, the paper's partial
+    mixup).
+    ``beta``: b of the Beta distribution of the ratio a (paper: 1).
+    ``relation``: if true, add the relation loss L_relation (paper: true; ours false).
+    ``pmu_legacy``: draw the texts that stay unspliced with replacement, as the official code does; ``share=0.1`` then
+    splices 41 %.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2211.03946"
     off: ClassVar[Mapping[str, Any]] = {"share": 0.0}
-    splices: ClassVar[bool] = True
+    mixes_texts: ClassVar[bool] = True
     reconstruction: ClassVar[str] = (
-        "for pixels, ceil(a n1) first tokens of a text and floor((1 - a) n2) last ones of its partner; a blend of unit "
-        "vectors is a unit vector; cosines with the teacher's vectors of the batch are the logits; no cross-entropy"
+        "instead of pixels, the first ceil(a n1) tokens of a text and the last floor((1 - a) n2) tokens of its partner "
+        "are joined; a blend of unit vectors is normalised; logits are cosines with the teacher's vectors of the "
+        "batch; there is no cross-entropy"
     )
 
     weight: float = 0.9
@@ -54,48 +60,56 @@ class Mixup(Feed):
 
     def __post_init__(self) -> None:
         if self.mode != "target":
-            raise OptionError(f"mixup:mode is {self.mode!r}, which needs a teacher at every step; wanted target")
-        self.require(
+            raise OptionError(
+                f"mixup:mode is {self.mode!r}, which needs a live teacher in each step; only target is supported"
+            )
+        self.check_fields(
             {
-                "share": (0 <= self.share <= 1, "0 to 1, a part of the batch"),
+                "share": (0 <= self.share <= 1, "0 to 1, a share of the batch"),
                 "beta": (0 < self.beta < math.inf, "more than 0"),
             }
         )
 
     def views(self, view: View, state: Any) -> View:
-        """``view`` with some texts spliced; these keep their row and role, and their label if both have the same."""
+        """Return ``view`` with some texts spliced.
+
+        A spliced text keeps its row and role. It keeps its label only if its partner has the same label.
+        """
         import torch
 
         if self.share == 0:
             return view
-        drawn, chosen = self.draw(view)
-        ratio, partner = torch.from_numpy(drawn).to(view.teacher)[:, None], torch.from_numpy(chosen)
+        ratios, partners = self.draw(view)
+        ratio, partner = torch.from_numpy(ratios).to(view.teacher)[:, None], torch.from_numpy(partners)
         mixed = ratio[:, 0] < 1
         blend = ratio * view.teacher + (1 - ratio) * view.teacher[partner]
         if bool(((view.teacher.norm(dim=-1) - 1).abs() < 0.01).all()):
             blend = torch.nn.functional.normalize(blend, dim=-1)
         return dataclasses.replace(
             view,
-            features=splice(view.features, drawn, chosen),
+            features=splice(view.features, ratios, partners),
             teacher=torch.where(mixed[:, None], blend, view.teacher),
             labels=torch.where(mixed & (view.labels != view.labels[partner]), -1, view.labels),
         )
 
     def draw(self, view: View) -> tuple[NDArray[numpy.float64], Int64]:
-        """The ratio a, 1 for texts left alone, and the partner's place of each text, whatever the batch's order."""
+        """Return the ratio a of each text (1 for an unspliced text) and the position of its partner, both (rows,).
+
+        The draw does not depend on the order of the batch.
+        """
         count = len(view.rows)
         draw = numpy.random.default_rng([view.seed, view.step, 11])
-        alone = numpy.zeros(count, dtype=bool)
+        unspliced = numpy.zeros(count, dtype=bool)
         legacy = draw.integers(count, size=int((1 - self.share) * count))
-        alone[legacy if self.pmu_legacy else draw.permutation(count)[round(self.share * count) :]] = True
+        unspliced[legacy if self.pmu_legacy else draw.permutation(count)[round(self.share * count) :]] = True
         order = numpy.argsort(view.rows.cpu().numpy(), kind="stable")
         ratio, partner = numpy.ones(count), numpy.arange(count)
-        ratio[order] = numpy.where(alone, 1.0, draw.beta(self.beta, self.beta, count))
+        ratio[order] = numpy.where(unspliced, 1.0, draw.beta(self.beta, self.beta, count))
         partner[order] = order[draw.permutation(count)]
         return ratio, partner
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
-        """The relation loss of each text if asked for."""
+        """Return the relation loss of each text, (rows,), or nothing unless ``relation`` is true."""
         from torch.nn.functional import normalize
 
         if not self.relation or not self.share:
@@ -105,46 +119,49 @@ class Mixup(Feed):
 
 
 def relation(student: Tensor, teacher: Tensor) -> Tensor:
-    """KL of softmax(z / std(z)) from teacher to student logits z, (rows,)."""
+    """Return the KL divergence of softmax(z / std(z)) from teacher to student, (rows,), for logits z (rows, count)."""
     from torch.nn import functional
 
-    # The variance is clamped, not the deviation, whose gradient is not a number where all logits are equal.
+    # Clamp the variance, not its root: the gradient of the root is NaN if all logits are equal.
     scales = (logits.var(dim=-1, keepdim=True, correction=0).clamp(min=1e-12).sqrt() for logits in (student, teacher))
     ours, theirs = (functional.log_softmax(z / scale, dim=-1) for z, scale in zip((student, teacher), scales))
     return functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(dim=-1)
 
 
 def splice(features: dict[str, Tensor], ratio: NDArray[numpy.float64], partner: Int64) -> dict[str, Tensor]:
-    """``features`` in which a share ``ratio`` of each text is followed by the rest of its ``partner``.
+    """Return ``features`` in which each text is its own first tokens followed by the last tokens of its partner.
 
-    Padded texts keep their own first and the partner's last token, taken for special; flat texts have none. No text
-    gets longer than the longer of the two, and one with itself stays as it is.
+    ``ratio`` (rows,) is the share of the text's own tokens, ``partner`` (rows,) the position of its partner. In padded
+    features the first and the last token are special: the text keeps its own first and the partner's last token. Flat
+    features of a token table have no special tokens. The result is never longer than the longer of the two texts. A
+    text that is its own partner does not change.
     """
     import torch
 
     ids = features["input_ids"]
-    places = numpy.arange(ids.numel()).reshape(ids.shape)
+    positions = numpy.arange(ids.numel()).reshape(ids.shape)
     if "offsets" in features:
-        texts = numpy.split(places, features["offsets"].cpu().numpy()[1:])
-        texts = [_joined(text, texts[j], a, 0) for text, j, a in zip(texts, partner, ratio)]
+        texts = numpy.split(positions, features["offsets"].cpu().numpy()[1:])
+        texts = [_join(text, texts[j], a, 0) for text, j, a in zip(texts, partner, ratio)]
         starts = torch.tensor(numpy.cumsum([0, *map(len, texts[:-1])])).to(features["offsets"])
         return features | {"input_ids": ids[torch.from_numpy(numpy.concatenate(texts))], "offsets": starts}
     mask = features["attention_mask"].bool().cpu().numpy()
-    texts, index = [row[own] for row, own in zip(places, mask)], numpy.full(ids.shape, -1)
+    texts, index = [row[own] for row, own in zip(positions, mask)], numpy.full(ids.shape, -1)
     for row, text, j, a in zip(index, texts, partner, ratio):
-        joined = _joined(text, texts[j], a, 1)
+        joined = _join(text, texts[j], a, 1)
         start = 0 if mask[:, 0].all() else len(row) - len(joined)
         row[start : start + len(joined)] = joined
-    found, padded = torch.from_numpy(index).to(ids.device), torch.from_numpy(~mask).to(ids.device)
+    source, padded = torch.from_numpy(index).to(ids.device), torch.from_numpy(~mask).to(ids.device)
 
-    def laid(values: Tensor) -> Tensor:
-        # The padding of the batch, a sum of one, or 0 where it has none.
-        return torch.where(found < 0, values[padded][:1].sum(), values.reshape(-1)[found.clamp(min=0)])
+    def gather(values: Tensor) -> Tensor:
+        # The sum of at most one padding value: the padding of the batch, or 0 without padding.
+        return torch.where(source < 0, values[padded][:1].sum(), values.reshape(-1)[source.clamp(min=0)])
 
-    return features | {name: laid(values) for name, values in features.items() if values.shape == ids.shape}
+    return features | {name: gather(values) for name, values in features.items() if values.shape == ids.shape}
 
 
-def _joined(text: Int64, other: Int64, ratio: float, edge: int) -> Int64:
+def _join(text: Int64, other: Int64, ratio: float, edge: int) -> Int64:
+    """Return the first tokens of ``text`` and the last of ``other``; each end has ``edge`` special tokens."""
     if ratio == 1:
         return text
     sizes = [max(len(tokens) - 2 * edge, 0) for tokens in (text, other)]

@@ -1,9 +1,9 @@
-"""PCoreSet: few texts are asked of the teacher, those whose predictions by the student are far from all asked before.
+"""PCoreSet: spend a budget of teacher calls on texts whose predictions are far from those of all earlier texts.
 
 Paper: https://arxiv.org/abs/2506.00910
 
     p(x) = softmax(logits of the student for x)
-    next = argmax over unasked x of min over asked y of ||p(x) - p(y)||
+    next = argmax over unlabelled x of min over labelled y of ||p(x) - p(y)||, labelled = encoded by the teacher
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, fit_anchors
+from leafkit.methods.method import Feed
 from leafkit.methods.setting import Pool, Setting
-from leafkit.methods.system import Feed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,23 +29,29 @@ Space = Literal["prob", "feature", "random"]
 
 @dataclass(frozen=True, kw_only=True)
 class Pcoreset(Feed):
-    """Trains on a growing set of texts within a budget of teacher calls, chosen greedily, farthest first.
+    """Train on a growing set of texts within a budget of teacher calls; each pick is the text farthest from the set.
 
-    Other texts' teacher vectors are not used here, but a ridge start of the head, being no part of this, uses them.
-    ``every``: steps between two rounds of picks, 0 for none after the first texts (paper: 15 rounds).
-    ``first``, ``picks``: texts drawn at random before step 0, at most the budget, and texts added in a round (paper:
-    one a class each). The anchors are fitted on the first.
-    ``share``: the budget, as a part of the training texts; 1 for off.
-    ``space``: where distances are taken: ``prob`` (the paper), ``feature`` on unit vectors, or ``random`` picks.
-    ``anchors``, ``count``: the kind of anchors that stand for classes and how many, at most one a first text (ours).
-    ``candidates``: most unasked texts that a round considers, drawn from the seed (ours).
+    The method uses the teacher's vectors of the picked texts only. A ridge start of the head is not part of the method
+    and uses the vectors of all texts.
+
+    ``every``: number of steps between two rounds of picks; 0 adds none to the first texts (paper: 15 rounds).
+    ``first``: number of texts drawn at random before step 0, at most the budget (paper: one text of each class). The
+    anchors are fitted to these texts.
+    ``picks``: number of texts added in each round (paper: one text of each class).
+    ``share``: the budget, as a share of the training texts; 1 disables the method.
+    ``space``: where distances are measured: ``prob`` between predictions (paper), ``feature`` between unit vectors, or
+    ``random`` for random picks.
+    ``anchors``: kind of the anchors that replace classes (ours).
+    ``count``: number of anchors, at most that of the first texts; ignored with ``anchors=labels`` (ours).
+    ``candidates``: largest number of texts that a round considers, drawn from the seed (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2506.00910"
     off: ClassVar[Mapping[str, Any]] = {"share": 1.0}
     reconstruction: ClassVar[str] = (
-        "teacher calls are scarce, not labels; anchors fitted on the first texts stand for classes; one student goes "
-        "on through all rounds with LEAF, without the two heads and unasked texts; no outliers are dropped"
+        "teacher calls are scarce, not labels; anchors fitted to the first texts replace classes; one student is "
+        "trained with LEAF through all rounds, without the paper's two heads and without unlabelled texts; no outliers "
+        "are dropped"
     )
 
     every: int = 15
@@ -53,25 +59,25 @@ class Pcoreset(Feed):
     picks: int = 60
     share: float = 0.25
     space: Space = "prob"
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 16
     candidates: int = 5000
 
     def __post_init__(self) -> None:
-        wanted = {
+        checks = {
             "every": (self.every >= 0, "0 or more steps"),
             "first": (self.first >= 2, "2 or more texts"),
             "picks": (self.picks >= 1, "1 or more texts"),
-            "share": (0 < self.share <= 1, "more than 0, at most 1"),
+            "share": (0 < self.share <= 1, "more than 0 and at most 1"),
             "space": (self.space in get_args(Space), ", ".join(get_args(Space))),
-            "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
+            "anchors": (self.anchors in get_args(AnchorKind), ", ".join(get_args(AnchorKind))),
             "count": (self.count >= 2, "2 or more anchors"),
-            "candidates": (self.candidates >= self.picks, "at least as many texts as picks"),
+            "candidates": (self.candidates >= self.picks, f"{self.picks} or more texts, the number of picks"),
         }
-        self.require(wanted)
+        self.check_fields(checks)
 
     def build(self, setting: Setting) -> nn.Module:
-        """``selected``: the texts that the teacher may be asked for, (texts,); ``anchors`` where they are needed."""
+        """Return ``selected``, which marks the texts to train on, (texts,), and the ``anchors`` for ``space=prob``."""
         import torch
 
         selected = numpy.full(setting.texts, self.share == 1)
@@ -79,7 +85,9 @@ class Pcoreset(Feed):
         if self.share < 1:
             first = min(self.first, round(self.share * setting.texts))
             if first < 2:
-                raise OptionError(f"pcoreset:share is {self.share} of {setting.texts} texts; wanted two texts or more")
+                raise OptionError(
+                    f"pcoreset:share is {self.share} of {setting.texts} texts; expected a share of 2 texts or more"
+                )
             rows = numpy.sort(numpy.random.default_rng([setting.seed, 13]).permutation(setting.texts)[:first])
             selected[rows] = True
             if self.space == "prob":
@@ -88,32 +96,33 @@ class Pcoreset(Feed):
         return state
 
     def refresh(self, state: Any, setting: Setting, step: int) -> None:
-        """Add a round of picks; the first texts are chosen before step 0."""
+        """Add a round of picks; at step 0 the first texts are already chosen."""
         import torch
 
         selected = state.selected.cpu().numpy()
         most = min(self.picks, round(self.share * setting.texts) - int(selected.sum()))
         if step == 0 or most <= 0:
             return
-        unasked = numpy.random.default_rng([setting.seed, step, 13]).permutation(numpy.flatnonzero(~selected))
-        rows = unasked[: most if self.space == "random" else self.candidates]
+        remaining = numpy.random.default_rng([setting.seed, step, 13]).permutation(numpy.flatnonzero(~selected))
+        rows = remaining[: most if self.space == "random" else self.candidates]
         if self.space != "random":
-            asked = self._points(state, setting, numpy.flatnonzero(selected))
-            rows = rows[farthest_first(self._points(state, setting, rows), asked, most).numpy()]
+            selected_points = self._points(state, setting, numpy.flatnonzero(selected))
+            rows = rows[farthest_first(self._points(state, setting, rows), selected_points, most).numpy()]
         state.selected[torch.from_numpy(rows).to(state.selected.device)] = True
 
     def feed(self, pool: Pool, state: Any) -> Pool:
-        """The selected texts of ``pool``."""
+        """Return the selected rows of ``pool``."""
         if self.share == 1:
             return pool
-        kept = state.selected.cpu().numpy()[pool.rows]
-        return Pool(rows=pool.rows[kept], weights=None if pool.weights is None else pool.weights[kept])
+        chosen = state.selected.cpu().numpy()[pool.rows]
+        return Pool(rows=pool.rows[chosen], weights=None if pool.weights is None else pool.weights[chosen])
 
-    def asked(self, texts: int, state: Any) -> int:
-        """The selected texts."""
+    def teacher_calls(self, texts: int, state: Any) -> int:
+        """Return the number of selected texts."""
         return int(state.selected.sum())
 
     def _points(self, state: Any, setting: Setting, rows: Int64) -> Tensor:
+        """Return the student's predictions or unit vectors of ``rows``, between which distances are measured."""
         import torch
         from torch.nn.functional import normalize
 
@@ -123,16 +132,17 @@ class Pcoreset(Feed):
         return torch.softmax(state.anchors.logits(vectors.to(state.anchors.centres.device)), dim=-1).cpu()
 
 
-def farthest_first(points: Tensor, asked: Tensor, most: int) -> Tensor:
-    """Places of at most ``most`` of ``points`` (rows, dim), each the farthest from ``asked`` and all taken before it.
+def farthest_first(points: Tensor, selected: Tensor, most: int) -> Tensor:
+    """Return the positions of at most ``most`` of the ``points`` (rows, dim), picked farthest first.
 
-    Ties go to the first. Only the running minimum of each point is kept, so that a pick costs one pass over them.
+    Each pick is the point farthest from all ``selected`` points and earlier picks. The first point wins a tie. Only
+    the smallest distance of each point is stored, so a pick costs one pass over the points.
     """
     import torch
 
     nearest = points.new_full((len(points),), float("inf"))
-    for chunk in asked.split(1024):
-        # Differences, not the product formula, so that a duplicate is at a distance of exactly zero.
+    for chunk in selected.split(1024):
+        # Computed from differences, not from products, so that the distance to a duplicate is exactly zero.
         distances = torch.cdist(points, chunk, compute_mode="donot_use_mm_for_euclid_dist")
         nearest = torch.minimum(nearest, distances.amin(dim=1))
     taken = []

@@ -1,1 +1,1 @@
-"""What is imitated, and how the distance is measured: one file per objective."""
+"""Objectives: what the student imitates and how the distance is measured."""

@@ -1,11 +1,11 @@
-"""DHKD: an auxiliary head takes the logit loss, so that the shipped head hears of LEAF alone.
+"""DHKD: a second, auxiliary head learns the logit loss, so that the student's own head learns LEAF only.
 
 Paper: https://arxiv.org/abs/2411.08937
 
     d = s - t, for each anchor, of the auxiliary head's logits s and the teacher's t
     BinaryKL-Norm = T^2 KL(Bernoulli(1/2) || Bernoulli(sigmoid(d / T))) = T^2 log cosh(d / (2 T))
     BinaryKL      = T^2 KL(Bernoulli(sigmoid(t / T)) || Bernoulli(sigmoid(s / T)))
-    aligned: g_kd less its component along g_base where <g_kd, g_base> < 0
+    aligned: g_kd without its component along g_base if <g_kd, g_base> < 0
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid, normalize
 
-from leafkit.methods.anchors import Anchors, Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, Anchors, check_anchor_fields, fit_anchors
+from leafkit.methods.batch import require_tensor
+from leafkit.methods.method import Objective
 from leafkit.methods.objectives.leaf import Leaf
-from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,26 +34,29 @@ Loss = Literal["binary_kl_norm", "binary_kl"]
 
 @dataclass(frozen=True, kw_only=True)
 class Dhkd(Objective):
-    """Raw teacher logits against the anchors are matched by a second head on what the shipped head sees.
+    """Train a second head to match the teacher's logits over the anchors.
 
-    The second head is trained beside the student and thrown away with the run; the shipped head gets no gradient of
-    this loss. Logits are not centred on each anchor's mean: in BinaryKL-Norm that cancels.
+    The second head reads the same states as the student's own head. It is trained beside the student and not exported;
+    the student's own head gets no gradient from this loss. Logits are not centred on the mean of each anchor, because
+    that mean cancels in BinaryKL-Norm.
 
-    ``weight``: multiplies the loss (paper: 1 on CIFAR-100, 0.1 on ImageNet for a sum over classes; ours 0.1).
-    ``loss``: ``binary_kl_norm`` (what the paper uses) or ``binary_kl`` (what it starts from).
-    ``temperature``: divides the logits, which are cosines over the anchors' own temperature (paper: 2).
-    ``units``: width of the second head's hidden layer; 0 for a linear head (paper: 200 or linear, by pair).
-    ``align``: whether the gradient loses, text by text, what opposes LEAF's (paper: optional; ours off).
-    ``anchors``, ``count``: the kind of anchors that stand for classes, and how many unless by labels (ours).
+    ``weight``: multiplies the loss (ours 0.1; paper: 1 on CIFAR-100, 0.1 on ImageNet, for a sum over classes).
+    ``loss``: ``binary_kl_norm``, the loss that the paper proposes, or ``binary_kl``, the loss that it improves on.
+    ``temperature``: divides the logits in addition to the temperature of the anchors (paper: 2).
+    ``units``: width of the hidden layer of the second head; 0 for a linear head (paper: 200 or linear, by pair).
+    ``align``: if true, remove from each text's gradient the component that opposes the gradient of LEAF (paper:
+    optional; ours off).
+    ``anchors``: kind of the anchors that replace classes (ours).
+    ``count``: number of anchors; ignored with ``anchors=labels`` (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2411.08937"
     reconstruction: ClassVar[str] = (
-        "LEAF takes the place of cross-entropy on the first head; the second head writes a vector, whose logits are "
-        "those against the anchors; mean over anchors, not sum; its hidden layer has no dropout and no batch "
-        "normalisation, which would tie a text's loss to its batch; gradients are aligned at the representation "
-        "that both heads share, each text by itself, not over all parameters at once; no gradient clipping and no "
-        "switching off halfway"
+        "LEAF replaces cross-entropy on the first head; the second head writes a vector, whose logits are those with "
+        "the anchors; the loss is the mean over the anchors, not the sum; the hidden layer has no dropout and no batch "
+        "normalisation, which would make a text's loss depend on its batch; gradients are aligned for each text at the "
+        "representation that both heads share, not over all parameters at once; there is no gradient clipping, and the "
+        "loss is not switched off halfway"
     )
 
     weight: float = 0.1
@@ -60,29 +64,28 @@ class Dhkd(Objective):
     temperature: float = 2.0
     units: int = 200
     align: bool = False
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 64
 
     def __post_init__(self) -> None:
-        wanted = {
+        checks = {
             "loss": (self.loss in get_args(Loss), " or ".join(get_args(Loss))),
             "temperature": (0 < self.temperature < math.inf, "more than 0"),
             "units": (self.units >= 0, "0 for a linear head, or more"),
-            "anchors": (self.anchors in get_args(Kind), ", ".join(get_args(Kind))),
-            "count": (self.count >= 2, "2 or more anchors"),
+            **check_anchor_fields(self.anchors, self.count),
         }
-        self.require(wanted)
+        self.check_fields(checks)
 
     def build(self, setting: Setting) -> nn.Module:
-        """``anchors``, and the second ``head`` from what the first one sees to the teacher's space."""
+        """Return the ``anchors`` with the second ``head``, which writes vectors in the teacher's space."""
         return Auxiliary(fit_anchors(setting, self.anchors, self.count), setting.width, self.units, setting.dim)
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
-        """The mean over anchors of each text's divergence, (rows,)."""
-        hidden = batch.hidden
+        """Return the divergence of each text, averaged over the anchors, (rows,)."""
+        hidden = require_tensor(batch.hidden, "hidden")
         if self.align and hidden.requires_grad:
             base = base_gradient(batch)
-            # A node of its own, so that the hook sees the gradient of this loss and of no other.
+            # A separate graph node, so that the hook sees the gradient of this loss only.
             hidden = hidden.view_as(hidden)
             hidden.register_hook(lambda gradient: aligned(gradient, base))
         divergence = binary_kl_norm if self.loss == "binary_kl_norm" else binary_kl
@@ -91,7 +94,7 @@ class Dhkd(Objective):
 
 
 class Auxiliary(nn.Module):
-    """The second head, linear without ``units``, and the ``anchors`` that make logits of its vectors."""
+    """The second head, linear if ``units`` is 0, and the ``anchors`` that turn its vectors into logits."""
 
     def __init__(self, anchors: Anchors, width: int, units: int, dim: int) -> None:
         super().__init__()
@@ -101,19 +104,19 @@ class Auxiliary(nn.Module):
             self.head = nn.Sequential(nn.Linear(width, units), nn.ReLU(), nn.Linear(units, dim))
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """The second head's logits, (rows, count), in the precision of its weights."""
+        """Return the logits of the second head for ``hidden``, (rows, count), in the precision of its weights."""
         return self.anchors.logits(self.head(hidden.to(next(self.head.parameters()).dtype)))
 
 
 def binary_kl_norm(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """BinaryKL-Norm of each logit, in the shape of the logits: a smooth L1 distance, zero at equality alone."""
+    """Return BinaryKL-Norm of each logit, in the shape of the logits: a smooth L1 distance, 0 only at equality."""
     scaled = (student - teacher) / temperature
-    # log cosh as the mean of two log-sigmoids: cosh itself overflows.
+    # log cosh is computed as the mean of two log-sigmoids, because cosh overflows.
     return temperature**2 * (-0.5 * (logsigmoid(scaled) + logsigmoid(-scaled)) - math.log(2))
 
 
 def binary_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """BinaryKL of each logit, in the shape of the logits."""
+    """Return BinaryKL of each logit, in the shape of the logits."""
     student, teacher = student / temperature, teacher / temperature
     yes = torch.sigmoid(teacher) * (logsigmoid(teacher) - logsigmoid(student))
     no = torch.sigmoid(-teacher) * (logsigmoid(-teacher) - logsigmoid(-student))
@@ -121,12 +124,12 @@ def binary_kl(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 
 
 def aligned(kd_gradient: Tensor, base_gradient: Tensor) -> Tensor:
-    """``kd_gradient`` without its component along ``base_gradient`` where the two oppose, over the last dimension."""
+    """Return ``kd_gradient`` without its component along ``base_gradient``, for each row whose gradients oppose."""
     direction = normalize(base_gradient, dim=-1)
     return kd_gradient - (kd_gradient * direction).sum(dim=-1, keepdim=True).clamp(max=0) * direction
 
 
 def base_gradient(batch: Batch) -> Tensor:
-    """The gradient of each text's LEAF loss with respect to ``batch.hidden``, (rows, width)."""
-    loss = Leaf().terms(batch)["leaf"].sum()
-    return torch.autograd.grad(loss, batch.hidden, retain_graph=True, materialize_grads=True)[0]
+    """Return the gradient of each text's LEAF loss with respect to ``batch.hidden``, (rows, width)."""
+    loss, hidden = Leaf().terms(batch)["leaf"].sum(), require_tensor(batch.hidden, "hidden")
+    return torch.autograd.grad([loss], [hidden], retain_graph=True, materialize_grads=True)[0]

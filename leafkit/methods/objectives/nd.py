@@ -1,8 +1,8 @@
-"""ND: the student's vector is to be as long as the teacher's, and to point to the mean of its class.
+"""ND: the student's vector gets the teacher's norm and the direction of the mean of the text's class.
 
 Paper: https://arxiv.org/abs/2305.17007
 
-    ND = 1 - <s, e_c> / max(||s||, ||t||), e_c the unit direction of the teacher's mean of class c
+    ND = 1 - <s, e_c> / max(||s||, ||t||), where e_c is the unit direction of the teacher's mean of class c
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from leafkit.methods.anchors import fit_anchors
-from leafkit.methods.system import Objective
+from leafkit.methods.batch import require_tensor
+from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,22 +25,23 @@ Classes = Literal["clusters", "labels"]
 
 @dataclass(frozen=True, kw_only=True)
 class Nd(Objective):
-    """The student's vector before normalisation is drawn to its class's direction and out to the teacher's norm.
+    """Pull the student's vector, before normalisation, to the direction of its class and to the teacher's norm.
 
-    Where the teacher writes unit vectors this is one minus the cosine with the class direction, and a push of
-    shorter student vectors to length 1; where the student is normalised, its length reaches nobody who uses it.
-    Strong weights fold a class into one point: retrieval and similarity within it suffer, so watch both.
+    For a teacher with unit vectors, the loss is 1 - cosine with the class direction, and it lengthens student vectors
+    that are shorter than 1. If the student ends with a normalisation, its users never see that length. Large weights
+    collapse each class to one point, which hurts retrieval and similarity within a class: check both.
 
-    ``weight``: multiplies the loss (paper: 0.5 to 2 on classes; ours 0.1, since retrieval needs what is in a class).
-    ``anchors``: where the classes come from, ``labels`` of the texts or ``clusters`` of the teacher's vectors (ours).
-    ``count``: how many clusters; unused with labels (ours).
+    ``weight``: multiplies the loss (paper: 0.5 to 2 on classes; ours 0.1, because retrieval needs the differences
+    within a class).
+    ``anchors``: where the classes come from: ``labels`` of the texts, or ``clusters`` of the teacher's vectors (ours).
+    ``count``: number of clusters; ignored with ``anchors=labels`` (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2305.17007"
     reconstruction: ClassVar[str] = (
-        "LEAF takes the place of KD++'s cross-entropy and warmed-up logit loss; the student's own head is the "
-        "embedding transform; class means are of unit teacher vectors, and a text without a label belongs to the "
-        "anchor nearest to its teacher vector"
+        "LEAF replaces KD++'s cross-entropy and warmed-up logit loss; the student's own head is the embedding "
+        "transform; class means are taken over unit teacher vectors; a text without a label belongs to the anchor "
+        "nearest to its teacher vector"
     )
 
     weight: float = 0.1
@@ -47,7 +49,7 @@ class Nd(Objective):
     count: int = 64
 
     def __post_init__(self) -> None:
-        self.require(
+        self.check_fields(
             {
                 "anchors": (self.anchors in get_args(Classes), " or ".join(get_args(Classes))),
                 "count": (self.count >= 2, "2 or more anchors"),
@@ -55,22 +57,22 @@ class Nd(Objective):
         )
 
     def build(self, setting: Setting) -> nn.Module:
-        """The anchors, whose centres are the directions of the classes."""
+        """Return the anchors; their centres are the directions of the classes."""
         return fit_anchors(setting, self.anchors, self.count)
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
-        """One ND loss per text, (rows,)."""
-        directions = state.centres[state.labels(batch)]
-        return {"nd": norm_and_direction(batch.raw, batch.teacher, directions)}
+        """Return the ND loss of each text, (rows,)."""
+        directions = state.centres[state.classes(batch.teacher, batch.labels)]
+        return {"nd": norm_and_direction(require_tensor(batch.raw, "raw"), batch.teacher, directions)}
 
 
 def norm_and_direction(student: Tensor, teacher: Tensor, directions: Tensor) -> Tensor:
-    """The ND loss of each row, 0 to 2, float32 or better; the gradient goes to ``student`` alone."""
+    """Return the ND loss of each row, 0 to 2, in float32 or better; only ``student`` gets a gradient."""
     import torch
     from torch.linalg import vector_norm
 
     wide = student if student.dtype == torch.float64 else student.float()
     teacher, directions = teacher.detach().to(wide.dtype), directions.detach().to(wide.dtype)
     longer = torch.maximum(vector_norm(wide, dim=-1), vector_norm(teacher, dim=-1))
-    # Two zero vectors have no direction; they cost 1, as orthogonal ones do.
+    # Two zero vectors have no direction. Their loss is 1, the same as that of orthogonal vectors.
     return 1 - (wide * directions).sum(dim=-1) / longer.clamp(min=torch.finfo(wide.dtype).tiny)

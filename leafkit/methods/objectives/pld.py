@@ -1,8 +1,8 @@
-"""PLD: the student is to rank as the teacher does, each place weighed by what the teacher gives it.
+"""PLD: the student ranks the anchors as the teacher does; each rank is weighted by the teacher's probability.
 
 Paper: https://arxiv.org/abs/2506.12542
 
-    pi = the label first, the others by falling teacher logit;    alpha_k = softmax(t / T)[pi_k]
+    pi = the label first, then the others in descending order of teacher logits;    alpha_k = softmax(t / T)[pi_k]
     loss = sum_k alpha_k (logsumexp_{l >= k} s[pi_l] - s[pi_k])
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from leafkit.methods.anchors import Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, fit_anchors
 from leafkit.methods.batch import Batch
+from leafkit.methods.method import Objective
 from leafkit.methods.setting import Setting
-from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,45 +22,48 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Pld(Objective):
-    """The Plackett-Luce loss of the student's ranking of anchors, the teacher's ranking being the choice observed.
+    """Add the Plackett-Luce loss of the teacher's ranking of the anchors under the student's scores.
 
-    It matches order, not values: at a perfect student it is neither 0 nor stationary, and a larger scale lowers it.
+    The loss matches the order, not the values. For a perfect student, the loss is neither 0 nor at a minimum: a larger
+    ``scale`` lowers the loss.
 
-    ``weight``: ours 0.1 as an addition to LEAF; the paper trains on this loss alone.
-    ``temperature``: T of the teacher's weights, on top of the anchors' own (paper: 1; 4 for CIFAR-100).
-    ``scale``: what the student's cosines are multiplied by; the paper does not soften the student either
-    (ours 20, held fixed: a learned scale grows without bound).
-    ``anchors``: ``clusters`` and ``texts`` are ranked by the teacher alone; with ``labels`` a text's class comes first.
-    ``count``: how many anchors. ``most``: only the teacher's first so many are ranked, and the rest of its mass is
-    dropped (ours 256; the paper ranks all classes).
+    ``weight``: multiplies the loss (ours 0.1, added to LEAF; the paper trains on this loss alone).
+    ``temperature``: T, which divides the teacher's logits in addition to the temperature of the anchors (paper: 1; 4
+    for CIFAR-100).
+    ``scale``: multiplies the student's cosines (ours 20, fixed, because a learned scale grows without bound; the paper
+    does not soften the student either).
+    ``anchors``: kind of the anchors. ``clusters`` and ``texts`` are ranked by the teacher only; with ``labels`` the
+    text's class comes first.
+    ``count``: number of anchors. ``most``: how many of the teacher's first anchors are ranked; the probability of the
+    others is dropped (ours 256; the paper ranks all classes).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2506.12542"
     reconstruction: ClassVar[str] = (
-        "logits are cosines with anchors of all texts rather than scores of a query's own passages; without labels the "
-        "teacher's first anchor stands for the label; the student's scale is fixed"
+        "logits are cosines with anchors that all texts share, not scores of the passages of one query; without labels "
+        "the teacher's first anchor replaces the label; the student's scale is fixed"
     )
 
     weight: float = 0.1
     temperature: float = 1.0
     scale: float = 20.0
-    anchors: Kind = "texts"
+    anchors: AnchorKind = "texts"
     count: int = 256
     most: int = 256
 
     def __post_init__(self) -> None:
-        self.require(
+        self.check_fields(
             {name: (0 < getattr(self, name) < float("inf"), "more than 0") for name in ("temperature", "scale")}
         )
-        self.require(
+        self.check_fields(
             {
-                "scale": (self.scale <= 100, "at most 100, where a softmax of cosines is hard already"),
+                "scale": (self.scale <= 100, "at most 100; at 100 a softmax of cosines is already hard"),
                 "most": (self.most >= 2, "2 or more anchors to rank"),
             }
         )
 
     def build(self, setting: Setting) -> nn.Module:
-        """``anchors`` alone."""
+        """Return a module with the ``anchors``."""
         import torch
 
         state = torch.nn.Module()
@@ -68,18 +71,19 @@ class Pld(Objective):
         return state
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
-        """The loss of each text's ranking, (rows,)."""
+        """Return the ranking loss of each text, (rows,)."""
         anchors = state.anchors
         teacher = anchors.logits(batch.teacher.detach())
         student = anchors.logits(batch.student) * anchors.temperature * self.scale
-        first = anchors.labels(batch)
+        first = anchors.classes(batch.teacher, batch.labels)
         return {"pld": plackett_luce(student, teacher / self.temperature, first, self.most)}
 
 
 def plackett_luce(student: Tensor, teacher: Tensor, first: Tensor, most: int) -> Tensor:
-    """The loss, (rows,), of logits (rows, count) where item ``first`` (rows,) was chosen before all others.
+    """Return the PLD loss, (rows,), of logits (rows, count); ``first`` (rows,) is the top item of each row.
 
-    Equal teacher logits are ranked by their place, so that the same batch gives the same loss.
+    Only the first ``most`` items are ranked. Ties of teacher logits are broken by position, so that the same batch
+    gives the same loss.
     """
     order = ranking(teacher, first)[:, :most]
     weights = teacher.softmax(dim=-1).gather(1, order)
@@ -87,12 +91,12 @@ def plackett_luce(student: Tensor, teacher: Tensor, first: Tensor, most: int) ->
 
 
 def ranking(teacher: Tensor, first: Tensor) -> Tensor:
-    """Items in the order observed, (rows, count): ``first``, then the others by falling teacher logit."""
+    """Return the ranking (rows, count): item ``first``, then the others in descending order of teacher logits."""
     leading = teacher.scatter(1, first[:, None], float("inf"))
     return leading.argsort(dim=1, descending=True, stable=True)
 
 
 def weighted_ranking_loss(scores: Tensor, weights: Tensor) -> Tensor:
-    """sum_k weights_k (logsumexp of the scores from k on - score k), (rows,), for scores in the order observed."""
+    """Return sum_k weights_k (logsumexp(scores_k, scores_k+1, ...) - scores_k), (rows,), for scores in ranked order."""
     rest = scores.flip(1).logcumsumexp(dim=1).flip(1)
     return (weights * (rest - scores)).sum(dim=1)

@@ -1,4 +1,4 @@
-"""SinKD: what it costs to carry the student's distributions of a batch over to the teacher's.
+"""SinKD: minimise the Sinkhorn distance between the student's and the teacher's distributions of a batch.
 
 Paper: https://arxiv.org/abs/2402.17110
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from leafkit.methods.anchors import Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, fit_anchors
 from leafkit.methods.batch import Batch
+from leafkit.methods.method import Objective
 from leafkit.methods.setting import Setting
-from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,24 +24,27 @@ Cost = Literal["anchors", "vectors"]
 
 @dataclass(frozen=True, kw_only=True)
 class Sinkd(Objective):
-    """The Sinkhorn distance of a batch, as each text's part of it: its mass times what that mass travels.
+    """Add the cost of the cheapest transport from the student's distributions of a batch to the teacher's.
 
-    It does not know which text is which: permuting the student's rows alone changes nothing in sum.
+    The loss of a text is its row of the transport plan times the costs. The sum over a batch does not change if the
+    student's rows are permuted, so the method cannot train alone.
 
-    ``weight``: the mean over texts is weighed, so that it does not depend on the batch. The paper's 0.001 is for the
-    sum over a batch of 16 to 32, hence our default of 0.03.
-    ``temperature``: T on top of the anchors' own (paper: 2).
-    ``blur``: eps, in units of the cost (paper: 0.1); smaller is nearer to the exact transport, and not 0 at equality.
-    ``rounds``: of dividing rows and columns (paper: 20).
-    ``cost``: ``anchors`` is the paper's L1 distance of distributions, 0 to 2; ``vectors`` is 1 - cosine (ours).
-    ``anchors``, ``count``: what stands for classes, and how many.
+    ``weight``: multiplies the mean over the texts of a batch (ours 0.03). The paper's 0.001 multiplies the sum over a
+    batch of 16 to 32 texts.
+    ``temperature``: T, which divides the logits in addition to the temperature of the anchors (paper: 2).
+    ``blur``: eps, in units of the cost (paper: 0.1). Smaller values come closer to the exact transport. With any blur,
+    the loss of equal distributions is above 0.
+    ``rounds``: number of times that rows and then columns are normalised (paper: 20).
+    ``cost``: ``anchors`` is the paper's L1 distance between distributions, 0 to 2; ``vectors`` is 1 - cosine (ours).
+    ``anchors``: kind of the anchors that replace classes (ours); unused with ``cost=vectors``.
+    ``count``: number of anchors (ours); ignored with ``anchors=labels`` and with ``cost=vectors``.
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2402.17110"
-    blind: ClassVar[bool] = True
+    cannot_train_alone: ClassVar[bool] = True
     reconstruction: ClassVar[str] = (
-        "anchors stand for classes; the sum is divided by the batch; LEAF stands for the cross-entropies beside it; "
-        "the cost of vectors is ours"
+        "anchors replace classes; the loss is the mean over the batch, not the sum; LEAF replaces the cross-entropies "
+        "that the paper adds; cost=vectors is ours"
     )
 
     weight: float = 0.03
@@ -49,16 +52,16 @@ class Sinkd(Objective):
     blur: float = 0.1
     rounds: int = 20
     cost: Cost = "anchors"
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 64
 
     def __post_init__(self) -> None:
         positive = ("temperature", "blur", "rounds")
-        wanted = {name: (0 < getattr(self, name) < float("inf"), "more than 0") for name in positive}
-        self.require(wanted | {"cost": (self.cost in get_args(Cost), "anchors or vectors")})
+        checks = {name: (0 < getattr(self, name) < float("inf"), "more than 0") for name in positive}
+        self.check_fields(checks | {"cost": (self.cost in get_args(Cost), "anchors or vectors")})
 
     def build(self, setting: Setting) -> nn.Module:
-        """``anchors``, where the cost is by them."""
+        """Return a module with ``anchors``, or an empty one for ``cost=vectors``."""
         import torch
 
         state = torch.nn.Module()
@@ -67,7 +70,7 @@ class Sinkd(Objective):
         return state
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
-        """Each text's row of the transport, (rows,)."""
+        """Return the transport cost of each text, (rows,)."""
         import torch
         from torch.nn.functional import normalize
 
@@ -81,10 +84,10 @@ class Sinkd(Objective):
 
 
 def transport(costs: Tensor, blur: float, rounds: int) -> Tensor:
-    """The plan (rows, rows) whose rows and columns sum to 1, for ``costs`` (rows, rows).
+    """Return the transport plan (rows, rows) for ``costs`` (rows, rows); its rows and columns sum to 1.
 
-    In the log domain, so that no mass vanishes where costs are hundreds of times ``blur``. Gradients pass through all
-    rounds.
+    Computed in the log domain, so that no mass underflows if costs are hundreds of times ``blur``. Gradients flow
+    through all rounds.
     """
     plan = -costs / blur
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""TAID: the target moves from the student's own distribution to the teacher's.
+"""TAID: the target moves from the student's own distribution to the teacher's during training.
 
 Paper: https://arxiv.org/abs/2501.16937
 
@@ -12,11 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from leafkit.methods.anchors import Kind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, fit_anchors
 from leafkit.methods.batch import Batch
+from leafkit.methods.method import Objective
 from leafkit.methods.objectives.ofa import weighted_cross_entropy
 from leafkit.methods.setting import Setting
-from leafkit.methods.system import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,36 +24,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Taid(Objective):
-    """Cross-entropy to a mix, in logit space, of the student's own anchor distribution and the teacher's.
+    """Add the cross-entropy with a mix of the student's own and the teacher's distribution over the anchors.
 
-    ``weight``: ours 0.1 as an addition to LEAF; the paper trains on this loss alone.
-    ``start``: the teacher's share t at step 0, 0 to 1 (paper: 0.4; 0.2 for two pairs). It ends at 1.
-    ``adaptive``: whether t also hurries ahead as the loss falls; else the ramp alone. A step adds at most
-    ``rate``, so that adaptivity matters over thousands of steps only.
-    ``rate``, ``momentum``: alpha and beta of the schedule (paper: 5e-4 and 0.99).
-    ``anchors``, ``count``: what stands for classes, and how many (ours; the paper has a vocabulary).
+    The logits of the two are mixed. The teacher's share t grows from ``start`` to 1.
+
+    ``weight``: multiplies the loss (ours 0.1, added to LEAF; the paper trains on this loss alone).
+    ``start``: the teacher's share t at step 0, 0 to 1 (paper: 0.4; 0.2 for two pairs).
+    ``adaptive``: if true, t grows faster than the linear ramp while the loss falls; if false, t follows the ramp. A
+    step adds at most ``rate``, so the difference shows only over thousands of steps.
+    ``rate``: alpha of the schedule, 0 to 1 (paper: 5e-4).
+    ``momentum``: beta of the schedule, 0 to 1 (paper: 0.99).
+    ``anchors``: kind of the anchors that replace the paper's vocabulary (ours).
+    ``count``: number of anchors; ignored with ``anchors=labels`` (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2501.16937"
     moves_target: ClassVar[bool] = True
-    reconstruction: ClassVar[str] = "logits are cosines with anchors over their temperature, not those of a vocabulary"
+    reconstruction: ClassVar[str] = (
+        "logits are cosines with anchors divided by a temperature, not the logits of a vocabulary"
+    )
 
     weight: float = 0.1
     start: float = 0.4
     adaptive: bool = True
     rate: float = 5e-4
     momentum: float = 0.99
-    anchors: Kind = "clusters"
+    anchors: AnchorKind = "clusters"
     count: int = 64
 
     def __post_init__(self) -> None:
-        self.require({name: (0 <= getattr(self, name) <= 1, "0 to 1") for name in ("start", "rate", "momentum")})
+        self.check_fields({name: (0 <= getattr(self, name) <= 1, "0 to 1") for name in ("start", "rate", "momentum")})
 
     def build(self, setting: Setting) -> nn.Module:
-        """``anchors``; ``share`` t, ``previous`` loss (negative before the first) and ``trend`` m; ``step`` of all."""
+        """Return a module with the ``anchors`` and the state of the schedule.
+
+        Buffers: ``share`` is t, ``previous`` the last loss (negative before the first), ``trend`` is m, and ``step``
+        counts the steps taken out of ``steps``.
+        """
         import torch
 
-        state = torch.nn.Module()
+        state: Any = torch.nn.Module()
         state.anchors = fit_anchors(setting, self.anchors, self.count)
         for name, value in (("share", self.start), ("previous", -1.0), ("trend", 0.0), ("step", 0.0)):
             state.register_buffer(name, torch.tensor(value, dtype=torch.float64))
@@ -61,12 +71,12 @@ class Taid(Objective):
         return state
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
-        """The cross-entropy of each text, (rows,); at a perfect student it is an entropy and not 0."""
+        """Return the cross-entropy of each text, (rows,); for a perfect student it is an entropy, not 0."""
         student, teacher = state.anchors.logits(batch.student), state.anchors.logits(batch.teacher)
         return {"taid": moving_cross_entropy(student, teacher, state.share.to(student))}
 
-    def tick(self, batch: Batch, terms: dict[str, Tensor], state: Any) -> None:
-        """Move t on, never back; the first step only notes the loss."""
+    def after_step(self, batch: Batch, terms: dict[str, Tensor], state: Any) -> None:
+        """Raise t; it never falls. The first step only stores the loss."""
         import torch
 
         loss = terms["taid"].double().mean().to(state.share.device)
@@ -82,7 +92,7 @@ class Taid(Objective):
 
 
 def moving_cross_entropy(student: Tensor, teacher: Tensor, share: Tensor | float) -> Tensor:
-    """-sum p_t log q of logits (rows, count), (rows,), with the teacher's ``share`` t; p_t carries no gradient."""
+    """Return -sum p_t log q, (rows,), of logits (rows, count); ``share`` is t, and p_t carries no gradient."""
     import torch
 
     target = torch.softmax((1 - share) * student.detach() + share * teacher.detach(), dim=-1)

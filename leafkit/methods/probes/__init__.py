@@ -1,1 +1,1 @@
-"""What is watched during a training, without touching it: one file per probe."""
+"""Probes: what is watched during a training, without changing it."""

@@ -1,9 +1,10 @@
-"""Teacher hacking: whether a student that still nears its teacher leaves what the teacher stands for.
+"""Teacher hacking: detect a student that still approaches its teacher but moves away from the oracle.
 
 Paper: https://arxiv.org/abs/2502.02671
 
     P = mean |s - t|^2 (proxy),  G = mean |s - o|^2 (golden) = P + mean |t - o|^2 + 2 mean <s - t, t - o>
-    healthy: log P = a - b log n over observations n; alarm where P stays above the fit's prediction band
+    for vectors s of the student, t of the teacher and o of the oracle, the model that the teacher approximates
+    normal: log P = a - b log n over the observations n; alarm if P stays above the prediction band of this fit
 """
 
 from __future__ import annotations
@@ -16,28 +17,29 @@ from typing import Any, ClassVar
 import numpy
 
 from leafkit.errors import InputError
-from leafkit.methods.system import Probe
+from leafkit.methods.method import Probe
 from leafkit.types import Float32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hacking(Probe):
-    """Watches the distance to the teacher for a departure from its power law, and that to an oracle where there is one.
+    """Watch the distance to the teacher for a deviation from its power law, and optionally the distance to an oracle.
 
-    Without an oracle a departure is all that can be seen: ``refresh_data`` says that fresh texts are due. With one,
-    ``stop`` says that the golden distance rises while the proxy falls. A falling learning rate bends the law as well.
+    The event ``refresh_data`` reports a deviation from the power law: train on new texts. With an oracle, the event
+    ``stop`` reports that the golden distance rises while the proxy distance falls. A falling learning rate also bends
+    the power law, and can cause a false ``refresh_data``.
 
-    ``every``: validations from one observation to the next, 0 for off.
-    ``oracle``: a .npy file of the oracle's vectors of the held-out texts, row by row; empty for none.
-    ``window``: how many first observations, after the start, are taken for healthy (ours 8).
-    ``patience``: observations in a row above the band before the alarm (ours 3).
+    ``every``: number of validations from one observation to the next; 0 disables the probe.
+    ``oracle``: a .npy file with the oracle's vectors of the held-out texts, row by row; empty for no oracle.
+    ``window``: number of first observations, after the start, that are assumed to be normal (ours 8).
+    ``patience``: number of successive observations above the band that raise the alarm (ours 3).
     ``deviations``: half width of the band, in standard deviations of a prediction (ours 3).
-    ``rise``: by how much the smoothed golden distance is to rise above its least (ours 0.01).
+    ``rise``: relative rise of the smoothed golden distance above its minimum that raises the alarm (ours 0.01).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2502.02671"
     reconstruction: ClassVar[str] = (
-        "the paper's detector is the eye on a log-log plot; the regression band, its numbers and the events are ours"
+        "the paper detects deviations by eye on a log-log plot; the regression band, its values and the events are ours"
     )
 
     oracle: str = ""
@@ -48,41 +50,43 @@ class Hacking(Probe):
 
     def __post_init__(self) -> None:
         least = {"every": 0, "window": 3, "patience": 1, "deviations": 0, "rise": 0}
-        self.require({name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()})
+        self.check_fields({name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()})
 
     def observe(self, student: Float32, teacher: Float32, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """``proxy`` and, with an oracle, ``golden`` and ``cross``; ``events`` where something is wrong."""
-        before = [entry["hacking"] for entry in history if "hacking" in entry]
+        """Return ``proxy`` and, with an oracle, ``golden`` and ``cross``; ``events`` is present only for an alarm."""
+        earlier = [entry["hacking"] for entry in history if "hacking" in entry]
         found: dict[str, Any] = {"proxy": distance(student, teacher)}
-        proxies = [one["proxy"] for one in before] + [found["proxy"]]
+        proxies = [figures["proxy"] for figures in earlier] + [found["proxy"]]
         events = []
         if departs(proxies, window=self.window, patience=self.patience, deviations=self.deviations):
             events.append("refresh_data")
         if self.oracle:
-            oracle = _read(Path(self.oracle), teacher.shape)
+            oracle = _read_oracle(Path(self.oracle), teacher.shape)
             found |= {"golden": distance(student, oracle), "cross": cross(student, teacher, oracle)}
-            goldens = [one["golden"] for one in before] + [found["golden"]]
+            goldens = [figures["golden"] for figures in earlier] + [found["golden"]]
             if rises(goldens, self.rise) and proxies[-1] < min(proxies[:-1]):
                 events.append("stop")
         return found | ({"events": events} if events else {})
 
 
 def distance(one: Float32, other: Float32) -> float:
-    """The mean squared Euclidean distance of (rows, dim) vectors."""
+    """Return the mean squared Euclidean distance between two arrays of vectors, (rows, dim)."""
     return float(((one.astype(numpy.float64) - other) ** 2).sum(axis=1).mean())
 
 
 def cross(student: Float32, teacher: Float32, oracle: Float32) -> float:
-    """2 mean <s - t, t - o>: what golden exceeds the sum of proxy and the teacher's own distance by."""
-    errors, faults = student.astype(numpy.float64) - teacher, teacher.astype(numpy.float64) - oracle
-    return float(2 * (errors * faults).sum(axis=1).mean())
+    """Return 2 mean <s - t, t - o>: the golden distance minus the proxy and the teacher's own distance."""
+    student_errors, teacher_errors = student.astype(numpy.float64) - teacher, teacher.astype(numpy.float64) - oracle
+    return float(2 * (student_errors * teacher_errors).sum(axis=1).mean())
 
 
 def departs(series: Sequence[float], *, window: int, patience: int, deviations: float) -> bool:
-    """Whether the last ``patience`` of ``series`` lie above the law of the ``window`` observations after the first.
+    """Return whether the last ``patience`` values of ``series`` lie above the power law of its beginning.
 
-    The law is a line in log-log over the number of the observation (steps between validations are alike); the band is
-    that of the regression's prediction. Shorter series never depart.
+    The power law is a line in log-log over the number of the observation, fitted to the ``window`` values after the
+    first. Validations are equally spaced, so the number replaces the step. A value lies above if it exceeds the
+    prediction by ``deviations`` standard deviations. The result is False for a series shorter than 1 + ``window`` +
+    ``patience``.
     """
     if len(series) < 1 + window + patience:
         return False
@@ -97,7 +101,7 @@ def departs(series: Sequence[float], *, window: int, patience: int, deviations: 
 
 
 def rises(series: Sequence[float], share: float, smoothing: float = 0.5) -> bool:
-    """Whether the moving average of ``series`` ends more than ``share`` above its least."""
+    """Return whether the moving average of ``series`` ends more than ``share`` (relative) above its minimum."""
     average, least = series[0], series[0]
     for value in series[1:]:
         average = smoothing * average + (1 - smoothing) * value
@@ -105,11 +109,15 @@ def rises(series: Sequence[float], share: float, smoothing: float = 0.5) -> bool
     return average > (1 + share) * least
 
 
-def _read(path: Path, shape: tuple[int, ...]) -> Float32:
+def _read_oracle(path: Path, shape: tuple[int, ...]) -> Float32:
+    """Read the oracle's vectors from the .npy file ``path``; raise `InputError` unless they have ``shape``."""
     try:
         oracle = numpy.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise InputError(f"hacking:oracle {path} cannot be read: {error}; wanted a .npy file of vectors") from error
+        raise InputError(f"hacking:oracle: cannot read {path}: {error}. Provide a .npy file of vectors.") from error
     if oracle.shape != shape:
-        raise InputError(f"hacking:oracle {path} holds {oracle.shape}; wanted {shape}, a vector for each held-out text")
+        raise InputError(
+            f"hacking:oracle: {path} contains vectors of shape {oracle.shape}; expected {shape}, one vector for each "
+            "held-out text"
+        )
     return oracle

@@ -1,1 +1,1 @@
-"""Who teaches whom, in which rounds: one file per system."""
+"""Topologies: who teaches whom, in which rounds."""

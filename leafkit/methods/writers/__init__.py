@@ -1,1 +1,1 @@
-"""Where the texts of a training come from: one file per system."""
+"""Writers: where the training texts come from."""

@@ -49,7 +49,7 @@ def test_a_student_of_another_space_is_one_message(arguments, other_teacher, cap
     arguments[arguments.index("--teacher") + 1] = str(other_teacher)
     with pytest.raises(SystemExit, match="1"):
         main(arguments)
-    assert "does not live in the space of the teacher" in capsys.readouterr().err
+    assert "does not belong to the vector space of the teacher" in capsys.readouterr().err
 
 
 def test_another_prompt_than_the_students_is_one_message(arguments, capsys):

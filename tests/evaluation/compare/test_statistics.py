@@ -13,7 +13,7 @@ from leafkit.evaluation.compare.statistics import (
     seed_difference,
     summary,
 )
-from leafkit.methods.ledger import shown
+from leafkit.methods.ledger import format_difference
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_no_rescaling_changes_a_rank_correlation(draw):
 
 
 def test_a_difference_is_shown_with_its_sign():
-    assert shown({"mean": 0.01, "low": -0.002, "high": 0.03}) == "+0.0100 [-0.0020, +0.0300]"
+    assert format_difference({"mean": 0.01, "low": -0.002, "high": 0.03}) == "+0.0100 [-0.0020, +0.0300]"
 
 
 def test_the_t_interval_is_that_of_scipys_paired_test():

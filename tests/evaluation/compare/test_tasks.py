@@ -7,9 +7,8 @@ from leafkit.errors import OptionError
 from leafkit.evaluation.compare.statistics import figures
 from leafkit.evaluation.compare.tasks import TASKS, open_task
 from leafkit.evaluation.evaluate import evaluate
-from leafkit.students.folder import open_student
+from leafkit.students.encoder import open_student
 from leafkit.teachers.open import open_teacher
-from leafkit.teachers.options import TeacherOptions
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +19,14 @@ def sides(noisy_student, tiny_teacher):
 def test_retrieval_is_the_asymmetric_mode_of_evaluate(data_root, sides, noisy_student, tiny_teacher, tmp_path):
     task = open_task("retrieval", data_root, "test")
     scores = task.score(*sides)
-    options = TeacherOptions(compute="float32", device="cpu")
     rows = evaluate(
         data_root / "tldr-commands",
         teacher=tiny_teacher,
         student=noisy_student,
         modes=["asymmetric"],
         cache=tmp_path,
-        teacher_options=options,
+        compute="float32",
+        device="cpu",
     ).rows
     assert len(scores) == task.facts["items"] == 30
     # evaluate keeps the teacher's vectors in float16

@@ -1,4 +1,4 @@
-"""The page as a browser shows it: drawn, silent and alone."""
+"""The page in a browser: plots are visible, the console is empty and nothing is requested."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from leafkit.evaluation.page.build import page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# A frame around the page reads what the page, which runs no script, cannot say itself.
+# The page runs no script, so a frame around it measures what is visible.
 FRAME = """<!DOCTYPE html><iframe width="1200" height="2000" src="page.html"></iframe><pre></pre><script>
 onload = () => {
   const page = document.querySelector("iframe").contentWindow, size = one => one.getBoundingClientRect();
@@ -40,7 +40,7 @@ def browser():
 
 
 def shown(browser, folder, html):
-    """What the browser made of the page, and what it wrote to its console."""
+    """Return what the browser shows of the page, and the lines on its console."""
     (folder / "page.html").write_text(html, encoding="utf-8")
     (folder / "frame.html").write_text(FRAME, encoding="utf-8")
     options = [
@@ -59,28 +59,27 @@ def shown(browser, folder, html):
     return json.loads(content[1].replace("&amp;", "&").replace("&gt;", ">")), console
 
 
-def test_a_page_is_drawn_without_asking_for_anything(browser, build, learnt, tmp_path):
+def test_a_page_is_drawn_without_any_request(browser, make, add_curves, tmp_path):
     dims, precisions = [768, 512, 384, 256, 128, 64], ["float32", "int8", "binary"]
-    report = build(["scifact", "WWW/mmmmmmmmmmmmmmmmmmmmmmmm"], ["small", "smaller"], dims=dims, precisions=precisions)
-    found, console = shown(browser, tmp_path, page([learnt(report, "small", "smaller")]))
+    report = make(["scifact", "WWW/mmmmmmmmmmmmmmmmmmmmmmmm"], ["small", "smaller"], dims=dims, precisions=precisions)
+    found, console = shown(browser, tmp_path, page([add_curves(report, "small", "smaller")]))
     assert console == []
     assert found["requests"] == []
     assert len(found["svg"]) == 3 + 2
     assert all(width > 100 and height > 100 for width, height in found["svg"])
     assert (found["overlaps"], found["cut"]) == (0, 0)
-    assert found["width"] <= 1200, "nothing stands beyond the edge"
+    assert found["width"] <= 1200, "nothing reaches beyond the right edge"
     assert "small, smaller: distilled from the-teacher" in found["text"]
 
 
-def test_hostile_names_are_shown_and_not_run(browser, build, tmp_path):
+def test_hostile_names_are_shown_as_text(browser, make, tmp_path):
     name = '<script>alerted = 1</script><img src="http://example.org/x.png" onerror="alerted = 1">'
-    found, console = shown(browser, tmp_path, page([build([name, "other"], [name])]))
+    found, console = shown(browser, tmp_path, page([make([name, "other"], [name])]))
     assert (found["alerted"], found["requests"], console) == ("undefined", [], [])
     assert name in found["text"]
 
 
-def test_the_browser_sees_what_a_page_may_not_do(browser, tmp_path):
-    """The checks above can fail."""
+def test_the_checks_detect_a_bad_page(browser, tmp_path):
     bad = "<img src=http://example.org/x.png><script>alerted = 1; console.error(1)</script><svg width=0 height=0></svg>"
     bad += "<svg width=90 height=50><text x=9 y=30>one</text><text x=12 y=33>two</text><text x=86 y=30>3</text></svg>"
     found, console = shown(browser, tmp_path, bad)

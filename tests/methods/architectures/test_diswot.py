@@ -1,3 +1,5 @@
+"""DisWOT: the two scores, the evolution, and the budget."""
+
 import dataclasses
 import random
 
@@ -28,7 +30,7 @@ def features(rows, width, seed):
     return torch.randn(rows, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def test_a_scaled_rotation_relates_a_batch_as_the_teacher_does():
+def test_a_scaled_rotation_has_the_best_relation_score():
     teacher = features(20, 8, 0)
     rotation = torch.linalg.qr(features(8, 8, 1))[0]
     assert abs(float(relation_score(teacher, 3 * teacher @ rotation))) < 1e-28
@@ -36,13 +38,13 @@ def test_a_scaled_rotation_relates_a_batch_as_the_teacher_does():
     assert abs(float(relation_score(teacher, wide))) < 1e-28
 
 
-def test_anything_else_scores_less_and_the_same_from_both_sides():
+def test_other_features_score_lower_and_the_score_is_symmetric():
     one, other = features(20, 8, 0), features(20, 6, 1)
     assert float(relation_score(one, other)) < -1e-3
     assert torch.allclose(relation_score(one, other), relation_score(other, one))
 
 
-def test_the_order_of_the_texts_does_not_matter():
+def test_the_scores_do_not_depend_on_the_order_of_texts():
     one, other, order = features(20, 8, 0), features(20, 6, 1), torch.randperm(20)
     assert torch.allclose(relation_score(one[order], other[order]), relation_score(one, other))
     labels = torch.arange(20) % CLASSES
@@ -50,14 +52,14 @@ def test_the_order_of_the_texts_does_not_matter():
     assert torch.allclose(permuted, semantic_score(one, other, labels, 0))
 
 
-def test_the_head_gradient_is_that_of_cross_entropy():
+def test_the_head_gradient_equals_autograd_of_cross_entropy():
     vectors, labels = features(20, 6, 0), torch.arange(20) % CLASSES
     head = features(CLASSES, 6, 1).requires_grad_()
     torch.nn.functional.cross_entropy(vectors @ head.T, labels).backward()
     assert torch.allclose(head_gradient(vectors, head.detach(), labels), head.grad)
 
 
-def test_equal_features_have_equal_semantics():
+def test_equal_features_have_the_best_semantic_score():
     one, labels = features(20, 8, 0), torch.arange(20) % CLASSES
     assert float(semantic_score(one, one, labels, 0)) == 0
     assert float(semantic_score(one, features(20, 8, 1), labels, 0)) < -1e-4
@@ -67,7 +69,7 @@ def fits(most):
     return lambda shape: shape.layers * shape.hidden <= most
 
 
-def test_evolution_never_leaves_its_budget_and_finds_what_is_best():
+def test_evolution_stays_within_the_budget_and_finds_the_best_shape():
     scored = []
 
     def score(shape):
@@ -81,7 +83,7 @@ def test_evolution_never_leaves_its_budget_and_finds_what_is_best():
     assert best.layers * best.hidden >= 256
 
 
-def test_the_same_seed_finds_the_same():
+def test_the_same_seed_finds_the_same_shape():
     found = [
         evolve(lambda shape: shape.hidden, fits(700), SMALL, Diswot(), random.Random(seed)) for seed in (1, 1, 2, 2)
     ]
@@ -89,11 +91,11 @@ def test_the_same_seed_finds_the_same():
     assert found[2] == found[3]
 
 
-def test_where_only_the_smallest_fits_it_is_found():
+def test_the_smallest_shape_is_found_if_no_other_fits():
     assert evolve(lambda shape: 0.0, lambda shape: shape == SMALL, SMALL, Diswot(), random.Random(0)) == SMALL
 
 
-def test_parameters_are_counted_as_torch_counts_them():
+def test_the_parameter_count_equals_that_of_the_built_model():
     from transformers import BertConfig, BertModel
 
     shape = Shape(layers=2, hidden=64, heads=2, feed_forward=3)
@@ -104,11 +106,11 @@ def test_parameters_are_counted_as_torch_counts_them():
     assert not Cost(SHARED, Budget(parameters=count - 1)).fits(shape)
 
 
-def test_a_time_that_no_student_keeps_is_refused():
+def test_a_shape_over_the_time_limit_does_not_fit():
     assert not Cost(SHARED, Budget(milliseconds=1e-6)).fits(SMALL)
 
 
-def test_every_mutation_is_a_model_that_can_be():
+def test_every_mutation_is_a_valid_model():
     draw, shape = random.Random(0), SMALL
     for _ in range(500):
         shape = shape.mutated(draw)
@@ -117,7 +119,7 @@ def test_every_mutation_is_a_model_that_can_be():
         assert 1 <= shape.layers <= 6
 
 
-def test_a_pick_keeps_to_the_budget_and_is_the_same_again(tiny_teacher, sentences):
+def test_pick_fits_the_budget_and_is_reproducible(tiny_teacher, sentences):
     teacher, budget = SentenceTransformer(str(tiny_teacher), device="cpu"), parse_budget("60k params")
     system = Diswot(population=4, cycles=6, inits=2)
     config = system.pick(teacher, sentences, budget, 0)
@@ -132,13 +134,13 @@ def test_a_pick_keeps_to_the_budget_and_is_the_same_again(tiny_teacher, sentence
     assert dataclasses.replace(system, teacher_init="pretrained").pick(teacher, sentences, budget, 0)
 
 
-def test_a_budget_for_nothing_is_refused(tiny_teacher, sentences):
+def test_a_budget_that_no_student_fits_is_refused(tiny_teacher, sentences):
     teacher = SentenceTransformer(str(tiny_teacher), device="cpu")
-    with pytest.raises(OptionError, match=r"no student fits.*raise the budget"):
+    with pytest.raises(OptionError, match=r"no student fits the budget of .*Raise the budget"):
         Diswot().pick(teacher, sentences, parse_budget("1k params"), 0)
 
 
-def test_distil_trains_what_was_found(tiny_texts, tiny_teacher, tmp_path):
+def test_distil_trains_the_student_that_the_search_found(tiny_texts, tiny_teacher, tmp_path):
     facts = distill(
         tiny_texts,
         str(tiny_teacher),
@@ -154,6 +156,6 @@ def test_distil_trains_what_was_found(tiny_texts, tiny_teacher, tmp_path):
 
 
 @pytest.mark.parametrize("fields", [{"population": 0}, {"cycles": -1}, {"inits": 0}, {"teacher_init": "warm"}])
-def test_a_search_that_cannot_be_is_refused(fields):
-    with pytest.raises(OptionError, match="wanted"):
+def test_invalid_options_are_refused(fields):
+    with pytest.raises(OptionError, match=f"diswot:{next(iter(fields))} is .*; expected"):
         Diswot(**fields)

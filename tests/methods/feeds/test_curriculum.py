@@ -1,3 +1,5 @@
+"""The curriculum: the competence, and the texts that take part at each step."""
+
 import numpy
 import pytest
 
@@ -7,20 +9,20 @@ from leafkit.methods.setting import Pool
 
 
 def drawn(curriculum, setting, step, weights=None):
-    """The pool of ``step``, of everything."""
+    """Return the pool that the curriculum makes of all texts at ``step``."""
     state = curriculum.build(setting)
     curriculum.refresh(state, setting, step)
     return curriculum.feed(Pool(rows=numpy.arange(setting.texts), weights=weights), state)
 
 
-def test_competence_begins_at_initial_and_is_whole_from_until_on():
+def test_competence_starts_at_initial_and_is_1_from_until_on():
     curriculum = Curriculum(initial=0.2, until=0.5)
     assert curriculum.competence(0, 100) == pytest.approx(0.2)
     assert [curriculum.competence(step, 100) for step in (50, 51, 100)] == [1.0, 1.0, 1.0]
     assert curriculum.competence(49, 100) < 1
 
 
-def test_its_square_grows_evenly():
+def test_the_square_of_the_competence_grows_linearly():
     squares = [Curriculum(initial=0.1, until=1.0).competence(step, 40) ** 2 for step in range(41)]
     assert numpy.diff(squares) == pytest.approx([(1 - 0.1**2) / 40] * 40)
 
@@ -32,7 +34,7 @@ def test_values_worked_by_hand(step, share):
 
 
 @pytest.mark.parametrize("step", [0, 5, 20, 40])
-def test_who_takes_part_is_as_many_as_competence_says_and_none_is_longer_than_who_does_not(step, make_setting):
+def test_the_shortest_texts_take_part_as_many_as_the_competence_allows(step, make_setting):
     setting, curriculum = make_setting(), Curriculum(initial=0.1)
     rows = drawn(curriculum, setting, step).rows
     assert len(rows) == numpy.ceil(curriculum.competence(step, setting.steps) * setting.texts)
@@ -40,13 +42,13 @@ def test_who_takes_part_is_as_many_as_competence_says_and_none_is_longer_than_wh
     assert setting.lengths[rows].max() <= setting.lengths[left].min()
 
 
-def test_there_is_always_a_batch(make_setting):
+def test_at_least_one_batch_takes_part(make_setting):
     setting = make_setting()
     assert len(drawn(Curriculum(initial=1e-9), setting, 0).rows) == setting.batch_size
     assert len(drawn(Curriculum(initial=1e-9), make_setting(batch_size=500), 0).rows) == setting.texts
 
 
-def test_of_a_pool_that_is_smaller_already_it_takes_its_share(make_setting):
+def test_the_competence_is_a_share_of_the_given_pool(make_setting):
     setting, curriculum = make_setting(), Curriculum(initial=0.5)
     state = curriculum.build(setting)
     curriculum.refresh(state, setting, 0)
@@ -55,7 +57,7 @@ def test_of_a_pool_that_is_smaller_already_it_takes_its_share(make_setting):
     assert len(curriculum.feed(Pool(rows=longest.rows[:10]), state).rows) == setting.batch_size
 
 
-def test_texts_of_one_length_come_in_an_order_of_the_seed(make_setting):
+def test_texts_of_equal_length_are_ordered_by_the_seed(make_setting):
     even = numpy.full(120, 7)
     orders = [Curriculum().build(make_setting(lengths=even, seed=seed)).place.tolist() for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
@@ -69,7 +71,7 @@ def test_weights_stay_with_their_texts(make_setting):
     assert len(pool.rows) < 120
 
 
-def test_once_all_take_part_the_pool_is_left_as_it_is(make_setting):
+def test_the_pool_is_unchanged_once_all_texts_take_part(make_setting):
     setting, curriculum = make_setting(), Curriculum(until=0.5)
     state, everything = curriculum.build(setting), Pool(rows=numpy.arange(setting.texts))
     curriculum.refresh(state, setting, 50)
@@ -77,6 +79,6 @@ def test_once_all_take_part_the_pool_is_left_as_it_is(make_setting):
 
 
 @pytest.mark.parametrize("wrong", [{"every": -1}, {"initial": 0.0}, {"initial": 1.1}, {"until": 0.0}, {"until": 2.0}])
-def test_what_is_out_of_range_is_refused(wrong):
-    with pytest.raises(OptionError, match=rf"curriculum:{next(iter(wrong))} is .*; wanted"):
+def test_invalid_options_are_refused(wrong):
+    with pytest.raises(OptionError, match=rf"curriculum:{next(iter(wrong))} is .*; expected"):
         Curriculum(**wrong)

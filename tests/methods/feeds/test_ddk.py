@@ -1,3 +1,5 @@
+"""DDK: the shares of the domains, the probes and the draws."""
+
 import itertools
 
 import numpy
@@ -26,7 +28,7 @@ def ratios(count, seed):
 
 
 def errors(setting, sizes):
-    """A student whose squared distance to the teacher is sizes[domain]."""
+    """Return a student whose squared distance to the teacher is ``sizes[domain]``."""
     sizes = numpy.asarray(sizes, dtype=numpy.float32)
 
     def student(rows):
@@ -47,7 +49,7 @@ def of_domains(pool, setting):
 
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("count", [2, 3, 7])
-def test_shares_sum_to_one_and_never_fall_below_the_floor_or_exceed_the_cap(alpha, count):
+def test_shares_sum_to_one_and_stay_between_floor_and_cap(alpha, count):
     share = torch.full((count,), 1 / count, dtype=torch.float64)
     for ratio in ratios(count, seed=count):
         share = next_share(share, ratio, alpha, 0.6)
@@ -56,19 +58,19 @@ def test_shares_sum_to_one_and_never_fall_below_the_floor_or_exceed_the_cap(alph
         assert (share <= 0.6 + 1e-12).all()
 
 
-def test_under_equal_ratios_the_distance_to_even_shares_shrinks_by_alpha():
+def test_with_equal_ratios_the_distance_from_even_shares_shrinks_by_alpha():
     share = double(0.1, 0.2, 0.3, 0.4)
     for alpha, ratio in itertools.product((0.2, 0.5, 0.9), (0.0, 1.0, 4.0)):
         after = next_share(share, torch.full_like(share, ratio), alpha, 0.6)
         torch.testing.assert_close(after - 0.25, alpha * (share - 0.25), atol=1e-14, rtol=0)
 
 
-def test_steady_shares_are_ordered_like_the_ratios():
+def test_converged_shares_are_ordered_like_the_ratios():
     ratio = double(0.5, 2.0, 1.0, 1.5, 0.1)
     assert torch.equal(steady(ratio).argsort(), ratio.argsort())
 
 
-def test_shares_follow_their_domains_when_these_are_permuted():
+def test_permuting_the_domains_permutes_the_shares():
     share, ratio, order = double(0.5, 0.3, 0.2), double(1.0, 4.0, 0.2), torch.tensor([2, 0, 1])
     torch.testing.assert_close(
         next_share(share[order], ratio[order], 0.5, 0.6), next_share(share, ratio, 0.5, 0.6)[order]
@@ -76,38 +78,38 @@ def test_shares_follow_their_domains_when_these_are_permuted():
 
 
 @pytest.mark.parametrize(("ratio", "known"), [((1, 1, 1, 1, 2), (0.140, 0.441)), ((1, 1, 1, 1, 4), (0.104, 0.583))])
-def test_the_steady_shares_of_the_card(ratio, known):
+def test_converged_shares_equal_the_known_values(ratio, known):
     share = steady(double(*ratio))
     assert share[:4].tolist() == pytest.approx([known[0]] * 4, abs=5e-4)
     assert float(share[4]) == pytest.approx(known[1], abs=5e-4)
 
 
-def test_hand_values_of_one_step():
+def test_one_step_worked_by_hand():
     # psi = (.5 * 2, .5 * 1), so that r = (2/3, 1/3) / 2 + 1/4
     share = next_share(double(0.5, 0.5), double(2.0, 1.0).log(), 0.5, 1.0)
     assert share.tolist() == pytest.approx([1 / 3 + 0.25, 1 / 6 + 0.25])
 
 
-def test_what_exceeds_the_cap_goes_to_the_others_in_proportion():
+def test_the_excess_over_the_cap_goes_to_the_others_in_proportion():
     free, capped = (next_share(double(0.6, 0.2, 0.2), double(4, 1, 0), 0.9, cap) for cap in (1.0, 0.6))
     assert float(free[0]) > 0.6
     assert float(capped[0]) == pytest.approx(0.6)
     assert float(capped[1] / capped[2]) == pytest.approx(float(free[1] / free[2]))
 
 
-def test_an_exhausted_domain_is_no_nan_without_smoothing():
+def test_a_share_of_zero_gives_no_nan_without_smoothing():
     share = steady(double(0.0, 4.0), alpha=1.0)
     assert share.tolist() == pytest.approx([0.4, 0.6])  # the cap holds
     assert next_share(double(0.0, 1.0), double(1.0, 1.0), 1.0, 1.0).tolist() == [0.0, 1.0]
 
 
-def test_probes_are_at_most_the_number_asked_for_and_a_tenth_of_their_domain_and_never_drawn(make_setting):
+def test_probes_are_at_most_a_tenth_of_their_domain_and_are_never_drawn(make_setting):
     setting = make_setting()
-    for probes, wanted in ((64, [9, 3]), (5, [5, 3]), (1, [1, 1])):
+    for probes, expected in ((64, [9, 3]), (5, [5, 3]), (1, [1, 1])):
         ddk = Ddk(probes=probes)
         state = ddk.build(setting)
         reserved = state.reserved.numpy()
-        assert numpy.bincount(setting.domains[reserved]).tolist() == wanted
+        assert numpy.bincount(setting.domains[reserved]).tolist() == expected
         ddk.refresh(state, setting, 0)
         drawn = ddk.feed(everything(setting), state).rows
         assert sorted([*drawn, *numpy.flatnonzero(reserved)]) == list(range(setting.texts))
@@ -115,7 +117,7 @@ def test_probes_are_at_most_the_number_asked_for_and_a_tenth_of_their_domain_and
     assert not torch.equal(Ddk().build(setting).reserved, Ddk().build(make_setting(seed=1)).reserved)
 
 
-def test_the_first_draws_spread_evenly_over_domains_of_any_size(make_setting):
+def test_the_first_draws_are_spread_evenly_over_the_domains(make_setting):
     setting = make_setting()
     ddk = Ddk()
     state = ddk.build(setting)
@@ -139,26 +141,26 @@ def test_the_student_is_compared_with_itself_at_step_0_on_the_probes(make_settin
     ddk.refresh(state, make_setting(student=student), 0)
     assert state.reference.tolist() == pytest.approx([1.0, 2.0], rel=1e-5)
     ddk.refresh(state, make_setting(student=errors(setting, [0.5, 1.8])), 10)
-    wanted = next_share(double(0.5, 0.5), double(0.5, 0.9), 0.5, 0.6)
-    assert state.share.tolist() == pytest.approx(wanted.tolist(), rel=1e-5)
+    expected = next_share(double(0.5, 0.5), double(0.5, 0.9), 0.5, 0.6)
+    assert state.share.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
     assert of_domains(ddk.feed(everything(setting), state), setting).tolist() == pytest.approx(
-        wanted.tolist(), rel=1e-5
+        expected.tolist(), rel=1e-5
     )
     assert set(asked) == set(numpy.flatnonzero(state.reserved.numpy()).tolist())
 
 
-def test_a_ratio_is_taken_for_at_most_four_and_a_perfect_start_is_no_nan(make_setting):
+def test_the_ratio_is_at_most_four_and_a_perfect_start_gives_no_nan(make_setting):
     setting = make_setting()
     for before in ([1.0, 1.0], [0.0, 1.0]):
         ddk = Ddk(every=10)
         state = ddk.build(setting)
         ddk.refresh(state, make_setting(student=errors(setting, before)), 0)
         ddk.refresh(state, make_setting(student=errors(setting, [1000.0, 1.0])), 10)
-        wanted = next_share(double(0.5, 0.5), double(4.0, 1.0), 0.5, 0.6)
-        assert state.share.tolist() == pytest.approx(wanted.tolist(), rel=1e-4)
+        expected = next_share(double(0.5, 0.5), double(4.0, 1.0), 0.5, 0.6)
+        assert state.share.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
 
 
-def test_inside_a_domain_the_weights_of_the_pool_stay_in_proportion(make_setting):
+def test_within_a_domain_the_weights_of_the_pool_keep_their_proportions(make_setting):
     setting = make_setting()
     ddk = Ddk()
     state = ddk.build(setting)
@@ -172,7 +174,7 @@ def test_inside_a_domain_the_weights_of_the_pool_stay_in_proportion(make_setting
         assert mine.tolist() == pytest.approx([mine[0]] * len(mine))
 
 
-def test_off_nothing_is_reserved_measured_or_chosen(make_setting):
+def test_disabled_ddk_reserves_measures_and_chooses_nothing(make_setting):
     def student(rows):
         raise AssertionError("looked at")
 
@@ -186,7 +188,7 @@ def test_off_nothing_is_reserved_measured_or_chosen(make_setting):
         assert not state.reserved.any()
 
 
-def test_a_checkpoint_holds_all(make_setting):
+def test_the_state_restores_everything(make_setting):
     setting = make_setting()
     ddk = Ddk(every=10)
     state, fresh = ddk.build(setting), ddk.build(make_setting(seed=3))
@@ -198,7 +200,7 @@ def test_a_checkpoint_holds_all(make_setting):
     assert numpy.array_equal(one.weights, two.weights)
 
 
-def test_the_smallest_domains_are_one_together_and_no_domain_is_smaller_than_the_least():
+def test_small_domains_are_merged_until_none_is_below_the_least():
     domains = numpy.repeat([0, 1, 2, 3, 9], [50, 4, 7, 3, 30])
     found = merged(domains, 10)
     assert sorted(numpy.bincount(found).tolist()) == [14, 30, 50]
@@ -208,7 +210,7 @@ def test_the_smallest_domains_are_one_together_and_no_domain_is_smaller_than_the
     assert set(merged(domains, 1000).tolist()) == {0}
 
 
-def test_texts_of_one_domain_are_refused(make_setting):
+def test_texts_of_a_single_domain_are_refused(make_setting):
     with pytest.raises(OptionError, match="several sources"):
         Ddk().build(make_setting(domains=numpy.zeros(120, dtype=numpy.int64)))
 
@@ -216,6 +218,6 @@ def test_texts_of_one_domain_are_refused(make_setting):
 @pytest.mark.parametrize(
     "field", [{"every": -1}, {"alpha": 1.5}, {"cap": 0.5}, {"cap": 1.1}, {"probes": 0}, {"least": 9}]
 )
-def test_a_field_outside_its_range_is_refused(field):
-    with pytest.raises(OptionError, match=f"ddk:{next(iter(field))}.*wanted"):
+def test_invalid_options_are_refused(field):
+    with pytest.raises(OptionError, match=f"ddk:{next(iter(field))} is .*; expected"):
         Ddk(**field)

@@ -1,3 +1,5 @@
+"""Mixup: the draw, the splice of tokens, the blend of vectors and the relation loss."""
+
 import dataclasses
 from itertools import chain
 
@@ -49,7 +51,7 @@ def changed(view, after):
     return ~(view.teacher == after.teacher).all(dim=1)
 
 
-def test_a_share_of_zero_is_the_view_itself(make_view, make_batch):
+def test_a_share_of_zero_returns_the_same_view(make_view, make_batch):
     view = make_view()
     assert mixed(view, **Mixup.off) is view
     assert mixed(view, share=0.0, pmu_legacy=True) is view
@@ -57,7 +59,7 @@ def test_a_share_of_zero_is_the_view_itself(make_view, make_batch):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
-def test_with_a_at_one_every_bit_of_the_view_is_as_before(share, make_view, monkeypatch):
+def test_a_ratio_of_one_leaves_every_bit_of_the_view(share, make_view, monkeypatch):
     monkeypatch.setattr(Mixup, "draw", lambda self, view: (numpy.ones(len(view.rows)), numpy.arange(8)[::-1].copy()))
     view = make_view()
     after = mixed(view, share=share)
@@ -67,7 +69,7 @@ def test_with_a_at_one_every_bit_of_the_view_is_as_before(share, make_view, monk
 
 
 @pytest.mark.parametrize("lists", [[[1, 2, 3], [4], [], [5, 6]]])
-def test_with_a_at_one_flat_texts_stay(lists):
+def test_a_ratio_of_one_leaves_flat_texts(lists):
     assert same(splice(flat(lists), numpy.ones(4), numpy.array([3, 2, 1, 0])), flat(lists))
 
 
@@ -76,20 +78,20 @@ def test_without_the_relation_loss_there_are_no_losses(make_batch):
 
 
 @pytest.mark.parametrize(("share", "count"), [(0.1, 1), (0.25, 2), (0.4, 3), (0.5, 4), (1.0, 8)])
-def test_exactly_the_share_is_mixed(share, count, make_view):
+def test_exactly_the_share_of_texts_is_spliced(share, count, make_view):
     for step in range(20):
         ratio, _ = Mixup(share=share).draw(make_view(step=step))
         assert (ratio < 1).sum() == count
 
 
-def test_of_the_official_code_a_share_of_a_tenth_mixes_two_fifths(make_view):
+def test_with_pmu_legacy_a_share_of_a_tenth_splices_two_fifths(make_view):
     rows = [
         (Mixup(share=0.1, pmu_legacy=True).draw(make_view(range(64), step=step))[0] < 1).mean() for step in range(200)
     ]
     assert numpy.mean(rows) == pytest.approx(0.41, abs=0.01)
 
 
-def test_a_is_uniform_for_a_beta_of_one_and_near_the_ends_for_a_small_one(make_view):
+def test_the_ratio_is_uniform_for_beta_one_and_near_0_or_1_for_small_beta(make_view):
     def drawn(beta):
         return numpy.concatenate([Mixup(share=1.0, beta=beta).draw(make_view(range(64), step=i))[0] for i in range(50)])
 
@@ -97,21 +99,21 @@ def test_a_is_uniform_for_a_beta_of_one_and_near_the_ends_for_a_small_one(make_v
     assert numpy.quantile(drawn(0.05), [0.25, 0.75]) == pytest.approx([0, 1], abs=0.01)
 
 
-def test_the_same_seed_and_step_draw_the_same_and_others_do_not(make_view):
+def test_the_draw_depends_on_seed_and_step(make_view):
     one = mixed(make_view(), share=1.0)
     assert same(one.features, mixed(make_view(), share=1.0).features)
     for other in (make_view(step=1), make_view(seed=1)):
         assert not torch.equal(one.teacher, mixed(other, share=1.0).teacher)
 
 
-def test_the_order_of_the_batch_does_not_matter(make_view):
+def test_the_draw_does_not_depend_on_the_order_of_the_batch(make_view):
     order = [3, 1, 7, 0, 2, 6, 5, 4]
     one, two = mixed(make_view(), share=0.5), mixed(make_view(order), share=0.5)
     assert torch.equal(one.teacher[order], two.teacher)
     assert [texts(one.features)[row] for row in order] == texts(two.features)
 
 
-def test_the_target_is_the_blend_and_as_long_as_the_teachers_vectors(make_view):
+def test_the_target_is_the_blend_with_the_norm_of_the_teachers_vectors(make_view):
     view = make_view()
     for scale in (1.0, 3.0):
         given = dataclasses.replace(view, teacher=scale * view.teacher)
@@ -125,15 +127,15 @@ def test_the_target_is_the_blend_and_as_long_as_the_teachers_vectors(make_view):
         torch.testing.assert_close(after, blend)
 
 
-def test_opposite_vectors_blend_to_something_finite(make_view):
+def test_the_blend_of_opposite_vectors_is_finite(make_view):
     view = make_view(range(2))
     view = dataclasses.replace(view, teacher=torch.stack([view.teacher[0], -view.teacher[0]]))
     for step in range(10):
         assert mixed(dataclasses.replace(view, step=step), share=1.0).teacher.isfinite().all()
 
 
-def test_the_blend_is_what_a_teacher_writes_that_is_affine_in_the_splice():
-    # A teacher that averages its tokens' vectors, of texts as long as each other: text mode equals target mode.
+def test_the_blend_equals_the_vector_of_a_teacher_that_averages_tokens():
+    # For texts of equal length and a teacher that averages token vectors, text mode equals target mode.
     table = torch.randn(40, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
     def teach(features):
@@ -149,13 +151,13 @@ def test_the_blend_is_what_a_teacher_writes_that_is_affine_in_the_splice():
 def test_hand_values():
     ratio, partner = numpy.array([0.5, 0.25, 1.0]), numpy.array([1, 0, 0])
     one, two, three = [1, 10, 11, 12, 2], [1, 20, 21, 22, 23, 2], [1, 30, 2]
-    wanted = [[1, 10, 11, 22, 23, 2], [1, 20, 11, 12, 2], [1, 30, 2]]
+    expected = [[1, 10, 11, 22, 23, 2], [1, 20, 11, 12, 2], [1, 30, 2]]
     for left in (False, True):
         features = padded([one, two, three], left=left, pad=9)
         after = splice(features, ratio, partner)
-        assert texts(after) == wanted
-        assert after["input_ids"].tolist() == padded(wanted, left=left, pad=9)["input_ids"].tolist()
-        assert after["attention_mask"].tolist() == padded(wanted, left=left)["attention_mask"].tolist()
+        assert texts(after) == expected
+        assert after["input_ids"].tolist() == padded(expected, left=left, pad=9)["input_ids"].tolist()
+        assert after["attention_mask"].tolist() == padded(expected, left=left)["attention_mask"].tolist()
     assert texts(splice(flat([[10, 11, 12], [20, 21, 22, 23], [30]]), ratio, partner)) == [
         [10, 11, 22, 23],
         [20, 11, 12],
@@ -163,20 +165,20 @@ def test_hand_values():
     ]
 
 
-def test_the_kinds_of_tokens_move_with_them():
+def test_token_type_ids_move_with_their_tokens():
     features = padded([[1, 10, 11, 2], [1, 20, 21, 22, 2]])
     features["token_type_ids"] = 100 * features["input_ids"]
     after = splice(features, numpy.array([0.3, 0.6]), numpy.array([1, 0]))
     assert torch.equal(after["token_type_ids"], 100 * after["input_ids"])
 
 
-def test_what_is_not_laid_out_like_tokens_stays():
+def test_features_of_other_shapes_are_unchanged():
     features = padded([[1, 10, 2], [1, 20, 2]]) | {"prompt_length": torch.tensor([1, 1])}
     assert torch.equal(splice(features, numpy.full(2, 0.5), numpy.array([1, 0]))["prompt_length"], torch.tensor([1, 1]))
 
 
 @pytest.mark.parametrize("layout", ["flat", "left", "right"])
-def test_no_text_outgrows_both_and_one_with_itself_stays(layout):
+def test_no_splice_is_longer_than_both_texts_and_a_text_with_itself_is_unchanged(layout):
     draw = numpy.random.default_rng(0)
     for _ in range(100):
         lists = [draw.integers(3, 99, size=draw.integers(2, 12)).tolist() for _ in range(6)]
@@ -191,7 +193,7 @@ def test_no_text_outgrows_both_and_one_with_itself_stays(layout):
 
 
 @pytest.mark.parametrize("lists", [[[1], [1, 2], [1, 7, 2]], [[1, 2], [1, 2], [1, 2]]])
-def test_texts_without_tokens_of_their_own_are_no_trouble(lists):
+def test_empty_texts_are_spliced_without_error(lists):
     for partner in ([1, 2, 0], [2, 0, 1], [0, 1, 2]):
         for text, before in zip(texts(splice(padded(lists), numpy.full(3, 0.5), numpy.array(partner))), lists):
             assert text[0] == before[0]
@@ -200,14 +202,14 @@ def test_texts_without_tokens_of_their_own_are_no_trouble(lists):
     assert texts(empty) == [[], [5], []]
 
 
-def test_a_batch_of_one_text_stays(make_view):
+def test_a_batch_of_one_text_is_unchanged(make_view):
     view = make_view([5])
     after = mixed(view, share=1.0)
     assert same(view.features, after.features)
     torch.testing.assert_close(view.teacher, after.teacher)
 
 
-def test_a_spliced_text_keeps_its_row_and_role_and_only_a_label_that_both_have(make_view):
+def test_a_spliced_text_keeps_row_and_role_and_a_shared_label(make_view):
     view = make_view(range(40))
     after = mixed(view, share=0.5)
     ratio, partner = Mixup(share=0.5).draw(view)
@@ -220,7 +222,7 @@ def test_a_spliced_text_keeps_its_row_and_role_and_only_a_label_that_both_have(m
     assert changed(view, after)[lost].all()
 
 
-def test_the_relation_loss_does_not_see_the_scale_and_height_of_logits():
+def test_the_relation_loss_ignores_scale_and_shift_of_logits():
     draw = torch.Generator().manual_seed(0)
     student, teacher = torch.randn(2, 5, 7, generator=draw, dtype=torch.float64)
     for scale, height in ((2.0, 0.0), (0.01, 5.0), (300.0, -7.0)):
@@ -229,18 +231,18 @@ def test_the_relation_loss_does_not_see_the_scale_and_height_of_logits():
     torch.testing.assert_close(relation(3 * teacher + 1, teacher), torch.zeros(5, dtype=torch.float64))
 
 
-def test_hand_values_of_the_relation_loss():
-    # Two logits over their deviation are one apart from their mean, whatever they are: softmax of (1, -1) or (-1, 1).
+def test_the_relation_loss_worked_by_hand():
+    # Two logits, standardised, are always (1, -1) or (-1, 1).
     high = 1 / (1 + numpy.exp(-2))
-    wanted = (2 * high - 1) * 2
+    expected = (2 * high - 1) * 2
     logits = (
         torch.tensor([[0.1, 0.9], [0.3, 0.2]], dtype=torch.float64),
         torch.tensor([[5.0, 1.0], [8.0, 7.0]]).double(),
     )
-    assert relation(*logits).tolist() == pytest.approx([wanted, 0.0])
+    assert relation(*logits).tolist() == pytest.approx([expected, 0.0])
 
 
-def test_the_relation_loss_is_nothing_for_a_perfect_student_and_gives_the_teacher_no_gradient(make_batch):
+def test_the_relation_loss_is_zero_for_a_perfect_student_without_a_gradient_for_the_teacher(make_batch):
     mixup = Mixup(relation=True)
     batch = make_batch(range(8))
     perfect = dataclasses.replace(batch, student=batch.teacher.clone().requires_grad_())
@@ -255,7 +257,7 @@ def test_the_relation_loss_is_nothing_for_a_perfect_student_and_gives_the_teache
 
 @pytest.mark.parametrize("rows", [[4], [4, 5], [4, 4, 4]])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_relation_loss_is_finite_where_the_logits_are_few_or_equal(rows, dtype, make_batch):
+def test_the_relation_loss_is_finite_for_few_or_equal_logits(rows, dtype, make_batch):
     batch = make_batch(rows, dtype=dtype)
     loss = Mixup(relation=True).terms(batch, None)["relation"]
     loss.sum().backward()
@@ -264,12 +266,12 @@ def test_the_relation_loss_is_finite_where_the_logits_are_few_or_equal(rows, dty
     assert batch.raw.grad.isfinite().all()
 
 
-def test_a_teacher_in_every_step_is_refused():
-    with pytest.raises(OptionError, match="teacher at every step"):
+def test_the_mode_that_needs_a_live_teacher_is_refused():
+    with pytest.raises(OptionError, match="needs a live teacher in each step"):
         Mixup(mode="text")
 
 
 @pytest.mark.parametrize("field", [{"share": 1.1}, {"share": -0.1}, {"beta": 0.0}])
-def test_a_field_outside_its_range_is_refused(field):
-    with pytest.raises(OptionError, match=f"mixup:{next(iter(field))}.*wanted"):
+def test_invalid_options_are_refused(field):
+    with pytest.raises(OptionError, match=f"mixup:{next(iter(field))} is .*; expected"):
         Mixup(**field)

@@ -1,3 +1,5 @@
+"""PCoreSet: farthest-first picks within a budget of teacher calls."""
+
 import itertools
 
 import numpy
@@ -31,7 +33,7 @@ def run(pcoreset, setting, rounds):
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("count", [2, 3, 4])
-def test_the_greedy_radius_is_at_most_twice_the_best(seed, count):
+def test_the_greedy_radius_is_at_most_twice_the_optimum(seed, count):
     points = cloud(14, 2, seed)
     greedy = [0, *(1 + farthest_first(points[1:], points[:1], count - 1)).tolist()]
     best = min(radius(points, centres) for centres in itertools.combinations(range(14), count))
@@ -39,7 +41,7 @@ def test_the_greedy_radius_is_at_most_twice_the_best(seed, count):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_each_pick_is_the_farthest_from_all_before_it(seed):
+def test_each_pick_is_the_farthest_from_all_earlier_points(seed):
     points, asked = cloud(40, 3, seed), cloud(5, 3, seed + 100)
     known = asked
     for place in farthest_first(points, asked, 15).tolist():
@@ -50,7 +52,7 @@ def test_each_pick_is_the_farthest_from_all_before_it(seed):
 
 def test_hand_values():
     points = torch.tensor([[0.0], [10.0], [4.0], [7.0], [9.0]])
-    # from 0: 10; then of 4 (4 away), 7 (3 away), 9 (1 away) the first; then 7 (3 away)
+    # From 0, the farthest is 10. Then 4 (distance 4) is farther than 7 (3) and 9 (1). Then 7 (3).
     assert farthest_first(points, torch.zeros(1, 1), 4).tolist() == [1, 2, 3, 4]
 
 
@@ -60,7 +62,7 @@ def test_picks_are_the_same_when_the_classes_are_permuted():
     assert torch.equal(farthest_first(points, asked, 20), farthest_first(points[:, order], asked[:, order], 20))
 
 
-def test_a_duplicate_is_not_taken_while_a_point_at_a_distance_is_left():
+def test_a_duplicate_is_picked_only_after_all_distinct_points():
     distinct = cloud(10, 4, 0).float()
     points = torch.cat([distinct, distinct, distinct[:3]])
     asked = distinct[:3]
@@ -69,18 +71,18 @@ def test_a_duplicate_is_not_taken_while_a_point_at_a_distance_is_left():
     assert len(set(taken)) == len(points)
 
 
-def test_no_place_is_taken_twice_even_if_all_points_are_one():
+def test_no_position_is_picked_twice_even_if_all_points_are_equal():
     assert farthest_first(torch.ones(5, 3), torch.ones(2, 3), 9).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_many_asked_points_are_measured_in_parts_alike():
+def test_many_selected_points_are_measured_in_chunks():
     points, asked = cloud(30, 3, 0), cloud(2500, 3, 1)
     first = int(torch.cdist(points, asked).amin(dim=1).argmax())
     assert farthest_first(points, asked, 5)[0] == first
 
 
 @pytest.mark.parametrize("space", ["prob", "feature", "random"])
-def test_the_selection_grows_by_its_picks_to_the_budget_and_never_shrinks(space, make_setting):
+def test_the_selection_grows_to_the_budget_and_never_shrinks(space, make_setting):
     setting = make_setting()
     pcoreset = Pcoreset(first=10, picks=7, share=0.25, space=space, count=4)
     state = pcoreset.build(setting)
@@ -92,12 +94,12 @@ def test_the_selection_grows_by_its_picks_to_the_budget_and_never_shrinks(space,
         pool = pcoreset.feed(everything(setting), state)
         assert torch.equal(torch.from_numpy(pool.rows), state.selected.nonzero()[:, 0])
         sizes.append(len(pool.rows))
-        assert pcoreset.asked(120, state) == len(pool.rows)
+        assert pcoreset.teacher_calls(120, state) == len(pool.rows)
     assert sizes == [10, 17, 24, 30, 30, 30]
 
 
 @pytest.mark.parametrize("space", ["prob", "feature", "random"])
-def test_the_same_seed_picks_the_same(space, make_setting):
+def test_the_same_seed_picks_the_same_texts(space, make_setting):
     pcoreset = Pcoreset(first=10, picks=7, space=space, count=4)
     one, two = (run(pcoreset, make_setting(), 2).selected for _ in range(2))
     assert torch.equal(one, two)
@@ -106,7 +108,7 @@ def test_the_same_seed_picks_the_same(space, make_setting):
 
 @pytest.mark.parametrize("space", ["prob", "feature", "random"])
 @pytest.mark.parametrize("anchors", ["clusters", "labels", "texts"])
-def test_the_teacher_is_asked_for_no_text_that_is_not_selected(space, anchors, make_setting):
+def test_only_selected_texts_are_requested_from_the_teacher(space, anchors, make_setting):
     setting = make_setting()
     asked = set()
 
@@ -121,7 +123,7 @@ def test_the_teacher_is_asked_for_no_text_that_is_not_selected(space, anchors, m
     assert len(asked) == (12 if space == "prob" else 0)
 
 
-def test_in_probability_space_the_picks_are_far_from_the_anchors_view_of_what_was_asked(make_setting):
+def test_in_probability_space_picks_have_predictions_unlike_the_selected_texts(make_setting):
     setting = make_setting()
     pcoreset = Pcoreset(first=10, picks=1, count=4)
     state = pcoreset.build(setting)
@@ -132,7 +134,7 @@ def test_in_probability_space_the_picks_are_far_from_the_anchors_view_of_what_wa
     assert int((state.selected & ~before).nonzero()) == int(distances.argmax())
 
 
-def test_in_feature_space_the_length_of_a_vector_does_not_count(make_setting):
+def test_in_feature_space_the_norm_of_a_vector_does_not_matter(make_setting):
     setting = make_setting()
     scale = (1 + numpy.arange(120, dtype=numpy.float32))[:, None]
     longer = make_setting(student=lambda rows: scale[rows] * setting.student(rows))
@@ -140,8 +142,8 @@ def test_in_feature_space_the_length_of_a_vector_does_not_count(make_setting):
     assert torch.equal(run(pcoreset, setting, 2).selected, run(pcoreset, longer, 2).selected)
 
 
-def test_farthest_first_covers_more_than_chance(make_setting):
-    # 110 texts in one corner and ten far away, each alone: the ten are what is picked.
+def test_farthest_first_covers_more_than_random_picks(make_setting):
+    # 110 texts share one corner and ten texts are far away, each alone. The ten must be picked.
     vectors = numpy.eye(16, dtype=numpy.float32)[numpy.maximum(numpy.arange(120) - 109, 0)]
     setting = make_setting(dim=16, student=lambda rows: vectors[rows])
     state = run(Pcoreset(first=5, picks=10, space="feature"), setting, 1)
@@ -149,7 +151,7 @@ def test_farthest_first_covers_more_than_chance(make_setting):
     assert not run(Pcoreset(first=5, picks=10, space="random"), setting, 1).selected[110:].all()
 
 
-def test_a_round_looks_at_no_more_candidates_than_given(make_setting):
+def test_a_round_considers_at_most_the_given_candidates(make_setting):
     looked = []
     setting = make_setting()
 
@@ -161,7 +163,7 @@ def test_a_round_looks_at_no_more_candidates_than_given(make_setting):
     assert sorted(looked) == [10, 20]
 
 
-def test_the_weights_and_the_choice_of_the_pool_stay(make_setting):
+def test_weights_and_rows_of_the_given_pool_are_respected(make_setting):
     setting = make_setting()
     state = Pcoreset().build(setting)
     before = Pool(rows=numpy.arange(50, 100), weights=numpy.arange(50, 100, dtype=numpy.float64))
@@ -171,7 +173,7 @@ def test_the_weights_and_the_choice_of_the_pool_stay(make_setting):
     assert numpy.array_equal(after.weights, after.rows)
 
 
-def test_off_the_pool_is_the_pool_itself_and_nobody_is_asked(make_setting):
+def test_disabled_pcoreset_returns_the_pool_and_requests_nothing(make_setting):
     def refuse(rows):
         raise AssertionError("asked")
 
@@ -184,7 +186,7 @@ def test_off_the_pool_is_the_pool_itself_and_nobody_is_asked(make_setting):
 
 
 @pytest.mark.parametrize("space", ["prob", "random"])
-def test_a_checkpoint_holds_all(space, make_setting):
+def test_the_state_restores_everything(space, make_setting):
     setting = make_setting()
     pcoreset = Pcoreset(first=10, picks=7, space=space, count=4)
     state, fresh = run(pcoreset, setting, 1), pcoreset.build(setting)
@@ -195,7 +197,7 @@ def test_a_checkpoint_holds_all(space, make_setting):
 
 
 def test_a_budget_below_two_texts_is_refused(make_setting):
-    with pytest.raises(OptionError, match="two texts or more"):
+    with pytest.raises(OptionError, match="expected a share of 2 texts or more"):
         Pcoreset(share=0.01).build(make_setting())
 
 
@@ -213,13 +215,13 @@ def test_a_budget_below_two_texts_is_refused(make_setting):
         {"candidates": 10},
     ],
 )
-def test_a_field_outside_its_range_is_refused(field):
-    with pytest.raises(OptionError, match=f"pcoreset:{next(iter(field))}.*wanted"):
+def test_invalid_options_are_refused(field):
+    with pytest.raises(OptionError, match=f"pcoreset:{next(iter(field))} is .*; expected"):
         Pcoreset(**field)
 
 
 @pytest.mark.parametrize(("head", "share"), [("random", 0.25), ("ridge", 1)])
-def test_a_student_tells_of_how_many_texts_the_teacher_was_asked(head, share, tiny_teacher, tiny_texts, tmp_path):
+def test_the_student_records_the_number_of_teacher_calls(head, share, tiny_teacher, tiny_texts, tmp_path):
     how = {"feeds": [Pcoreset(every=1, first=10, picks=30)], "head": head, "export": False, "cache": tmp_path / "cache"}
     facts = leafkit.distill(tiny_texts, tiny_teacher, "teacher:layers=1", tmp_path / "student", **how)
     data = facts.training["data"]

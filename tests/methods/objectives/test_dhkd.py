@@ -1,3 +1,5 @@
+"""DHKD: the binary divergences, the second head and the alignment of gradients."""
+
 import math
 
 import pytest
@@ -28,7 +30,7 @@ def bernoulli(p, q):
 
 @pytest.fixture
 def two_heads(make_batch):
-    """A batch whose vectors come from its hidden states by a shipped head; the batch and that head."""
+    """A batch whose vectors come from its hidden states through a head, and that head."""
 
     def make(rows=range(8), **fields):
         plain = make_batch(rows, **fields)
@@ -40,7 +42,7 @@ def two_heads(make_batch):
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_binary_kl_norm_is_the_divergence_of_a_coin_and_has_a_closed_form(temperature):
+def test_binary_kl_norm_equals_the_bernoulli_divergence(temperature):
     difference = logits(0) - logits(1)
     found = binary_kl_norm(logits(0), logits(1), temperature)
     coin = bernoulli(torch.tensor(0.5, dtype=torch.float64), torch.sigmoid(difference / temperature))
@@ -50,37 +52,37 @@ def test_binary_kl_norm_is_the_divergence_of_a_coin_and_has_a_closed_form(temper
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
 def test_the_gradient_of_binary_kl_norm_is_a_hyperbolic_tangent(temperature):
-    wanted = temperature / 2 * torch.tanh((logits(0) - logits(1)) / (2 * temperature))
-    assert torch.allclose(gradient(binary_kl_norm, logits(0), logits(1), temperature), wanted)
+    expected = temperature / 2 * torch.tanh((logits(0) - logits(1)) / (2 * temperature))
+    assert torch.allclose(gradient(binary_kl_norm, logits(0), logits(1), temperature), expected)
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_a_small_difference_costs_an_eighth_of_its_square_at_any_temperature(temperature):
+def test_a_small_difference_costs_one_eighth_of_its_square(temperature):
     small = 1e-3 * logits(0)
     assert torch.allclose(binary_kl_norm(logits(1) + small, logits(1), temperature), small.square() / 8, rtol=1e-4)
 
 
-def test_a_large_difference_costs_in_proportion_and_stays_finite():
+def test_a_large_difference_costs_linearly_and_stays_finite():
     far = torch.tensor([1e4, -1e4])
     assert torch.allclose(binary_kl_norm(far, torch.zeros(2), 2.0), torch.full((2,), 4 * (1e4 / 4 - math.log(2))))
     assert binary_kl(far, -far, 2.0).isfinite().all()
 
 
 @pytest.mark.parametrize("divergence", [binary_kl_norm, binary_kl])
-def test_only_equal_logits_cost_nothing_a_shift_of_all_does_not(divergence):
+def test_the_loss_is_zero_only_for_equal_logits(divergence):
     same = divergence(logits(0), logits(0), 2.0)
     assert torch.allclose(same, torch.zeros_like(same), atol=1e-12)
     assert (divergence(logits(0) + 0.1, logits(0), 2.0) > 1e-5).all()
 
 
-def test_subtracting_the_same_mean_from_both_changes_no_binary_kl_norm():
+def test_binary_kl_norm_ignores_a_shared_mean():
     mean = logits(2)[:1]
     shifted = binary_kl_norm(logits(0) - mean, logits(1) - mean, 2.0)
     assert torch.allclose(shifted, binary_kl_norm(logits(0), logits(1), 2.0))
 
 
 @pytest.mark.parametrize("temperature", TEMPERATURES)
-def test_binary_kl_is_the_divergence_of_two_coins_with_the_difference_of_sigmoids_as_gradient(temperature):
+def test_binary_kl_equals_the_divergence_of_two_bernoulli_variables(temperature):
     ours, theirs = torch.sigmoid(logits(0) / temperature), torch.sigmoid(logits(1) / temperature)
     found = binary_kl(logits(0), logits(1), temperature)
     assert torch.allclose(found, temperature**2 * bernoulli(theirs, ours))
@@ -106,7 +108,7 @@ def test_the_loss_of_a_text_is_the_mean_over_its_anchors(loss, make_setting, mak
 
 
 @pytest.mark.parametrize("align", [False, True])
-def test_each_head_hears_of_its_own_loss_alone_and_the_trunk_of_both(align, make_setting, two_heads):
+def test_each_head_gets_only_its_own_gradient_and_the_trunk_gets_both(align, make_setting, two_heads):
     method = Dhkd(anchors="labels", align=align)
     state, (batch, shipped) = method.build(make_setting()), two_heads()
     first, second = [*shipped.parameters(), batch.raw, batch.student], list(state.parameters())
@@ -118,7 +120,7 @@ def test_each_head_hears_of_its_own_loss_alone_and_the_trunk_of_both(align, make
     assert all(part.abs().sum() > 0 for part in torch.autograd.grad(theirs, [*first, batch.hidden], **alone))
 
 
-def test_an_aligned_gradient_never_opposes_the_base_and_is_untouched_where_it_did_not():
+def test_an_aligned_gradient_never_opposes_the_base_gradient():
     ours, base = logits(0), logits(1)
     before, after = (ours * base).sum(dim=-1), (aligned(ours, base) * base).sum(dim=-1)
     opposed = before < 0
@@ -127,7 +129,7 @@ def test_an_aligned_gradient_never_opposes_the_base_and_is_untouched_where_it_di
     assert torch.equal(aligned(ours, base)[~opposed], ours[~opposed])
 
 
-def test_alignment_removes_the_component_along_the_base_and_nothing_else():
+def test_alignment_removes_only_the_component_along_the_base_gradient():
     ours, base = (
         torch.tensor([[-3.0, 4.0], [3.0, 4.0], [-3.0, 4.0]]),
         torch.tensor([[2.0, 0.0], [2.0, 0.0], [0.0, 0.0]]),
@@ -136,7 +138,7 @@ def test_alignment_removes_the_component_along_the_base_and_nothing_else():
     assert torch.allclose(aligned(ours, 1e-3 * base), aligned(ours, base))
 
 
-def test_with_alignment_the_trunk_gets_the_aligned_gradient_and_the_second_head_the_same(make_setting, two_heads):
+def test_with_alignment_the_trunk_gets_the_aligned_gradient(make_setting, two_heads):
     setting = make_setting()
     batch, _ = two_heads(range(40))
     found = {}
@@ -152,17 +154,17 @@ def test_with_alignment_the_trunk_gets_the_aligned_gradient_and_the_second_head_
     assert all(torch.equal(*pair) for pair in zip(found[False][1:], found[True][1:], strict=True))
 
 
-def test_alignment_leaves_the_gradient_of_leaf_alone(make_setting, two_heads):
+def test_alignment_does_not_change_the_gradient_of_leaf(make_setting, two_heads):
     batch, _ = two_heads()
     method = Dhkd(align=True)
     state = method.build(make_setting())
-    wanted = base_gradient(batch)
+    expected = base_gradient(batch)
     kd = torch.autograd.grad(method.terms(batch, state)["dhkd"].sum(), batch.hidden, retain_graph=True)[0]
     (method.terms(batch, state)["dhkd"].sum() + Leaf().terms(batch)["leaf"].sum()).backward()
-    assert torch.allclose(batch.hidden.grad, wanted + kd, atol=1e-6)
+    assert torch.allclose(batch.hidden.grad, expected + kd, atol=1e-6)
 
 
-def test_training_the_second_head_does_not_change_what_the_student_writes(make_setting, two_heads):
+def test_training_the_second_head_does_not_change_the_students_vectors(make_setting, two_heads):
     method = Dhkd()
     state, (batch, shipped) = method.build(make_setting()), two_heads()
     optimiser = torch.optim.AdamW(state.parameters(), lr=0.1)
@@ -174,7 +176,7 @@ def test_training_the_second_head_does_not_change_what_the_student_writes(make_s
 
 
 @pytest.mark.parametrize("units", [0, 5])
-def test_the_second_head_comes_back_from_a_checkpoint(units, make_setting, make_batch):
+def test_the_second_head_is_restored_from_the_state(units, make_setting, make_batch):
     method, batch = Dhkd(units=units), make_batch()
     state, other = method.build(make_setting()), method.build(make_setting(seed=1))
     assert not torch.equal(method.terms(batch, state)["dhkd"], method.terms(batch, other)["dhkd"])
@@ -184,7 +186,7 @@ def test_the_second_head_comes_back_from_a_checkpoint(units, make_setting, make_
 
 @pytest.mark.parametrize("rows", [range(1), range(8)])
 @pytest.mark.parametrize("align", [False, True])
-def test_it_is_finite_in_bfloat16_and_each_text_is_by_itself(rows, align, make_setting, make_batch):
+def test_losses_are_finite_in_bfloat16_and_independent_of_other_texts(rows, align, make_setting, make_batch):
     method = Dhkd(align=align)
     state, batch = method.build(make_setting()), make_batch(rows, dtype=torch.bfloat16)
     loss = method.terms(batch, state)["dhkd"]
@@ -196,16 +198,16 @@ def test_it_is_finite_in_bfloat16_and_each_text_is_by_itself(rows, align, make_s
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "wanted"),
+    ("field", "value", "expected"),
     [
         ("loss", "kl", "binary_kl_norm or binary_kl"),
         ("temperature", 0.0, "more than 0"),
         ("temperature", math.nan, "more than 0"),
         ("units", -1, "0 for a linear head"),
-        ("anchors", "words", "clusters, labels, texts"),
+        ("anchors", "words", "clusters, labels or texts"),
         ("count", 1, "2 or more"),
     ],
 )
-def test_wrong_options_are_refused(field, value, wanted):
-    with pytest.raises(OptionError, match=f"dhkd:{field} is .*{wanted}"):
+def test_invalid_options_are_refused(field, value, expected):
+    with pytest.raises(OptionError, match=f"dhkd:{field} is .*; expected {expected}"):
         Dhkd(**{field: value})

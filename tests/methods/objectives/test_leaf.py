@@ -1,3 +1,5 @@
+"""LEAF: its three distances."""
+
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
@@ -32,14 +34,14 @@ def test_on_unit_vectors_the_square_is_twice_the_cosine_distance(pair):
 
 
 @pytest.mark.parametrize("distance", ["norm", "squared", "cosine"])
-def test_a_rotation_of_both_spaces_costs_nothing(distance, pair):
+def test_rotating_both_spaces_does_not_change_the_loss(distance, pair):
     rotation = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64))[0]
     student, teacher = pair
     assert torch.allclose(losses(distance, student @ rotation, teacher @ rotation), losses(distance, *pair))
 
 
 @pytest.mark.parametrize("distance", ["norm", "squared", "cosine"])
-def test_a_perfect_student_has_no_loss_and_a_gradient_of_zeros(distance, pair):
+def test_a_perfect_student_has_zero_loss_and_zero_gradient(distance, pair):
     student = pair[1].clone().requires_grad_()
     loss = losses(distance, student, pair[1])
     loss.sum().backward()
@@ -55,7 +57,7 @@ def test_the_gradient_of_the_norm_keeps_its_length_as_the_error_shrinks(pair):
 
 
 @pytest.mark.parametrize(("distance", "metric"), [("norm", "l2"), ("cosine", "cosine")])
-def test_the_mean_is_the_loss_of_sentence_transformers(distance, metric, tiny_teacher):
+def test_the_mean_equals_the_loss_of_sentence_transformers(distance, metric, tiny_teacher):
     model = SentenceTransformer(str(tiny_teacher), device="cpu").eval()
     features = model.preprocess(["a list", "the file of a user"])
     target = unit(2, 32, seed=3).float()
@@ -72,5 +74,5 @@ def test_hand_values():
 
 
 def test_an_unknown_distance_is_refused():
-    with pytest.raises(OptionError, match="norm, squared, cosine"):
+    with pytest.raises(OptionError, match=r"leaf:distance is .*; expected norm, squared, cosine"):
         Leaf(distance="manhattan")

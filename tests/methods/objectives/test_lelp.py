@@ -1,3 +1,5 @@
+"""LELP: the null space of the classifier, the sub-classes and the joint loss."""
+
 import logging
 import math
 
@@ -14,13 +16,13 @@ def random(*shape, seed=0):
 
 
 def divergence(target, student):
-    """Of log-probabilities, summed over the last dimension."""
+    """Return the KL divergence of log-probabilities, summed over the last dimension."""
     return (target.exp() * (target - student)).sum(dim=-1)
 
 
 @pytest.fixture
 def built(make_setting):
-    """A method and its state on labelled texts, seeded as a training seeds it."""
+    """Return a function that makes the method and its state on labelled texts, seeded as in a training."""
 
     def build(setting=None, **fields):
         torch.manual_seed(0)
@@ -30,7 +32,7 @@ def built(make_setting):
     return build
 
 
-def test_sub_classes_share_out_what_the_teacher_gives_a_class():
+def test_sub_class_probabilities_sum_to_the_class_probability():
     classes, parts = random(7, 5), 3 * random(7, 5, 4, seed=1)
     joint = log_joint(classes, parts).exp()
     assert torch.allclose(joint.sum(dim=-1), torch.softmax(classes, dim=-1))
@@ -38,16 +40,16 @@ def test_sub_classes_share_out_what_the_teacher_gives_a_class():
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
-def test_with_one_sub_class_it_is_plain_distillation_of_classes(temperature, built, make_batch):
+def test_one_sub_class_is_plain_distillation_of_classes(temperature, built, make_batch):
     method, state = built(subclasses=1, temperature=temperature)
     batch = make_batch()
     teacher = (state.anchors.logits(batch.teacher) / temperature).log_softmax(dim=-1)
     student = (state.head(batch.hidden) / temperature).log_softmax(dim=-1)
-    wanted = temperature**2 * divergence(teacher, student)
-    assert torch.allclose(method.terms(batch, state)["lelp"], wanted, atol=1e-6)
+    expected = temperature**2 * divergence(teacher, student)
+    assert torch.allclose(method.terms(batch, state)["lelp"], expected, atol=1e-6)
 
 
-def test_after_the_projection_the_classifier_sees_nothing():
+def test_the_projection_removes_everything_that_the_classifier_reads():
     weights = random(5, 12)
     keep = null_projection(weights)
     assert torch.allclose(weights @ keep, torch.zeros(5, 12, dtype=torch.float64), atol=1e-12)
@@ -58,14 +60,14 @@ def test_after_the_projection_the_classifier_sees_nothing():
     assert torch.allclose(null_projection(missing), keep)
 
 
-def test_a_move_inside_the_null_space_leaves_the_logits_and_any_other_leaves_the_projection():
+def test_moves_in_the_null_space_change_only_the_projection():
     weights, vectors = random(5, 12), random(6, 12, seed=1)
     keep, moves = null_projection(weights), random(6, 12, seed=2)
     assert torch.allclose((vectors + moves @ keep) @ weights.T, vectors @ weights.T)
     assert torch.allclose((vectors + moves @ weights.T @ weights) @ keep, vectors @ keep)
 
 
-def test_the_directions_of_every_class_are_orthonormal_and_unseen_by_the_classifier(built):
+def test_directions_are_orthonormal_and_in_the_null_space_of_the_classifier(built):
     _, state = built()
     products = state.directions @ state.directions.mT
     assert torch.allclose(products, torch.eye(4).expand(4, 4, 4), atol=1e-5)
@@ -73,7 +75,7 @@ def test_the_directions_of_every_class_are_orthonormal_and_unseen_by_the_classif
     assert torch.allclose(state.anchors.centres @ state.keep, torch.zeros(4, 8), atol=1e-5)
 
 
-def test_the_principal_directions_are_those_of_most_variance():
+def test_principal_directions_have_the_largest_variance():
     points = random(400, 6) * torch.tensor([1.0, 9.0, 2.0, 0.5, 5.0, 0.1]) + 3
     mean, directions, deviation = principal(points, 2)
     assert torch.allclose(mean, points.mean(dim=0))
@@ -95,7 +97,7 @@ def test_a_rotation_keeps_directions_orthonormal_and_their_total_variance(count)
     assert torch.allclose(before, after)
 
 
-def test_over_all_rotations_every_direction_has_the_same_variance():
+def test_random_rotations_give_every_direction_the_same_variance_on_average():
     torch.manual_seed(0)
     variances = torch.tensor([10.0, 1.0, 0.5], dtype=torch.float64)
     drawn = torch.stack([random_rotation(3) for _ in range(4000)])
@@ -104,16 +106,16 @@ def test_over_all_rotations_every_direction_has_the_same_variance():
     assert torch.linalg.det(drawn).mean().abs() < 0.06
 
 
-def test_the_joint_divergence_is_that_of_the_classes_and_that_within_each_by_its_weight():
+def test_the_joint_divergence_splits_into_classes_and_sub_classes():
     target = log_joint(random(7, 5), random(7, 5, 4, seed=1))
     student = log_joint(random(7, 5, seed=2), random(7, 5, 4, seed=3))
     classes, guess = target.logsumexp(dim=-1), student.logsumexp(dim=-1)
     within = divergence(target - classes[..., None], student - guess[..., None])
-    wanted = divergence(classes, guess) + (classes.exp() * within).sum(dim=-1)
-    assert torch.allclose(divergence(target.flatten(1), student.flatten(1)), wanted)
+    expected = divergence(classes, guess) + (classes.exp() * within).sum(dim=-1)
+    assert torch.allclose(divergence(target.flatten(1), student.flatten(1)), expected)
 
 
-def test_the_loss_is_that_of_summed_outputs_and_a_term_within_the_classes(built, make_batch):
+def test_the_loss_splits_into_classes_and_sub_classes(built, make_batch):
     method, state = built()
     batch = make_batch()
     joint = state.head(batch.hidden).log_softmax(dim=-1).view(8, 4, 4)
@@ -121,11 +123,11 @@ def test_the_loss_is_that_of_summed_outputs_and_a_term_within_the_classes(built,
     classes = divergence(teacher, joint.logsumexp(dim=-1))
     parts = state.projections(batch.teacher).log_softmax(dim=-1)
     within = divergence(parts, joint - joint.logsumexp(dim=-1, keepdim=True))
-    wanted = classes + (teacher.exp() * within).sum(dim=-1)
-    assert torch.allclose(method.terms(batch, state)["lelp"], wanted, atol=1e-6)
+    expected = classes + (teacher.exp() * within).sum(dim=-1)
+    assert torch.allclose(method.terms(batch, state)["lelp"], expected, atol=1e-6)
 
 
-def test_a_head_that_gives_the_teachers_joint_distribution_has_no_loss_and_no_gradient(built, make_batch):
+def test_a_head_with_the_teachers_distribution_has_zero_loss_and_gradient(built, make_batch):
     method, state = built(subclass_temperature=0.3)
     batch = make_batch()
     target = log_joint(state.anchors.logits(batch.teacher), state.projections(batch.teacher) / 0.3).flatten(1)
@@ -138,7 +140,7 @@ def test_a_head_that_gives_the_teachers_joint_distribution_has_no_loss_and_no_gr
     assert torch.allclose(batch.hidden.grad, torch.zeros(8, 16), atol=1e-5)
 
 
-def test_projections_of_a_class_have_no_mean_and_a_pooled_deviation_of_one(built, make_setting):
+def test_projections_of_a_class_are_standardised(built, make_setting):
     setting = make_setting()
     _, state = built(setting)
     found = state.projections(torch.from_numpy(setting.targets(range(120))))
@@ -148,7 +150,7 @@ def test_projections_of_a_class_have_no_mean_and_a_pooled_deviation_of_one(built
         assert float(own.square().mean()) == pytest.approx(1, abs=1e-4)
 
 
-def test_two_kinds_of_text_in_a_class_become_different_sub_classes(built, make_setting):
+def test_two_clusters_in_a_class_become_different_sub_classes(built, make_setting):
     kinds = torch.arange(120) // 2 % 2
     vectors = one_hot(torch.arange(120) % 2, 8) + (2 * kinds - 1)[:, None] * one_hot(torch.tensor(5), 8)
     vectors = normalize(vectors + 0.02 * random(120, 8), dim=-1).float()
@@ -161,14 +163,14 @@ def test_two_kinds_of_text_in_a_class_become_different_sub_classes(built, make_s
         assert parts[0] != parts[1]
 
 
-def test_where_the_anchors_leave_nothing_it_warns_and_sub_classes_are_all_alike(built, make_batch, caplog):
+def test_too_many_anchors_give_a_warning_and_equal_sub_classes(built, make_batch, caplog):
     with caplog.at_level(logging.WARNING, logger="leafkit"):
         _, state = built(anchors="clusters", count=20)
-    assert "leave 0 of 8 dimensions" in caplog.text
+    assert "leave only 0 of 8 dimensions" in caplog.text
     assert torch.equal(state.projections(make_batch().teacher), torch.zeros(8, 20, 4))
 
 
-def test_a_class_without_texts_has_sub_classes_that_are_all_alike(built, make_setting, make_batch):
+def test_a_class_without_texts_has_equal_sub_classes(built, make_setting, make_batch):
     labels = make_setting().labels
     _, state = built(make_setting(labels=labels + labels // 3))
     found = state.projections(make_batch().teacher)
@@ -176,7 +178,7 @@ def test_a_class_without_texts_has_sub_classes_that_are_all_alike(built, make_se
     assert torch.equal(found[:, 3], torch.zeros(8, 4))
 
 
-def test_the_rotation_is_in_the_state_so_that_a_resumed_run_has_the_same_sub_classes(built, make_setting, make_batch):
+def test_the_state_restores_the_same_sub_classes(built, make_setting, make_batch):
     method, state = built()
     torch.manual_seed(9)
     other = method.build(make_setting())
@@ -192,15 +194,15 @@ def test_hand_values():
     assert null_projection(torch.tensor([[3.0, 0.0]])).tolist() == [[pytest.approx(0), 0], [0, 1]]
 
 
-def test_values_that_are_no_choice_are_refused(make_setting):
+def test_invalid_options_are_refused(make_setting):
     for name, value, words in (
         ("subclasses", 0, "1 or more"),
         ("temperature", 0.0, "more than 0"),
         ("subclass_temperature", math.inf, "more than 0"),
-        ("anchors", "words", "clusters, labels, texts"),
+        ("anchors", "words", "clusters, labels or texts"),
         ("count", 1, "2 or more"),
     ):
-        with pytest.raises(OptionError, match=words):
+        with pytest.raises(OptionError, match=f"lelp:{name} is .*; expected {words}"):
             Lelp(**{name: value})
-    with pytest.raises(OptionError, match="at most the teacher's 8"):
+    with pytest.raises(OptionError, match="lelp:subclasses is 9; expected at most 8"):
         Lelp(subclasses=9).build(make_setting())

@@ -1,3 +1,5 @@
+"""MST-Distill: the masked teachers, the router, and the two terms."""
+
 import logging
 
 import numpy
@@ -8,7 +10,7 @@ from torch.nn.functional import kl_div, normalize, one_hot
 from leafkit.errors import OptionError
 from leafkit.methods.objectives.mst import Mst, divergence
 from leafkit.methods.plan import make_plan
-from leafkit.training.companions import Companions
+from leafkit.training.active_methods import ActiveMethods
 from leafkit.training.recipe import Recipe
 
 COUNT = 8
@@ -16,7 +18,7 @@ COUNT = 8
 
 @pytest.fixture
 def build(make_setting):
-    """Build the state of a system as a training does, under a seed."""
+    """Return a function that builds the state as a training does, with a seed."""
 
     def run(system, setting=None):
         torch.manual_seed(0)
@@ -38,14 +40,14 @@ def open_masks(state):
 
 
 def plant(state, logits):
-    """Have the router give ``logits`` for every text."""
+    """Make the router give ``logits`` for every text."""
     with torch.no_grad():
         state.router[1].weight.zero_()
         state.router[1].bias.copy_(torch.as_tensor(logits, dtype=torch.float32))
 
 
 def whole(state, batch):
-    """Each teacher's own logits, (teachers, rows, count)."""
+    """Return the logits of each teacher, (teachers, rows, count)."""
     main, *others = state.teachers
     return torch.stack([main.anchors.logits(batch.teacher), *(o.anchors.logits(o.vectors[batch.rows]) for o in others)])
 
@@ -57,7 +59,7 @@ def router_gradient(system, state, batch, name="routed"):
 
 
 @pytest.mark.parametrize("others", ["", "other"])
-def test_with_masks_of_one_the_specialised_teachers_are_the_teacher(build, make_batch, others):
+def test_open_masks_give_the_unmasked_teacher(build, make_batch, others):
     state, batch = build(mst(others=others)), make_batch()
     own = whole(state, batch)
     vectors = [batch.teacher, *(other.vectors[batch.rows] for other in state.teachers[1:])]
@@ -66,7 +68,7 @@ def test_with_masks_of_one_the_specialised_teachers_are_the_teacher(build, make_
         torch.testing.assert_close(teacher(given), expected.expand(2, -1, -1))
 
 
-def test_a_mask_hides_coordinates(build):
+def test_a_closed_mask_removes_coordinates(build):
     state = build(mst(masks=1))
     open_masks(state)
     teacher = state.teachers[0]
@@ -76,24 +78,24 @@ def test_a_mask_hides_coordinates(build):
     torch.testing.assert_close(teacher(vectors)[0], teacher.anchors.logits(kept))
 
 
-def test_training_the_masks_brings_the_teachers_to_the_student_and_leaves_their_vectors(build, make_setting):
+def test_training_the_masks_moves_the_teachers_towards_the_student(build, make_setting):
     setting = make_setting(batch_size=2)
     rows = numpy.arange(setting.texts)
-    before = setting.targets(rows).tobytes(), setting.teach("other")(rows).tobytes()
+    before = setting.targets(rows).tobytes(), setting.other_teacher("other")(rows).tobytes()
     drawn, trained = build(mst(others="other"), setting), build(mst(others="other", sample=1000), setting)
     student = drawn.teachers[0].anchors.logits(torch.from_numpy(setting.student(rows)))
-    for first, last, gather in zip(drawn.teachers, trained.teachers, (setting.targets, setting.teach("other"))):
+    for first, last, gather in zip(drawn.teachers, trained.teachers, (setting.targets, setting.other_teacher("other"))):
         vectors = torch.from_numpy(gather(rows))
         far, near = (divergence(student, t(vectors), 4.0).mean(dim=-1) for t in (first, last))
         assert (near < far).all()
         assert torch.equal(first.anchors.centres, last.anchors.centres)
-    assert (setting.targets(rows).tobytes(), setting.teach("other")(rows).tobytes()) == before
+    assert (setting.targets(rows).tobytes(), setting.other_teacher("other")(rows).tobytes()) == before
 
 
-def test_the_masks_stay_teachers_and_are_frozen_afterwards_and_their_distance_is_told(build, make_batch, caplog):
+def test_trained_masks_are_frozen_and_their_divergence_is_logged(build, make_batch, caplog):
     with caplog.at_level(logging.INFO, logger="leafkit.methods.objectives.mst"):
         state = build(mst(sample=1000))
-    assert "masked teachers diverge" in caplog.text
+    assert "KL divergence of the masked teachers" in caplog.text
     batch = make_batch()
     student = state.teachers[0].anchors.logits(batch.student)
     masked, own = state.teachers[0](batch.teacher), whole(state, batch)[0]
@@ -103,7 +105,7 @@ def test_the_masks_stay_teachers_and_are_frozen_afterwards_and_their_distance_is
     assert all(parameter.requires_grad for parameter in state.router.parameters())
 
 
-def test_building_twice_gives_the_same_and_the_state_can_be_loaded(build):
+def test_building_is_reproducible_and_the_state_can_be_restored(build):
     system = mst(others="other", sample=1000)
     one, two, drawn = build(system), build(system), build(mst(others="other"))
     drawn.load_state_dict(one.state_dict())
@@ -114,7 +116,7 @@ def test_building_twice_gives_the_same_and_the_state_can_be_loaded(build):
     assert not hasattr(one.teachers[0], "vectors")
 
 
-def test_a_uniform_router_is_balanced_and_a_one_sided_one_costs_much_but_not_infinitely_much(build, make_batch):
+def test_balance_is_zero_for_a_uniform_router_and_finite_for_a_one_sided_router(build, make_batch):
     system, batch = mst(), make_batch()
     state = build(system)
     found = []
@@ -128,7 +130,7 @@ def test_a_uniform_router_is_balanced_and_a_one_sided_one_costs_much_but_not_inf
     assert all(balance.isfinite().all() for balance in found)
 
 
-def test_balance_is_the_divergence_of_the_uniform_from_the_mean_gate_over_the_number_of_teachers(build, make_batch):
+def test_balance_equals_the_divergence_from_uniform_over_the_number_of_teachers(build, make_batch):
     system, batch = mst(), make_batch()
     state = build(system)
     plant(state, torch.tensor([0.75, 0.25]).log())
@@ -139,7 +141,7 @@ def test_balance_is_the_divergence_of_the_uniform_from_the_mean_gate_over_the_nu
 
 
 @pytest.mark.parametrize("routing", ["hard", "straight"])
-def test_choosing_all_is_uniform_distillation_from_many_teachers(build, make_batch, routing):
+def test_choosing_all_teachers_is_their_plain_mean(build, make_batch, routing):
     system, batch = mst(others="other", chosen=4, routing=routing), make_batch()
     state = build(system)
     plant(state, [3.0, -1.0, 0.0, 2.0])
@@ -150,7 +152,7 @@ def test_choosing_all_is_uniform_distillation_from_many_teachers(build, make_bat
     torch.testing.assert_close(system.terms(batch, state)["routed"], sum(each) / 4)
 
 
-def test_the_hard_choice_is_the_mean_over_the_likeliest(build, make_batch):
+def test_hard_routing_is_the_mean_over_the_most_likely_teachers(build, make_batch):
     batch = make_batch()
     for chosen, places in ((1, [2]), (2, [2, 0]), (3, [2, 0, 3])):
         system = mst(others="other", chosen=chosen)
@@ -162,7 +164,7 @@ def test_the_hard_choice_is_the_mean_over_the_likeliest(build, make_batch):
         torch.testing.assert_close(system.terms(batch, state)["routed"], expected)
 
 
-def test_the_choice_alone_gives_the_router_no_gradient_unless_it_is_soft_or_passed_straight_through(build, make_batch):
+def test_the_routed_term_trains_the_router_only_with_soft_or_straight_routing(build, make_batch):
     for routing, moves in (("hard", False), ("straight", True), ("soft", True)):
         system = mst(others="other", routing=routing, balance=0.0)
         state = build(system)
@@ -173,14 +175,14 @@ def test_the_choice_alone_gives_the_router_no_gradient_unless_it_is_soft_or_pass
         assert moves or all(g is None or not g.any() for g in gradients)
 
 
-def test_in_hard_mode_the_balance_moves_the_router_and_the_student(build, make_batch):
+def test_with_hard_routing_the_balance_trains_router_and_student(build, make_batch):
     system, batch = mst(), make_batch()
     state = build(system)
     assert router_gradient(system, state, batch, "balance").any()
     assert batch.raw.grad.any()
 
 
-def test_straight_has_the_values_of_hard_and_the_gradient_of_the_weighted_divergences(build, make_batch):
+def test_straight_routing_has_the_values_of_hard_and_a_gradient(build, make_batch):
     batch = make_batch()
     hard, straight = mst(others="other"), mst(others="other", routing="straight")
     state = build(hard)
@@ -191,7 +193,7 @@ def test_straight_has_the_values_of_hard_and_the_gradient_of_the_weighted_diverg
     torch.testing.assert_close(gate.grad, divergence(teachers, student, 4.0).T)
 
 
-def test_soft_with_a_certain_router_is_the_one_teacher_and_with_equal_ones_their_mean_logits(make_batch):
+def test_soft_routing_weights_the_logits_of_the_teachers(make_batch):
     teachers, student = torch.randn(3, 8, COUNT), torch.randn(8, COUNT)
     system = mst(masks=3, routing="soft")
     certain = one_hot(torch.arange(8) % 3, 3).float()
@@ -202,13 +204,13 @@ def test_soft_with_a_certain_router_is_the_one_teacher_and_with_equal_ones_their
 
 
 @pytest.mark.parametrize("routing", ["straight", "soft"])
-def test_the_router_learns_to_pick_a_planted_good_teacher(build, make_setting, make_batch, routing):
+def test_the_router_learns_to_pick_the_better_teacher(build, make_setting, make_batch, routing):
     order = numpy.random.default_rng(5).permutation(120)
     targets = make_setting().targets
-    setting = make_setting(teach=lambda name: lambda rows: targets(order[rows]))
+    setting = make_setting(other_teacher=lambda name: lambda rows: targets(order[rows]))
     system = mst(others="shuffled", masks=1, routing=routing, balance=0.0)
     state = build(system, setting)
-    plant(state, [-1.0, 1.0])  # at first it prefers the bad one
+    plant(state, [-1.0, 1.0])  # The router starts with a preference for the worse teacher.
     rows = numpy.arange(120)
     teacher = torch.from_numpy(targets(rows))
     student = normalize(teacher + 0.1 * torch.randn(120, 8), dim=-1)
@@ -224,7 +226,7 @@ def test_the_router_learns_to_pick_a_planted_good_teacher(build, make_setting, m
 
 @pytest.mark.parametrize("routing", ["hard", "straight", "soft"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_terms_are_finite_per_text_and_follow_it_and_a_single_text_will_do(build, make_batch, routing, dtype):
+def test_terms_are_finite_and_follow_their_texts(build, make_batch, routing, dtype):
     system = mst(others="other", routing=routing, chosen=2, sample=1000)
     state = build(system)
     alone, forth, back = (make_batch(rows, dtype=dtype) for rows in (range(1), range(8), range(8)))
@@ -240,24 +242,24 @@ def test_terms_are_finite_per_text_and_follow_it_and_a_single_text_will_do(build
         assert single.isfinite().all()
 
 
-def test_steps_of_a_training_move_the_router_and_leave_the_masks(make_setting, make_batch):
+def test_training_steps_change_the_router_and_not_the_masks(make_setting, make_batch):
     plan = make_plan(["leaf", "mst:count=8,others=other"])
     recipe, place = Recipe(weight_decay=0.1), torch.device("cpu")
-    companions = Companions(plan, make_setting(), recipe, place)
-    before = {name: value.clone() for name, value in companions.states.state_dict().items()}
+    active = ActiveMethods(plan, make_setting(), recipe, place)
+    before = {name: value.clone() for name, value in active.modules.state_dict().items()}
     for _ in range(3):
-        losses, _ = companions.losses(make_batch())
+        losses, _ = active.losses(make_batch())
         losses.sum().backward()
-        companions.step(1e-2)
-    moved = {name for name, value in companions.states.state_dict().items() if not torch.equal(value, before[name])}
+        active.step(1e-2)
+    moved = {name for name, value in active.modules.state_dict().items() if not torch.equal(value, before[name])}
     assert moved == {name for name in before if ".router." in name}
-    resumed = Companions(plan, make_setting(), recipe, place)
-    resumed.restore(companions.tensors())
-    for each in (companions, resumed):
+    resumed = ActiveMethods(plan, make_setting(), recipe, place)
+    resumed.restore(active.tensors().__getitem__)
+    for each in (active, resumed):
         each.losses(make_batch())[0].sum().backward()
         each.step(1e-2)
-    after = companions.states.state_dict()
-    assert all(torch.equal(value, after[name]) for name, value in resumed.states.state_dict().items())
+    after = active.modules.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in resumed.modules.state_dict().items())
 
 
 @pytest.mark.parametrize(
@@ -271,17 +273,19 @@ def test_the_terms_fade_after_the_first_and_every_tenth_and_thirtieth_epoch(buil
     torch.testing.assert_close(later["balance"], balance * start["balance"])
 
 
-def test_hand_value_of_the_divergence():
+def test_the_divergence_worked_by_hand():
     target, logits = torch.tensor([2.0 * numpy.log(3), 0.0]), torch.zeros(2)  # 3/4 and 1/4 at temperature 2
     expected = 4 * (0.75 * numpy.log(1.5) + 0.25 * numpy.log(0.5))
     assert divergence(target, logits, 2.0).item() == pytest.approx(expected, rel=1e-6)
     assert divergence(target, target + 5, 2.0).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_the_teachers_share_anchor_texts_and_each_has_its_own_vectors_and_temperature(build, make_setting):
+def test_teachers_share_anchor_texts_but_not_vectors_or_temperature(build, make_setting):
     setting = make_setting()
     main, other = build(mst(others="other")).teachers
-    vectors, theirs = (torch.from_numpy(gather(numpy.arange(120))) for gather in (setting.targets, setting.teach("")))
+    vectors, theirs = (
+        torch.from_numpy(gather(numpy.arange(120))) for gather in (setting.targets, setting.other_teacher(""))
+    )
     places = (main.anchors.centres @ vectors.T).argmax(dim=-1)
     torch.testing.assert_close(other.anchors.centres, theirs[places])
     for teacher, own in ((main, vectors), (other, theirs)):
@@ -304,17 +308,17 @@ def test_the_teachers_share_anchor_texts_and_each_has_its_own_vectors_and_temper
         {"count": 1},
     ],
 )
-def test_values_out_of_range_are_refused(fields):
-    with pytest.raises(OptionError, match=f"mst:{next(iter(fields))} is .*; wanted"):
+def test_invalid_options_are_refused(fields):
+    with pytest.raises(OptionError, match=f"mst:{next(iter(fields))} is .*; expected"):
         Mst(**fields)
 
 
-def test_more_teachers_allow_more_to_be_chosen():
+def test_chosen_is_limited_by_the_number_of_specialised_teachers():
     assert Mst(chosen=6, others="a; b").chosen == 6
-    with pytest.raises(OptionError, match="1 to 6 specialised teachers"):
+    with pytest.raises(OptionError, match=r"mst:chosen is .*; expected 1 to 6, the number of specialised teachers"):
         Mst(chosen=7, others="a; b")
 
 
 def test_more_anchors_than_texts_are_refused(build):
-    with pytest.raises(OptionError, match="count is 500; wanted 2 to 120"):
+    with pytest.raises(OptionError, match="count is 500; expected 2 to 120"):
         build(mst(count=500))

@@ -1,3 +1,5 @@
+"""ND: the loss on norm and direction, and the directions of classes."""
+
 import pytest
 import torch
 from torch.nn.functional import cosine_similarity, normalize
@@ -22,7 +24,7 @@ def directions():
 
 
 def slope(student, teacher, directions):
-    """The loss, and its derivative along the student's own direction."""
+    """Return the loss and its derivative along the student's own direction."""
     student = student.clone().requires_grad_()
     loss = norm_and_direction(student, teacher, directions)
     loss.sum().backward()
@@ -30,7 +32,7 @@ def slope(student, teacher, directions):
 
 
 @pytest.mark.parametrize("norm", [2.001, 3.0, 50.0])
-def test_beyond_the_norm_of_the_teacher_it_is_one_minus_the_cosine_and_does_not_pull_outward(norm, teacher, directions):
+def test_above_the_teachers_norm_the_loss_is_one_minus_cosine(norm, teacher, directions):
     student = vectors(2, norm)
     loss, radial = slope(student, teacher, directions)
     assert torch.allclose(loss, 1 - cosine_similarity(student, directions, dim=-1))
@@ -38,7 +40,7 @@ def test_beyond_the_norm_of_the_teacher_it_is_one_minus_the_cosine_and_does_not_
 
 
 @pytest.mark.parametrize("norm", [0.1, 1.0, 1.999])
-def test_within_the_norm_of_the_teacher_a_vector_grows_while_its_cosine_is_positive(norm, teacher, directions):
+def test_below_the_teachers_norm_a_vector_with_positive_cosine_grows(norm, teacher, directions):
     student = vectors(2, norm)
     cosine = cosine_similarity(student, directions, dim=-1)
     loss, radial = slope(student, teacher, directions)
@@ -48,7 +50,7 @@ def test_within_the_norm_of_the_teacher_a_vector_grows_while_its_cosine_is_posit
     assert torch.allclose(radial, -cosine / 2)
 
 
-def test_it_lies_between_zero_and_two(teacher, directions):
+def test_the_loss_is_between_zero_and_two(teacher, directions):
     for norm in (0.0, 1.0, 2.0, 9.0):
         for student in (norm * directions, -norm * directions, vectors(3, norm)):
             loss = norm_and_direction(student, teacher, directions)
@@ -58,20 +60,20 @@ def test_it_lies_between_zero_and_two(teacher, directions):
     assert torch.allclose(norm_and_direction(-3 * directions, teacher, directions), 2 * torch.ones(9).double())
 
 
-def test_scale_is_free_above_the_norm_of_the_teacher_and_not_below(teacher, directions):
+def test_scaling_changes_the_loss_only_below_the_teachers_norm(teacher, directions):
     student = vectors(2, 2.5)
     loss = norm_and_direction(student, teacher, directions)
     assert torch.allclose(norm_and_direction(4 * student, teacher, directions), loss)
     assert not torch.allclose(norm_and_direction(student / 4, teacher, directions), loss)
 
 
-def test_it_is_continuous_where_both_are_as_long(teacher, directions):
+def test_the_loss_is_continuous_at_equal_norms(teacher, directions):
     below, at, above = (norm_and_direction(vectors(2, 2 + step), teacher, directions) for step in (-1e-9, 0, 1e-9))
     assert torch.allclose(below, at, rtol=0, atol=1e-8)
     assert torch.allclose(above, at, rtol=0, atol=1e-8)
 
 
-def test_a_student_that_writes_the_teacher_is_still_drawn_to_its_class(teacher, directions):
+def test_a_perfect_student_is_still_pulled_to_its_class(teacher, directions):
     loss, _ = slope(teacher, teacher, directions)
     assert torch.allclose(loss, 1 - cosine_similarity(teacher, directions, dim=-1))
     assert (loss > 0.1).any()
@@ -94,26 +96,26 @@ def test_hand_values():
     assert norm_and_direction(student, teacher, direction).tolist() == pytest.approx([0.7, 0.4, 1.0])
 
 
-def test_the_direction_is_the_mean_of_the_class_in_the_teachers_space(make_setting, make_batch):
+def test_the_direction_is_the_mean_of_the_class(make_setting, make_batch):
     setting, method = make_setting(), Nd(anchors="labels")
     state, batch = method.build(setting), make_batch()
     everyone = torch.from_numpy(setting.targets(range(120)))
     means = torch.stack([normalize(everyone[label::4].mean(dim=0), dim=-1) for label in range(4)])
     assert torch.allclose(state.centres, means, atol=1e-6)
-    wanted = norm_and_direction(batch.raw, batch.teacher, means[batch.labels])
-    assert torch.allclose(method.terms(batch, state)["nd"], wanted, atol=1e-6)
+    expected = norm_and_direction(batch.raw, batch.teacher, means[batch.labels])
+    assert torch.allclose(method.terms(batch, state)["nd"], expected, atol=1e-6)
 
 
-def test_without_a_label_the_direction_is_the_anchor_nearest_to_the_teacher(make_setting, make_batch):
+def test_without_a_label_the_direction_is_the_nearest_anchor(make_setting, make_batch):
     batch = make_batch(labels=torch.full((8,), -1))
     for method in (Nd(anchors="labels"), Nd(count=7)):
         state = method.build(make_setting())
         nearest = state.centres[(batch.teacher @ state.centres.T).argmax(dim=1)]
-        wanted = norm_and_direction(batch.raw, batch.teacher, nearest)
-        assert torch.allclose(method.terms(batch, state)["nd"], wanted)
+        expected = norm_and_direction(batch.raw, batch.teacher, nearest)
+        assert torch.allclose(method.terms(batch, state)["nd"], expected)
 
 
-def test_it_is_the_vector_before_normalisation_that_is_measured(make_setting, make_batch):
+def test_the_loss_uses_the_vector_before_normalisation(make_setting, make_batch):
     method, batch = Nd(count=7), make_batch()
     state = method.build(make_setting())
     loss = method.terms(batch, state)["nd"]
@@ -123,7 +125,7 @@ def test_it_is_the_vector_before_normalisation_that_is_measured(make_setting, ma
 
 
 @pytest.mark.parametrize("rows", [range(1), range(8)])
-def test_it_is_finite_in_bfloat16_also_at_a_vector_of_zeros(rows, make_setting, make_batch):
+def test_the_loss_is_finite_in_bfloat16_and_for_a_zero_vector(rows, make_setting, make_batch):
     method = Nd()
     state = method.build(make_setting())
     raw = torch.zeros(len(rows), 8, dtype=torch.bfloat16).requires_grad_()
@@ -134,10 +136,10 @@ def test_it_is_finite_in_bfloat16_also_at_a_vector_of_zeros(rows, make_setting, 
     assert raw.grad.isfinite().all()
 
 
-def test_wrong_options_are_refused(make_setting):
-    with pytest.raises(OptionError, match="nd:anchors is 'texts'; wanted clusters or labels"):
+def test_invalid_options_are_refused(make_setting):
+    with pytest.raises(OptionError, match="nd:anchors is 'texts'; expected clusters or labels"):
         Nd(anchors="texts")
-    with pytest.raises(OptionError, match="nd:count is 1; wanted 2 or more"):
+    with pytest.raises(OptionError, match="nd:count is 1; expected 2 or more"):
         Nd(count=1)
     with pytest.raises(OptionError, match="at least two classes"):
         Nd(anchors="labels").build(make_setting(labels=make_setting().labels * 0 - 1))

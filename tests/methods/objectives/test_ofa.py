@@ -1,3 +1,5 @@
+"""OFA: the enhanced target, and the branches of the stages."""
+
 import math
 
 import pytest
@@ -22,7 +24,7 @@ def entropy(p):
     return -(p * p.log()).sum(dim=-1)
 
 
-def test_at_an_exponent_of_one_the_weights_are_the_teacher_and_the_loss_is_divergence_and_entropy():
+def test_with_exponent_one_the_loss_is_the_cross_entropy_with_the_teacher():
     p, q = distribution(0), distribution(1)
     assert torch.allclose(enhanced(p, mask(), 1.0), p)
     divergence = (p * (p / q).log()).sum(dim=-1)
@@ -30,7 +32,7 @@ def test_at_an_exponent_of_one_the_weights_are_the_teacher_and_the_loss_is_diver
 
 
 @pytest.mark.parametrize("exponent", EXPONENTS)
-def test_the_gradient_is_the_students_share_of_all_weights_less_the_weights(exponent):
+def test_the_gradient_is_the_students_probability_times_the_total_weight_minus_the_weights(exponent):
     weights = enhanced(distribution(0), mask(), exponent)
     logits = distribution(1).log().requires_grad_()
     weighted_cross_entropy(logits, weights).sum().backward()
@@ -38,7 +40,7 @@ def test_the_gradient_is_the_students_share_of_all_weights_less_the_weights(expo
 
 
 @pytest.mark.parametrize("exponent", EXPONENTS)
-def test_the_best_distribution_is_the_share_of_each_weight(exponent):
+def test_the_best_distribution_is_the_normalised_weights(exponent):
     weights = enhanced(distribution(0), mask(), exponent)
     best = (weights / weights.sum(dim=-1, keepdim=True)).log().requires_grad_()
     loss = weighted_cross_entropy(best, weights)
@@ -49,7 +51,7 @@ def test_the_best_distribution_is_the_share_of_each_weight(exponent):
 
 
 @pytest.mark.parametrize("target", [0.02, 0.1, 0.3, 0.6])
-def test_the_share_of_the_class_grows_with_the_exponent(target):
+def test_the_weight_of_the_class_grows_with_the_exponent(target):
     others = torch.tensor([0.5, 0.3, 0.15, 0.05], dtype=torch.float64) * (1 - target)
     p, one = torch.cat([torch.tensor([target], dtype=torch.float64), others])[None], mask(1)
     weights = [enhanced(p, one, exponent) for exponent in EXPONENTS]
@@ -63,7 +65,7 @@ def test_the_share_of_the_class_grows_with_the_exponent(target):
 
 
 @pytest.mark.parametrize("exponent", EXPONENTS)
-def test_without_a_class_it_is_the_cross_entropy_of_the_sharpened_teacher(exponent):
+def test_without_a_class_the_loss_is_cross_entropy_with_the_sharpened_teacher(exponent):
     p, q = distribution(0), distribution(1)
     found = weighted_cross_entropy(q.log(), enhanced(p, torch.zeros_like(p), exponent))
     assert torch.allclose(found, -(p**exponent * q.log()).sum(dim=-1))
@@ -76,7 +78,7 @@ def test_hand_values():
 
 
 @pytest.mark.parametrize("exponent", [1.0, 1.5])
-def test_without_stages_it_is_the_loss_of_the_final_logits_alone(exponent, make_setting, make_batch):
+def test_without_stages_only_the_final_term_remains(exponent, make_setting, make_batch):
     method, batch = Ofa(stages=0, exponent=exponent, count=9), make_batch()
     state = method.build(make_setting())
     teacher, student = (torch.softmax(state.anchors.logits(v), dim=-1) for v in (batch.teacher, batch.student))
@@ -87,7 +89,7 @@ def test_without_stages_it_is_the_loss_of_the_final_logits_alone(exponent, make_
     assert torch.allclose(terms["final"], -(weights * student.log()).sum(dim=1), atol=1e-5)
 
 
-def test_stages_add_terms_and_change_the_final_one_in_nothing(make_setting, make_batch):
+def test_stages_add_terms_without_changing_the_final_term(make_setting, make_batch):
     setting, batch = make_setting(), make_batch()
     alone, all_stages = Ofa(stages=0), Ofa()
     plain = alone.terms(batch, alone.build(setting))["final"]
@@ -96,7 +98,7 @@ def test_stages_add_terms_and_change_the_final_one_in_nothing(make_setting, make
     assert torch.equal(terms["final"], plain)
 
 
-def test_each_branch_reads_its_layer_alone_and_the_final_term_none(make_setting, make_batch):
+def test_each_branch_reads_only_its_own_layer(make_setting, make_batch):
     method, batch = Ofa(), make_batch()
     state = method.build(make_setting())
     for name, loss in method.terms(batch, state).items():
@@ -105,26 +107,26 @@ def test_each_branch_reads_its_layer_alone_and_the_final_term_none(make_setting,
         assert reached == [name == place for place in ("final", "layer_0", "layer_1", "layer_2")]
 
 
-def test_the_class_of_a_text_is_enhanced_where_it_has_one(make_setting, make_batch):
+def test_the_label_of_a_text_is_enhanced(make_setting, make_batch):
     method, setting = Ofa(anchors="labels", stages=0, exponent=2.0), make_setting()
     state, batch = method.build(setting), make_batch()
     p = torch.softmax(state.anchors.logits(batch.teacher), dim=-1)
     assert not torch.equal(p.argmax(dim=1), batch.labels)
-    wanted = weighted_cross_entropy(
+    expected = weighted_cross_entropy(
         state.anchors.logits(batch.student), enhanced(p, torch.eye(4)[batch.labels], method.exponent)
     )
-    assert torch.allclose(method.terms(batch, state)["final"], wanted)
+    assert torch.allclose(method.terms(batch, state)["final"], expected)
 
 
 @pytest.mark.parametrize(
     ("depth", "stages", "layers"),
     [(12, 4, [2, 5, 8, 11]), (6, 4, [1, 2, 4, 5]), (4, 4, [0, 1, 2, 3]), (2, 4, [0, 1]), (1, 4, [0]), (6, 0, [])],
 )
-def test_stages_end_at_equal_distances_and_each_layer_is_read_once(depth, stages, layers):
+def test_stages_are_equally_spaced_and_use_each_layer_once(depth, stages, layers):
     assert stage_layers(depth, stages) == layers
 
 
-def test_branches_learn_to_give_the_teachers_distribution(make_setting, make_batch):
+def test_branches_learn_the_teachers_distribution(make_setting, make_batch):
     method, drawn = Ofa(exponent=1.0, anchors="labels"), make_batch()
     batch = make_batch(student=drawn.student.detach())
     torch.manual_seed(0)
@@ -141,7 +143,7 @@ def test_branches_learn_to_give_the_teachers_distribution(make_setting, make_bat
         assert float((terms[f"layer_{layer}"].detach() - floor).mean()) < 0.05
 
 
-def test_branches_come_back_from_a_checkpoint(make_setting, make_batch):
+def test_branches_are_restored_from_the_state(make_setting, make_batch):
     method, batch = Ofa(), make_batch()
     state, other = method.build(make_setting()), method.build(make_setting(seed=1))
     before, wrong = method.terms(batch, state), method.terms(batch, other)
@@ -152,7 +154,7 @@ def test_branches_come_back_from_a_checkpoint(make_setting, make_batch):
 
 
 @pytest.mark.parametrize("rows", [range(1), range(8)])
-def test_it_is_finite_in_bfloat16_also_for_one_text(rows, make_setting, make_batch):
+def test_the_loss_is_finite_in_bfloat16_and_for_one_text(rows, make_setting, make_batch):
     method = Ofa()
     state, batch = method.build(make_setting()), make_batch(rows, dtype=torch.bfloat16)
     losses = torch.stack(list(method.terms(batch, state).values()))
@@ -163,20 +165,20 @@ def test_it_is_finite_in_bfloat16_also_for_one_text(rows, make_setting, make_bat
 
 
 def test_a_student_without_layers_is_refused(make_setting):
-    with pytest.raises(OptionError, match="ofa reads the student's layers"):
+    with pytest.raises(OptionError, match="ofa reads the layers of the student, but a token table has none"):
         Ofa().build(make_setting(depth=0))
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "wanted"),
+    ("field", "value", "expected"),
     [
         ("exponent", 0.9, "1 or more"),
         ("exponent", math.inf, "1 or more"),
         ("stages", -1, "0 or more"),
-        ("anchors", "words", "clusters, labels, texts"),
+        ("anchors", "words", "clusters, labels or texts"),
         ("count", 1, "2 or more"),
     ],
 )
-def test_wrong_options_are_refused(field, value, wanted):
-    with pytest.raises(OptionError, match=f"ofa:{field} is .*{wanted}"):
+def test_invalid_options_are_refused(field, value, expected):
+    with pytest.raises(OptionError, match=f"ofa:{field} is .*; expected {expected}"):
         Ofa(**{field: value})

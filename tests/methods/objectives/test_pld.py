@@ -1,3 +1,5 @@
+"""PLD: the weighted Plackett-Luce loss and the ranking of the anchors."""
+
 import pytest
 import torch
 
@@ -14,7 +16,7 @@ def logits():
     return draw(6, 9, 0).requires_grad_(), draw(6, 9, 1), torch.tensor([0, 3, 8, 2, 2, 5])
 
 
-def test_all_weight_on_the_first_place_is_cross_entropy(logits):
+def test_all_weight_on_the_first_rank_is_cross_entropy(logits):
     student, teacher, label = logits
     order = ranking(teacher, label)
     weights = torch.zeros(6, 9, dtype=torch.float64).index_fill_(1, torch.tensor([0]), 1.0)
@@ -30,14 +32,14 @@ def test_equal_weights_are_list_mle(logits):
     assert torch.allclose(loss, torch.stack(steps).sum(dim=0))
 
 
-def test_of_two_items_it_is_cross_entropy_times_the_teachers_mass_on_the_label():
+def test_with_two_items_the_loss_is_weighted_cross_entropy():
     student, teacher, label = draw(5, 2, 2), draw(5, 2, 3), torch.tensor([0, 1, 1, 0, 1])
     mass = teacher.softmax(-1).gather(1, label[:, None])[:, 0]
-    wanted = mass * torch.nn.functional.cross_entropy(student, label, reduction="none")
-    assert torch.allclose(plackett_luce(student, teacher, label, 2), wanted)
+    expected = mass * torch.nn.functional.cross_entropy(student, label, reduction="none")
+    assert torch.allclose(plackett_luce(student, teacher, label, 2), expected)
 
 
-def test_a_shift_of_the_student_costs_nothing_and_gradients_add_up_to_zero(logits):
+def test_a_shift_of_the_student_changes_nothing_and_gradients_sum_to_zero(logits):
     student, teacher, label = logits
     loss = plackett_luce(student, teacher, label, 9)
     assert torch.allclose(loss, plackett_luce(student + 3.7, teacher, label, 9))
@@ -45,27 +47,27 @@ def test_a_shift_of_the_student_costs_nothing_and_gradients_add_up_to_zero(logit
     assert gradient.sum(dim=1).abs().max() < 1e-12
 
 
-def test_the_gradient_is_what_is_left_to_choose_less_what_was_chosen(logits):
+def test_the_gradient_equals_that_of_successive_choices(logits):
     student, teacher, label = logits
     (gradient,) = torch.autograd.grad(plackett_luce(student, teacher, label, 9).sum(), student)
     order, weights = ranking(teacher, label), teacher.softmax(-1)
     for row in range(6):
-        wanted = torch.zeros(9, dtype=torch.float64)
+        expected = torch.zeros(9, dtype=torch.float64)
         for k in range(9):
             left = order[row, k:]
-            wanted[left] += weights[row, order[row, k]] * student[row, left].detach().softmax(-1)
-            wanted[order[row, k]] -= weights[row, order[row, k]]
-        assert torch.allclose(gradient[row], wanted, atol=1e-12)
+            expected[left] += weights[row, order[row, k]] * student[row, left].detach().softmax(-1)
+            expected[order[row, k]] -= weights[row, order[row, k]]
+        assert torch.allclose(gradient[row], expected, atol=1e-12)
 
 
-def test_it_is_convex_in_the_students_logits(logits):
+def test_the_loss_is_convex_in_the_students_logits(logits):
     _, teacher, label = logits
     one, other = draw(6, 9, 4), draw(6, 9, 5)
     ends = (plackett_luce(one, teacher, label, 9) + plackett_luce(other, teacher, label, 9)) / 2
     assert (plackett_luce((one + other) / 2, teacher, label, 9) <= ends + 1e-12).all()
 
 
-def test_the_teachers_own_logits_are_neither_free_nor_stationary(logits):
+def test_the_teachers_own_logits_have_a_loss_and_a_gradient(logits):
     _, teacher, _ = logits
     label, own = teacher.argmax(dim=1), teacher.clone().requires_grad_()
     loss = plackett_luce(own, teacher, label, 9)
@@ -74,7 +76,7 @@ def test_the_teachers_own_logits_are_neither_free_nor_stationary(logits):
     assert (gradient.norm(dim=1) > 0.01).all()
 
 
-def test_any_scores_in_the_right_order_get_free_as_they_grow(logits):
+def test_the_loss_of_scores_in_the_right_order_vanishes_as_they_grow(logits):
     _, teacher, label = logits
     order = ranking(teacher, label)
     scores = torch.zeros(6, 9, dtype=torch.float64).scatter_(1, order, torch.arange(9.0, 0, -1).double().expand(6, 9))
@@ -83,37 +85,37 @@ def test_any_scores_in_the_right_order_get_free_as_they_grow(logits):
     assert losses[-1] < 1e-12
 
 
-def test_ties_go_to_the_first_place_and_the_label_stands_before_all():
+def test_the_label_ranks_first_and_ties_are_broken_by_position():
     teacher = torch.tensor([[1.0, 2.0, 2.0, 0.0]])
     assert ranking(teacher, torch.tensor([3])).tolist() == [[3, 1, 2, 0]]
 
 
-def test_what_is_not_ranked_drops_its_mass(logits):
+def test_the_probability_of_unranked_items_is_dropped(logits):
     student, teacher, label = logits
     order = ranking(teacher, label)[:, :3]
-    wanted = weighted_ranking_loss(student.gather(1, order), teacher.softmax(-1).gather(1, order))
-    assert torch.allclose(plackett_luce(student, teacher, label, 3), wanted)
+    expected = weighted_ranking_loss(student.gather(1, order), teacher.softmax(-1).gather(1, order))
+    assert torch.allclose(plackett_luce(student, teacher, label, 3), expected)
 
 
 def test_with_labels_the_class_of_a_text_comes_first(make_setting, make_batch):
     method, setting = Pld(anchors="labels", scale=5), make_setting()
     state, batch = method.build(setting), make_batch()
     student = state.anchors.logits(batch.student) * state.anchors.temperature * 5
-    wanted = plackett_luce(student, state.anchors.logits(batch.teacher), batch.labels, 256)
-    assert torch.allclose(method.terms(batch, state)["pld"], wanted)
+    expected = plackett_luce(student, state.anchors.logits(batch.teacher), batch.labels, 256)
+    assert torch.allclose(method.terms(batch, state)["pld"], expected)
 
 
-def test_without_labels_the_teachers_own_order_is_observed_and_its_temperature_weighs(make_setting, make_batch):
+def test_without_labels_the_teacher_decides_order_and_weights(make_setting, make_batch):
     method, batch = Pld(anchors="clusters", count=8, temperature=4, most=5), make_batch()
     state = method.build(make_setting())
     teacher, centres = state.anchors.logits(batch.teacher), state.anchors.centres
     order = teacher.argsort(dim=1, descending=True)[:, :5]
     student = (20 * batch.student @ centres.T).gather(1, order)
-    wanted = weighted_ranking_loss(student, (teacher / 4).softmax(-1).gather(1, order))
-    assert torch.allclose(method.terms(batch, state)["pld"], wanted, rtol=1e-4)
+    expected = weighted_ranking_loss(student, (teacher / 4).softmax(-1).gather(1, order))
+    assert torch.allclose(method.terms(batch, state)["pld"], expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("fields", [{"temperature": 0}, {"scale": -1}, {"scale": 101}, {"most": 1}])
-def test_a_ranking_that_cannot_be_is_refused(fields):
-    with pytest.raises(OptionError, match="wanted"):
+def test_invalid_options_are_refused(fields):
+    with pytest.raises(OptionError, match=f"pld:{next(iter(fields))} is .*; expected"):
         Pld(**fields)

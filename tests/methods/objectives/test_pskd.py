@@ -1,3 +1,5 @@
+"""PS-KD: the softened target and the stored predictions."""
+
 import math
 
 import pytest
@@ -25,30 +27,30 @@ def mix(alpha, rows=6):
 def run(method, state, batches):
     for batch in batches:
         with torch.no_grad():
-            method.tick(batch, {}, state)
+            method.after_step(batch, {}, state)
 
 
-def test_without_a_past_share_it_is_plain_cross_entropy_in_every_epoch(make_setting, make_batch):
+def test_alpha_zero_is_plain_cross_entropy_in_every_epoch(make_setting, make_batch):
     method, batch = Pskd(alpha=0.0, anchors="labels"), make_batch()
     state = method.build(make_setting())
     run(method, state, [make_batch() for _ in range(40)])
     assert state.step == 40
-    wanted = cross_entropy(state.anchors.logits(batch.student), batch.labels, reduction="none")
-    assert torch.allclose(method.terms(batch, state)["pskd"], wanted)
+    expected = cross_entropy(state.anchors.logits(batch.student), batch.labels, reduction="none")
+    assert torch.allclose(method.terms(batch, state)["pskd"], expected)
 
 
-def test_before_any_prediction_it_is_plain_cross_entropy_whatever_the_share(make_setting, make_batch):
+def test_the_first_epoch_is_plain_cross_entropy(make_setting, make_batch):
     method, setting = Pskd(alpha=1.0, anchors="labels"), make_setting()
     state = method.build(setting)
     for first in (0, 8, 16, 24):
         batch = make_batch(range(first, first + 8))
-        wanted = cross_entropy(state.anchors.logits(batch.student), batch.labels, reduction="none")
-        assert torch.allclose(method.terms(batch, state)["pskd"], wanted)
+        expected = cross_entropy(state.anchors.logits(batch.student), batch.labels, reduction="none")
+        assert torch.allclose(method.terms(batch, state)["pskd"], expected)
         run(method, state, [batch])
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
-def test_the_gradient_is_the_mix_of_those_of_class_and_past(alpha):
+def test_the_gradient_is_the_mix_of_class_and_past_gradients(alpha):
     student, classes, past, target = mix(alpha)
     weighted_cross_entropy(student, target).sum().backward()
     q = torch.softmax(student.detach(), dim=-1)
@@ -56,20 +58,20 @@ def test_the_gradient_is_the_mix_of_those_of_class_and_past(alpha):
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
-def test_the_gradient_of_improving_texts_is_damped_by_their_past_and_that_of_hard_ones_is_not(alpha):
+def test_past_predictions_damp_the_gradient_as_the_paper_says(alpha):
     student, classes, past, target = mix(alpha, rows=2000)
     weighted_cross_entropy(student, target).sum().backward()
     q, own = torch.softmax(student.detach(), dim=-1), classes.bool()
-    # The law is for texts whose other classes all have at least the probability that the past wants of them.
+    # The law holds for texts whose other classes all have at least alpha times their past probability.
     fits = ((q >= alpha * past) | own).all(dim=-1)
     ratio = student.grad.abs().sum(dim=-1) / (q - classes).abs().sum(dim=-1)
-    wanted = 1 - alpha * (1 - past[own]) / (1 - q[own])
+    expected = 1 - alpha * (1 - past[own]) / (1 - q[own])
     assert fits.sum() > 20
-    assert torch.allclose(ratio[fits], wanted[fits])
-    assert (wanted[fits] >= -1e-12).all()
+    assert torch.allclose(ratio[fits], expected[fits])
+    assert (expected[fits] >= -1e-12).all()
 
 
-def test_a_student_as_sure_as_its_past_is_damped_by_alpha_and_a_much_less_sure_one_hardly():
+def test_the_damping_is_alpha_at_equal_confidence_and_small_for_a_less_confident_student():
     past = torch.tensor([[0.96, 0.02, 0.02]], dtype=torch.float64)
     classes, alpha = torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64), 0.8
 
@@ -82,7 +84,7 @@ def test_a_student_as_sure_as_its_past_is_damped_by_alpha_and_a_much_less_sure_o
     assert ratio([0.04, 0.48, 0.48]) == pytest.approx(1 - alpha * 0.04 / 0.96)
 
 
-def test_the_share_of_the_past_grows_epoch_by_epoch_to_alpha(make_setting):
+def test_the_share_of_the_past_grows_to_alpha_over_the_epochs(make_setting):
     method = Pskd()
     state = method.build(make_setting(steps=60, epoch_steps=15))
     values = []
@@ -95,14 +97,14 @@ def test_the_share_of_the_past_grows_epoch_by_epoch_to_alpha(make_setting):
 
 
 @pytest.mark.parametrize(("steps", "epochs"), [(15, 1), (16, 2), (100, 7), (5, 1)])
-def test_a_last_epoch_that_is_cut_short_ends_the_ramp_at_alpha(steps, epochs, make_setting):
+def test_a_partial_last_epoch_ends_the_ramp_at_alpha(steps, epochs, make_setting):
     state = Pskd().build(make_setting(steps=steps, epoch_steps=15))
     assert float(state.alpha_now(0.8)) == pytest.approx(0.8 / epochs)
     state.step.fill_(steps - 1)
     assert float(state.alpha_now(0.8)) == pytest.approx(0.8)
 
 
-def test_the_target_is_what_the_student_gave_for_the_same_text_an_epoch_ago(make_setting, make_batch):
+def test_the_target_contains_the_prediction_of_the_previous_epoch(make_setting, make_batch):
     method, setting = Pskd(anchors="labels"), make_setting(steps=30, epoch_steps=15)
     state = method.build(setting)
     first = [make_batch(range(start, start + 8)) for start in range(0, 120, 8)]
@@ -110,14 +112,14 @@ def test_the_target_is_what_the_student_gave_for_the_same_text_an_epoch_ago(make
     said = torch.cat([torch.softmax(state.anchors.logits(batch.student.detach()), dim=-1) for batch in first])
     rows = [77, 3, 40, 119, 8, 0, 52, 31]
     batch = make_batch(rows)
-    wanted = 0.2 * one_hot(batch.labels, 4) + 0.8 * said[rows]
-    assert torch.allclose(state.targets(batch, method.alpha), wanted, atol=1e-3)
+    expected = 0.2 * one_hot(batch.labels, 4) + 0.8 * said[rows]
+    assert torch.allclose(state.targets(batch, method.alpha), expected, atol=1e-3)
     found = method.terms(batch, state)["pskd"]
     log_q = state.anchors.logits(batch.student).log_softmax(dim=-1)
     assert torch.allclose(found, -(state.targets(batch, 0.8) * log_q).sum(dim=-1))
 
 
-def test_the_order_and_the_cut_into_batches_of_an_epoch_change_nothing_that_is_remembered(make_setting, make_batch):
+def test_stored_predictions_do_not_depend_on_order_or_batches(make_setting, make_batch):
     method, setting = Pskd(), make_setting()
     vectors = torch.nn.functional.normalize(torch.randn(120, 8), dim=-1)
     memories = []
@@ -131,17 +133,17 @@ def test_the_order_and_the_cut_into_batches_of_an_epoch_change_nothing_that_is_r
         assert torch.allclose(memory, memories[0], atol=1e-3)
 
 
-def test_a_text_that_is_seen_again_is_remembered_by_its_last_prediction(make_setting, make_batch):
+def test_a_later_prediction_replaces_an_earlier_one(make_setting, make_batch):
     method = Pskd()
     state = method.build(make_setting())
     old, new = (make_batch([5], student=torch.eye(8)[place : place + 1]) for place in (0, 1))
     run(method, state, [old, new])
-    wanted = torch.softmax(state.anchors.logits(new.student), dim=-1)
-    assert torch.allclose(state.past[[5]].float(), wanted, atol=1e-3)
+    expected = torch.softmax(state.anchors.logits(new.student), dim=-1)
+    assert torch.allclose(state.past[[5]].float(), expected, atol=1e-3)
     assert state.seen.sum() == 1
 
 
-def test_the_memory_survives_a_stop_and_goes_on_as_if_there_had_been_none(make_setting, make_batch):
+def test_the_state_restores_past_predictions(make_setting, make_batch):
     method, setting = Pskd(), make_setting(steps=30, epoch_steps=2)
     whole = method.build(setting)
     run(method, whole, [make_batch(), make_batch(range(8, 16)), make_batch(range(4, 12))])
@@ -156,7 +158,7 @@ def test_the_memory_survives_a_stop_and_goes_on_as_if_there_had_been_none(make_s
         assert torch.equal(resumed.state_dict()[name], tensor)
 
 
-def test_what_is_remembered_sums_to_one_however_coarsely_it_is_kept(make_setting, make_batch):
+def test_stored_predictions_are_rescaled_to_sum_to_one(make_setting, make_batch):
     method, setting = Pskd(alpha=1.0), make_setting(steps=1, epoch_steps=1)
     state = method.build(setting)
     run(method, state, [make_batch(range(120))])
@@ -164,9 +166,7 @@ def test_what_is_remembered_sums_to_one_however_coarsely_it_is_kept(make_setting
     assert torch.allclose(sums, torch.ones(120), atol=1e-6)
 
 
-def test_a_target_has_no_gradient_and_a_text_without_a_label_has_the_class_nearest_its_teacher(
-    make_setting, make_batch
-):
+def test_targets_carry_no_gradient_and_unlabelled_texts_get_the_nearest_anchor(make_setting, make_batch):
     method = Pskd(anchors="labels")
     state, batch = method.build(make_setting()), make_batch(labels=torch.full((8,), -1))
     run(method, state, [batch])
@@ -181,17 +181,17 @@ def test_hand_values():
     assert weighted_cross_entropy(torch.zeros(1, 2), softened(classes, past, 0.4)).item() == pytest.approx(math.log(2))
 
 
-def test_values_that_are_no_choice_are_refused():
+def test_invalid_options_are_refused():
     for name, value, words in (
         ("alpha", 1.1, "0 to 1"),
         ("alpha", -0.1, "0 to 1"),
-        ("anchors", "words", "clusters, labels, texts"),
+        ("anchors", "words", "clusters, labels or texts"),
         ("count", 1, "2 or more"),
     ):
-        with pytest.raises(OptionError, match=words):
+        with pytest.raises(OptionError, match=f"pskd:{name} is .*; expected {words}"):
             Pskd(**{name: value})
 
 
-def test_it_joins_no_feed_that_makes_new_texts():
-    with pytest.raises(OptionError, match="pskd remembers each text"):
+def test_a_feed_that_mixes_texts_is_refused():
+    with pytest.raises(OptionError, match="pskd stores what it knows of each text"):
         make_plan(["leaf", "pskd"], ["mixup"])

@@ -1,3 +1,5 @@
+"""TAID: the moving target and the schedule of the teacher's share."""
+
 import pytest
 import torch
 
@@ -17,42 +19,42 @@ def gradient(student, teacher, share):
     return found
 
 
-def test_at_share_0_there_is_nothing_to_learn(logits):
+def test_at_share_0_the_gradient_is_zero(logits):
     assert gradient(*logits, 0.0).abs().max() < 1e-15
 
 
-def test_at_share_1_the_gradient_is_that_of_the_forward_divergence(logits):
+def test_at_share_1_the_gradient_equals_that_of_forward_kl(logits):
     student, teacher = logits
     divergence = torch.nn.functional.kl_div(student.log_softmax(-1), teacher.softmax(-1), reduction="sum")
-    (wanted,) = torch.autograd.grad(divergence, student)
-    assert torch.allclose(gradient(student, teacher, 1.0), wanted)
+    (expected,) = torch.autograd.grad(divergence, student)
+    assert torch.allclose(gradient(student, teacher, 1.0), expected)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.7, 1.0])
-def test_the_gradient_is_what_the_student_has_less_what_is_wanted(share, logits):
+def test_the_gradient_is_the_students_distribution_minus_the_target(share, logits):
     student, teacher = logits
-    wanted = student.softmax(-1) - ((1 - share) * student + share * teacher).softmax(-1)
-    assert torch.allclose(gradient(student, teacher, share), wanted, atol=1e-12)
+    expected = student.softmax(-1) - ((1 - share) * student + share * teacher).softmax(-1)
+    assert torch.allclose(gradient(student, teacher, share), expected, atol=1e-12)
 
 
 def test_the_mix_of_logits_is_the_geometric_mean_of_distributions(logits):
     student, teacher = logits
     mean = student.softmax(-1) ** 0.6 * teacher.softmax(-1) ** 0.4
     mix = mean / mean.sum(dim=-1, keepdim=True)
-    wanted = -(mix.detach() * student.log_softmax(-1)).sum(dim=-1)
-    assert torch.allclose(moving_cross_entropy(student, teacher, 0.4), wanted)
+    expected = -(mix.detach() * student.log_softmax(-1)).sum(dim=-1)
+    assert torch.allclose(moving_cross_entropy(student, teacher, 0.4), expected)
 
 
 def shares(method, setting, losses, state=None):
     state = state or method.build(setting)
     found = []
     for loss in losses:
-        method.tick(None, {"taid": torch.full((4,), loss)}, state)
+        method.after_step(None, {"taid": torch.full((4,), loss)}, state)
         found.append(float(state.share))
     return found, state
 
 
-def test_the_share_never_falls_never_passes_1_and_is_never_below_the_ramp(make_setting):
+def test_the_share_rises_from_the_ramp_to_at_most_1(make_setting):
     method, losses = Taid(count=8, rate=0.2, momentum=0.5), [3 - 0.02 * i + 0.5 * (-1) ** i for i in range(100)]
     found, _ = shares(method, make_setting(steps=100), losses)
     assert found == sorted(found)
@@ -61,7 +63,7 @@ def test_the_share_never_falls_never_passes_1_and_is_never_below_the_ramp(make_s
     assert any(share > 0.4 + 0.6 * i / 100 + 1e-3 for i, share in enumerate(found))
 
 
-def test_without_adaptivity_it_is_the_ramp(make_setting):
+def test_without_adaptivity_the_share_is_the_ramp(make_setting):
     found, _ = shares(Taid(count=8, adaptive=False), make_setting(steps=10), [1.0] * 10)
     assert found == pytest.approx([0.4 + 0.06 * i for i in range(10)])
 
@@ -75,7 +77,7 @@ def test_two_steps_worked_by_hand(make_setting):
     assert float(state.trend) == pytest.approx(trend)
 
 
-def test_a_resumed_schedule_goes_on_where_it_was(make_setting):
+def test_a_resumed_schedule_continues(make_setting):
     method, setting, losses = Taid(count=8, rate=0.1), make_setting(steps=20), [3 / (i + 1) for i in range(20)]
     whole, _ = shares(method, setting, losses)
     _, state = shares(method, setting, losses[:7])
@@ -85,12 +87,12 @@ def test_a_resumed_schedule_goes_on_where_it_was(make_setting):
     assert rest == whole[7:]
 
 
-def test_what_the_schedule_remembers_is_kept_in_double_precision(make_setting):
+def test_the_schedule_is_stored_in_double_precision(make_setting):
     kept = Taid(count=8).build(make_setting()).state_dict()
     assert {kept[name].dtype for name in ("share", "previous", "trend", "step")} == {torch.float64}
 
 
-def test_its_terms_use_the_share(make_setting, make_batch):
+def test_the_loss_uses_the_current_share(make_setting, make_batch):
     setting = make_setting()
     method, batch = Taid(count=8, start=0.3), make_batch()
     state = method.build(setting)
@@ -99,6 +101,6 @@ def test_its_terms_use_the_share(make_setting, make_batch):
 
 
 @pytest.mark.parametrize("fields", [{"start": 1.5}, {"rate": -0.1}, {"momentum": 2.0}])
-def test_a_schedule_outside_0_to_1_is_refused(fields):
-    with pytest.raises(OptionError, match="wanted 0 to 1"):
+def test_invalid_options_are_refused(fields):
+    with pytest.raises(OptionError, match=r"taid:.* is .*; expected 0 to 1"):
         Taid(**fields)

@@ -1,3 +1,5 @@
+"""The hacking probe on series that follow a power law, with and without a break."""
+
 import numpy
 import pytest
 
@@ -25,13 +27,13 @@ def alarm(values, law=LAW):
     return any(departs(values[:end].tolist(), **law) for end in range(first, len(values) + 1))
 
 
-def test_golden_is_proxy_and_the_teachers_fault_and_the_cross_term(spaces):
+def test_the_golden_distance_is_the_sum_of_proxy_teacher_distance_and_cross_term(spaces):
     student, teacher, oracle = spaces
-    whole = distance(student, teacher) + distance(teacher, oracle) + cross(student, teacher, oracle)
-    assert distance(student, oracle) == pytest.approx(whole)
+    total = distance(student, teacher) + distance(teacher, oracle) + cross(student, teacher, oracle)
+    assert distance(student, oracle) == pytest.approx(total)
 
 
-def test_a_healthy_law_raises_hardly_an_alarm():
+def test_a_power_law_raises_at_most_two_percent_false_alarms():
     assert sum(alarm(series(seed)) for seed in range(200)) <= 4
 
 
@@ -39,29 +41,29 @@ def test_an_upward_drift_is_found():
     assert sum(alarm(series(seed, drift=0.01)) for seed in range(100)) >= 95
 
 
-def test_as_it_ships_it_finds_the_drift_and_raises_few_alarms():
+def test_the_defaults_find_the_drift_with_few_false_alarms():
     shipped = {name: getattr(Hacking(), name) for name in LAW}
     assert sum(alarm(series(seed), shipped) for seed in range(200)) <= 8
     assert sum(alarm(series(seed, drift=0.01), shipped) for seed in range(100)) >= 95
 
 
-def test_a_short_series_never_departs():
+def test_a_short_series_raises_no_alarm():
     assert not departs([1.0] * 5 + [9.0] * 3, **LAW)
 
 
-def test_a_perfect_law_is_continued_and_its_break_is_seen():
+def test_a_break_of_a_perfect_power_law_is_found():
     law = [n**-0.7 for n in range(1, 40)]
     assert not departs(law, window=8, patience=3, deviations=3)
     assert departs([*law, 0.5, 0.5, 0.5], window=8, patience=3, deviations=3)
     assert not departs([*law, 0.5, 0.5], window=8, patience=3, deviations=3)
 
 
-def test_a_rise_is_measured_from_the_least():
+def test_a_rise_is_measured_from_the_minimum():
     assert not rises([3, 2, 1, 1, 1], 0.01)
     assert rises([3, 2, 1, 1, 1, 2, 2], 0.01)
 
 
-def test_what_it_saw_before_is_read_from_the_history(spaces):
+def test_earlier_figures_are_read_from_the_history(spaces):
     student, teacher, _ = spaces
     probe = Hacking(window=4, patience=2)
     history = [{"step": n, "hacking": {"proxy": n**-0.5}} for n in range(1, 8)]
@@ -71,7 +73,7 @@ def test_what_it_saw_before_is_read_from_the_history(spaces):
     assert probe.observe(student, teacher, [*history, last])["events"] == ["refresh_data"]
 
 
-def test_an_oracle_that_is_left_behind_stops_the_training(spaces, tmp_path):
+def test_moving_away_from_the_oracle_raises_the_event_stop(spaces, tmp_path):
     _, teacher, oracle = spaces
     numpy.save(tmp_path / "oracle.npy", oracle)
     probe = Hacking(oracle=str(tmp_path / "oracle.npy"))
@@ -85,16 +87,16 @@ def test_an_oracle_that_is_left_behind_stops_the_training(spaces, tmp_path):
     assert "events" not in seen[0]
 
 
-def test_an_oracle_of_other_texts_is_refused(spaces, tmp_path):
+def test_an_unreadable_or_misshapen_oracle_is_refused(spaces, tmp_path):
     student, teacher, oracle = spaces
     numpy.save(tmp_path / "oracle.npy", oracle[:9])
-    with pytest.raises(InputError, match="a vector for each held-out text"):
+    with pytest.raises(InputError, match="one vector for each held-out text"):
         Hacking(oracle=str(tmp_path / "oracle.npy")).observe(student, teacher, [])
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"hacking:oracle: cannot read .*none\.npy"):
         Hacking(oracle=str(tmp_path / "none.npy")).observe(student, teacher, [])
 
 
 @pytest.mark.parametrize("fields", [{"window": 2}, {"patience": 0}, {"every": -1}, {"rise": -0.1}])
-def test_a_watch_that_cannot_be_is_refused(fields):
-    with pytest.raises(OptionError, match="wanted"):
+def test_invalid_options_are_refused(fields):
+    with pytest.raises(OptionError, match=f"hacking:{next(iter(fields))} is .*; expected"):
         Hacking(**fields)

@@ -1,0 +1,33 @@
+"""Options for comparing recipes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from leafkit.options import Option, Options
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonOptions(Options):
+    """What recipes are compared by."""
+
+    panel: ClassVar[str] = "Comparison"
+
+    task: Annotated[
+        str,
+        Option(
+            "Measure of the students: retrieval (nDCG@10 on the teacher's documents), similarity (Spearman "
+            "correlation) or classes (accuracy)."
+        ),
+    ] = "retrieval"
+    seeds: Annotated[int, Option("Trainings of each recipe, with the seeds 0, 1, 2 ...", at_least=1)] = 5
+    split: Annotated[str, Option("Split to measure on: test, or dev to choose a recipe's values.")] = "test"
+    data_root: Annotated[
+        Path | None, Option("Folder that contains the data folder of the task.", none="none; it must be given")
+    ] = None
+    work: Annotated[
+        Path | None,
+        Option("Folder of finished runs, which are reused, and of unfinished students.", none="compare in the cache"),
+    ] = None

@@ -1,0 +1,158 @@
+"""Write a new index package: plan it from the options, then fill a new folder that appears only when it is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from leafkit.errors import OptionError, OutputError
+from leafkit.files.atomic import atomic_folder, check_output_folder
+from leafkit.index.coordinates import Coordinates, FittedMaps
+from leafkit.index.documents import encode_documents, write_documents
+from leafkit.index.encoder_files import copy_query_encoder, encoder_file_names
+from leafkit.index.fill import sample_rows
+from leafkit.index.package_files import describe_files, part_name, provenance, spool_name, write_manifest
+from leafkit.index.vector_files import VectorStorage, map_blocks, spool, write_vectors
+from leafkit.search.arrays import blocks_of
+from leafkit.search.documents import Document
+from leafkit.search.manifest import DOCUMENT_PARTS, ENCODER, FORMAT, MANIFEST, Manifest, document_files
+from leafkit.search.plan import plan_index
+from leafkit.shipped import resolve_student
+from leafkit.space import Space
+from leafkit.types import Encoder, Float32
+from leafkit.vectors.cosine import check_dim
+from leafkit.vectors.mapping import MAPPING_FILE
+from leafkit.vectors.rotation import SAMPLE
+
+FIRST_GENERATION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackagePlan:
+    """What is decided before documents are read: the student, the coordinates, and how vectors are stored in them."""
+
+    student: Path | None
+    coordinates: Coordinates
+    storage: VectorStorage
+
+
+def plan_package(
+    space: Space,
+    student: str | Path | None,
+    *,
+    fold: str | Path | None = None,
+    dim: int | None = None,
+    rotate: str | None = None,
+    seed: int = 0,
+    **storage: Any,
+) -> PackagePlan:
+    """Plan a package of documents in ``space``; the options are those of `leafkit.build_index`.
+
+    ``storage`` holds precision, factory, rescore and threads. Raises `OptionError` for options that cannot work,
+    `SpaceError` for a student of another space and `InputError` for a folder that is not a suitable student.
+    """
+    if fold is not None and student is not None and Path(fold).resolve() != Path(student).resolve():
+        raise OptionError(
+            f"the index is folded for the student {fold}, so {student} cannot search it. Give only one of the two."
+        )
+    student = student if fold is None else fold
+    path = None if student is None else resolve_student(student)
+    coordinates = Coordinates(space, path, folding=fold is not None, dim=dim, rotate=rotate, seed=seed)
+    # A fold is reduced to dim numbers as a whole, so no prefix is taken of it.
+    prefix = check_dim(None if fold else dim, coordinates.width)
+    return PackagePlan(student=path, coordinates=coordinates, storage=VectorStorage(dim=prefix, seed=seed, **storage))
+
+
+def check_output(out: Path, *, overwrite: bool) -> None:
+    """Raise `OutputError` unless ``out`` is free, or is an index and ``overwrite`` is set."""
+    check_output_folder(out, marker=MANIFEST, overwrite=overwrite)
+    # Much other software writes a file manifest.json as well.
+    if (out / MANIFEST).is_file() and f'"{FORMAT}"'.encode() not in (out / MANIFEST).read_bytes():
+        raise OutputError(f"{out} already holds something that is not a leafkit index. Choose another output.")
+
+
+def write_package(
+    documents: Iterable[Document],
+    encoder: Encoder,
+    out: Path,
+    plan: PackagePlan,
+    *,
+    overwrite: bool,
+    teacher: Mapping[str, Any] | None,
+) -> Path:
+    """Write the package of ``documents``, encoded by ``encoder``, to ``out`` and return that path.
+
+    ``teacher`` records how to open the encoder again. Raises `TextError` for documents, `VectorError` for their vectors
+    and `OutputError` if ``out`` holds something or the disk is full. A failed call leaves ``out`` as it was.
+    """
+    check_output(out, overwrite=overwrite)
+    with atomic_folder(out, marker=MANIFEST, overwrite=overwrite) as folder:
+        about = None
+        if plan.student is not None:
+            copy_query_encoder(plan.student, folder / ENCODER)
+            about = {"student": plan.student.resolve().name}
+        manifest = _fill_folder(folder, documents, encoder, plan)
+        files = {**manifest.files, **describe_files(folder, encoder_file_names(folder, folder / ENCODER))}
+        built = {**provenance(), "teacher": teacher}
+        write_manifest(folder, replace(manifest, files=files, encoder=about, built=built))
+    return out
+
+
+def _fill_folder(folder: Path, documents: Iterable[Document], encoder: Encoder, plan: PackagePlan) -> Manifest:
+    """Write documents, vectors and mapping into ``folder``, and return the manifest of these files."""
+    storage = plan.storage
+    parts = {part: part_name(part, FIRST_GENERATION) for part in DOCUMENT_PARTS}
+    written = write_documents(document_files(folder, parts), documents)
+    blocks = encode_documents(written, encoder)
+    blocks, maps = _fit_coordinates(folder, blocks, len(written), encoder.space.dim, plan)
+    spooled = folder / spool_name(FIRST_GENERATION)
+    vectors = spool(spooled, map_blocks(blocks, maps.documents), rows=len(written), dim=storage.dim)
+    (folder / spool_name(0)).unlink(missing_ok=True)
+    _write_mapping(folder, maps)
+    filled, vector_parts = write_vectors(folder, FIRST_GENERATION, vectors, storage)
+    del vectors
+    spooled.unlink()
+    parts |= vector_parts
+    return Manifest(
+        space=maps.documents.space if maps.documents else encoder.space,
+        dim=storage.dim,
+        precision=storage.precision,
+        factory=plan_index(len(written), storage.precision, storage.factory).factory,
+        rescore=filled.rescore,
+        rows=len(written),
+        count=len(written),
+        loss=filled.loss,
+        generation=FIRST_GENERATION,
+        parts=parts,
+        files=describe_files(folder, [*parts.values(), *([MAPPING_FILE] if maps.documents else [])]),
+        encoder=None,
+        built={},
+    )
+
+
+def _fit_coordinates(
+    folder: Path, blocks: Iterator[Float32], rows: int, width: int, plan: PackagePlan
+) -> tuple[Iterator[Float32], FittedMaps]:
+    """Return the teacher's vectors, and the maps they go through.
+
+    If a map is fitted to the documents, all vectors are first spooled at the teacher's ``width``.
+    """
+    if not plan.coordinates.fitted_to_documents:
+        return blocks, plan.coordinates.fit(numpy.empty((0, width), dtype=numpy.float32))
+    vectors = spool(folder / spool_name(0), blocks, rows=rows, dim=width)
+    return blocks_of(vectors), plan.coordinates.fit(sample_rows(vectors, SAMPLE, plan.storage.seed))
+
+
+def _write_mapping(folder: Path, maps: FittedMaps) -> None:
+    """Write the documents' map into ``folder``, and let the query encoder inside write the same coordinates."""
+    if maps.documents is None:
+        return
+    maps.documents.save(folder)
+    if maps.student_head is not None and (folder / ENCODER).is_dir():
+        from leafkit.onnx.head import map_head  # needs the package onnx
+
+        map_head(folder / ENCODER, maps.student_head, maps.documents.space)

@@ -1,0 +1,264 @@
+"""Apply an update to a package: write the files of its next generation, then let the manifest name them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+
+import numpy
+from numpy.typing import NDArray
+
+from leafkit.errors import InputError, OptionError
+from leafkit.files.atomic import explain_disk_errors, flush_to_disk
+from leafkit.index.documents import DocumentWriter, encode_documents, write_documents
+from leafkit.index.fill import cosine_losses
+from leafkit.index.package_files import (
+    ADDED,
+    describe_files,
+    part_name,
+    provenance,
+    remove_leftovers,
+    spool_name,
+    write_manifest,
+)
+from leafkit.index.vector_files import map_blocks, spool, write_rescoring_vectors
+from leafkit.search.arrays import blocks_of
+from leafkit.search.documents import Document, Documents
+from leafkit.search.faiss_index import FaissIndex, faiss_threads
+from leafkit.search.manifest import DOCUMENT_PARTS, document_files, read_manifest
+from leafkit.search.package import Package
+from leafkit.search.rescoring import encode
+from leafkit.types import Encoder, Float32, Int64
+
+COMPACT_SHARE = 0.2  # an index is compacted when more than this share of its rows is removed
+COMPACT_GRAPH_ROWS = 100_000  # the largest graph compacted without being asked: half a minute on two cores
+FIT_ROWS = 16_384  # the last of the added documents, on which the fit of the codes is checked
+
+log = logging.getLogger("leafkit")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateCounts:
+    """The result of an update: documents added and removed, ids to remove that were missing, documents now."""
+
+    added: int
+    removed: int
+    missing: int
+    count: int
+
+    def __str__(self) -> str:
+        missing = f" ({self.missing:,} more ids to remove were missing)" if self.missing else ""
+        return f"added {self.added:,}, removed {self.removed:,}{missing}; the index holds {self.count:,} documents"
+
+
+def apply_update(
+    package: Package,
+    documents: Iterable[Document],
+    encoder: Encoder | None,
+    remove: Sequence[str],
+    *,
+    replace: bool = False,
+    compact: bool | None = None,
+    threads: int | None = None,
+) -> UpdateCounts:
+    """Remove ids, append ``documents`` with the vectors of ``encoder``, and commit; see `update_index` for the options.
+
+    ``package`` comes from `open_for_update`. ``encoder`` may be None if there are no documents. Whatever stops this
+    call, the folder then holds the old index or the new one. Raises `InputError` for ids that exist already.
+    """
+    folder = package.folder
+    remove_leftovers(folder, package.manifest)
+    with explain_disk_errors(folder), _only_named_files(folder), faiss_threads(threads):
+        added = _write_added(package, documents)
+        changes = _plan_changes(package, added, remove, replace=replace)
+        if len(added) or changes.newly_removed or (compact and not changes.live.all()):
+            _NextGeneration(package, changes.live, added, encoder).write(compact)
+    return UpdateCounts(
+        added=len(added),
+        removed=changes.removed,
+        missing=changes.missing,
+        count=int(changes.live.sum()) + len(added),
+    )
+
+
+@contextmanager
+def _only_named_files(folder: Path) -> Iterator[None]:
+    """After the block delete all files that the manifest, old or new, does not name."""
+    try:
+        yield
+    finally:
+        remove_leftovers(folder, read_manifest(folder))
+
+
+def _write_added(package: Package, documents: Iterable[Document]) -> Documents:
+    """Write the documents to add into temporary files, from which they are encoded and then copied."""
+    generation = package.manifest.generation + 1
+    files = document_files(package.folder, {part: ADDED + part_name(part, generation) for part in DOCUMENT_PARTS})
+    return write_documents(files, documents)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Changes:
+    """The old rows after an update: ``live`` is True for each that stays, ``newly_removed`` counts those that go.
+
+    ``removed`` and ``missing`` count the ids to remove that were found and that were not.
+    """
+
+    live: NDArray[numpy.bool_]
+    removed: int
+    missing: int
+    newly_removed: int
+
+
+def _plan_changes(package: Package, added: Documents, remove: Sequence[str], *, replace: bool) -> _Changes:
+    old, bitmap = package.documents(), package.live()
+    live = numpy.ones(len(old), dtype=bool)
+    if bitmap is not None:
+        live = numpy.unpackbits(bitmap, count=len(old), bitorder="little").astype(bool)
+    before = int(live.sum())
+    ids = sorted(set(remove))
+    rows = old.rows_of(ids)
+    live[rows[rows >= 0]] = False
+    removed = before - int(live.sum())
+    rows = old.rows_of_keys(added.keys())
+    existing = numpy.flatnonzero(rows >= 0)
+    existing = existing[live[rows[existing]]]
+    if len(existing) and not replace:
+        names = ", ".join(repr(added[row].id) for row in existing[:5].tolist())
+        more = f" and {len(existing) - 5} more" if len(existing) > 5 else ""
+        raise InputError(
+            f"{package.folder} already holds documents with the ids {names}{more}. Add --replace to replace them."
+        )
+    live[rows[existing]] = False
+    newly_removed = before - int(live.sum())
+    return _Changes(live=live, removed=removed, missing=len(ids) - removed, newly_removed=newly_removed)
+
+
+class _NextGeneration:
+    """The files of the generation after ``package``'s: the old rows, then the rows of ``added``.
+
+    ``live`` is False for removed old rows. They stay in the files unless the index is compacted.
+    """
+
+    def __init__(self, package: Package, live: NDArray[numpy.bool_], added: Documents, encoder: Encoder | None) -> None:
+        self._package = package
+        self._folder = package.folder
+        self._old = package.manifest
+        self._number = self._old.generation + 1
+        self._live = live
+        self._added = added
+        self._encoder = encoder
+        self._parts: dict[str, str] = {}
+
+    def write(self, compact: bool | None) -> None:
+        """Write the files that change, then replace the manifest."""
+        removed = int((~self._live).sum())
+        if compact is None:
+            compact = self._is_worth_compacting(removed)
+        compact = compact and removed > 0
+        old_rows = numpy.flatnonzero(self._live) if compact else numpy.arange(len(self._live))
+        live = numpy.concatenate([self._live[old_rows], numpy.ones(len(self._added), dtype=bool)])
+        if compact or len(self._added):
+            self._write_vectors(old_rows, compact=compact)
+            self._write_documents(old_rows, live)
+        if not live.all():
+            numpy.save(self._folder / self._new_name("live"), numpy.packbits(live, bitorder="little"))
+        self._commit(live)
+
+    def _is_worth_compacting(self, removed: int) -> bool:
+        if removed <= COMPACT_SHARE * len(self._live):
+            return False
+        slow = len(self._live) - removed > COMPACT_GRAPH_ROWS and self._package.index().is_graph
+        if slow:
+            log.warning(
+                "%d of %d rows of %s are removed, but a search still visits them. "
+                "Run leafkit update --compact, which links the graph again and takes long.",
+                *(removed, len(self._live), self._folder),
+            )
+        return not slow
+
+    def _write_documents(self, old_rows: Int64, live: NDArray[numpy.bool_]) -> None:
+        files = document_files(self._folder, {part: self._new_name(part) for part in DOCUMENT_PARTS})
+        with DocumentWriter(files) as writer:
+            writer.copy(self._package.documents(), old_rows)
+            writer.copy(self._added, numpy.arange(len(self._added)))
+            writer.finish(live)
+
+    def _write_vectors(self, old_rows: Int64, *, compact: bool) -> None:
+        index = self._package.index(memory_map=False)
+        if not index.trained:
+            raise OptionError(
+                f"{self._folder} was built without documents, so its codes are not trained. Build the index again."
+            )
+        vectors = self._spool_vectors(old_rows if compact else old_rows[:0])
+        if compact:
+            index.clear()
+        for block in blocks_of(vectors):
+            index.add(block)
+        self._check_fit(index, self._added_rows(vectors))
+        index.write(self._folder / self._new_name("index"))
+        rescoring_vectors = self._package.rescoring_vectors()
+        if rescoring_vectors is not None:
+            precision = self._old.rescore
+            copied = blocks_of(rescoring_vectors, old_rows)
+            new = (encode(block, precision) for block in blocks_of(self._added_rows(vectors)))
+            path, shape = self._folder / self._new_name("vectors"), (len(old_rows) + len(self._added), self._old.dim)
+            write_rescoring_vectors(path, chain(copied, new), shape=shape, precision=precision)
+
+    def _spool_vectors(self, old_rows: Int64) -> Float32:
+        """Spool the vectors to add to the index: the most exact ones held of ``old_rows``, then those of new rows."""
+        search = self._package.vector_search()
+        # Sign bits must not change, but an int8 component that was rounded to 0 has lost its sign.
+        exact = search.index.vectors if search.index.binary and search.index.can_reconstruct else search.vectors
+        old = (exact(block) for block in blocks_of(old_rows))
+        new = () if self._encoder is None else encode_documents(self._added, self._encoder)
+        blocks = chain(old, map_blocks(new, self._package.mapping))
+        path = self._folder / spool_name(self._number)
+        return spool(path, blocks, rows=len(old_rows) + len(self._added), dim=self._old.dim)
+
+    def _added_rows(self, vectors: Float32) -> Float32:
+        return vectors[len(vectors) - len(self._added) :]
+
+    def _check_fit(self, index: FaissIndex, vectors: Float32) -> None:
+        """Warn if codes trained on the first documents represent the added ``vectors`` badly."""
+        if self._old.rescore != "none" or not len(vectors):
+            return
+        vectors = vectors[-FIT_ROWS:]
+        losses = cosine_losses(index.vectors(numpy.arange(len(index) - len(vectors), len(index))), vectors)
+        bad = int((losses > 4 * self._old.loss + 1e-4).sum())
+        if bad:
+            log.warning(
+                "%d of %d added documents fit the codes of %s badly: their cosines may be off by %.3f. "
+                "Build the index again after adding many such documents.",
+                *(bad, len(vectors), self._folder, float(numpy.sqrt(2 * losses.max()))),
+            )
+
+    def _new_name(self, part: str) -> str:
+        """Return the file name of ``part`` in this generation, and record that this generation writes it."""
+        self._parts[part] = part_name(part, self._number)
+        return self._parts[part]
+
+    def _commit(self, live: NDArray[numpy.bool_]) -> None:
+        """Flush the written files to disk, then replace the manifest by one that names them."""
+        old, written = self._old, set(self._parts.values())
+        for name in written:
+            flush_to_disk(self._folder / name)
+        parts = {part: name for part, name in old.parts.items() if part != "live"} | self._parts
+        unchanged = {*parts.values(), *(old.files.keys() - set(old.parts.values()))} - written
+        files = {name: old.files[name] for name in sorted(unchanged)} | describe_files(self._folder, sorted(written))
+        write_manifest(
+            self._folder,
+            replace(
+                old,
+                rows=len(live),
+                count=int(live.sum()),
+                generation=self._number,
+                parts=parts,
+                files=files,
+                built={**old.built, "updated": provenance()},
+            ),
+        )

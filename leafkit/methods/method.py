@@ -1,0 +1,247 @@
+"""The base classes of all distillation methods. Start here to add one.
+
+A *method* is one distillation system, usually the contribution of one paper. Each method is a frozen dataclass whose
+fields are its options. Its kind says which question the method answers:
+
+    kind          folder          question                                           overrides
+    Objective     objectives/     What does the student imitate, at what distance?   terms
+    Feed          feeds/          Which texts, how often, in which view?             refresh and feed, or views
+    Writer        writers/        Where do the training texts come from?             write
+    Topology      topologies/     Who teaches whom, in which rounds?                 run
+    Architecture  architectures/  What is the student made of?                       pick
+    Probe         probes/         What is watched during a training?                 observe
+
+To add the method NAME, write three files and edit none:
+
+1. ``leafkit/methods/FOLDER/NAME.py`` with one class, a subclass of the kind. The first line of the module docstring is
+   the title in ``leafkit methods show NAME``; the class docstring explains the method and each field (``field``: text).
+2. ``tests/methods/FOLDER/test_NAME.py`` with its formulas checked against the paper.
+3. ``models/recipes/NAME.toml``, a recipe that trains with the method.
+
+``tests/methods/test_contract.py`` then checks the laws that every method obeys, and another test names the command that
+renews the generated table of all methods. A package outside leafkit adds a method through the entry-point group
+``leafkit.methods`` (`leafkit.methods.registry`).
+
+Everything that a method learns or remembers lives in the module returned by ``build``. The checkpoint saves that
+module, so a resumed training equals an uninterrupted one. A method never sees the training loop, the optimiser, the
+device or the held-out texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from leafkit.errors import OptionError
+from leafkit.methods.setting import Pool, Setting
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from leafkit.methods.batch import Batch, View
+    from leafkit.methods.budget import Budget
+    from leafkit.texts.table import TextTable
+    from leafkit.types import Float32, Int64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """A distillation method; its fields are its options.
+
+    Class attributes state facts about the method. ``kind`` and ``option`` are set by the kind: the word for it, and
+    the argument of `leafkit.distill` (also the key of a recipe) that accepts it. ``paper`` is the link to the paper.
+    ``needs`` names the signals that the method requires: ``labels`` or ``domains`` of the texts, ``layers`` of the
+    student, ``online`` for a teacher that can encode new texts during training, ``model`` for a teacher whose layers
+    are accessible. ``off`` gives the field values that disable the method: training is then plain LEAF, bit for bit.
+    ``reconstruction`` lists what differs from the paper or was filled in by us; empty if nothing.
+    """
+
+    kind: ClassVar[str]
+    option: ClassVar[str]
+    paper: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset()
+    off: ClassVar[Mapping[str, Any]]
+    reconstruction: ClassVar[str] = ""
+
+    def check_fields(self, checks: Mapping[str, tuple[bool, str]]) -> None:
+        """Raise `OptionError` for the first invalid field; ``checks`` maps a field to (is valid, expected values)."""
+        for name, (valid, expected) in checks.items():
+            if not valid:
+                method = type(self).__module__.rpartition(".")[2]
+                raise OptionError(f"{method}:{name} is {getattr(self, name)!r}; expected {expected}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMethod(Method):
+    """A method that takes part in every training step: an objective or a feed.
+
+    ``weight``: multiplies the losses of the method.
+
+    ``cannot_train_alone``, ``moves_target`` and ``mixes_texts`` are facts that decide which methods work together.
+    The first says that the losses ignore which student vector belongs to which text, so another objective is needed.
+    The second says that the target moves towards the teacher over time; a training accepts one such method.
+    The third says that a feed makes new texts out of the training texts.
+    """
+
+    off: ClassVar[Mapping[str, Any]] = {"weight": 0.0}
+    cannot_train_alone: ClassVar[bool] = False
+    moves_target: ClassVar[bool] = False
+    mixes_texts: ClassVar[bool] = False
+
+    weight: float = 1.0
+
+    @property
+    def remembers_texts(self) -> bool:
+        """Whether the method looks up what it stored about a text by row; this excludes feeds that mix texts."""
+        return False
+
+    def build(self, setting: Setting) -> nn.Module:
+        """Return a module that holds everything the method learns or remembers.
+
+        Parameters are trained beside the student with the same optimiser settings. Buffers are saved in checkpoints.
+        torch's random state is seeded around this call. Nothing in the module is exported with the student.
+        """
+        from torch import nn
+
+        return nn.Module()
+
+    def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
+        """Return the losses by name, each of shape (rows,): one unreduced number per text.
+
+        ``state`` is the module from `build`. The training loop multiplies each loss by ``weight``. A method that
+        weighs its own terms against each other has fields for that.
+        """
+        return {}
+
+    def after_step(self, batch: Batch, terms: dict[str, Tensor], state: Any) -> None:
+        """Update ``state`` after an optimiser step; no gradients are recorded, and ``terms`` are detached."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(StepMethod):
+    """What the student imitates and how the distance is measured; subclasses override ``terms``."""
+
+    kind: ClassVar[str] = "objective"
+    option: ClassVar[str] = "methods"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feed(StepMethod):
+    """Which texts are trained on, how often and in which view; override ``refresh`` and ``feed``, or ``views``.
+
+    ``every``: number of steps between two calls of ``refresh``; 0 calls it only before the first step.
+    ``weight``: multiplies the loss of the feed; most feeds add none.
+    """
+
+    kind: ClassVar[str] = "feed"
+    option: ClassVar[str] = "feeds"
+
+    every: int = 0
+
+    def refresh(self, state: Any, setting: Setting, step: int) -> None:
+        """Measure the current student and store in ``state`` which texts come next.
+
+        Called before step 0 and then every ``every`` steps.
+        """
+
+    def feed(self, pool: Pool, state: Any) -> Pool:
+        """Return the part of ``pool`` to draw texts from, or ``pool`` itself to use all of it.
+
+        The choice may depend only on what `refresh` stored in ``state``, because a resumed training asks again.
+        """
+        return pool
+
+    def teacher_calls(self, texts: int, state: Any) -> int:
+        """Return how many of the ``texts`` training texts the teacher had to encode so far; by default all."""
+        return texts
+
+    def views(self, view: View, state: Any) -> View:
+        """Return what the student reads in this step and its target vectors; same rows, same order."""
+        return view
+
+
+class Training(Protocol):
+    """The trainings that a topology drives: all start from the same student, and each one is resumable."""
+
+    @property
+    def setting(self) -> Setting:
+        """The training as methods see it, with the student at its start."""
+        ...
+
+    def fit(self, generation: int, targets: Float32 | None = None) -> None:
+        """Train a student from the start; it becomes the current student.
+
+        ``targets`` (texts, dim) replace the teacher's vectors. A generation that an interrupted run already finished
+        is loaded, not trained again.
+        """
+        ...
+
+    def student(self, rows: Int64) -> Float32:
+        """Return the vectors (rows, dim) of the training texts ``rows``, written by the last fitted student."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology(Method):
+    """Who teaches whom, in which rounds; subclasses override ``run``."""
+
+    kind: ClassVar[str] = "topology"
+    option: ClassVar[str] = "methods"
+
+    def run(self, training: Training) -> None:
+        """Drive all rounds of ``training``; the student of the last ``fit`` is the result."""
+        training.fit(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer(Method):
+    """Where the training texts come from; subclasses override ``write``."""
+
+    kind: ClassVar[str] = "writer"
+    option: ClassVar[str] = "writers"
+
+    def write(self, texts: TextTable, vectors: Float32, seed: int) -> TextTable:
+        """Return the texts to train on, made or chosen from ``texts`` and their teacher vectors (texts, dim).
+
+        Called once, before any text is tokenised.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture(Method):
+    """A search for the student within a budget; subclasses override ``pick``."""
+
+    kind: ClassVar[str] = "architecture"
+    option: ClassVar[str] = "architecture"
+
+    def pick(self, teacher: Any, texts: Sequence[str], budget: Budget, seed: int) -> dict[str, Any]:
+        """Return the transformers config of a student within ``budget``, as ``fresh:CONFIG.json`` reads it.
+
+        ``teacher`` is the teacher's sentence-transformers model and ``texts`` are the training texts. Called once,
+        before the training starts.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe(Method):
+    """What is watched during a training; subclasses override ``observe``. A probe never changes the training.
+
+    ``every``: number of validations from one observation to the next; 0 for never.
+    """
+
+    kind: ClassVar[str] = "probe"
+    option: ClassVar[str] = "methods"
+    off: ClassVar[Mapping[str, Any]] = {"every": 0}
+
+    every: int = 1
+
+    def observe(self, student: Float32, teacher: Float32, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the figures of one validation, and optionally ``events``, a list of strings.
+
+        ``student`` and ``teacher`` are the vectors (rows, dim) of the held-out texts. ``history`` holds the earlier
+        validations in order, including this probe's earlier figures.
+        """
+        raise NotImplementedError

@@ -1,0 +1,86 @@
+"""Decide what the student is: the model that the user names, or the result of an architecture search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from leafkit.errors import OptionError
+from leafkit.files.atomic import write_json
+from leafkit.methods.budget import Budget, parse_budget
+from leafkit.methods.method import Architecture, Method
+from leafkit.methods.registry import check_option, method_name, method_spec, parse_method
+from leafkit.students.spec import parse_student
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentSearch:
+    """The student as the user asked for it.
+
+    ``name`` is the student's name, or a description of the search. ``architecture`` and ``budget`` are None unless
+    the student is searched for.
+    """
+
+    name: str
+    architecture: Architecture | None = None
+    budget: Budget | None = None
+
+    def student(self, folder: Path, teacher: Any, texts: Sequence[str], seed: int) -> str:
+        """Return the student's name as `leafkit.students.spec` reads it.
+
+        A search writes its result to ``folder``; later calls reuse that file. Raises `OptionError` if a search needs a
+        sentence-transformers teacher and ``teacher`` is none.
+        """
+        if self.architecture is None or self.budget is None:
+            return self.name
+        config = folder / "architecture.json"
+        if not config.is_file():
+            write_json(config, self.architecture.pick(_teacher_model(teacher), texts, self.budget, seed))
+        return f"fresh:{config}"
+
+
+def choose_student(student: str | None, architecture: str | Method | None, budget: str | None) -> StudentSearch:
+    """Return how to get the student: by the name ``student``, or by a search with ``architecture`` within ``budget``.
+
+    Raises `OptionError` unless exactly one of the two ways is given.
+    """
+    if architecture is None:
+        if budget is not None:
+            raise OptionError(
+                f"budget is {budget!r}, but only an architecture search uses a budget. Add architecture, e.g. diswot."
+            )
+        if student is None:
+            raise OptionError(
+                "no student is given. Name one (e.g. teacher:layers=3), or give an architecture search with a budget."
+            )
+        parse_student(student)
+        return StudentSearch(name=student)
+    search = parse_method(architecture)
+    check_option(search, "architecture")
+    if not isinstance(search, Architecture):
+        raise TypeError(f"{method_name(search)} is given as architecture but is not a subclass of Architecture")
+    if student is not None:
+        raise OptionError(
+            f"student is {student!r}, but {method_name(search)} searches for the student. Give one of the two."
+        )
+    if budget is None:
+        raise OptionError(f"{method_name(search)} needs a budget. Add one, e.g. budget='2M params, 1 ms'.")
+    return StudentSearch(
+        name=f"{method_spec(search)} within {budget}", architecture=search, budget=parse_budget(budget)
+    )
+
+
+def _teacher_model(teacher: Any) -> SentenceTransformer:
+    """Return the sentence-transformers model inside ``teacher``."""
+    model = getattr(teacher, "model", None) or getattr(getattr(teacher, "teacher", None), "model", None)
+    if model is None:
+        raise OptionError(
+            "an architecture search reads the layers of the teacher, but this teacher is not a sentence-transformers "
+            "model. Choose another teacher or name the student."
+        )
+    return model

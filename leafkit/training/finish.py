@@ -1,0 +1,115 @@
+"""Finish a run: write the trained student with its record, card and ONNX files, and remove the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy
+
+from leafkit.command import command_line
+from leafkit.errors import ExportError
+from leafkit.files.atomic import atomic_folder
+from leafkit.students.card import write_card
+from leafkit.students.folder import MARKER, StudentFacts, read_student, write_student
+from leafkit.students.query_moment import MOST_QUERIES, write_query_moment
+from leafkit.training.batches import sample_rows
+from leafkit.training.corpus import Corpus
+from leafkit.training.generations import Generations
+from leafkit.training.run import Run
+from leafkit.types import ROLES, Float32
+from leafkit.vectors.mapping import read_mapping
+from leafkit.version import __version__
+
+logger = logging.getLogger("leafkit")
+
+
+def finish(run: Run, generations: Generations, training: dict[str, Any]) -> StudentFacts:
+    """Write the last student of ``generations`` to the output with the record ``training``; return its facts.
+
+    Raises `ExportError` if the ONNX files do not agree with the student, which is kept nevertheless.
+    """
+    start = run.folder.start
+    space = run.start_facts().space
+    queries = query_vectors(run, generations)
+    with atomic_folder(run.out, marker=MARKER, overwrite=run.options.overwrite) as folder:
+        facts = write_student(folder, generations.trained.to("cpu"), space, training, read_mapping(start, space))
+        write_query_moment(folder, queries)
+        write_card(facts, name=run.out.name)
+        export_error = _try_export(folder) if run.options.export else None
+    run.accelerator.wait_for_everyone()
+    run.folder.remove()
+    if export_error is not None:
+        raise ExportError(f"the student is finished in {run.out}, but without ONNX files: {export_error}")
+    logger.info("student written to %s", run.out)
+    return read_student(run.out)
+
+
+def query_vectors(run: Run, generations: Generations) -> Float32:
+    """Return the student's vectors of at most 4,096 training queries, or of any texts if there are no queries."""
+    data = generations.data
+    queries = numpy.flatnonzero(data.roles[: data.train] == ROLES.index("query"))
+    return generations.encode(sample_rows(queries if len(queries) else data.train_rows, MOST_QUERIES, run.recipe.seed))
+
+
+def training_record(run: Run, corpus: Corpus, generations: Generations, *, student: str, asked: int) -> dict[str, Any]:
+    """Return recipe, methods, data, validation, command and versions of a finished run, ready for JSON.
+
+    ``student`` is the student that was asked for, and ``asked`` the number of texts whose teacher vectors were used.
+    In the record, ``best`` is the validation of the student that is kept, and ``steps`` are those of one generation.
+    """
+    recipe, state = run.recipe, generations.state
+    kept = state.best if recipe.keep == "best" else state.step
+    return {
+        "student": student,
+        "recipe": dataclasses.asdict(recipe),
+        "methods": list(run.plan.specs),
+        "head": run.start_facts().training,
+        "data": {
+            "training": len(corpus.train),
+            "asked": asked,
+            "validation": len(corpus.valid),
+            "repeated": corpus.train.repeated,
+            "counts": [
+                {"role": role, "source": source, "texts": count}
+                for (role, source), count in sorted(corpus.train.counts.items())
+            ],
+            "digest": corpus.train.digest(),
+        },
+        "steps": recipe.steps(len(corpus.train)),
+        "generations": generations.count,
+        "best": next(entry for entry in state.history if entry["step"] == kept),
+        "start": state.history[0],
+        "history": state.history,
+        "command": command_line(),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the software that made the student."""
+    import sentence_transformers
+    import torch
+    import transformers
+
+    return {
+        "leafkit": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "sentence-transformers": sentence_transformers.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _try_export(folder: Path) -> ExportError | None:
+    """Export the student in ``folder``; return an error instead of raising it, because the student is worth keeping."""
+    from leafkit.onnx.student import export
+
+    try:
+        export(folder)
+    except ExportError as error:
+        return error
+    return None

@@ -1,0 +1,38 @@
+"""The processes that train together: one alone, or those that torchrun or accelerate launch started."""
+
+from __future__ import annotations
+
+import atexit
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from torch import distributed
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def start_accelerator() -> Accelerator:
+    """Return the accelerator of this process, which joins the process group of a launcher if there is one."""
+    from accelerate import Accelerator, InitProcessGroupKwargs
+
+    # The teacher may encode for days while the other processes wait; the default gives up after minutes.
+    patience = InitProcessGroupKwargs(timeout=timedelta(days=30))
+    grouped = _is_grouped()
+    # `StudentForward` chooses the precision itself: accelerate would cast the head as well.
+    accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[patience])
+    if _is_grouped() and not grouped:
+        # If the group lives until the interpreter ends, its threads now and then abort a process that has finished.
+        # It must not end earlier: a script may distil again, and accelerate keeps its group while the process lives.
+        atexit.register(_leave_group)
+    return accelerator
+
+
+def _is_grouped() -> bool:
+    """Tell whether this process is in a process group of torch."""
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _leave_group() -> None:
+    if _is_grouped():  # a script may have left the group already
+        distributed.destroy_process_group()

@@ -1,0 +1,47 @@
+"""Open what a student starts from: a model, the teacher's own model, or a student that has only ONNX files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from leafkit.errors import OptionError
+from leafkit.students.folder import MARKER, read_student
+from leafkit.students.source import open_model, source_folder
+from leafkit.students.spec import FORMS, Pretrained, StudentSpec
+from leafkit.students.student import transformer_of
+from leafkit.vectors.cached import CachedEncoder
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+
+def open_source(spec: StudentSpec, teacher_model: str | None) -> SentenceTransformer | None:
+    """Open the model that the student ``spec`` starts from, on the CPU in float32; None if it starts from no model.
+
+    ``teacher_model`` is the folder or hub id of the teacher's model. Raises `OptionError` if the student is to start
+    from the teacher and the teacher has no such model, and `InputError` if the model cannot be opened.
+    """
+    if not isinstance(spec, Pretrained):
+        return None
+    source = teacher_model if spec.source == "teacher" else spec.source
+    if source is None:
+        raise OptionError(
+            "the student is to be made from the teacher's model, but this teacher is no sentence-transformers model. "
+            f"Name a model to start from. A student is one of:\n{FORMS}"
+        )
+    folder = source_folder(source)
+    if (folder / MARKER).is_file() and read_student(folder).runtime_only:
+        from leafkit.onnx.restore import restore
+
+        return restore(folder).model
+    return open_model(source)
+
+
+def teacher_model(teacher: Any) -> str | None:
+    """Return the folder or hub id of the sentence-transformers model behind ``teacher``; None if there is none."""
+    if isinstance(teacher, CachedEncoder):
+        return teacher_model(teacher.teacher)
+    model = getattr(teacher, "model", None)
+    transformer = transformer_of(model) if isinstance(model, Iterable) else None
+    return (transformer.name_or_path or None) if transformer is not None else None

@@ -1,0 +1,133 @@
+"""The stages of one distillation, in the order in which they happen."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from leafkit.errors import OptionError
+from leafkit.files.atomic import check_output_folder
+from leafkit.methods.setting import Gather
+from leafkit.methods.student_search import choose_student
+from leafkit.students.folder import MARKER, StudentFacts, read_student
+from leafkit.students.spec import Static, parse_student
+from leafkit.teachers.open import open_teacher as open_any_teacher
+from leafkit.texts.options import TextOptions
+from leafkit.texts.table import Sources, TextTable
+from leafkit.training.corpus import Corpus, read_corpus
+from leafkit.training.finish import finish, training_record
+from leafkit.training.generations import Generations
+from leafkit.training.run import Run
+from leafkit.training.source import teacher_model
+from leafkit.training.start import build_start, reads_all_targets
+from leafkit.training.tensorboard import tensorboard_report
+from leafkit.types import Teacher
+from leafkit.vectors.store import is_exact
+
+logger = logging.getLogger("leafkit")
+
+
+def lead(
+    run: Run,
+    texts: Sources,
+    reading: TextOptions,
+    open_teacher: Callable[[], Teacher],
+) -> StudentFacts:
+    """Distil in the main process: prepare, train, and write the student.
+
+    ``texts`` are the sources of texts, read with the options ``reading``. The teacher is opened only
+    after the texts have been read, and is released before training.
+    """
+    search = choose_student(run.student, run.architecture, run.budget)
+    check_output_folder(run.out, marker=MARKER, overwrite=run.options.overwrite)
+    corpus = read_corpus(texts, reading, seed=run.recipe.seed)
+    teacher = open_teacher()
+    check_teacher(teacher)
+    check_plan(run, corpus, teacher)
+    with run.folder.locked():
+        run.folder.claim(description(run, corpus, teacher))
+        texts_read = len(corpus.train)
+        corpus = write_texts(run, corpus, teacher)
+        spec = parse_student(search.student(run.folder.path, teacher, corpus.train.texts, run.recipe.seed))
+        build_start(run, corpus, teacher, spec)
+        del teacher  # its memory is needed for training
+        run.accelerator.wait_for_everyone()
+        generations = train(run, corpus.train)
+        asked = texts_read if reads_all_targets(run, spec) else generations.asked
+        record = training_record(run, corpus, generations, student=search.name, asked=asked)
+        return finish(run, generations, record)
+
+
+def follow(run: Run) -> StudentFacts:
+    """Train along with the main process, and wait until it has written the student."""
+    run.accelerator.wait_for_everyone()
+    train(run, None)
+    run.accelerator.wait_for_everyone()
+    return read_student(run.out)
+
+
+def check_teacher(teacher: Teacher) -> None:
+    """Raise `OptionError` for a student as teacher, whose vectors only approximate those of its space."""
+    if not is_exact(teacher):
+        raise OptionError(
+            f"a student cannot teach: its vectors only approximate those of {teacher.space.teacher}, and errors would "
+            "add up. Give that teacher itself, and this student as --student to train it further."
+        )
+
+
+def check_plan(run: Run, corpus: Corpus, teacher: Teacher) -> None:
+    """Raise `OptionError` if a system of the plan needs what the run does not have; log the plan otherwise."""
+    signals = teacher.signals | corpus.train.signals() | ({"model"} if teacher_model(teacher) else set())
+    table = run.student is not None and isinstance(parse_student(run.student), Static)
+    run.plan.check_needs(signals if table else signals | {"layers"})
+    if not run.plan.is_plain_leaf:
+        logger.info("the plan:\n%s", run.plan)
+
+
+def description(run: Run, corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
+    """Return everything that decides the result of ``run``, which a resumed run must have in common with it."""
+    return {
+        "student": run.student,
+        "architecture": None if run.architecture is None else str(run.architecture),
+        "budget": run.budget,
+        "teacher": teacher.space.id,
+        **dataclasses.asdict(run.recipe),
+        "methods": run.plan.specs,
+        "texts": corpus.train.digest(),
+        "validation texts": corpus.valid.digest(),
+        "training texts": len(corpus.train),
+    }
+
+
+def write_texts(run: Run, corpus: Corpus, teacher: Teacher) -> Corpus:
+    """Return ``corpus`` with the training texts that the plan's writer makes from it; unchanged without a writer."""
+    if run.plan.writer is None:
+        return corpus
+    train, store = corpus.train, run.open_store(teacher.space)
+    targets = store.gather(store.fill(teacher, train.texts, train.roles))
+    return dataclasses.replace(corpus, train=run.plan.writer.write(train, targets, run.recipe.seed))
+
+
+def train(run: Run, texts: TextTable | None) -> Generations:
+    """Train all generations of ``run``; ``texts`` are the training texts, None in a process that did not read them."""
+    with tensorboard_report(run.options.tensorboard if run.is_main else None) as report:
+        generations = Generations(run, report, None if texts is None else other_teachers(run, texts))
+        generations.run()
+    return generations
+
+
+def other_teachers(run: Run, texts: TextTable) -> Callable[[str], Gather]:
+    """Return a function that opens another teacher by name and gives its vectors of rows of ``texts``.
+
+    The vectors are cached like those of the first teacher.
+    """
+
+    def teach(name: str) -> Gather:
+        teacher = open_any_teacher(name, device=run.device)
+        store = run.open_store(teacher.space)
+        places = store.fill(teacher, texts.texts, texts.roles)
+        return lambda rows: store.gather(places[rows])
+
+    return teach

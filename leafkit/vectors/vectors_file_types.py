@@ -1,0 +1,77 @@
+"""Types that both formats of vectors files share: a batch of pairs, the label of the space, an open file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from leafkit.errors import DamageError
+from leafkit.space import Space
+from leafkit.types import Float32, Role
+
+BATCH = 65536  # rows read at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairBatch:
+    """Consecutive rows of a vectors file: (text, vector) pairs.
+
+    path, first: the file, and the number of the first row in that file.
+    texts: the text of each row.
+    roles: the role of each row; None means that the row is valid for both roles.
+    vectors: shape (rows, dim), float16 or float32.
+    """
+
+    path: Path
+    first: int
+    texts: Sequence[str]
+    roles: Sequence[Role | None]
+    vectors: NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceLabel:
+    """The space of the vectors in a file. ``approximate`` is true if a student, not the teacher, made the vectors."""
+
+    space: Space
+    approximate: bool = False
+
+    def to_json(self) -> str:
+        """Return the label as JSON, as vectors files record it; `from_json` reads it back."""
+        return json.dumps({**self.space.to_json(), "stand_in": self.approximate}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, content: bytes, where: str) -> SpaceLabel:
+        """Return the label in the JSON ``content``; raise `DamageError` naming ``where`` if it is invalid."""
+        try:
+            fields = json.loads(content)
+        except ValueError as error:
+            raise DamageError(f"{where}: the recorded space is not JSON ({error}). Write the file again.") from error
+        if not isinstance(fields, dict):
+            raise DamageError(f"{where}: the recorded space is not a JSON object. Write the file again.")
+        return cls(space=Space.from_json(fields, where=where), approximate=fields.get("stand_in") is True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VectorsFile:
+    """A vectors file that is open for reading.
+
+    label: the recorded space, or None for a file that leafkit did not write.
+    rows: the number of rows.
+    batches: all rows in order. Vectors have one width within a file; the files of a folder may differ in width.
+    parts: the files that hold texts and vectors.
+    """
+
+    label: SpaceLabel | None
+    rows: int
+    batches: Iterator[PairBatch]
+    parts: tuple[Path, ...]
+
+
+# Writes some rows to a new vectors file; takes their ids, texts, roles and vectors (rows, dim).
+WriteRows = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]
