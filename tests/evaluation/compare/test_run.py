@@ -137,7 +137,7 @@ def test_recipes_that_cannot_be_compared_raise_an_error(recipes, tmp_path, data_
     (tmp_path / "part.toml").write_text("epochs = 1\n")
     with pytest.raises(OptionError, match="has no texts; a recipe to compare must name its texts"):
         read_entries([recipes / "base.toml", tmp_path / "part.toml"])
-    with pytest.raises(OptionError, match="seeds is 0; expected at least 1"):
+    with pytest.raises(OptionError, match="seeds is 0; expected a whole number of at least 1"):
         compare([recipes / "base.toml", recipes / "twin.toml"], seeds=0, data_root=data_root)
 
 
