@@ -7,7 +7,7 @@ similar vectors for a sample of the texts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -96,7 +96,9 @@ def _sample_texts(file: VectorsFile | None) -> list[tuple[str, Role]]:
     """Return the first texts and roles of ``file``, or else the texts that ship with leafkit."""
     if file is None:
         return list(GOLDEN)
-    pairs = ((text, role) for batch in file.batches for text, role in zip(batch.texts, batch.roles))
+    pairs: Iterator[tuple[str, Role | None]] = (
+        pair for batch in file.batches for pair in zip(batch.texts, batch.roles, strict=True)
+    )
     sample: dict[tuple[str, Role], None] = {}  # a dict keeps the order and drops repeated texts
     for text, role in islice(pairs, CHECKED):
         sample[text, role or "document"] = None

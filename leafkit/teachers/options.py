@@ -75,15 +75,15 @@ class TeacherOptions(Options):
     revision: Annotated[str | None, Option("Commit, tag or branch of a model on a hub.", none="the newest")] = None
 
     def refuse(self, names: Iterable[str], *, kind: str) -> None:
-        """Raise `OptionError` if any option of ``names`` was set, since it means nothing to ``kind``."""
-        idle = sorted(self.given() & set(names))
-        if idle:
-            raise OptionError(f"{idle[0]} means nothing to {kind}; leave it out")
+        """Raise `OptionError` if any option of ``names`` was set, because it does not apply to ``kind`` of teacher."""
+        unused = sorted(self.given() & set(names))
+        if unused:
+            raise OptionError(f"{unused[0]} does not apply to {kind}. Remove the option.")
 
     def prompts(self, known: Mapping[str, str | None]) -> dict[str, str]:
-        """The prompt fields of a space: as given, else from a model's own ``known`` prompts by role."""
+        """Return the prompt fields of a space: the options, or else the model's own prompts, ``known`` by role."""
         query = known.get("query")
-        # "passage" is what older models call a document
+        # Older models call a document a passage.
         document = known.get("document") or known.get("passage")
         return {
             "query_prompt": (query or "") if self.query_prompt is None else self.query_prompt,
@@ -91,7 +91,7 @@ class TeacherOptions(Options):
         }
 
     def identity(self, name: str, weights: str) -> dict[str, str]:
-        """The name and identity fields of a space: as declared by ``teacher_name``, else those given here."""
+        """Return the name and identity fields of a space: ``teacher_name`` if set, else ``name`` and ``weights``."""
         if self.teacher_name is not None:
             return {"teacher": self.teacher_name, "weights": f"name:{self.teacher_name}"}
         return {"teacher": name, "weights": weights}
@@ -113,6 +113,6 @@ def check_space_options(space: Space, options: TeacherOptions, *, source: str) -
     for name in ("max_length", "query_prompt", "document_prompt", "pooling", "normalised"):
         if name in options.given() and getattr(options, name) != getattr(space, name):
             raise OptionError(
-                f"{source} records {name} {getattr(space, name)!r}, got {getattr(options, name)!r}; leave the option "
-                "out, or give teacher_name as well to describe the vectors anew"
+                f"{source} records the {name} {getattr(space, name)!r}, but the option is "
+                f"{getattr(options, name)!r}. Remove the option, or set teacher_name to describe the vectors anew."
             )

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 
@@ -12,12 +13,12 @@ from leafkit.evaluation.compare import run as function
 from leafkit.methods.registry import method_folders
 
 
-def test_every_system_is_listed_with_its_folder(run):
+def test_every_method_is_listed_with_its_folder(run):
     code, out, _ = run("methods")
     assert code == 0
-    lines = [line.split() for line in out.splitlines()]
-    assert lines[0] == ["system", "folder", "needs", "task", "verdict", "difference", "paper"]
-    assert {line[0]: line[1] for line in lines[1:]} == method_folders()
+    titles, *lines = [re.split(r"  +", line) for line in out.splitlines()]
+    assert titles == ["method", "folder", "needs", "task", "verdict", "difference", "compared with", "paper"]
+    assert {line[0]: line[1] for line in lines} == method_folders()
 
 
 def test_the_list_as_json_has_the_verdict(run):
@@ -26,7 +27,7 @@ def test_the_list_as_json_has_the_verdict(run):
     assert all(row["verdict"] for row in rows)
 
 
-def test_a_system_is_explained(run):
+def test_a_method_is_explained(run):
     code, out, _ = run("methods", "show", "leaf")
     assert code == 0
     assert out.startswith("LEAF: ")
@@ -36,22 +37,22 @@ def test_a_system_is_explained(run):
 
 
 @pytest.mark.parametrize("name", method_folders())
-def test_every_system_can_be_shown_both_ways(run, name):
+def test_every_method_can_be_shown_as_text_and_as_json(run, name):
     assert name in run("methods", "show", name)[1]
     page = json.loads(run("methods", "show", name, "--json")[1])
     assert page["result"]["name"] == page["name"] == name
 
 
-def test_a_measured_system_shows_its_difference(run, tmp_path, monkeypatch):
+def test_a_measured_method_shows_its_difference(run, tmp_path, monkeypatch):
     apart = {"mean": 0.02, "low": 0.01, "high": 0.03}
     found = {"system": "leaf", "verdict": "beats", "metric": "nDCG@10", "baseline": "lab", "seeds": [0, 1]}
     (tmp_path / "leaf.json").write_text(json.dumps(found | {"difference": apart}))
     monkeypatch.setattr("leafkit.methods.ledger.VERDICTS", tmp_path)
     out = run("methods", "show", "leaf")[1]
-    assert "+0.0200 [+0.0100, +0.0300] nDCG@10 against lab, 2 seeds" in out
+    assert "+0.0200 [+0.0100, +0.0300] nDCG@10 over 2 seeds, compared with lab (recipe lab)" in out
 
 
-def test_an_unknown_system_is_one_message(run):
+def test_an_unknown_method_is_one_message(run):
     code, out, err = run("methods", "show", "leav")
     assert (code, out) == (1, "")
     assert "there is no method 'leav'; did you mean 'leaf'?" in err

@@ -91,7 +91,7 @@ def test_the_hash_of_a_subset_covers_the_judgements_of_all_splits(folder):
 
 def test_an_invalid_split_is_named_by_file_and_line(folder):
     (folder / "qrels" / "dev.tsv").write_text("query-id\tcorpus-id\tscore\nq\td1\tmuch\n")
-    with pytest.raises(TextError, match=r"dev\.tsv:2: got the score 'much'"):
+    with pytest.raises(TextError, match=r"dev\.tsv:2: the score is 'much'"):
         read_collection(folder, documents=5)
 
 

@@ -25,7 +25,6 @@ from leafkit.search.searcher import Searcher
 from leafkit.space import Space
 from leafkit.teachers.embed import embed
 from leafkit.teachers.open import open_teacher
-from leafkit.teachers.options import TeacherOptions
 from tests.fixtures.packages import index_vectors
 
 
@@ -70,7 +69,7 @@ def test_the_teacher_encodes_each_document_once(documents: Path, tiny_teacher: P
 def test_an_update_opens_the_teacher_of_the_build(
     documents: Path, tiny_teacher: Path, other_teacher: Path, tmp_path: Path
 ) -> None:
-    index = build_index(documents, tiny_teacher, tmp_path / "index", teacher_options=TeacherOptions(max_length=32))
+    index = build_index(documents, tiny_teacher, tmp_path / "index", max_length=32)
     (tmp_path / "more.txt").write_text("compress a folder\n", encoding="utf-8")
     counts = update_index(index, add=tmp_path / "more.txt", remove=["d0"])
     assert (counts.added, counts.removed, counts.count) == (1, 1, 200)

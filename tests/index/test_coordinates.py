@@ -213,7 +213,7 @@ def test_a_head_that_cannot_be_changed_is_an_error_before_documents_are_read(
     broken = tmp_path / "broken.jsonl"
     broken.write_text("no JSON\n")
     monkeypatch.setattr(home, "HEAD", "no such node")
-    with pytest.raises(InputError, match=r"None does not show its head; run: leafkit export"):
+    with pytest.raises(InputError, match=r"None does not show its head\. Run `leafkit export"):
         build_index(broken, tiny_teacher, tmp_path / "index", **options)
     monkeypatch.delitem(sys.modules, "leafkit.onnx.head")
     monkeypatch.setitem(sys.modules, "onnx", None)
@@ -228,7 +228,7 @@ def test_invalid_folds_raise_an_error_with_the_reason(build, narrow, exported, t
         build(fold=narrow / "None", dim=17)
     with pytest.raises(OptionError, match="Give only one of the two"):
         build(fold=narrow / "None", student=exported)
-    with pytest.raises(OptionError, match="unknown rotation 'pcs'"):
+    with pytest.raises(OptionError, match="rotate is 'pcs'; did you mean 'pca'"):
         build(student=narrow / "None", rotate="pcs")
     old = shutil.copytree(narrow / "None", tmp_path / "old")
     (old / "query_moment.npy").unlink()

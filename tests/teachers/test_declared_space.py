@@ -125,7 +125,7 @@ def test_declared_vectors_of_a_student_stay_approximate(exported, tiny_texts, tm
 
 
 def test_options_that_the_student_records_raise(exported, documents, write):
-    with pytest.raises(OptionError, match="query_prompt means nothing to a teacher with teacher_space"):
+    with pytest.raises(OptionError, match="query_prompt does not apply to a teacher with teacher_space"):
         open_teacher(write(*documents), teacher_space=str(exported), query_prompt="ask: ")
 
 

@@ -148,7 +148,7 @@ def test_invalid_options_raise_before_anything_is_encoded(texts, tmp_path, hash_
     teacher = hash_teacher()
     for options, error, message in (
         ({"out": tmp_path / "v.txt"}, InputError, r"v\.txt is not a vectors file; expected a \.parquet"),
-        ({"precision": "int8"}, OptionError, "unknown precision 'int8'"),
+        ({"precision": "int8"}, OptionError, "precision is 'int8'; expected one of float16, float32"),
         ({"role": "passage"}, OptionError, "unknown role 'passage'"),
     ):
         with pytest.raises(error, match=message):

@@ -169,7 +169,7 @@ def test_an_invalid_file_is_an_input_error(folder, file, content):
 
 
 def test_options_without_meaning_for_onnx_raise(onnx_folder):
-    with pytest.raises(OptionError, match="compute means nothing to an ONNX folder"):
+    with pytest.raises(OptionError, match="compute does not apply to an ONNX folder"):
         open_teacher(onnx_folder, compute="bfloat16")
 
 

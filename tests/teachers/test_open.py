@@ -102,11 +102,11 @@ def test_a_folder_or_file_without_a_teacher_raises(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"compute": "int8"}, "unknown compute 'int8'"),
-        ({"pooling": "max"}, "unknown pooling 'max'"),
+        ({"compute": "int8"}, "compute is 'int8'; expected one of auto, float32"),
+        ({"pooling": "max"}, "pooling is 'max'; expected one of mean, cls"),
         ({"teacher_batch_size": 0}, "teacher_batch_size is 0"),
         ({"max_length": -1}, "max_length is -1"),
-        ({"revision": "main"}, "revision means nothing to a local teacher"),
+        ({"revision": "main"}, "revision does not apply to a local teacher"),
     ],
 )
 def test_an_option_outside_its_range_raises(tiny_teacher, options, message):

@@ -171,7 +171,7 @@ def test_the_space_depends_on_texts_and_vectors_of_the_file(write):
 
 
 def test_options_of_a_computation_raise(write):
-    with pytest.raises(OptionError, match="compute means nothing to a vectors file"):
+    with pytest.raises(OptionError, match="compute does not apply to a vectors file"):
         open_teacher(write(TEXTS, unit()), compute="float32")
 
 

@@ -90,7 +90,7 @@ def test_the_old_name_of_the_distance_and_methods_do_not_mix(distil):
 def test_other_methods_than_leaf_raise_at_once_with_several_processes(distil, monkeypatch):
     several = SimpleNamespace(num_processes=2, is_main_process=True, device="cpu")
     monkeypatch.setattr(home, "start_accelerator", lambda: several)
-    with pytest.raises(OptionError, match="leaf, sinkd train in one process"):
+    with pytest.raises(OptionError, match="leaf, sinkd can train in one process only"):
         distil(methods=["leaf", "sinkd"])
 
 

@@ -11,7 +11,7 @@ from leafkit.texts.table import TextOptions, distinct_texts
 from leafkit.training.corpus import read_corpus
 from leafkit.training.validation import measure
 from leafkit.types import ROLES
-from leafkit.vectors.by_role import encode_by_role
+from leafkit.vectors.encode import encode_by_role
 
 
 @pytest.fixture(scope="module")

@@ -78,7 +78,7 @@ class Ddk(Feed):
         """
         import torch
 
-        domain = merged(setting.domains, self.least)
+        domain = merge_domains(setting.domains, self.least)
         count = int(domain.max()) + 1
         if self.every and count < 2:
             raise OptionError(
@@ -139,7 +139,7 @@ def next_share(share: Tensor, ratio: Tensor, alpha: float, cap: float) -> Tensor
     return torch.where(above, cap, smoothed * (1 - cap) / smoothed[~above].sum())
 
 
-def merged(domains: Int64, least: int) -> Int64:
+def merge_domains(domains: Int64, least: int) -> Int64:
     """Return the domain of each text, numbered from 0, (texts,), with small domains merged.
 
     Domains of fewer than ``least`` texts are merged into one. If that one is still too small, the next smallest domain

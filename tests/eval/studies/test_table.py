@@ -61,6 +61,7 @@ def test_overrides_replace_the_values_of_the_table(read):
     ("more", "problem"),
     [
         ("[variants.x]\nbatchsize = 3", "x: unknown field 'batchsize'; did you mean 'batch_size'"),
+        ("[variants.x]\nobjective = 3", "x: objective is 3"),
         ("[variants.x]\nbatch_size = 0", "x: batch_size is 0"),
         ("[variants.x]\nepochs = 'many'", "x: "),
         ("[variants.x]\nstudent = 'teacher:depth=3'", "x: unknown student"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from leafkit.errors import OptionError
-from leafkit.methods.feeds.ddk import Ddk, merged, next_share
+from leafkit.methods.feeds.ddk import Ddk, merge_domains, next_share
 from leafkit.methods.setting import Pool
 
 
@@ -202,12 +202,12 @@ def test_the_state_restores_everything(make_setting):
 
 def test_small_domains_are_merged_until_none_is_below_the_least():
     domains = numpy.repeat([0, 1, 2, 3, 9], [50, 4, 7, 3, 30])
-    found = merged(domains, 10)
+    found = merge_domains(domains, 10)
     assert sorted(numpy.bincount(found).tolist()) == [14, 30, 50]
     assert len(set(found[50:64].tolist())) == 1
-    assert sorted(numpy.bincount(merged(domains, 20)).tolist()) == [44, 50]
-    assert numpy.bincount(merged(domains, 1)).tolist() == [50, 4, 7, 3, 30]
-    assert set(merged(domains, 1000).tolist()) == {0}
+    assert sorted(numpy.bincount(merge_domains(domains, 20)).tolist()) == [44, 50]
+    assert numpy.bincount(merge_domains(domains, 1)).tolist() == [50, 4, 7, 3, 30]
+    assert set(merge_domains(domains, 1000).tolist()) == {0}
 
 
 def test_texts_of_a_single_domain_are_refused(make_setting):
