@@ -128,7 +128,7 @@ def test_the_recipes_are_inside(installed):
 
 
 def test_no_file_names_data_outside_the_wheel(installed):
-    files = [path for path in (installed / "leafkit").rglob("*") if path.is_file()]
+    files = [path for path in installed.rglob("*") if path.is_file()]
     assert len(files) > 200
     outside = [path for path in files for name in (b"../shared", b"shared/data") if name in path.read_bytes()]
     assert not outside

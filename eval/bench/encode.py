@@ -6,13 +6,16 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 
 from eval.bench.figure import Figure, Requirement, Spread
 from eval.bench.side import Result, Side, take_turns
 from eval.bench.workload import Workload, read_documents
+
+if TYPE_CHECKING:
+    from leafkit.teachers.options import Compute
 
 LEAST_RATIO, LEAST_COSINE = 1.8, 0.999
 WARM = 16
@@ -47,16 +50,16 @@ def least_cosine(ours: numpy.ndarray, theirs: numpy.ndarray) -> float:
     return float(((ours * theirs).sum(axis=1) / lengths).min())
 
 
-def ours(documents: str, texts: int, teacher: str, compute: str, out: str) -> Iterator[Result]:
+def ours(documents: str, texts: int, teacher: str, compute: Compute, out: str) -> Iterator[Result]:
     """The side of leafkit: `open_teacher`, as `leafkit index` and `leafkit embed` use it."""
     import torch
 
     from leafkit.teachers.open import open_teacher
 
     contents = sample(documents, texts)
-    opened = open_teacher(teacher, compute=compute, device="cpu")  # type: ignore[arg-type]
+    opened: Any = open_teacher(teacher, compute=compute, device="cpu")  # a sentence-transformers model
     numpy.save(out, opened.encode(contents[:WARM], "document"))
-    dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in opened.model.parameters()})  # type: ignore[attr-defined]
+    dtypes = sorted({str(p.dtype).removeprefix("torch.") for p in opened.model.parameters()})
     yield {"computes in": "+".join(dtypes), "threads": torch.get_num_threads()}
     while True:
         started = time.perf_counter()

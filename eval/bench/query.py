@@ -64,7 +64,8 @@ def ours(index: str, queries: str, count: int) -> Iterator[Result]:
         hits = searcher.search(text, K)
         return list(zip(hits.ids, hits.scores, hits.payload, strict=True))
 
-    yield from _rounds(ask, read_queries(queries, count), {"precision": searcher.encoder.precision})  # type: ignore[attr-defined]
+    encoder: Any = searcher.encoder  # a QueryEncoder, since the index contains the student
+    yield from _rounds(ask, read_queries(queries, count), {"precision": encoder.precision})
 
 
 def theirs(model: str, vectors: str, documents: str, queries: str, count: int) -> Iterator[Result]:

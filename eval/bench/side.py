@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any, cast
 
 from leafkit.errors import LeafkitError
 
@@ -31,25 +31,28 @@ class Side:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr, env=environment(threads)
         )
+        # Both are pipes, so neither is None.
+        self._stdin = cast(IO[bytes], self._process.stdin)
+        self._stdout = cast(IO[bytes], self._process.stdout)
         self.facts = self._read()
 
     def __enter__(self) -> Side:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.stdin.close()  # type: ignore[union-attr]
+        self._stdin.close()
         self._process.wait()
-        self._process.stdout.close()  # type: ignore[union-attr]
+        self._stdout.close()
         self._stderr.close()
 
     def round(self) -> Result:
         """Run one more round and return its result."""
-        self._process.stdin.write(b"\n")  # type: ignore[union-attr]
-        self._process.stdin.flush()  # type: ignore[union-attr]
+        self._stdin.write(b"\n")
+        self._stdin.flush()
         return self._read()
 
     def _read(self) -> Result:
-        line = self._process.stdout.readline()  # type: ignore[union-attr]
+        line = self._stdout.readline()
         if line:
             return json.loads(line)
         code = self._process.wait()

@@ -20,7 +20,7 @@ from eval.rival_trainer import train_rival
 
 if TYPE_CHECKING:
     from leafkit.training.data import TrainingData
-    from leafkit.training.recipe import Recipe
+    from leafkit.training.recipe import Precision, Recipe
     from leafkit.training.run import Run
 
 LEAST_RATIO = 1.5
@@ -112,14 +112,14 @@ def prepare(folder: str, queries: str, texts: int, teacher: str, student: str) -
     yield {}
 
 
-def ours(folder: str, precision: str, batch_size: int = BATCH, device: str = "cpu") -> Iterator[Result]:
+def ours(folder: str, precision: Precision, batch_size: int = BATCH, device: str = "cpu") -> Iterator[Result]:
     """The side of leafkit: `Loop` as `leafkit distill` runs it, with validation and checkpoints only at the ends."""
     import torch
 
     from leafkit.training.recipe import Recipe
 
     shipped = Recipe().on(device).precision
-    recipe = Recipe(precision=precision, batch_size=batch_size, valid_every=1 << 30).on(device)  # type: ignore[arg-type]
+    recipe = Recipe(precision=precision, batch_size=batch_size, valid_every=1 << 30).on(device)
     run = _run(folder, recipe, device)
     data = run.open_data(run.open_start().layout)
     yield {

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from leafkit.errors import InputError, LeafkitError, OptionError, nearest
 from leafkit.evaluation.modes import MODES
@@ -147,7 +147,7 @@ def _check_variant(name: str, fields: dict[str, Any], recipe: list[str]) -> None
 
 def _build(kind: type[_Built], fields: Mapping[str, Any], *, where: str) -> _Built:
     """Build the dataclass ``kind`` from ``fields``, lists as tuples. An error names ``where``."""
-    _check(fields, [field.name for field in dataclasses.fields(kind)], where=where)  # pyright: ignore[reportArgumentType]  # every kind is a dataclass
+    _check(fields, [field.name for field in dataclasses.fields(cast(Any, kind))], where=where)
     try:
         return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
     except (LeafkitError, TypeError) as error:
