@@ -17,7 +17,10 @@ from leafkit.files.options import CacheOptions
 def compare(
     recipe: Annotated[
         list[str],
-        typer.Option(help="A recipe's file or name. Repeat the option; the first is the baseline.", show_default=False),
+        typer.Option(
+            help="A recipe file that names its texts and teacher. Repeat the option; the first is the baseline.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path | None,

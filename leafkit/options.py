@@ -52,7 +52,7 @@ class Option:
     ``help`` is one or two sentences without the default. ``none`` says in words what the default None means.
     ``at_least``, ``above`` and ``at_most`` bound numbers; ``choices`` lists the values of a string whose type is not a
     ``Literal``. ``flags`` replace the names on the command line; ``commas`` makes the command line take one value with
-    commas where Python takes a list.
+    commas where Python takes a list; ``may_be_empty`` accepts a list without items.
     """
 
     help: str
@@ -63,6 +63,7 @@ class Option:
     choices: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     commas: bool = False
+    may_be_empty: bool = False
 
     def __init__(self, help: str, **facts: Any) -> None:  # noqa: A002  # the word that typer and argparse use
         """Take ``help`` by position, everything else by name."""
@@ -126,7 +127,8 @@ class Field:
 
     def _accepts(self, value: Any) -> bool:
         if isinstance(value, list | tuple):
-            return list in self.kinds and bool(value) and all(isinstance(item, self.items) for item in value)
+            filled = bool(value) or self.option.may_be_empty
+            return list in self.kinds and filled and all(isinstance(item, self.items) for item in value)
         if isinstance(value, PathLike):
             return str in self.kinds
         return type(value) in self.kinds or (

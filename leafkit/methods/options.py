@@ -25,15 +25,26 @@ class MethodOptions(Options):
             "A distillation method and its fields, e.g. sinkd:weight=0.1; see leafkit methods. Several methods add up.",
             none="leaf",
             flags=("--method",),
+            may_be_empty=True,
         ),
     ] = None
     feeds: Annotated[
         Sequence[str | Method] | None,
-        Option("A method that chooses or changes the texts of each step, e.g. ddk.", none="none", flags=("--feed",)),
+        Option(
+            "A method that chooses or changes the texts of each step, e.g. ddk.",
+            none="none",
+            flags=("--feed",),
+            may_be_empty=True,
+        ),
     ] = None
     writers: Annotated[
         Sequence[str | Method] | None,
-        Option("A method that writes the training texts, e.g. condense.", none="none", flags=("--writer",)),
+        Option(
+            "A method that writes the training texts, e.g. condense.",
+            none="none",
+            flags=("--writer",),
+            may_be_empty=True,
+        ),
     ] = None
     architecture: Annotated[
         str | Method | None,
