@@ -41,7 +41,7 @@ def read_documents(sources: Sources, reading: ReadingOptions) -> Iterator[Docume
     Raises `TextError`: for a missing source at once, for a bad row when it is reached.
     """
     paths = [sources] if isinstance(sources, str | PathLike) else sources
-    # The texts of a vectors file .npy are in the .jsonl file beside it.
+    # The texts of a .npy vectors file are in the .jsonl file of the same name.
     paths = [Path(path).with_suffix(".jsonl") if str(path).endswith(".npy") else path for path in paths]
     texts = read_texts(paths, role="document", unique_ids=reading.skip_bad, **reading.only(ReadingOptions))
     return _documents(texts)

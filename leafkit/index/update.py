@@ -87,5 +87,5 @@ def _open_teacher(package: Package, teacher: str | Path | Teacher | None, given:
         teacher, options = str(recorded["argument"]), TeacherOptions(**recorded["options"] | overrides)
     opened = open_with(teacher, options)
     space = package.teacher_space
-    require_same(space, opened.space, wanted_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
+    require_same(space, opened.space, expected_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
     return opened

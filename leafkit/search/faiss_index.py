@@ -53,7 +53,7 @@ class FaissIndex:
 
     @classmethod
     def empty(cls, plan: Plan, dim: int) -> FaissIndex:
-        """Make an untrained index of ``plan``; raises `OptionError` if FAISS rejects the factory string."""
+        """Make an untrained index from ``plan``; raises `OptionError` if FAISS rejects the factory string."""
         try:
             if plan.binary:
                 return cls(api.index_binary_factory(-(-dim // 8) * 8, plan.factory), dim=dim, binary=True)
@@ -178,7 +178,7 @@ class FaissIndex:
         return numpy.packbits(vectors > 0, axis=1) if self.binary else numpy.ascontiguousarray(vectors)
 
     def _map_rows(self) -> None:
-        """Let inverted lists look up a row: takes 8 bytes per row, is made when first needed and never written."""
+        """Make the table by which inverted lists find a row, on first use: 8 bytes per row, never written to disk."""
         if self._mapped:
             return
         with self._mapping:
@@ -193,9 +193,9 @@ class FaissIndex:
 class Depth:
     """How much of an approximate index a search visits. FAISS's own defaults (1 list, 16 nodes) lose too many hits.
 
-    lists: inverted lists to visit; None for twice the square root of their number, at least 8.
+    lists: inverted lists to visit; None means twice the square root of the number of lists, at least 8.
     nodes: candidates kept open in a graph (efSearch).
-    factor: candidates for each hit that the index's own refinement gets.
+    factor: candidates for each hit that the index's own refinement step rescores.
     widening: multiplies the lists; set by `within`.
 
     Recall of the true ten nearest on 20,000 package descriptions (384-d): graph 0.997, 512 lists 0.95.
@@ -211,7 +211,7 @@ class Depth:
         return min(total, round(self.widening * (self.lists or max(8, round(2 * total**0.5)))))
 
     def within(self, share: float) -> Depth:
-        """Return the depth at which a search limited to this ``share`` of the rows still meets as many of them."""
+        """Return the depth at which a search limited to this ``share`` of the rows still meets as many allowed rows."""
         return replace(self, nodes=math.ceil(self.nodes / share), widening=1 / share)
 
 

@@ -1,4 +1,4 @@
-"""What may be said about a teacher when it is opened."""
+"""Options for opening a teacher and for writing its vectors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TeacherOptions(Options):
     ] = None
     pooling: Annotated[
         str | None,
-        Option("Pooling of an ONNX folder that does not state it: mean or cls.", none="as stated", choices=POOLINGS),
+        Option("Pooling of an ONNX folder that records none: mean or cls.", none="as recorded", choices=POOLINGS),
     ] = None
     normalised: Annotated[
         bool | None,
@@ -99,7 +99,7 @@ class TeacherOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedOptions(Options):
-    """How the vectors are written."""
+    """How vectors are written to a file."""
 
     panel: ClassVar[str] = "Vectors"
 

@@ -30,7 +30,8 @@ from leafkit.vectors.cosine import unit_rows
 from leafkit.vectors.encode import encode_by_role
 from leafkit.vectors.keys import KEY_BYTES, KeyIndex, expand_roles, first_occurrences, text_keys
 
-BLOCK = 4096  # texts per block: the most that a killed run loses, and the texts that are sorted by length together
+# Texts per block. A killed run loses at most one block, and the texts of a block are sorted by length.
+BLOCK = 4096
 PIECE = 2**18  # characters encoded between two updates of the progress bar: one minute of a large model on one core
 DTYPES = ("float16", "float32")
 VERSION = 1
@@ -100,7 +101,7 @@ class VectorStore:
         `OutputError` for a full disk.
         """
         check_exact(teacher)
-        require_same(self.space, teacher.space, wanted_by=f"the store {self.path}", got_from="the teacher")
+        require_same(self.space, teacher.space, expected_by=f"the store {self.path}", got_from="the teacher")
         text_roles = expand_roles(roles, len(texts))
         keys = text_keys(texts, text_roles)
         rows = self._index().find(keys)

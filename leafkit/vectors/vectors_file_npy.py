@@ -91,7 +91,7 @@ def _batches(vectors: NDArray[Any], path: Path, texts: Path) -> Iterator[PairBat
     rows: list[tuple[str, Role | None]] = [(row.full_text, row.role) for row in read_texts(texts)]
     if len(rows) != len(vectors):
         raise VectorError(
-            f"{path} has {len(vectors)} vectors, but {texts.name} has {len(rows)} texts; expected as many."
+            f"{path} has {len(vectors)} vectors, but {texts.name} has {len(rows)} texts; expected one per vector."
         )
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
