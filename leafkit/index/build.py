@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.files.options import OutputOptions
-from leafkit.index.documents import Sources, read_documents
+from leafkit.index.documents import read_documents
 from leafkit.index.new_package import check_output, plan_package, write_package
 from leafkit.index.options import BuildOptions
 from leafkit.options import options_of, takes
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.options import ReadingOptions
+from leafkit.texts.table import Sources
 from leafkit.types import Teacher
 
 log = logging.getLogger("leafkit")

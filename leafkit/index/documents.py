@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -23,14 +23,13 @@ from leafkit.search.documents import KEY, Document, DocumentFiles, Documents, id
 from leafkit.texts.options import ReadingOptions
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text, join_title
+from leafkit.texts.table import Sources
 from leafkit.types import Encoder, Float32, Int64
 from leafkit.vectors.cached import CachedEncoder
 from leafkit.vectors.check import check_vectors
 
 # Rows encoded, mapped and spooled at a time: 100 MB at 384 components, whatever the size of the corpus.
 BLOCK = 65_536
-
-Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 log = logging.getLogger("leafkit")
 

@@ -45,7 +45,7 @@ def test_one_changed_byte_anywhere_raises(copied, name):
 @pytest.mark.parametrize("name", ["leafkit.json", "onnx/export.json"])
 def test_changed_bytes_of_a_description_raise_or_change_no_vector(copied, name, sentences):
     texts = [*sentences[:3], " ".join(sentences)]
-    wanted = QueryEncoder.open(copied, precision="int8").encode(texts)
+    expected = QueryEncoder.open(copied, precision="int8").encode(texts)
     content = (copied / name).read_bytes()
     draw = random.Random(1)
     for _ in range(300):
@@ -56,7 +56,7 @@ def test_changed_bytes_of_a_description_raise_or_change_no_vector(copied, name, 
             got = QueryEncoder.open(copied, precision="int8").encode(texts)
         except LeafkitError:
             continue
-        assert (got == wanted).all()
+        assert (got == expected).all()
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -143,7 +143,7 @@ def test_exporting_changed_weights_raises(copied, tmp_path):
 
 def test_exporting_without_the_tokenizer_raises(copied, tmp_path):
     (copied / "tokenizer.json").unlink()
-    with pytest.raises(DamageError, match=r"tokenizer\.json is missing"):
+    with pytest.raises(DamageError, match=r"copied cannot be loaded: .*a tokenizer"):
         leafkit.export(copied, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
