@@ -62,11 +62,19 @@ class Space:
         try:
             space = cls(**{name: fields[name] for name in names})
         except KeyError as error:
-            raise DamageError(f"{where} does not describe a vector space (the field {error} is missing).") from error
+            raise DamageError(
+                f"{where} does not describe a vector space (the field {error} is missing). "
+                "Copy or write the file again."
+            ) from error
         except TypeError as error:
-            raise DamageError(f"{where} does not describe a vector space ({error}).") from error
+            raise DamageError(
+                f"{where} does not describe a vector space ({error}). Copy or write the file again."
+            ) from error
         if fields.get("id") != space.id:
-            raise DamageError(f"{where} records the space id {fields.get('id')}, but its fields give {space.id}.")
+            raise DamageError(
+                f"{where} records the space id {fields.get('id')}, but the recorded fields give {space.id}. "
+                "The file was edited; copy or write the file again."
+            )
         return space
 
     def difference(self, other: Space) -> str | None:

@@ -101,7 +101,9 @@ def _open(path: Path) -> parquet.ParquetFile:
     try:
         return parquet.ParquetFile(path)
     except Exception as error:  # pyarrow raises many types for a damaged file
-        raise VectorError(f"{path} is not a Parquet file, or it is truncated ({error}).") from error
+        raise VectorError(
+            f"{path} is not a Parquet file, or it is truncated ({error}). Write the file again."
+        ) from error
 
 
 def _label(file: parquet.ParquetFile, path: Path) -> SpaceLabel | None:
