@@ -10,7 +10,7 @@ _STUDENT = "leafkit.json"
 
 
 def resolve_student(name: str | PathLike[str]) -> Path:
-    """Return the folder of the shipped student ``name``; return ``name`` unchanged if it exists or nothing ships."""
+    """Return the folder of the shipped student ``name``; an existing path or an unknown name is returned unchanged."""
     path = Path(name)
     if path.exists() or len(path.parts) != 1:
         return path
@@ -18,7 +18,7 @@ def resolve_student(name: str | PathLike[str]) -> Path:
 
 
 def resolve_recipe(name: str | PathLike[str]) -> Path:
-    """Return the file of the shipped recipe ``name``; return ``name`` unchanged if it exists or nothing ships."""
+    """Return the file of the shipped recipe ``name``; an existing path or an unknown name is returned unchanged."""
     path = Path(name)
     if path.exists() or len(path.parts) != 1:
         return path

@@ -119,7 +119,7 @@ def _choose_rescoring(index: FaissIndex, rows: Int64, vectors: Float32, rescore:
     if rescore is None:
         return ("int8" if index.binary else "none" if loss < LOSSLESS else "float16"), loss
     if len(rows) and loss <= _median_loss(decode(encode(sample, rescore)), sample):
-        log.info("no %s rescoring vectors are written: the index holds its vectors at least as exactly", rescore)
+        log.info("no %s rescoring vectors are written: the vectors in the index are at least as exact", rescore)
         return "none", loss
     return rescore, loss
 

@@ -92,14 +92,14 @@ def write_package(
     """
     check_output(out, overwrite=overwrite)
     with atomic_folder(out, marker=MANIFEST, overwrite=overwrite) as folder:
-        about = None
+        encoder_facts = None
         if plan.student is not None:
             copy_query_encoder(plan.student, folder / ENCODER)
-            about = {"student": plan.student.resolve().name}
+            encoder_facts = {"student": plan.student.resolve().name}
         manifest = _fill_folder(folder, documents, encoder, plan)
         files = {**manifest.files, **describe_files(folder, encoder_file_names(folder, folder / ENCODER))}
         built = {**provenance(), "teacher": teacher}
-        write_manifest(folder, replace(manifest, files=files, encoder=about, built=built))
+        write_manifest(folder, replace(manifest, files=files, encoder=encoder_facts, built=built))
     return out
 
 

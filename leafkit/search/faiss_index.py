@@ -218,21 +218,21 @@ class Depth:
 def _parameters(native: Any, selector: Any, depth: Depth, references: list[Any]) -> Any:
     """Make FAISS's search parameters for this type of index; ``references`` keeps nested ones alive during a search."""
     native = _exact_type(native)
-    made: Any = None
+    parameters: Any = None
     if isinstance(native, api.IndexRefine):
         inner = _parameters(native.base_index, selector, depth, references)
-        made = api.IndexRefineSearchParameters(k_factor=depth.factor, base_index_params=inner)
+        parameters = api.IndexRefineSearchParameters(k_factor=depth.factor, base_index_params=inner)
     elif isinstance(native, api.IndexPreTransform):
         inner = _parameters(native.index, selector, depth, references)
-        made = None if inner is None else api.SearchParametersPreTransform(index_params=inner)
+        parameters = None if inner is None else api.SearchParametersPreTransform(index_params=inner)
     elif isinstance(native, api.IndexHNSW | api.IndexBinaryHNSW):
-        made = api.SearchParametersHNSW(sel=selector, efSearch=depth.nodes)
+        parameters = api.SearchParametersHNSW(sel=selector, efSearch=depth.nodes)
     elif isinstance(native, api.IndexIVF | api.IndexBinaryIVF):
-        made = api.SearchParametersIVF(sel=selector, nprobe=depth.lists_of(native.nlist))
+        parameters = api.SearchParametersIVF(sel=selector, nprobe=depth.lists_of(native.nlist))
     elif selector is not None:
-        made = api.SearchParameters(sel=selector)
-    references.append(made)
-    return made
+        parameters = api.SearchParameters(sel=selector)
+    references.append(parameters)
+    return parameters
 
 
 def _lists_of(native: Any) -> Any:

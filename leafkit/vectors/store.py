@@ -168,13 +168,13 @@ class VectorStore:
     def _row_bytes(self) -> int:
         return self.space.dim * self.dtype.itemsize
 
-    def _encode(self, teacher: Encoder, texts: list[str], roles: list[Role], encoded: Callable[[int], object]) -> bytes:
+    def _encode(self, teacher: Encoder, texts: list[str], roles: list[Role], advance: Callable[[int], object]) -> bytes:
         vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
         # Pieces of texts of similar length, so that the encoder can make full batches of each piece.
         for piece in length_batches(numpy.fromiter(map(len, texts), dtype=numpy.int64), tokens=PIECE):
             piece_texts, piece_roles = [texts[i] for i in piece], [roles[i] for i in piece]
             vectors[piece] = encode_by_role(teacher, piece_texts, piece_roles, source="the teacher")
-            encoded(len(piece))
+            advance(len(piece))
         with numpy.errstate(over="ignore"):
             stored = vectors.astype(self.dtype)
         source = f"the teacher's vectors in {self.dtype} (float32 holds larger numbers)"

@@ -149,7 +149,7 @@ def test_invalid_options_raise_before_anything_is_encoded(texts, tmp_path, hash_
     for options, error, message in (
         ({"out": tmp_path / "v.txt"}, InputError, r"v\.txt is not a vectors file; expected a \.parquet"),
         ({"precision": "int8"}, OptionError, "precision is 'int8'; expected one of float16, float32"),
-        ({"role": "passage"}, OptionError, "unknown role 'passage'"),
+        ({"role": "passage"}, OptionError, "role is 'passage'; expected one of query, document"),
     ):
         with pytest.raises(error, match=message):
             embed(**{"texts": texts, "encoder": teacher, "out": tmp_path / "v.parquet", **options})

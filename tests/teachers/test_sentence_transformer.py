@@ -239,7 +239,7 @@ def test_an_invalid_model_folder_is_an_input_error(copied, file, content, messag
 
 
 def test_pooling_raises_for_a_model_that_records_its_pooling(tiny_teacher):
-    with pytest.raises(OptionError, match="pooling means nothing"):
+    with pytest.raises(OptionError, match="pooling does not apply to a sentence-transformers model"):
         open_teacher(tiny_teacher, pooling="cls")
 
 
