@@ -114,5 +114,5 @@ def check_space_options(space: Space, options: TeacherOptions, *, source: str) -
         if name in options.given() and getattr(options, name) != getattr(space, name):
             raise OptionError(
                 f"{source} records the {name} {getattr(space, name)!r}, but the option is "
-                f"{getattr(options, name)!r}. Remove the option, or set teacher_name to describe the vectors anew."
+                f"{getattr(options, name)!r}. Remove the option, or set teacher_name as well to name another space."
             )
