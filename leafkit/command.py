@@ -1,4 +1,4 @@
-"""What all commands share: the command line that outputs record, and printing an error as one message."""
+"""Helpers for all commands: record the command line in outputs, and print an error as one message."""
 
 from __future__ import annotations
 

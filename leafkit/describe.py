@@ -1,4 +1,4 @@
-"""What a file or folder is (cache, student, index, vectors file, teacher, collection), and whether it is intact."""
+"""Describe a file or folder (cache, student, index, vectors file, teacher, collection) and verify its checksums."""
 
 from __future__ import annotations
 

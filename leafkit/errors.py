@@ -3,9 +3,9 @@
 LeafkitError
 ├── InputError          the user gave something invalid
 │   ├── TextError       a row of texts is invalid; the message names file and line
-│   ├── VectorError     vectors with NaN, zero rows, the wrong width or the wrong count
-│   ├── OptionError     an option or argument outside its range
-│   └── SpaceError      two things that belong to different vector spaces
+│   ├── VectorError     vectors contain NaN or zero rows, or have the wrong width or number
+│   ├── OptionError     an option or argument has a value outside its range
+│   └── SpaceError      two things of different vector spaces were used together
 ├── DamageError         a file that leafkit wrote is missing, truncated or changed
 ├── OutputError         the output exists already, or the disk is full
 ├── ExportError         the exported model does not agree with the trained model
@@ -20,7 +20,7 @@ from collections.abc import Iterable
 
 
 class LeafkitError(Exception):
-    """Base class of all errors that leafkit raises on purpose: what was got, what was expected, what to do."""
+    """Base class of all errors of leafkit. The message says what was got, what was expected and what to do."""
 
 
 class InputError(LeafkitError):
@@ -32,7 +32,7 @@ class TextError(InputError):
 
 
 class VectorError(InputError):
-    """Vectors contain NaN or zero rows, have the wrong width, or are fewer or more than the texts."""
+    """Vectors contain NaN or zero rows, have the wrong width, or do not match the number of texts."""
 
 
 class OptionError(InputError):

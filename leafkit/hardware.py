@@ -1,4 +1,4 @@
-"""What the hardware at hand computes fast."""
+"""Detect which number formats the hardware computes fast."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ _STUDENT = "leafkit.json"
 
 
 def resolve_student(name: str | PathLike[str]) -> Path:
-    """Return the path ``name`` if it exists, else the folder of the shipped student ``name``, else the path again."""
+    """Return the folder of the shipped student ``name``; an existing path or an unknown name is returned unchanged."""
     path = Path(name)
     if path.exists() or len(path.parts) != 1:
         return path
@@ -18,7 +18,7 @@ def resolve_student(name: str | PathLike[str]) -> Path:
 
 
 def resolve_recipe(name: str | PathLike[str]) -> Path:
-    """Return the path ``name`` if it exists, else the file of the shipped recipe ``name``, else the path again."""
+    """Return the file of the shipped recipe ``name``; an existing path or an unknown name is returned unchanged."""
     path = Path(name)
     if path.exists() or len(path.parts) != 1:
         return path
@@ -41,7 +41,7 @@ def shipped_hint(path: Path) -> str:
 
 
 def _model_folders() -> list[Path]:
-    # Looked up without importing it: the core imports no other package, and in an editable install leafkit.models
-    # lies outside the folder of leafkit.
+    # find_spec finds the package leafkit.models without importing it. In an editable install its folder may lie outside
+    # the folder of leafkit.
     spec = find_spec("leafkit.models")
     return [Path(place) for place in (spec and spec.submodule_search_locations) or ()]

@@ -62,11 +62,19 @@ class Space:
         try:
             space = cls(**{name: fields[name] for name in names})
         except KeyError as error:
-            raise DamageError(f"{where} does not describe a vector space (the field {error} is missing).") from error
+            raise DamageError(
+                f"{where} does not describe a vector space (the field {error} is missing). "
+                "Copy or write the file again."
+            ) from error
         except TypeError as error:
-            raise DamageError(f"{where} does not describe a vector space ({error}).") from error
+            raise DamageError(
+                f"{where} does not describe a vector space ({error}). Copy or write the file again."
+            ) from error
         if fields.get("id") != space.id:
-            raise DamageError(f"{where} records the space id {fields.get('id')}, but its fields give {space.id}.")
+            raise DamageError(
+                f"{where} records the space id {fields.get('id')}, but the recorded fields give {space.id}. "
+                "The file was edited; copy or write the file again."
+            )
         return space
 
     def difference(self, other: Space) -> str | None:
@@ -77,20 +85,20 @@ class Space:
         return None
 
 
-def require_same(wanted: Space, got: Space, *, wanted_by: str, got_from: str) -> None:
-    """Raise `SpaceError` naming the first field that differs, unless ``wanted`` and ``got`` are the same space.
+def require_same(expected: Space, got: Space, *, expected_by: str, got_from: str) -> None:
+    """Raise `SpaceError` naming the first field that differs, unless ``expected`` and ``got`` are the same space.
 
-    wanted_by, got_from: what the message calls the owners of the two spaces, for example ``the index docs.index``.
+    expected_by, got_from: what the message calls the owners of the two spaces, for example ``the index docs.index``.
     """
-    field = wanted.difference(got)
+    field = expected.difference(got)
     if field is None:
         return
     raise SpaceError(
-        f"{got_from} does not belong to the vector space of {wanted_by}: {field} is {getattr(got, field)!r}; "
-        f"expected {getattr(wanted, field)!r}.\n"
-        f"  {wanted_by}: {describe(wanted)}\n  {got_from}: {describe(got)}\n"
-        "Use a student and an index of the same teacher, prompts and length, or rebuild one of them. If both come from "
-        "the same model (read from other files or through an API), declare that with --teacher-space STUDENT."
+        f"{got_from} does not belong to the vector space of {expected_by}: {field} is {getattr(got, field)!r}; "
+        f"expected {getattr(expected, field)!r}.\n"
+        f"  {expected_by}: {describe(expected)}\n  {got_from}: {describe(got)}\n"
+        "Use a student and an index of the same teacher, prompts and maximum length, or rebuild one of them. If both "
+        "come from the same model (read from other files or through an API), declare that with --teacher-space STUDENT."
     )
 
 

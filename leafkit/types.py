@@ -45,7 +45,7 @@ class Encoder(Protocol):
 
 @runtime_checkable
 class Teacher(Encoder, Protocol):
-    """An encoder to distil from."""
+    """An encoder whose vectors a student learns from."""
 
     @property
     def signals(self) -> frozenset[str]:

@@ -58,7 +58,7 @@ def index(exported, tiny_teacher, sentences, tmp_path_factory):
 
 @pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.relative_to(DOCS).as_posix())
 def test_the_code_of_a_page_runs_as_written(page, tmp_path, monkeypatch, tiny_teacher, sentences, exported, index):
-    """The blocks run in order, in one process, in a folder with what the page does not make itself."""
+    """The blocks run in order, in one process, in a folder with the files that the page does not create."""
     lay_out(tmp_path, tiny_teacher, sentences)
     running = [block for block in blocks([page]) if block.language in RUN]
     for name, made in (("my-student", exported), ("docs.index", index)):

@@ -30,7 +30,7 @@ ALL += [OutputOptions, Recipe, RunOptions, TeacherOptions, TextOptions, UpdateOp
 
 
 class Thing:
-    """An object that stands for itself."""
+    """An object that Python may pass instead of text."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -36,8 +36,8 @@ def index(shipped, tiny_teacher, sentences, tmp_path):
 
 
 def test_every_function_accepts_the_name_of_a_shipped_student(shipped, index, exported, sentences):
-    wanted = leafkit.QueryEncoder.open(exported).encode(sentences[:5])
-    assert numpy.array_equal(leafkit.QueryEncoder.open("tiny-leaf").encode(sentences[:5]), wanted)
+    expected = leafkit.QueryEncoder.open(exported).encode(sentences[:5])
+    assert numpy.array_equal(leafkit.QueryEncoder.open("tiny-leaf").encode(sentences[:5]), expected)
     inside = leafkit.Searcher.open(index)
     assert inside.manifest.encoder == {"student": "tiny-leaf"}
     named = leafkit.Searcher.open(index, encoder="tiny-leaf")

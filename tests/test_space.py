@@ -32,7 +32,7 @@ OTHER_VALUES = {
 def test_the_name_of_a_teacher_is_not_part_of_the_identity():
     renamed = dataclasses.replace(SPACE, teacher="/somewhere/else")
     assert renamed.id == SPACE.id
-    require_same(SPACE, renamed, wanted_by="index", got_from="student")
+    require_same(SPACE, renamed, expected_by="index", got_from="student")
 
 
 @pytest.mark.parametrize(("field", "value"), OTHER_VALUES.items())
@@ -41,7 +41,7 @@ def test_every_other_field_is_part_of_the_identity(field, value):
     assert other.id != SPACE.id
     assert SPACE.difference(other) == field
     with pytest.raises(SpaceError, match=f"the student b does not belong .* of the index a: {field} is") as caught:
-        require_same(SPACE, other, wanted_by="the index a", got_from="the student b")
+        require_same(SPACE, other, expected_by="the index a", got_from="the student b")
     assert describe(SPACE) in str(caught.value)
     assert describe(other) in str(caught.value)
 

@@ -37,7 +37,7 @@ def source(tmp_path_factory):
             target.symlink_to((ROOT / name).readlink())
         elif (ROOT / name).is_file():
             target.write_bytes((ROOT / name).read_bytes())
-    # A stand-in for a further student that ships, as far as packaging is concerned.
+    # A folder in place of another shipped student: packaging does not look at the content of its files.
     for name in STUDENT:
         (folder / "models" / "stand-in" / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / "models" / "stand-in" / name).write_text(name)

@@ -98,7 +98,9 @@ def _open_teacher(options: EffortOptions, student: OpenStudent) -> tuple[Space, 
         raise OptionError(f"{options.teacher} is a student. Give the teacher that it was distilled from.")
     stored = cached(teacher, options.cache) if "online" in teacher.signals else teacher
     encoder = map_teacher(stored, student.mapping)
-    require_same(encoder.space, student.encoder.space, wanted_by="the teacher", got_from=f"the student {student.name}")
+    require_same(
+        encoder.space, student.encoder.space, expected_by="the teacher", got_from=f"the student {student.name}"
+    )
     return teacher.space, encoder
 
 

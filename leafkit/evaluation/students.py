@@ -111,5 +111,5 @@ def check_spaces(students: Sequence[OpenStudent], space: Space | None) -> Space:
                 f"the student {student.name} uses the coordinates {student.encoder.space.rotation}, but "
                 f"{students[0].name} uses {expected.rotation}. Measure students of different rotations one at a time."
             )
-        require_same(expected, student.encoder.space, wanted_by=owner, got_from=f"the student {student.name}")
+        require_same(expected, student.encoder.space, expected_by=owner, got_from=f"the student {student.name}")
     return expected

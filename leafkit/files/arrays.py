@@ -13,8 +13,8 @@ from leafkit.files.atomic import write_file
 def save_array(path: Path, array: numpy.ndarray) -> None:
     """Write ``array`` to the .npy file at ``path``, atomically replacing any file there.
 
-    The array is serialised in memory first: ``numpy.save`` to a full disk raises an error without an error number, so
-    it could not be reported as a full disk.
+    The array is serialised in memory first. On a full disk ``numpy.save`` raises an error without an error number,
+    and leafkit could not tell the user that the disk is full.
     """
     buffer = io.BytesIO()
     numpy.save(buffer, array, allow_pickle=False)

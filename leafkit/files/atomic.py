@@ -48,7 +48,7 @@ def _disk_error_message(path: Path, error: OSError) -> str | None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Flush the file or folder at ``path`` to disk and return when it is there."""
+    """Flush the file or folder at ``path``, and return when its content is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -150,9 +150,9 @@ def _move_into_place(new: Path, path: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two folders in one step and return True, or return False where the system cannot.
+    """Exchange two folders in one step and return True, or return False on a system without that operation.
 
-    Linux can, with the system call renameat2, for which Python has no function.
+    Linux has the system call renameat2 for it. Python has no function for this call.
     """
     import ctypes
 

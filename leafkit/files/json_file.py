@@ -1,4 +1,4 @@
-"""Reading JSON files, with one error message for everything that can be wrong with them."""
+"""Reading JSON files, with one kind of error message for all invalid files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_json_object(file: Path) -> dict[str, Any]:
 def explain_invalid(
     file: object, *, expected: str, advice: str, error_type: type[LeafkitError] = DamageError
 ) -> Iterator[None]:
-    """Turn errors from parsing ``file`` into one ``error_type``: what was expected, what is wrong, what to do.
+    """Turn errors from parsing ``file`` into an ``error_type`` that says what was expected, what is wrong, what to do.
 
     Covers a file that cannot be read, invalid JSON, a missing field and a field of the wrong type. Errors that leafkit
     raised itself pass through unchanged.

@@ -42,7 +42,7 @@ def torch_weight_files(folder: Path) -> list[Path]:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """Return the object in a JSON ``file`` of a model, empty if there is no file; raise `InputError` if invalid."""
+    """Return the object in a JSON ``file`` of a model, or {} for a missing file; raise `InputError` if invalid."""
     if not file.is_file():
         return {}
     with explain_invalid(file, expected="a JSON object", advice=_ADVICE, error_type=InputError):

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.files.options import OutputOptions
-from leafkit.index.documents import Sources, read_documents
+from leafkit.index.documents import read_documents
 from leafkit.index.new_package import check_output, plan_package, write_package
 from leafkit.index.options import BuildOptions
 from leafkit.options import options_of, takes
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.options import ReadingOptions
+from leafkit.texts.table import Sources
 from leafkit.types import Teacher
 
 log = logging.getLogger("leafkit")
@@ -31,7 +32,8 @@ def build_index(
     """Build an index package at ``out`` and return its path.
 
     documents: files or folders of texts (see `leafkit.read_texts`), or a vectors file that is the teacher as well.
-    teacher: the model that wrote or writes the documents' vectors (see `leafkit.open_teacher`). Its vectors are cached.
+    teacher: the model that encodes the documents, or a file of their vectors (see `leafkit.open_teacher`). Vectors of
+        a model are cached.
     student: a distilled student of that teacher's space, or the name of one that ships. Its query encoder is copied
         into the package.
 
@@ -39,8 +41,8 @@ def build_index(
     disk needs 4 x dim bytes per document besides the package, and as much again at the teacher's width if ``rotate``,
     or ``fold`` with ``dim``, is fitted to the documents.
 
-    Raises `TextError` for documents, `OptionError` for options, `SpaceError` for a student of another space and
-    `OutputError` if ``out`` holds something or the disk is full. A failed call leaves ``out`` as it was.
+    Raises `TextError` for an invalid document, `OptionError` for an invalid option, `SpaceError` for a student of
+    another space and `OutputError` if ``out`` is not free or the disk is full. A failed call leaves ``out`` unchanged.
     """
     out = Path(out)
     storage, reading = options_of(BuildOptions, options), options_of(ReadingOptions, options)
@@ -62,7 +64,7 @@ def build_index(
 def through_cache(teacher: Teacher, cache: Path | None) -> Teacher:
     """Return ``teacher`` behind the cache of teacher vectors, or unchanged if it only looks vectors up.
 
-    A student as the teacher is not cached: its vectors only approximate those of the space it lives in.
+    The vectors of a student are not cached, because they only approximate those of the teacher.
     """
     from leafkit.vectors.cached import cached
     from leafkit.vectors.store import is_exact
@@ -74,7 +76,7 @@ def through_cache(teacher: Teacher, cache: Path | None) -> Teacher:
 
 
 def _teacher_record(teacher: str | Path | Teacher, options: TeacherOptions) -> dict[str, Any] | None:
-    """Return what opens the same teacher again for an update; None for a teacher that was already open."""
+    """Return the name and options that open the same teacher again for an update; None if it was already open."""
     if not isinstance(teacher, str | Path):
         return None
     given = {option: getattr(options, option) for option in sorted(options.given())}

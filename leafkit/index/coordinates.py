@@ -1,4 +1,4 @@
-"""The coordinates in which an index stores its documents: the teacher's, its student's, rotated or folded ones."""
+"""The coordinates in which an index stores its documents: the teacher's, the student's, rotated or folded ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FittedMaps:
 
 
 class Coordinates:
-    """The steps from the teacher's vectors to those of an index, as far as they are known before its documents are.
+    """The steps from the teacher's vectors to those of an index, planned before the documents are read.
 
     The steps are, in this order: the coordinates that ``student`` was distilled in; with ``folding``, the student's
     fold, reduced to ``dim`` numbers if given; with ``rotate``, a rotation fitted to the documents.
@@ -99,11 +99,11 @@ def _student_map(space: Space, student: Path) -> LinearMap | None:
 
     facts = read_student(student)
     mapping = read_mapping(student, facts.space)
-    wanted_by, got_from = "the documents' teacher", f"the student {student}"
+    expected_by, got_from = "the documents' teacher", f"the student {student}"
     if mapping is None or facts.space.id == space.id:
-        require_same(space, facts.space, wanted_by=wanted_by, got_from=got_from)
+        require_same(space, facts.space, expected_by=expected_by, got_from=got_from)
         return None
-    require_same(space, mapping.base, wanted_by=wanted_by, got_from=got_from)
+    require_same(space, mapping.base, expected_by=expected_by, got_from=got_from)
     return mapping
 
 
@@ -114,7 +114,7 @@ def _read_head(student: Path) -> tuple[Float32, Float32]:
 
 
 def _rotated(folded: LinearMap | None, kind: str, vectors: Float32, space: Space, seed: int) -> LinearMap:
-    """Fit a rotation to ``vectors``, after the fold ``folded`` if there is one. The fold's length number stays last."""
+    """Fit a rotation to ``vectors``, after the fold ``folded`` if given, and leave the fold's length component last."""
     if folded is None:
         return fit_rotation(kind, vectors, space, seed=seed)
     folded_vectors = folded.apply(vectors, "document")[:, : len(folded.documents)]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from pathlib import Path
 
@@ -23,14 +23,13 @@ from leafkit.search.documents import KEY, Document, DocumentFiles, Documents, id
 from leafkit.texts.options import ReadingOptions
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text, join_title
+from leafkit.texts.table import Sources
 from leafkit.types import Encoder, Float32, Int64
 from leafkit.vectors.cached import CachedEncoder
 from leafkit.vectors.check import check_vectors
 
 # Rows encoded, mapped and spooled at a time: 100 MB at 384 components, whatever the size of the corpus.
 BLOCK = 65_536
-
-Sources = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 log = logging.getLogger("leafkit")
 
@@ -41,7 +40,7 @@ def read_documents(sources: Sources, reading: ReadingOptions) -> Iterator[Docume
     Raises `TextError`: for a missing source at once, for a bad row when it is reached.
     """
     paths = [sources] if isinstance(sources, str | PathLike) else sources
-    # The texts of a vectors file .npy are in the .jsonl file beside it.
+    # The texts of a .npy vectors file are in the .jsonl file of the same name.
     paths = [Path(path).with_suffix(".jsonl") if str(path).endswith(".npy") else path for path in paths]
     texts = read_texts(paths, role="document", unique_ids=reading.skip_bad, **reading.only(ReadingOptions))
     return _documents(texts)

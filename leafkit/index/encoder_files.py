@@ -1,4 +1,4 @@
-"""The query encoder inside a package: a copy of the files that a query host needs of a student."""
+"""The query encoder inside a package: a copy of those files of a student that a search host needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from leafkit.search.query_encoder import FILES, MARKER, RECORD, TOKENIZER, Expor
 
 
 def copy_query_encoder(student: Path, to: Path, *, precision: Precision = "auto") -> None:
-    """Copy the files that a query host needs of an exported student into the new folder ``to``.
+    """Copy those files of an exported student that a search host needs into the new folder ``to``.
 
     precision: int8, float32, or auto: int8 if the student was exported in int8.
 

@@ -31,8 +31,8 @@ log = logging.getLogger("leafkit")
 class FilledIndex:
     """An index that holds all documents.
 
-    ``rescore`` is the precision of the rescoring vectors it needs, or ``none``. ``loss`` is the median of 1 - cosine
-    between a stored vector and the original.
+    ``rescore`` is the precision of the rescoring vectors that the index needs, or ``none``. ``loss`` is the median of
+    1 - cosine between a stored vector and the original.
     """
 
     index: FaissIndex
@@ -56,7 +56,7 @@ def fill_index(
     seed: draws the training sample of at most 262,144 rows.
     advance: called with the number of rows after each block.
 
-    Raises `OptionError` if FAISS cannot train the plan on so few rows.
+    Raises `OptionError` if there are too few rows for FAISS to train the plan.
     """
     check_rescore(rescore)
     with faiss_threads(threads):
@@ -119,7 +119,7 @@ def _choose_rescoring(index: FaissIndex, rows: Int64, vectors: Float32, rescore:
     if rescore is None:
         return ("int8" if index.binary else "none" if loss < LOSSLESS else "float16"), loss
     if len(rows) and loss <= _median_loss(decode(encode(sample, rescore)), sample):
-        log.info("no %s rescoring vectors are written: the index holds its vectors at least as exactly", rescore)
+        log.info("no %s rescoring vectors are written: the vectors in the index are at least as exact", rescore)
         return "none", loss
     return rescore, loss
 

@@ -8,8 +8,8 @@ be an orthonormal basis of that span. Then, for every document vector d,
 
 so Q'd holds everything about d that this student can ask for, and no cosine changes. Ranking by
 <[h; 1], [W'd; b.d]> would need as few numbers. But numbers in an orthonormal basis keep lengths and angles, on which
-int8, binary codes, graphs and inverted lists rely. Q'W and Q'b replace W and b in the student's head, so the query host
-never computes a vector of the teacher's width.
+int8, binary codes, graphs and inverted lists rely. Q'W and Q'b replace W and b in the student's head, so the search
+host never computes a vector of the teacher's width.
 
 The hidden numbers of a transformer end in a layer norm: sum_i (h_i - beta_i) / gamma_i = 0 for each token, and hence
 for their mean. That removes one dimension from the span of [W b], which is found by looking at vectors the student

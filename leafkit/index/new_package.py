@@ -68,11 +68,11 @@ def plan_package(
 
 
 def check_output(out: Path, *, overwrite: bool) -> None:
-    """Raise `OutputError` unless ``out`` is free, or is an index and ``overwrite`` is set."""
+    """Raise `OutputError` unless ``out`` is missing or empty, or is an index and ``overwrite`` is set."""
     check_output_folder(out, marker=MANIFEST, overwrite=overwrite)
     # Much other software writes a file manifest.json as well.
     if (out / MANIFEST).is_file() and f'"{FORMAT}"'.encode() not in (out / MANIFEST).read_bytes():
-        raise OutputError(f"{out} already holds something that is not a leafkit index. Choose another output.")
+        raise OutputError(f"{out} already exists and is not a leafkit index. Choose another output path.")
 
 
 def write_package(
@@ -86,19 +86,20 @@ def write_package(
 ) -> Path:
     """Write the package of ``documents``, encoded by ``encoder``, to ``out`` and return that path.
 
-    ``teacher`` records how to open the encoder again. Raises `TextError` for documents, `VectorError` for their vectors
-    and `OutputError` if ``out`` holds something or the disk is full. A failed call leaves ``out`` as it was.
+    ``teacher`` records how to open the encoder again. Raises `TextError` for an invalid document, `VectorError` for
+    invalid vectors and `OutputError` if ``out`` is not free or the disk is full.
+    If the call fails, ``out`` is unchanged.
     """
     check_output(out, overwrite=overwrite)
     with atomic_folder(out, marker=MANIFEST, overwrite=overwrite) as folder:
-        about = None
+        encoder_facts = None
         if plan.student is not None:
             copy_query_encoder(plan.student, folder / ENCODER)
-            about = {"student": plan.student.resolve().name}
+            encoder_facts = {"student": plan.student.resolve().name}
         manifest = _fill_folder(folder, documents, encoder, plan)
         files = {**manifest.files, **describe_files(folder, encoder_file_names(folder, folder / ENCODER))}
         built = {**provenance(), "teacher": teacher}
-        write_manifest(folder, replace(manifest, files=files, encoder=about, built=built))
+        write_manifest(folder, replace(manifest, files=files, encoder=encoder_facts, built=built))
     return out
 
 
@@ -137,7 +138,7 @@ def _fill_folder(folder: Path, documents: Iterable[Document], encoder: Encoder, 
 def _fit_coordinates(
     folder: Path, blocks: Iterator[Float32], rows: int, width: int, plan: PackagePlan
 ) -> tuple[Iterator[Float32], FittedMaps]:
-    """Return the teacher's vectors, and the maps they go through.
+    """Return the teacher's vectors in blocks, and the maps to apply to them.
 
     If a map is fitted to the documents, all vectors are first spooled at the teacher's ``width``.
     """

@@ -43,7 +43,7 @@ log = logging.getLogger("leafkit")
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateCounts:
-    """The result of an update: documents added and removed, ids to remove that were missing, documents now."""
+    """The result of an update: documents added and removed, unknown ids to remove, and documents in the index now."""
 
     added: int
     removed: int
@@ -210,7 +210,7 @@ class _NextGeneration:
             write_rescoring_vectors(path, chain(copied, new), shape=shape, precision=precision)
 
     def _spool_vectors(self, old_rows: Int64) -> Float32:
-        """Spool the vectors to add to the index: the most exact ones held of ``old_rows``, then those of new rows."""
+        """Spool the vectors to add to the index: the most exact stored ones of ``old_rows``, then those of new rows."""
         search = self._package.vector_search()
         # Sign bits must not change, but an int8 component that was rounded to 0 has lost its sign.
         exact = search.index.vectors if search.index.binary and search.index.can_reconstruct else search.vectors

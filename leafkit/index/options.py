@@ -17,7 +17,7 @@ class ThreadOptions(Options):
 
     panel: ClassVar[str] = "The index"
 
-    threads: Annotated[int | None, Option("Threads of FAISS while it builds.", none="all cores", at_least=1)] = None
+    threads: Annotated[int | None, Option("Threads that FAISS uses to build.", none="all cores", at_least=1)] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,8 @@ class BuildOptions(ThreadOptions):
     fold: Annotated[
         str | PathLike[str] | None,
         Option(
-            "Fold the index for this student, which alone can search it: each document keeps the student's width + 1 "
-            "numbers (+ 2 for a token table) with the same cosines; with dim, the most important of them.",
+            "Fold the index for this student; no other student can search it. Each document keeps only the student's "
+            "width + 1 numbers (+ 2 for a token table), with the same cosines; with dim, the most important of them.",
             none="no folding",
         ),
     ] = None
@@ -71,12 +71,12 @@ class BuildOptions(ThreadOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateOptions(ThreadOptions):
-    """How an index takes up changes."""
+    """How an index is updated."""
 
     replace: Annotated[
         bool,
         Option(
-            "Let an added document replace the document with its id; the default is an error.", flags=("--replace",)
+            "Let an added document replace an old one with the same id; the default is an error.", flags=("--replace",)
         ),
     ] = False
     compact: Annotated[

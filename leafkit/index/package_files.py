@@ -1,4 +1,4 @@
-"""Files of a package as its one writer handles them: names, manifests, the lock, and deleting old generations."""
+"""How the writer of a package handles files: names, manifests, the lock, and deleting old generations."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def provenance() -> dict[str, Any]:
 
 
 def remove_leftovers(folder: Path, manifest: Manifest) -> None:
-    """Delete the files of other generations: those that an update replaced, and those that a stopped update left."""
+    """Delete the files of other generations, which an update replaced or an interrupted update left behind."""
     for path in folder.iterdir():
         if _GENERATED.fullmatch(path.name) and path.name not in manifest.files:
             path.unlink(missing_ok=True)
@@ -64,7 +64,7 @@ def remove_leftovers(folder: Path, manifest: Manifest) -> None:
 
 @contextlib.contextmanager
 def open_for_update(folder: Path) -> Iterator[Package]:
-    """Open the index at ``folder`` as its only writer, after every byte of its files was verified.
+    """Open the index at ``folder`` as its only writer, after verifying every byte of the files.
 
     Raises `InputError` for a folder that is not an index, `DamageError` for a file that is missing or changed, and
     `OutputError` while another process writes to the index.

@@ -9,7 +9,7 @@ from typing import Any
 from leafkit.errors import InputError, OptionError
 from leafkit.files.options import CacheOptions
 from leafkit.index.build import through_cache
-from leafkit.index.documents import Sources, read_documents
+from leafkit.index.documents import read_documents
 from leafkit.index.next_generation import UpdateCounts, apply_update
 from leafkit.index.options import UpdateOptions
 from leafkit.index.package_files import open_for_update
@@ -20,6 +20,7 @@ from leafkit.space import require_same
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.options import ReadingOptions
+from leafkit.texts.table import Sources
 from leafkit.types import Encoder, Teacher
 
 
@@ -87,5 +88,5 @@ def _open_teacher(package: Package, teacher: str | Path | Teacher | None, given:
         teacher, options = str(recorded["argument"]), TeacherOptions(**recorded["options"] | overrides)
     opened = open_with(teacher, options)
     space = package.teacher_space
-    require_same(space, opened.space, wanted_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
+    require_same(space, opened.space, expected_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
     return opened

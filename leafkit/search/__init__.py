@@ -1,12 +1,12 @@
-"""The search host: open an index package, encode queries and search, on numpy, FAISS, onnxruntime and tokenizers alone.
+"""The search host: open an index package, encode queries and search. Needs numpy, FAISS, onnxruntime and tokenizers.
 
 Nothing here writes. Packages are built and updated by `leafkit.index`.
 
-- `searcher`: `Searcher`, texts or vectors in, documents with cosines out.
+- `searcher`: `Searcher` takes texts or vectors and returns documents with cosines.
 - `query_encoder`: `QueryEncoder`, an exported student that encodes queries.
 - `package`, `manifest`, `documents`, `rescoring`, `arrays`: read the files of an index package.
-- `vector_search`: the rows nearest to a query vector, with exact cosines, whatever the index type.
-- `faiss_index`, `plan`: the one file that calls FAISS, and which FAISS index suits a corpus.
+- `vector_search`: find the rows nearest to a query vector, with exact cosines for every index type.
+- `faiss_index`, `plan`: call FAISS (no other file does), and choose the FAISS index that suits a corpus.
 
 The names below are imported when they are first used.
 """

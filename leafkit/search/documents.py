@@ -1,4 +1,4 @@
-"""Read documents: JSON lines found by their byte offsets, and the row of an id found by its sorted hash.
+"""Read documents from disk: find a JSON line by its byte offset, and the row of an id by the hash of the id.
 
 Opening reads none of the lines, so tens of millions of documents open in milliseconds. `leafkit.index.documents`
 writes these files.
@@ -22,7 +22,7 @@ from leafkit.search.arrays import read_array
 from leafkit.types import Int64
 
 KEY = numpy.dtype("S16")  # the hash of an id
-_PIECE = 1 << 24
+_PIECE = 1 << 24  # 16 MiB, the most that one read of several lines returns
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class DocumentFiles:
 
 
 class Documents:
-    """Documents on disk: a document by its row, and a row by its id. Safe to read from many threads.
+    """Documents on disk: get a document by its row, or a row by its id. Safe to read from many threads.
 
     The files stay open, so deleting them does not disturb a reader.
     """
@@ -76,7 +76,7 @@ class Documents:
             )
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        # When the process ends, the module os may be gone before this object.
+        # A default argument, because the module os may be gone before this object when the process ends.
         if getattr(self, "_descriptor", -1) >= 0:
             close(self._descriptor)
 

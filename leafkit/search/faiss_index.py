@@ -53,7 +53,7 @@ class FaissIndex:
 
     @classmethod
     def empty(cls, plan: Plan, dim: int) -> FaissIndex:
-        """Make an untrained index of ``plan``; raises `OptionError` if FAISS rejects the factory string."""
+        """Make an untrained index from ``plan``; raises `OptionError` if FAISS rejects the factory string."""
         try:
             if plan.binary:
                 return cls(api.index_binary_factory(-(-dim // 8) * 8, plan.factory), dim=dim, binary=True)
@@ -178,7 +178,7 @@ class FaissIndex:
         return numpy.packbits(vectors > 0, axis=1) if self.binary else numpy.ascontiguousarray(vectors)
 
     def _map_rows(self) -> None:
-        """Let inverted lists look up a row: takes 8 bytes per row, is made when first needed and never written."""
+        """Make the table by which inverted lists find a row, on first use: 8 bytes per row, never written to disk."""
         if self._mapped:
             return
         with self._mapping:
@@ -193,9 +193,9 @@ class FaissIndex:
 class Depth:
     """How much of an approximate index a search visits. FAISS's own defaults (1 list, 16 nodes) lose too many hits.
 
-    lists: inverted lists to visit; None for twice the square root of their number, at least 8.
+    lists: inverted lists to visit; None means twice the square root of the number of lists, at least 8.
     nodes: candidates kept open in a graph (efSearch).
-    factor: candidates for each hit that the index's own refinement gets.
+    factor: candidates for each hit that the index's own refinement step rescores.
     widening: multiplies the lists; set by `within`.
 
     Recall of the true ten nearest on 20,000 package descriptions (384-d): graph 0.997, 512 lists 0.95.
@@ -211,28 +211,28 @@ class Depth:
         return min(total, round(self.widening * (self.lists or max(8, round(2 * total**0.5)))))
 
     def within(self, share: float) -> Depth:
-        """Return the depth at which a search limited to this ``share`` of the rows still meets as many of them."""
+        """Return the depth at which a search limited to this ``share`` of the rows still meets as many allowed rows."""
         return replace(self, nodes=math.ceil(self.nodes / share), widening=1 / share)
 
 
 def _parameters(native: Any, selector: Any, depth: Depth, references: list[Any]) -> Any:
     """Make FAISS's search parameters for this type of index; ``references`` keeps nested ones alive during a search."""
     native = _exact_type(native)
-    made: Any = None
+    parameters: Any = None
     if isinstance(native, api.IndexRefine):
         inner = _parameters(native.base_index, selector, depth, references)
-        made = api.IndexRefineSearchParameters(k_factor=depth.factor, base_index_params=inner)
+        parameters = api.IndexRefineSearchParameters(k_factor=depth.factor, base_index_params=inner)
     elif isinstance(native, api.IndexPreTransform):
         inner = _parameters(native.index, selector, depth, references)
-        made = None if inner is None else api.SearchParametersPreTransform(index_params=inner)
+        parameters = None if inner is None else api.SearchParametersPreTransform(index_params=inner)
     elif isinstance(native, api.IndexHNSW | api.IndexBinaryHNSW):
-        made = api.SearchParametersHNSW(sel=selector, efSearch=depth.nodes)
+        parameters = api.SearchParametersHNSW(sel=selector, efSearch=depth.nodes)
     elif isinstance(native, api.IndexIVF | api.IndexBinaryIVF):
-        made = api.SearchParametersIVF(sel=selector, nprobe=depth.lists_of(native.nlist))
+        parameters = api.SearchParametersIVF(sel=selector, nprobe=depth.lists_of(native.nlist))
     elif selector is not None:
-        made = api.SearchParameters(sel=selector)
-    references.append(made)
-    return made
+        parameters = api.SearchParameters(sel=selector)
+    references.append(parameters)
+    return parameters
 
 
 def _lists_of(native: Any) -> Any:

@@ -36,10 +36,11 @@ DOCUMENT_PARTS = ("documents", "offsets", "keys", "rows")
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """The facts of one package. ``parts`` maps each part to its file, ``files`` each file to its hash and size.
+    """The content of a manifest. ``parts`` maps each part to its file, ``files`` each file to its hash and size.
 
-    ``rows`` counts the vectors in the index, and ``count`` those that are not removed. ``loss`` is the median loss of
-    cosine by storage when the index was built. ``encoder`` is None in a package without a student.
+    ``rows`` counts the vectors in the index, and ``count`` those that are not removed. ``loss`` is the median of
+    1 - cosine between a stored vector and the original when the index was built. ``encoder`` is None in a package
+    without a student.
     """
 
     space: Space

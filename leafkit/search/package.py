@@ -1,8 +1,8 @@
 """An open index package: its folder, its manifest, and readers for each of its parts.
 
 A package has one writer and any number of readers. An update (`leafkit.index.update`) writes changed files under the
-number of the next generation and then replaces the manifest in one step. Readers, and machines that stop half-way,
-therefore see the old index or the new one, never a mixture.
+number of the next generation and then replaces the manifest in one step. Even after a crash, readers therefore see the
+old index or the new one, never a mixture.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import numpy
 
 from leafkit.errors import DamageError, InputError, OptionError
 from leafkit.files.digest import sha256_file
+from leafkit.files.json_file import explain_invalid, read_json_object
 from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
 from leafkit.types import Float32, Int64, Role, check_role
@@ -32,8 +33,8 @@ FORMAT, VERSION = "leafkit-export", 1
 # Golden texts encoded when a student is opened: enough to detect a processor that computes int8 differently, and
 # still fast.
 CHECKED = 3
-# The least cosine between a golden vector of the exporting machine and the same vector here. Products of int8 are whole
-# numbers and equal everywhere, but processors or runtimes that let them overflow give 0.998 or less.
+# The smallest accepted cosine between a golden vector of the exporting machine and the same vector here. Products of
+# int8 are whole numbers and equal everywhere, but processors or runtimes that let them overflow give 0.998 or less.
 AGREEMENT = 0.9999
 
 log = logging.getLogger("leafkit")
@@ -65,8 +66,8 @@ class ExportRecord:
                 f"{folder} is not an exported student: it has no {RECORD}. "
                 f"Run: leafkit export {folder}{shipped_hint(folder)}"
             )
-        try:
-            raw = json.loads(file.read_bytes())
+        with explain_invalid(file, expected="an export record", advice="Export the student again."):
+            raw = read_json_object(file)
             if (raw["format"], raw["version"]) != (FORMAT, VERSION):
                 raise DamageError(
                     f"{file} has the format {raw['format']} version {raw['version']}; expected {FORMAT} version "
@@ -80,8 +81,6 @@ class ExportRecord:
                 files=dict(raw["files"]),
                 golden=list(raw["golden"]),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DamageError(f"{file} is not an export record ({error!r}). Export the student again.") from error
 
     @property
     def precisions(self) -> list[str]:
@@ -214,10 +213,8 @@ def digest(record: dict[str, Any]) -> str:
 
 def _space(root: Path, record: ExportRecord) -> Space:
     file = root / MARKER
-    try:
-        space = Space.from_json(json.loads(file.read_bytes())["space"], where=str(file))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamageError(f"{file} does not describe a student ({error!r}). Copy or export it again.") from error
+    with explain_invalid(file, expected="the description of a student", advice="Copy or export the student again."):
+        space = Space.from_json(read_json_object(file)["space"], where=str(file))
     if space.id != record.space:
         raise DamageError(
             f"{file} has the space {space.id}, but the ONNX files have the space {record.space}. "

@@ -1,7 +1,7 @@
 """Rescoring vectors: a copy of the document vectors on disk, more exact than the index, from which hits are scored.
 
-A lossy index only proposes candidates. `encode` belongs to the maker, but it stays beside `decode`, since the two
-define one format.
+A lossy index only proposes candidates. Only `leafkit.index` calls `encode`, but `encode` and `decode` stand in one
+file because they define one format.
 """
 
 from __future__ import annotations

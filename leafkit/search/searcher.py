@@ -1,4 +1,4 @@
-"""Search an index package: texts or vectors in, ids with cosines and payloads out, on one CPU core, without torch."""
+"""Search an index package with texts or vectors: hits have ids, cosines and payloads. Needs one CPU core, no torch."""
 
 from __future__ import annotations
 
@@ -39,8 +39,9 @@ class Hits:
 class Searcher:
     """An open index package. Any number of threads may search it, and an update of the folder does not disturb it.
 
-    A score is the cosine between the query and the most exact vector that the package holds of a document. It differs
-    from the true cosine by at most 1e-6 for float32, 1e-3 for float16 and 5e-3 for int8, for every type of index.
+    A score is the cosine between the query and the most exact vector that the package holds of a document. The score
+    differs from the true cosine by at most 1e-6 for float32, 1e-3 for float16 and 5e-3 for int8, for every type of
+    index.
     """
 
     def __init__(
@@ -69,8 +70,8 @@ class Searcher:
 
         encoder: overrides the query encoder inside the index: a student folder, the name of a student that ships with
             leafkit, or any encoder of the index's space.
-        verify: read every file and compare its hash (1 to 2 s per gigabyte). Without, only sizes are compared.
-        memory_map: leave vectors in their files and read them when a search needs them. Without, read all of them now.
+        verify: read every file and compare its hash (1 to 2 s per gigabyte). If False, only sizes are compared.
+        memory_map: leave vectors in their files until a search needs them. If False, read all of them into memory now.
         threads: threads that the encoder and FAISS use for each search.
         oversample: candidates rescored for each hit (see `leafkit.search.vector_search.VectorSearch`).
         depth: how much of an approximate index is visited (see `leafkit.search.faiss_index.Depth`).
@@ -98,7 +99,7 @@ class Searcher:
 
     @property
     def space(self) -> Space:
-        """The space of the teacher's vectors, which is also that of vectors to search with."""
+        """The space of the teacher's vectors. Query vectors must belong to the same space."""
         return self._package.teacher_space
 
     @property
@@ -192,10 +193,10 @@ def _open_encoder(package: Package, encoder: str | Path | Encoder | None, thread
     mapping = package.mapping
     if mapping is not None and mapping.kind != FOLD and opened.space.id == mapping.base.id:
         return MappedEncoder(opened, mapping)
-    wanted_by = f"the index {package.folder}"
+    expected_by = f"the index {package.folder}"
     if mapping is not None and mapping.kind == FOLD:
-        wanted_by += " (folded for the student inside it; no other encoder can search it)"
-    require_same(package.manifest.space, opened.space, wanted_by=wanted_by, got_from="the query encoder")
+        expected_by += " (folded for the student inside it; no other encoder can search it)"
+    require_same(package.manifest.space, opened.space, expected_by=expected_by, got_from="the query encoder")
     return opened
 
 

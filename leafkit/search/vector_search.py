@@ -1,4 +1,4 @@
-"""Find the rows nearest to a query vector, each with its exact cosine, whatever the type of the index."""
+"""Find the rows nearest to a query vector, each with its exact cosine, for every type of index."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Neighbours:
 class VectorSearch:
     """A FAISS index, its rescoring vectors, and a bitmap of the rows that are not removed.
 
-    A score is the cosine of the query with the most exact vector held of a row: its rescoring vector, else the
-    index's own. Every search returns min(k, live or allowed rows) hits. If an approximate index finds fewer, all rows
+    A score is the cosine of the query with the most exact vector of a row: the rescoring vector, or else the vector
+    in the index. Every search returns min(k, live or allowed rows) hits. If an approximate index finds fewer, all rows
     are scored. Any number of threads may search.
 
     The difference from the cosine with the original vector is below 1e-6 if the vector is held in float32, below 1e-3
@@ -74,7 +74,7 @@ class VectorSearch:
 
         ``queries`` (queries, at least dim) are truncated to the index's dim and scaled to length 1. ``allow`` lists the
         only rows to choose from. Raises `OptionError` for k < 1 and for queries narrower than the index, `VectorError`
-        for queries that are not finite or zero.
+        for queries that are zero or not finite.
         """
         if k < 1:
             raise OptionError(f"k is {k}; expected at least 1.")
@@ -93,7 +93,7 @@ class VectorSearch:
         return Neighbours(scores, rows)
 
     def vectors(self, rows: Int64) -> Float32:
-        """Return the most exact vectors held of ``rows``, shape (rows, dim), of any length."""
+        """Return the most exact vectors of ``rows`` in this search, shape (rows, dim), of any length."""
         return self.index.vectors(rows) if self.rescoring_vectors is None else decode(self.rescoring_vectors[rows])
 
     def live_rows(self) -> Int64:

@@ -1,1 +1,1 @@
-"""Teachers: whatever gives the vectors to learn from, chosen by what the argument is."""
+"""Teachers, whose vectors students learn from: models, ONNX folders, vectors files and other students."""

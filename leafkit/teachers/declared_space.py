@@ -86,8 +86,8 @@ def open_in_declared_space(
         )
     file = open_vectors_file(opened.path) if isinstance(opened, VectorsFileTeacher) else None
     declared = DeclaredSpaceTeacher(opened, space, approximate=bool(file and file.label and file.label.approximate))
-    runtime = (facts.path / RECORD).is_file()
-    student = QueryEncoder.open(facts.path) if runtime else open_student(facts.path, device=options.device)
+    is_exported = (facts.path / RECORD).is_file()
+    student = QueryEncoder.open(facts.path) if is_exported else open_student(facts.path, device=options.device)
     _check_declaration(teacher, map_teacher(declared, mapping), student, _sample_texts(file))
     return declared
 

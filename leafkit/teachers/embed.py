@@ -34,8 +34,8 @@ def embed(
     """Encode texts and write their ids, texts, roles and vectors to the file ``out``; return its path.
 
     texts: files or folders as `leafkit.read_texts` takes them.
-    encoder: an open teacher or student, or whatever `leafkit.open_teacher` takes. A teacher's vectors are cached, so an
-        interrupted call continues where it stopped when it is repeated.
+    encoder: an open teacher or student, or anything that `leafkit.open_teacher` takes. A teacher's vectors are cached,
+        so an interrupted call continues where it stopped if you repeat it.
     out: .parquet, or .npy, which gets a .jsonl and a .space.json of the same name. The file opens as a teacher of the
         same space.
 

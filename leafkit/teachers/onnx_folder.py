@@ -61,7 +61,8 @@ class Graph:
     def run(self, tokens: dict[str, Int64]) -> Float32:
         """Return the output, (rows, width) or (rows, tokens, width), for input arrays by name, each (rows, tokens)."""
         inputs = {i.name: tokens[i.name] for i in self.session.get_inputs()}
-        output = cast(NDArray[Any], self.session.run([self.output], inputs)[0])  # a graph's output may be no array
+        # onnxruntime's annotation also allows sparse tensors and lists.
+        output = cast(NDArray[Any], self.session.run([self.output], inputs)[0])
         return output.astype(numpy.float32, copy=False)
 
 
@@ -70,7 +71,7 @@ class GraphEncoder:
     """Turns texts into vectors: tokenises many at once, batches by number of tokens, runs the graph, pools in float32.
 
     pad: the id of the padding token.
-    pooling: ``mean``, ``cls``, or anything for a graph that pools its tokens.
+    pooling: ``mean`` or ``cls``; ignored for a graph that pools its tokens itself.
     batch_rows: the largest number of texts in a batch, or None.
     """
 

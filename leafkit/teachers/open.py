@@ -34,11 +34,11 @@ def open_teacher(teacher: str | Path | Teacher, **options: Any) -> Teacher:
 
 
 def open_with(teacher: str | Path | Teacher, options: TeacherOptions) -> Teacher:
-    """Open ``teacher`` as `open_teacher` does, with its options as one object."""
+    """Open ``teacher`` as `open_teacher` does, with the options as one object."""
     if not isinstance(teacher, str | Path):
         if not isinstance(teacher, Teacher):
             raise InputError(f"the teacher is of type {type(teacher).__name__}. {ACCEPTED}")
-        # The device is also that of the student in training, so it may be given.
+        # The device option is allowed: it also sets the device of a student in training.
         options.refuse(options.given() - {"device"}, kind="a teacher that is open already")
         return teacher
     if options.teacher_space is not None:

@@ -1,4 +1,4 @@
-"""What may be said about a teacher when it is opened."""
+"""Options for opening a teacher and for writing its vectors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class TeacherOptions(Options):
     ] = None
     pooling: Annotated[
         str | None,
-        Option("Pooling of an ONNX folder that does not state it: mean or cls.", none="as stated", choices=POOLINGS),
+        Option("Pooling of an ONNX folder that records none: mean or cls.", none="as recorded", choices=POOLINGS),
     ] = None
     normalised: Annotated[
         bool | None,
@@ -99,7 +99,7 @@ class TeacherOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedOptions(Options):
-    """How the vectors are written."""
+    """How vectors are written to a file."""
 
     panel: ClassVar[str] = "Vectors"
 
@@ -114,5 +114,5 @@ def check_space_options(space: Space, options: TeacherOptions, *, source: str) -
         if name in options.given() and getattr(options, name) != getattr(space, name):
             raise OptionError(
                 f"{source} records the {name} {getattr(space, name)!r}, but the option is "
-                f"{getattr(options, name)!r}. Remove the option, or set teacher_name to describe the vectors anew."
+                f"{getattr(options, name)!r}. Remove the option, or set teacher_name as well to name another space."
             )

@@ -201,5 +201,7 @@ def _set_max_length(model: SentenceTransformer, length: int) -> None:
     configs = [module.config for module in model.modules() if isinstance(module, Transformer)]
     limits = [config.max_position_embeddings for config in configs if hasattr(config, "max_position_embeddings")]
     if limits and length > min(limits):
-        raise OptionError(f"max_length is {length}; expected at most {min(limits)}, the positions of the model.")
+        raise OptionError(
+            f"max_length is {length}; expected at most {min(limits)}, the number of positions of the model."
+        )
     model.max_seq_length = length

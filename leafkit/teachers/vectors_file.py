@@ -147,7 +147,10 @@ def _check_repeats(first_rows: Int64, rows: _Rows) -> None:
 def _label(file: VectorsFile, path: Path, options: TeacherOptions, *, dim: int, unit: bool) -> SpaceLabel:
     if file.label is not None and options.teacher_name is None:
         if file.label.space.dim != dim:
-            raise DamageError(f"{path} holds vectors of width {dim}, but records the width {file.label.space.dim}.")
+            raise DamageError(
+                f"{path} holds vectors of width {dim}, but records the width {file.label.space.dim}. "
+                "Write the file again."
+            )
         check_space_options(file.label.space, options, source=str(path))
         return file.label
     digests = "".join(map(sha256_file, file.parts))

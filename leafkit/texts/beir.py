@@ -28,15 +28,16 @@ def read_corpus(folder: str | PathLike[str], *, skip_bad: bool = False) -> Itera
 
 
 def read_queries(folder: str | PathLike[str], *, skip_bad: bool = False) -> dict[str, str]:
-    """Return the text of every query of every split by id; raise `TextError` naming both lines of a repeated id."""
+    """Return a dict from query id to text, for all splits; raise `TextError` naming both lines of a repeated id."""
     return {query.id: query.text for query in _read(folder, "queries.jsonl", "query", skip_bad)}
 
 
 def read_qrels(folder: str | PathLike[str], split: str = "test") -> dict[str, dict[str, int]]:
-    """Return the score of each judged document, by query id and document id.
+    """Return the judgements of ``split`` as a dict: query id to document id to score.
 
-    The ids are not compared with the folder's queries and documents: judgements of missing ones are kept.
-    Raises `TextError` naming the line of a row that is not two ids and an integer.
+    The ids are not compared with the folder's queries and documents: judgements of missing queries and documents are
+    kept.
+    Raises `TextError` naming the line of a row that does not hold two ids and an integer.
     """
     path = _find(folder, f"qrels/{split}.tsv")
     qrels: dict[str, dict[str, int]] = {}
@@ -67,7 +68,8 @@ def _add_judgement(qrels: dict[str, dict[str, int]], row: Row) -> None:
         raise RowError("bad score", f"the score is {score!r}; expected an integer") from None
     if qrels.setdefault(query, {}).setdefault(document, value) != value:
         before = qrels[query][document]
-        raise RowError("judged twice", f"the score of {query!r} and {document!r} is {value} here, but {before} before")
+        problem = f"the score of {query!r} and {document!r} is {value} here, but {before} in an earlier row"
+        raise RowError("judged twice", problem)
 
 
 def _read(folder: str | PathLike[str], name: str, role: Role, skip_bad: bool) -> Iterator[Text]:

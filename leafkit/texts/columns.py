@@ -1,4 +1,4 @@
-"""From the columns of a row to a `Text`: which column is the text, which the id, and which rows are invalid."""
+"""Turning the columns of a row into a `Text`: finding the text and id columns, and rejecting invalid rows."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The names of the text and id columns; None means the first of the usual names that a row has."""
+    """The names of the text and id columns that the user gave; None means the first usual name among the columns."""
 
     text: str | None = None
     id: str | None = None
@@ -53,7 +53,10 @@ class Columns:
         raise RowError("no text column", f"the columns are {_quoted(names)}; expected {expected}")
 
     def id_in(self, names: Iterable[str]) -> str | None:
-        """Return the name of the id column, or None if there is none; raise `RowError` if the user's is missing."""
+        """Return the name of the id column, or None if no column has a usual name.
+
+        Raises `RowError` if the user named an id column that is missing.
+        """
         if self.id is None:
             return next((name for name in ID_NAMES if name in names), None)
         if self.id not in names:

@@ -42,7 +42,9 @@ def _load(where: str, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except Exception as error:  # datasets raises many types without a common base
-        raise TextError(f"{where}: cannot open the dataset ({error}).") from error
+        raise TextError(
+            f"{where}: cannot open the dataset ({error}). Check the name, and that no file is missing."
+        ) from error
 
 
 def _rows(dataset: Any, where: str, split_name: Callable[[str], str]) -> Callable[[Columns], Iterator[Row]]:

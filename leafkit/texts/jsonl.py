@@ -30,7 +30,7 @@ def _parse_object(line: str) -> dict[str, Any]:
         ) from None
     except json.JSONDecodeError as error:
         raise _not_json(line, f"{error.msg} at character {error.pos + 1}") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets nested thousands deep
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or thousands of nested brackets
         raise _not_json(line, error) from None
     if not isinstance(value, dict):
         raise RowError("not an object", f"the line is a JSON {type(value).__name__}; expected one JSON object per line")

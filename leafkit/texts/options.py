@@ -41,7 +41,7 @@ class ReadingOptions(SkipOptions):
 class RoleOptions(ReadingOptions):
     """How rows become texts that have a role."""
 
-    role: Annotated[str, Option("Role of texts that have none of their own: query or document.", choices=ROLES)] = (
+    role: Annotated[str, Option("Role of texts whose row and source set none: query or document.", choices=ROLES)] = (
         "document"
     )
 

@@ -26,6 +26,6 @@ def pick_sentence(document: Text) -> Text:
     short = [piece for piece in pieces if len(piece) <= LONGEST]
     sentences = [piece for piece in short if len(piece) >= SHORTEST]
     # A hash of the text instead of a random generator: adding or reordering documents changes no sentence.
-    drawn = zlib.crc32(document.full_text.encode()) % max(len(sentences), 1)
-    text = sentences[drawn] if sentences else max(short, key=len, default="") or document.full_text[:LONGEST].strip()
+    choice = zlib.crc32(document.full_text.encode()) % max(len(sentences), 1)
+    text = sentences[choice] if sentences else max(short, key=len, default="") or document.full_text[:LONGEST].strip()
     return dataclasses.replace(document, text=text, title="", role="query")

@@ -1,4 +1,4 @@
-"""Sources of texts: which reader fits a file, a folder or a hub dataset, and the meaning of a source's prefix."""
+"""Sources of texts: choosing the reader for a file, a folder or a hub dataset, and parsing a source's prefix."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class Source:
 
 
 def find_sources(source: str | PathLike[str]) -> list[Source]:
-    """Return what ``source`` names: one source, or several for a folder of Parquet files.
+    """Return ``source`` as a list of one source, or of several for a folder of Parquet files.
 
-    Only a string may have a prefix. Raises `TextError` if there is nothing to read.
+    Only a string may have a prefix such as ``query:``. Raises `TextError` if there is nothing to read.
     """
     if not isinstance(source, str):
         return _path_sources(Path(fspath(source)), None)

@@ -1,4 +1,4 @@
-"""A table of the distinct texts of some sources: text, role, key, label and domain of each."""
+"""Reading sources into a table of distinct texts: text, role, key, label and domain of each."""
 
 from __future__ import annotations
 

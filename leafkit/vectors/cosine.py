@@ -19,7 +19,7 @@ TINY = 1e-12
 
 
 def unit_rows(vectors: Floats) -> Floats:
-    """Scale each row of ``vectors`` (rows, dim) to length 1, in the dtype given; a row of zeros stays zeros."""
+    """Scale each row of ``vectors`` (rows, dim) to length 1, without changing the dtype; a row of zeros stays zeros."""
     return vectors / numpy.maximum(numpy.linalg.norm(vectors, axis=1, keepdims=True), TINY)
 
 

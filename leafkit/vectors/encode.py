@@ -1,4 +1,4 @@
-"""Encoding texts of different roles in one call."""
+"""Encode texts of different roles in one call."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ class MappedEncoder:
 
 
 def map_teacher(teacher: Teacher, mapping: LinearMap | None) -> Teacher:
-    """Return ``teacher`` followed by ``mapping``; ``teacher`` itself if there is no mapping or it has another base."""
+    """Return ``teacher`` followed by ``mapping``, or ``teacher`` itself if ``mapping`` is None or of another space."""
     if mapping is None or teacher.space.id != mapping.base.id:
         return teacher
     return MappedEncoder(teacher, mapping)

@@ -1,10 +1,10 @@
-"""Rotations of a teacher's vector space: they keep all cosines and change what single components carry.
+"""Rotations of a teacher's vector space: they keep all cosines but change how much information each component carries.
 
 pca     sorts directions by the variance of the vectors along them, so that the first components carry the most
         information: Matryoshka truncation for any teacher.
 itq     equalises the variance of all directions, so that the signs of the components carry the most information:
         Iterative Quantization (Gong and Lazebnik, CVPR 2011, section 2.2), for binary vectors.
-random  mixes all directions evenly: a baseline that removes any such structure, to test whether a student needs it.
+random  mixes all directions evenly: a baseline without this structure, to test whether a student needs the structure.
 
 No rotation subtracts a mean, since that would change cosines.
 """

@@ -30,7 +30,8 @@ from leafkit.vectors.cosine import unit_rows
 from leafkit.vectors.encode import encode_by_role
 from leafkit.vectors.keys import KEY_BYTES, KeyIndex, expand_roles, first_occurrences, text_keys
 
-BLOCK = 4096  # texts per block: the most that a killed run loses, and the texts that are sorted by length together
+# Texts per block. A killed run loses at most one block, and the texts of a block are sorted by length.
+BLOCK = 4096
 PIECE = 2**18  # characters encoded between two updates of the progress bar: one minute of a large model on one core
 DTYPES = ("float16", "float32")
 VERSION = 1
@@ -100,7 +101,7 @@ class VectorStore:
         `OutputError` for a full disk.
         """
         check_exact(teacher)
-        require_same(self.space, teacher.space, wanted_by=f"the store {self.path}", got_from="the teacher")
+        require_same(self.space, teacher.space, expected_by=f"the store {self.path}", got_from="the teacher")
         text_roles = expand_roles(roles, len(texts))
         keys = text_keys(texts, text_roles)
         rows = self._index().find(keys)
@@ -167,13 +168,13 @@ class VectorStore:
     def _row_bytes(self) -> int:
         return self.space.dim * self.dtype.itemsize
 
-    def _encode(self, teacher: Encoder, texts: list[str], roles: list[Role], encoded: Callable[[int], object]) -> bytes:
+    def _encode(self, teacher: Encoder, texts: list[str], roles: list[Role], advance: Callable[[int], object]) -> bytes:
         vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
         # Pieces of texts of similar length, so that the encoder can make full batches of each piece.
         for piece in length_batches(numpy.fromiter(map(len, texts), dtype=numpy.int64), tokens=PIECE):
             piece_texts, piece_roles = [texts[i] for i in piece], [roles[i] for i in piece]
             vectors[piece] = encode_by_role(teacher, piece_texts, piece_roles, source="the teacher")
-            encoded(len(piece))
+            advance(len(piece))
         with numpy.errstate(over="ignore"):
             stored = vectors.astype(self.dtype)
         source = f"the teacher's vectors in {self.dtype} (float32 holds larger numbers)"

@@ -26,7 +26,7 @@ def read(path: Path) -> VectorsFile:
     """Open the vectors file at ``path``; raise `VectorError` unless there are as many vectors as texts."""
     texts = path.with_suffix(".jsonl")
     if not texts.is_file():
-        raise InputError(f"{path} has no texts: the file {texts} is missing.")
+        raise InputError(f"{path} has no texts: the file {texts} is missing. Write one JSON object per vector.")
     vectors = _open(path)
     return VectorsFile(
         label=read_label(path), rows=len(vectors), batches=_batches(vectors, path, texts), parts=(path, texts)
@@ -79,7 +79,7 @@ def _open(path: Path) -> NDArray[Any]:
     try:
         vectors = numpy.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # numpy parses the header as Python text, which raises many types
-        raise VectorError(f"{path} is not a .npy array, or it is truncated ({error}).") from error
+        raise VectorError(f"{path} is not a .npy array, or it is truncated ({error}). Write the file again.") from error
     if vectors.ndim != 2 or not len(vectors) or vectors.dtype.kind != "f":
         raise VectorError(
             f"{path} holds {vectors.dtype} of shape {vectors.shape}; expected floats of shape (rows, width)."
@@ -91,7 +91,7 @@ def _batches(vectors: NDArray[Any], path: Path, texts: Path) -> Iterator[PairBat
     rows: list[tuple[str, Role | None]] = [(row.full_text, row.role) for row in read_texts(texts)]
     if len(rows) != len(vectors):
         raise VectorError(
-            f"{path} has {len(vectors)} vectors, but {texts.name} has {len(rows)} texts; expected as many."
+            f"{path} has {len(vectors)} vectors, but {texts.name} has {len(rows)} texts; expected one per vector."
         )
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]

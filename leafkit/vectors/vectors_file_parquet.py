@@ -38,7 +38,7 @@ def read(path: Path) -> VectorsFile:
     texts, vectors = [name for name in TEXT_NAMES if name in columns], vector_columns(file.schema_arrow)
     for names, present in ((TEXT_NAMES, texts), (VECTOR_NAMES, vectors)):
         if not present:
-            raise VectorError(f"{path} {_missing_column(names, columns)}")
+            raise VectorError(f"{path}: {_missing_column(names, columns)}")
     return VectorsFile(
         label=_label(file, path),
         rows=file.metadata.num_rows,
@@ -48,11 +48,11 @@ def read(path: Path) -> VectorsFile:
 
 
 def _missing_column(names: Sequence[str], columns: Mapping[str, Any]) -> str:
-    """Say why none of ``columns`` can serve as the column that may be called any of ``names``."""
+    """Return the error message, without the path, for a file in which no column has one of ``names`` and its type."""
     name = next((name for name in names if name in columns), None)
     if name is not None:
-        return f"has the type {columns[name]} in the column {name!r}; expected lists of numbers."
-    return f"has no column {' or '.join(map(repr, names))}. Rename one of its columns {sorted(columns)}."
+        return f"the column {name!r} has the type {columns[name]}; expected lists of numbers."
+    return f"there is no column {' or '.join(map(repr, names))}. Rename one of the columns {sorted(columns)}."
 
 
 def files(path: Path) -> list[Path]:
@@ -101,7 +101,9 @@ def _open(path: Path) -> parquet.ParquetFile:
     try:
         return parquet.ParquetFile(path)
     except Exception as error:  # pyarrow raises many types for a damaged file
-        raise VectorError(f"{path} is not a Parquet file, or it is truncated ({error}).") from error
+        raise VectorError(
+            f"{path} is not a Parquet file, or it is truncated ({error}). Write the file again."
+        ) from error
 
 
 def _label(file: parquet.ParquetFile, path: Path) -> SpaceLabel | None:
@@ -123,7 +125,8 @@ def _batches(file: parquet.ParquetFile, path: Path, text: str, vector: str) -> I
             start += len(texts)
         if start != file.metadata.num_rows or not start:
             raise VectorError(
-                f"{path} holds {start} rows and its footer says {file.metadata.num_rows}; expected equal and above 0."
+                f"{path} holds {start} rows, but its footer records {file.metadata.num_rows}; expected the same number "
+                "and at least 1. Write the file again."
             )
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise VectorError(f"{path} cannot be read from row {start} on ({error}). Write the file again.") from error

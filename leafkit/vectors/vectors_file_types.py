@@ -73,5 +73,5 @@ class VectorsFile:
     parts: tuple[Path, ...]
 
 
-# Writes some rows to a new vectors file; takes their ids, texts, roles and vectors (rows, dim).
+# A function that appends rows to a new vectors file; takes their ids, texts, roles and vectors (rows, dim).
 WriteRows = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]

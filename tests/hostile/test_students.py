@@ -113,5 +113,5 @@ def test_pickled_weights_are_never_loaded(student):
 
     (student / "model.safetensors").rename(student / "pytorch_model.bin")
     (student / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
-    with pytest.raises(DamageError, match="missing"):
+    with pytest.raises(DamageError, match=r"model\.safetensors is missing"):
         open_student(student)

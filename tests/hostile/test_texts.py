@@ -15,7 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leafkit.errors import TextError
-from leafkit.texts import Text, lines, read_corpus, read_qrels, read_queries, read_texts
+from leafkit.texts import lines
+from leafkit.texts.beir import read_corpus, read_qrels, read_queries
+from leafkit.texts.read import read_texts
+from leafkit.texts.record import Text
 
 BAD_ROWS = {
     "cut JSON": ("a.jsonl", b'{"text": "b', "Unterminated string.*expected one JSON object per line"),

@@ -30,7 +30,7 @@ from tests.fixtures.packages import index_vectors
 
 @pytest.fixture
 def documents(tmp_path: Path, sentences: list[str]) -> Path:
-    """Two hundred documents with titles and a column more."""
+    """Two hundred documents with titles and one more column."""
     rows = [{"_id": f"d{i}", "title": f"list {i}", "text": text, "year": 2000 + i} for i, text in enumerate(sentences)]
     path = tmp_path / "docs.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -116,8 +116,8 @@ def test_a_folder_of_parquet_files_is_both_documents_and_teacher(
     index = build_index(tmp_path / "parts", tmp_path / "parts", tmp_path / "index")
     again = build_index(tmp_path / "whole.parquet", tmp_path / "whole.parquet", tmp_path / "again")
     teacher = open_teacher(tiny_teacher)
-    hits, wanted = (Searcher.open(each, encoder=teacher).search(sentences[150], 3) for each in (index, again))
-    assert (hits.ids, hits.payload) == (wanted.ids, wanted.payload)
+    hits, expected = (Searcher.open(each, encoder=teacher).search(sentences[150], 3) for each in (index, again))
+    assert (hits.ids, hits.payload) == (expected.ids, expected.payload)
 
 
 def test_missing_documents_raise_an_error_before_the_teacher_is_opened(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ QUERIES = ["show files list", "git commit branch 3", "audio video convert", "kil
 
 @pytest.fixture(scope="session")
 def narrow(tmp_path_factory, tiny_teacher, tiny_texts, narrow_model):
-    """A student whose head sees 16 numbers and writes 32, as trained in the teacher's coordinates and in pca's."""
+    """A student whose head maps 16 numbers to 32, trained in the teacher's coordinates and in PCA coordinates."""
     folder = tmp_path_factory.mktemp("narrow")
     for rotate in (None, "pca"):
         how = {"epochs": 0, "rotate": rotate, "cache": folder / "cache"}
@@ -167,8 +167,8 @@ def test_the_ridge_start_of_rotated_coordinates_is_the_rotated_ridge_start(narro
     plain, turned = (open_student(narrow / name) for name in ("None", "pca"))
     mapping = read_mapping(narrow / "pca", turned.space)
     assert mapping.base == plain.space
-    wanted = mapping.apply(plain.encode(QUERIES, "query"), "query")
-    numpy.testing.assert_allclose(turned.encode(QUERIES, "query"), wanted, atol=1e-3)
+    expected = mapping.apply(plain.encode(QUERIES, "query"), "query")
+    numpy.testing.assert_allclose(turned.encode(QUERIES, "query"), expected, atol=1e-3)
 
 
 def test_vectors_written_by_a_rotated_student_are_indexed_unchanged(narrow, documents, tmp_path):
@@ -232,6 +232,6 @@ def test_invalid_folds_raise_an_error_with_the_reason(build, narrow, exported, t
         build(student=narrow / "None", rotate="pcs")
     old = shutil.copytree(narrow / "None", tmp_path / "old")
     (old / "query_moment.npy").unlink()
-    with pytest.raises(InputError, match="Distil the student again"):
+    with pytest.raises(InputError, match=r"query_moment\.npy is missing.*Distil the student again"):
         build(fold=old)
     assert not (tmp_path / "index").exists()

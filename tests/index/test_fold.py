@@ -104,9 +104,9 @@ def test_a_reduced_fold_keeps_the_leading_principal_directions():
     for dim in (1, 3, 7):
         cut = fold_to(dim, whole, documents)
         assert (cut.dim, cut.adds_length) == (dim, False)
-        wanted = turned.apply(queries, "query")[:, :dim] @ turned.apply(documents, "document")[:, :dim].T
+        expected = turned.apply(queries, "query")[:, :dim] @ turned.apply(documents, "document")[:, :dim].T
         got = cut.apply(queries, "query") @ cut.apply(documents, "document").T
-        numpy.testing.assert_allclose(got, wanted, atol=1e-5)
+        numpy.testing.assert_allclose(got, expected, atol=1e-5)
 
 
 def test_no_other_directions_within_the_fold_hold_more_of_the_documents():

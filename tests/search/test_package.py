@@ -23,7 +23,7 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def index(make: Make) -> Path:
-    """A package with every part that one can have."""
+    """A package that has all optional parts."""
     folder = make(rows=64, precision="binary")
     update_vectors(folder, remove=["doc 1"])
     return folder

@@ -151,7 +151,7 @@ def test_a_processor_that_computes_int8_differently_needs_the_float32_file(copie
 
 
 def turned(vector, cosine):
-    """A vector at this cosine to ``vector``."""
+    """Return a vector that has this cosine with ``vector``."""
     vector = numpy.array(vector)
     across = numpy.eye(len(vector))[0] - vector[0] * vector / (vector @ vector)
     across *= numpy.linalg.norm(vector) / numpy.linalg.norm(across)
@@ -171,9 +171,9 @@ def test_int8_is_trusted_only_if_each_golden_vector_checked_agrees_to_four_digit
 
 def test_golden_texts_get_the_recorded_vectors(encoder, exported):
     record = json.loads((exported / "onnx" / "export.json").read_bytes())
-    wanted = numpy.array([golden[encoder.precision] for golden in record["golden"]])
+    expected = numpy.array([golden[encoder.precision] for golden in record["golden"]])
     got = numpy.concatenate([encoder.encode([text], role) for text, role in GOLDEN])
-    assert numpy.abs(wanted - got).max() < 1e-5
+    assert numpy.abs(expected - got).max() < 1e-5
 
 
 def test_a_folder_without_an_export_names_the_command(tiny_teacher):

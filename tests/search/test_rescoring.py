@@ -18,7 +18,7 @@ def draw(rows: int = 2_000, dim: int = 384, seed: int = 0) -> numpy.ndarray:
 
 
 def cosine_errors(vectors: numpy.ndarray, precision: str) -> numpy.ndarray:
-    """By how much storage changes the cosine of each of ``vectors`` with a query of its own, in float64."""
+    """Return how much storage changes the cosine of each of ``vectors`` with a query of its own, in float64."""
     queries, stored = draw(len(vectors), vectors.shape[1], seed=1), decode(encode(vectors, precision))
     exact, found = (row_cosines(queries.astype(float), rows.astype(float)) for rows in (vectors, stored))
     return numpy.abs(exact - found)

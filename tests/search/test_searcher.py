@@ -24,7 +24,7 @@ IDS = [f"doc {row}" for row in range(300)]
 
 
 class Letters:
-    """An encoder of its own: counts of characters, a small real thing that needs no model."""
+    """An encoder that counts characters: small and real, and it needs no model."""
 
     space = SPACE
 

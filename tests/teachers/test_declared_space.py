@@ -49,10 +49,10 @@ def test_an_index_of_declared_vectors_can_be_searched_and_updated(exported, docu
         leafkit.build_index(file, file, out, student=exported)
     leafkit.build_index(file, file, out, student=exported, teacher_space=str(exported))
     encoder = leafkit.QueryEncoder.open(exported)
-    wanted = numpy.argsort(-(encoder.encode(documents[0][:3]) @ documents[1].T), axis=1)[:, 0]
+    expected = numpy.argsort(-(encoder.encode(documents[0][:3]) @ documents[1].T), axis=1)[:, 0]
     searcher = leafkit.Searcher.open(out)
     assert [searcher.search(text, k=1).payload[0]["text"] for text in documents[0][:3]] == [
-        documents[0][row] for row in wanted
+        documents[0][row] for row in expected
     ]
     removed = searcher.search(documents[0][0], k=1).ids
     again = tmp_path / "again.jsonl"

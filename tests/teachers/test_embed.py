@@ -37,8 +37,8 @@ def test_the_output_is_a_teacher_with_the_same_space_and_vectors(texts, tmp_path
     again = open_teacher(path)
     assert (again.space, again.space.id, again.approximate) == (teacher.space, teacher.space.id, False)
     assert len(again) == 43
-    for role, wanted in (("document", ["text 1", "A title with text", "text 7"]), ("query", ["text 1"])):
-        difference = abs(again.encode(wanted, role) - hash_teacher().encode(wanted, role)).max()
+    for role, expected in (("document", ["text 1", "A title with text", "text 7"]), ("query", ["text 1"])):
+        difference = abs(again.encode(expected, role) - hash_teacher().encode(expected, role)).max()
         assert difference < (1e-3 if precision == "float16" else 1e-7)
 
 
@@ -77,8 +77,8 @@ def test_the_size_of_chunks_does_not_change_the_output(texts, tmp_path, hash_tea
     whole = embed(texts, hash_teacher(), tmp_path / out)
     monkeypatch.setattr(module, "CHUNK", 7)
     parts = embed(texts, hash_teacher(), tmp_path / f"parts-{out}")
-    wanted = ["text 1", "text 39"]
-    read = [open_teacher(path).encode(wanted, "document") for path in (whole, parts)]
+    expected = ["text 1", "text 39"]
+    read = [open_teacher(path).encode(expected, "document") for path in (whole, parts)]
     assert numpy.array_equal(*read)
 
 
@@ -149,7 +149,7 @@ def test_invalid_options_raise_before_anything_is_encoded(texts, tmp_path, hash_
     for options, error, message in (
         ({"out": tmp_path / "v.txt"}, InputError, r"v\.txt is not a vectors file; expected a \.parquet"),
         ({"precision": "int8"}, OptionError, "precision is 'int8'; expected one of float16, float32"),
-        ({"role": "passage"}, OptionError, "role is 'passage'"),
+        ({"role": "passage"}, OptionError, "role is 'passage'; expected one of query, document"),
     ):
         with pytest.raises(error, match=message):
             embed(**{"texts": texts, "encoder": teacher, "out": tmp_path / "v.parquet", **options})

@@ -147,8 +147,8 @@ def test_a_graph_that_pools_itself_is_not_pooled_again(folder, sentences):
 
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    wanted = [[len(row.ids), sum(row.ids)] for row in tokenizer.encode_batch(sentences)]
-    assert teacher.encode(sentences, "document").tolist() == wanted
+    expected = [[len(row.ids), sum(row.ids)] for row in tokenizer.encode_batch(sentences)]
+    assert teacher.encode(sentences, "document").tolist() == expected
 
 
 @pytest.mark.parametrize(

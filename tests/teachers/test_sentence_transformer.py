@@ -53,11 +53,11 @@ def test_auto_computes_in_bfloat16_if_the_hardware_supports_it_and_logs_the_prec
     import torch
 
     capabilities = torch.cpu.get_capabilities()
-    wanted = "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
+    expected = "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
     with caplog.at_level(logging.INFO, logger="leafkit"):
         teacher = open_teacher(tiny_teacher, device="cpu")
-    assert f"computing in {wanted} on cpu, batches sorted by length" in caplog.text
-    assert {str(p.dtype) for p in teacher.model[0].parameters()} == {f"torch.{wanted}"}
+    assert f"computing in {expected} on cpu, batches sorted by length" in caplog.text
+    assert {str(p.dtype) for p in teacher.model[0].parameters()} == {f"torch.{expected}"}
 
 
 def test_order_and_batch_size_do_not_change_vectors(tiny_teacher, sentences, monkeypatch):
@@ -239,7 +239,7 @@ def test_an_invalid_model_folder_is_an_input_error(copied, file, content, messag
 
 
 def test_pooling_raises_for_a_model_that_records_its_pooling(tiny_teacher):
-    with pytest.raises(OptionError, match="pooling does not apply"):
+    with pytest.raises(OptionError, match="pooling does not apply to a sentence-transformers model"):
         open_teacher(tiny_teacher, pooling="cls")
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pyarrow
 import pytest
 
-from leafkit.texts import Text, is_beir, read_corpus, read_qrels, read_queries, read_texts
+from leafkit.texts.beir import is_beir, read_corpus, read_qrels, read_queries
+from leafkit.texts.read import read_texts
+from leafkit.texts.record import Text
 
 CORPUS = [
     {"_id": "d1", "title": "Copy", "text": "Copy a file."},

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from leafkit.errors import MissingExtraError, TextError
-from leafkit.texts import Text, read_texts
+from leafkit.texts.read import read_texts
+from leafkit.texts.record import Text
 
 datasets = pytest.importorskip("datasets")
 

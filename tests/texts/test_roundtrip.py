@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leafkit.texts import Text, read_texts
+from leafkit.texts.read import read_texts
+from leafkit.texts.record import Text
 
 ROLES = st.sampled_from([None, "query", "document"])
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1).filter(str.strip)

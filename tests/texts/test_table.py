@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leafkit.errors import TextError
-from leafkit.texts.table import TextOptions, TextTable, distinct_texts
+from leafkit.texts.options import TextOptions
+from leafkit.texts.table import TextTable, distinct_texts
 
 ROW = st.fixed_dictionaries(
     {

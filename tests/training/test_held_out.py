@@ -7,7 +7,8 @@ import pytest
 
 from leafkit.students.encoder import open_student
 from leafkit.teachers.open import open_teacher
-from leafkit.texts.table import TextOptions, distinct_texts
+from leafkit.texts.options import TextOptions
+from leafkit.texts.table import distinct_texts
 from leafkit.training.corpus import read_corpus
 from leafkit.training.validation import measure
 from leafkit.types import ROLES

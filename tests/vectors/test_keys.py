@@ -15,13 +15,13 @@ def as_keys(pairs):
 
 
 @given(st.lists(KEYS, max_size=5), KEYS)
-def test_the_index_agrees_with_a_dict_of_first_rows(parts, wanted):
+def test_the_index_agrees_with_a_dict_of_first_rows(parts, sought):
     index = KeyIndex.empty()
     for part in parts:
         index = index.extended(as_keys(part))
     flat = [pair for part in parts for pair in part]
     first = {pair: flat.index(pair) for pair in flat}
-    assert index.find(as_keys(wanted)).tolist() == [first.get(pair, -1) for pair in wanted]
+    assert index.find(as_keys(sought)).tolist() == [first.get(pair, -1) for pair in sought]
     assert len(index) == len(flat)
 
 

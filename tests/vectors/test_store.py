@@ -46,8 +46,8 @@ def test_each_text_is_encoded_once_and_read_back(hash_teacher, tmp_path_factory,
         texts, roles = [text for text, _ in call], [role for _, role in call]
         rows = store.fill(teacher, texts, roles)
         assert numpy.array_equal(store.rows(texts, roles), rows)
-        wanted = [hash_teacher().encode([text], role)[0] for text, role in call]
-        assert numpy.array_equal(store.gather(rows), numpy.array(wanted).reshape(-1, 8))
+        expected = [hash_teacher().encode([text], role)[0] for text, role in call]
+        assert numpy.array_equal(store.gather(rows), numpy.array(expected).reshape(-1, 8))
         store.verify()
     assert len(teacher.encoded) == len(set(teacher.encoded))
     assert {(role, text) for call in calls for text, role in call} == set(teacher.encoded)
