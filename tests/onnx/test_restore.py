@@ -128,7 +128,7 @@ def test_a_graph_that_hides_a_weight_raises(shipped):
     record["files"]["onnx/model_quantized.onnx"] = sha256_file(file)
     record["sha256"] = digest(record)
     (shipped / RECORD).write_text(json.dumps(record))
-    with pytest.raises(InputError, match=r"does not show 1 of \d+ weights, the first 0\.model\.\S+\.value\.bias"):
+    with pytest.raises(InputError, match=r"lacks 1 of \d+ weights, first 0\.model\.\S+\.value\.bias"):
         restore(shipped)
 
 
