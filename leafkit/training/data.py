@@ -28,7 +28,7 @@ CHUNK = 2048
 class TokenFile:
     """The token ids of a set of texts: ``tokens.bin`` (int32, end to end) and ``ends.npy`` (int64).
 
-    ``lengths`` are the tokens of each text, (texts,).
+    ``lengths`` are the numbers of tokens of the texts, (texts,).
     """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
@@ -63,8 +63,8 @@ def write_tokens(
 ) -> None:
     """Tokenise ``texts`` into ``folder`` as the student itself does, prompts included.
 
-    Texts are truncated at ``max_length`` tokens; a token table never truncates. Memory stays constant, apart from one
-    number per text.
+    Texts are truncated at ``max_length`` tokens; a token table never truncates. Only one number per text stays in
+    memory.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lengths: list[int] = []
@@ -87,7 +87,7 @@ class TrainingData:
     ``roles`` (0 query, 1 document) and ``places``, the rows in ``store``, are (texts,). ``labels`` (-1 for none) and
     ``domains`` are those of the training texts. ``mapping`` leads from the teacher's coordinates to the student's;
     None if the two are the same. ``other_targets``, (training texts, dim), replace the teacher's vectors of the
-    training texts if a student is to learn something else.
+    training texts if a method trains on other targets.
     """
 
     tokens: TokenFile

@@ -89,7 +89,7 @@ def test_a_damaged_result_is_named(tmp_path, text):
 
 def test_the_result_of_another_method_is_refused(tmp_path):
     (tmp_path / "leaf.json").write_text(json.dumps(RESULT | {"system": "other"}))
-    with pytest.raises(DamageError, match="it describes 'other'"):
+    with pytest.raises(DamageError, match="the file describes 'other'"):
         ledger_row("leaf", tmp_path)
 
 

@@ -34,7 +34,7 @@ class Pcoreset(Feed):
     The method uses the teacher's vectors of the picked texts only. A ridge start of the head is not part of the method
     and uses the vectors of all texts.
 
-    ``every``: number of steps between two rounds of picks; 0 adds none to the first texts (paper: 15 rounds).
+    ``every``: number of steps between two rounds of picks; 0 keeps the first texts only (paper: 15 rounds).
     ``first``: number of texts drawn at random before step 0, at most the budget (paper: one text of each class). The
     anchors are fitted to these texts.
     ``picks``: number of texts added in each round (paper: one text of each class).

@@ -24,7 +24,7 @@ UNIT = 1e-3
 
 @dataclass(frozen=True, kw_only=True)
 class SelfDistillation(Topology):
-    """Train students one after the other; each after the first learns a mix of teacher and previous student.
+    """Train students in turn; each after the first learns a mix of the teacher's and the previous student's vectors.
 
     Each generation is a complete training, so the fair comparison is LEAF with (generations + 1) times the epochs. The
     method mixes targets; for a squared distance, this equals the paper's weighted sum of two losses.
