@@ -1,4 +1,4 @@
-"""One field is one option: checked, taken by functions, and refused with the nearest name."""
+"""One field is one option: range checks, keyword arguments, and errors with the nearest name."""
 
 import dataclasses
 import inspect
@@ -30,7 +30,7 @@ ALL += [OutputOptions, Recipe, RunOptions, TeacherOptions, TextOptions, UpdateOp
 
 
 class Thing:
-    """An object that stands for itself."""
+    """An object that Python may pass instead of text."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

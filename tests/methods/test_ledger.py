@@ -105,7 +105,7 @@ def test_every_method_has_a_complete_manual_page(name):
     json.dumps(page)
 
 
-def test_the_meaning_of_a_field_stands_behind_its_name_alone_or_among_others():
+def test_the_meaning_of_a_field_follows_its_name_alone_or_among_others():
     class Example(method_class("leaf")):
         """What the method does.
 

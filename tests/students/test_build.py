@@ -21,7 +21,7 @@ def teacher(tiny_teacher):
 
 
 class BlackBox:
-    """A teacher that knows its vectors and nothing else."""
+    """A teacher that has stored vectors and cannot encode new texts."""
 
     signals = frozenset({"embeddings"})
 
