@@ -210,7 +210,7 @@ def takes(*groups: type[Options]) -> Callable[[Decorated], Decorated]:
         @functools.wraps(function)
         def run(*given: Any, **options: Any) -> Any:
             names = {name: value for name, value in options.items() if name not in arguments}
-            check_names(names, groups, taker=function.__name__)
+            check_names(names, groups, owner=function.__name__)
             return function(*given, **options)
 
         added = [
@@ -227,15 +227,18 @@ def takes(*groups: type[Options]) -> Callable[[Decorated], Decorated]:
 
 def help_text(field: Field) -> str:
     """Return the help of an option; if the default is None, the help ends with what None means."""
-    return field.option.help + (f"  [default: {field.option.none}]" if field.option.none else "")
+    return field.option.help + (f" (default: {field.option.none})" if field.option.none else "")
 
 
-def check_names(options: Mapping[str, Any], groups: Sequence[type[Options]], *, taker: str) -> None:
-    """Raise `OptionError` for the first of ``options`` that none of ``groups`` has, naming the nearest one."""
+def check_names(options: Mapping[str, Any], groups: Sequence[type[Options]], *, owner: str) -> None:
+    """Raise `OptionError` for the first of ``options`` that none of ``groups`` has, naming the nearest one.
+
+    ``owner`` is the function or command that the message names.
+    """
     known = all_fields(groups)
     for name in options:
         if name not in known:
-            raise OptionError(f"{taker} has no option {name!r}; {nearest(name, known)}")
+            raise OptionError(f"{owner} has no option {name!r}; {nearest(name, known)}")
 
 
 def options_of(group: type[Group], options: Mapping[str, Any]) -> Group:

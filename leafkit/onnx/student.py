@@ -27,7 +27,7 @@ from leafkit.students.query_moment import FILE as MOMENT
 from leafkit.types import Encoder, Float32
 from leafkit.vectors.mapping import MAPPING_FILE
 
-log = logging.getLogger("leafkit")
+logger = logging.getLogger("leafkit")
 
 
 @takes(ExportOptions, OverwriteOptions)
@@ -117,7 +117,7 @@ def _prove(view: Path, record: dict[str, Any], precision: Precision, expected: F
     record["agreement"][precision] = figures
     for golden, vector in zip(record["golden"], got, strict=True):
         golden[precision] = [round(float(x), 6) for x in vector]
-    log.info("%s agrees with the student: mean cosine %.4f", file, figures["mean_cosine"])
+    logger.info("%s agrees with the student: mean cosine %.4f", file, figures["mean_cosine"])
     return exported
 
 

@@ -119,9 +119,9 @@ class RunOptions(OutputOptions):
 
     panel: ClassVar[str] = "Run"
 
-    checkpoint_every: Annotated[int | None, Option("Steps between checkpoints.", none="five minutes", at_least=1)] = (
-        None
-    )
+    checkpoint_every: Annotated[
+        int | None, Option("Steps between checkpoints.", none="every five minutes", at_least=1)
+    ] = None
     tensorboard: Annotated[Path | None, Option("Folder for TensorBoard curves.", none="no curves")] = None
     export: Annotated[
         bool, Option("Write ONNX files for the search host as well.", flags=("--export/--no-export",))

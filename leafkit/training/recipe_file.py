@@ -39,7 +39,7 @@ def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
     fields = all_fields(_KEYS)
     for name, value in options.items():
         try:
-            check_names({name: value}, _KEYS, taker="leafkit distill")
+            check_names({name: value}, _KEYS, owner="leafkit distill")
             fields[name].check(value)
         except OptionError as error:
             raise OptionError(f"{path}:{_line(text, name)}: {error}") from error
