@@ -72,7 +72,7 @@ def distill(
         recipe=recipe.on(device),
         options=running,
         out=Path(out),
-        folder=RunFolder.beside(Path(out)),
+        folder=RunFolder.of_output(Path(out)),
         accelerator=accelerator,
         device=device,
     )

@@ -22,7 +22,7 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def beside(cls, out: Path) -> RunFolder:
+    def of_output(cls, out: Path) -> RunFolder:
         """Return the run folder of the output ``out``."""
         return cls(out.absolute().parent / f".{out.absolute().name}.run")
 
