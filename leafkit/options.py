@@ -43,7 +43,7 @@ _PATHS = (Path, PathLike)
 _UNIONS = (Union, types.UnionType)
 
 
-@dataclass(frozen=True, kw_only=True, init=False)
+@dataclass(frozen=True, kw_only=True)
 class Option:
     """The help, range and command-line facts of one option, written into the annotation of its field.
 
@@ -53,7 +53,7 @@ class Option:
     commas where Python takes a list; ``may_be_empty`` accepts a list without items.
     """
 
-    help: str
+    help: str = dataclasses.field(kw_only=False)
     none: str = ""
     at_least: float | None = None
     above: float | None = None
@@ -62,14 +62,6 @@ class Option:
     flags: tuple[str, ...] = ()
     commas: bool = False
     may_be_empty: bool = False
-
-    def __init__(self, help: str, **facts: Any) -> None:  # noqa: A002  # the word that typer and argparse use
-        """Take ``help`` by position, everything else by name."""
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, facts.pop(field.name, field.default))
-        object.__setattr__(self, "help", help)
-        if facts:
-            raise TypeError(f"an option has no {', '.join(facts)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +176,7 @@ def fields_of(group: type[Options]) -> dict[str, Field]:
 
 
 def all_fields(groups: Sequence[type[Options]]) -> dict[str, Field]:
-    """Return the options of several ``groups`` together; raises `TypeError` if two options share a name."""
+    """Return the options of several ``groups`` together; raise `TypeError` if two options share a name."""
     found: dict[str, Field] = {}
     for group in groups:
         for name, field in fields_of(group).items():

@@ -80,7 +80,7 @@ def golden_vectors(encoder: Encoder) -> Float32:
 
 
 def _write_export(folder: Path, out: Path, *, int8: bool) -> None:
-    """Write graphs and record of the student in ``folder`` to ``out``; raises `ExportError` if a graph disagrees."""
+    """Write graphs and record of the student in ``folder`` to ``out``; raise `ExportError` if a graph disagrees."""
     with explain_missing_extras():
         from leafkit.onnx.graph import write_float
         from leafkit.onnx.int8 import write_int8

@@ -48,7 +48,7 @@ class StudentEncoder:
 
     @classmethod
     def open(cls, facts: StudentFacts, device: str | None = None) -> StudentEncoder:
-        """Load the student of ``facts`` on ``device``; raises `DamageError` if its files do not load."""
+        """Load the student of ``facts`` on ``device``; raise `DamageError` if its files do not load."""
         from sentence_transformers import SentenceTransformer
 
         from leafkit.students.source import quiet_transformers

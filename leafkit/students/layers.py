@@ -54,7 +54,7 @@ class Layers:
     """All ``total`` layers that ``model`` had at first, from which any selection can be put back into the model."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Remember the layers of ``model``; raises `OptionError` if the model does not hold them in one list."""
+        """Remember the layers of ``model``; raise `OptionError` if the model does not hold them in one list."""
         self.total: int = model.config.num_hidden_layers
         self._config = model.config
         self._parent, self._name = _stack(model, self.total)
@@ -92,7 +92,7 @@ class Layers:
 
 
 def layer_stack(model: PreTrainedModel) -> nn.ModuleList:
-    """Return the list of all layers of ``model``; raises `OptionError` if the model does not hold them in one list."""
+    """Return the list of all layers of ``model``; raise `OptionError` if the model does not hold them in one list."""
     parent, name = _stack(model, model.config.num_hidden_layers)
     return cast("nn.ModuleList", getattr(parent, name))
 

@@ -55,7 +55,7 @@ StudentSpec = Pretrained | Fresh | Static
 
 
 def parse_student(text: str) -> StudentSpec:
-    """Parse the student ``text``; raises `OptionError` with a list of all forms if ``text`` has another form."""
+    """Parse the student ``text``; raise `OptionError` with a list of all forms if ``text`` has another form."""
     head, settings = _split(text)
     if head == "static":
         return _static(text, settings)

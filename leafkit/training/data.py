@@ -32,7 +32,7 @@ class TokenFile:
     """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
-        """Open what `write_tokens` wrote to ``folder``; raises `DamageError` if the two files do not agree."""
+        """Open what `write_tokens` wrote to ``folder``; raise `DamageError` if the two files do not agree."""
         try:
             ends = numpy.load(folder / "ends.npy", allow_pickle=False)
             self._tokens = _open_tokens(folder / "tokens.bin")
@@ -125,7 +125,7 @@ class TrainingData:
         return vectors if self.mapping is None else self.mapping.apply(vectors, "document")
 
     def check_training_rows(self, rows: Int64) -> Int64:
-        """Return ``rows``; raises `IndexError` if a method asks for rows that are not training texts."""
+        """Return ``rows``; raise `IndexError` if a method asks for rows that are not training texts."""
         if len(rows) and not 0 <= int(numpy.min(rows)) <= int(numpy.max(rows)) < self.train:
             raise IndexError(f"a method asks for texts outside the {self.train} training texts")
         return rows

@@ -50,7 +50,7 @@ def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    """Return the text and the parsed content of ``path``; raises `InputError` with the line of a TOML error."""
+    """Return the text and the parsed content of ``path``; raise `InputError` with the line of a TOML error."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -37,7 +37,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; raises `OutputError` if another run holds it."""
+        """Hold the folder for this process; raise `OutputError` if another run holds it."""
         with explain_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         busy = f"another run is writing to {self.path}. Wait until that run has finished or choose another output path."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import AnchorKind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, check_anchor_fields, fit_anchors
 from leafkit.methods.method import Feed
 from leafkit.methods.setting import Pool, Setting
 
@@ -70,8 +70,7 @@ class Pcoreset(Feed):
             "picks": (self.picks >= 1, "1 or more texts"),
             "share": (0 < self.share <= 1, "more than 0 and at most 1"),
             "space": (self.space in get_args(Space), ", ".join(get_args(Space))),
-            "anchors": (self.anchors in get_args(AnchorKind), ", ".join(get_args(AnchorKind))),
-            "count": (self.count >= 2, "2 or more anchors"),
+            **check_anchor_fields(self.anchors, self.count),
             "candidates": (self.candidates >= self.picks, f"{self.picks} or more texts, the number of picks"),
         }
         self.check_fields(checks)
