@@ -61,7 +61,7 @@ def distill(
     if accelerator.num_processes > 1 and not plan.is_plain_leaf:
         raise OptionError(
             f"{', '.join(plan.specs)} can train in one process only, but a launcher started "
-            f"{accelerator.num_processes}. Start leafkit without a launcher."
+            f"{accelerator.num_processes} processes. Start leafkit without a launcher."
         )
     device = opening.device or str(accelerator.device)
     run = Run(

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 300
 VALIDATIONS = 10
 # The most padded tokens that pass through the student at once on a CPU: 32 texts of 128. The memory that the backward
-# pass needs grows with them (batches of 32 SciFact abstracts, six layers of 384: 4.0 GB at once, 2.1 GB in parts, as
-# fast).
+# pass needs grows with them (batches of 32 SciFact abstracts, six layers of 384: 4.0 GB at once, 2.1 GB in parts, at
+# the same speed).
 PART_TOKENS = 4096
 
 logger = logging.getLogger("leafkit")

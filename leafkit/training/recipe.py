@@ -42,7 +42,7 @@ class Recipe(Options):
     # The paper restarts its decay twice in 30 epochs. Within one epoch a restart gains nothing (held-out cosine 0.7834
     # with three cycles, 0.7840 with one: 3 layers of MiniLM, 4,000 texts, seed 0).
     cycles: Annotated[
-        int, Option("Linear decays of the learning rate, one after the other, over the whole training.", at_least=1)
+        int, Option("Number of cycles in the whole training; the learning rate falls linearly in each.", at_least=1)
     ] = 1
     # The paper's rates suit millions of texts. A few thousand texts need 3e-4 (0.799 instead of 0.784 there), and a
     # token table 1e-3 (0.651 instead of 0.634; 1e-2 is worse than no training).
