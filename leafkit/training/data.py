@@ -63,8 +63,8 @@ def write_tokens(
 ) -> None:
     """Tokenise ``texts`` into ``folder`` as the student itself does, prompts included.
 
-    Texts are truncated at ``max_length`` tokens; a token table never truncates. Only one number per text stays in
-    memory.
+    Texts are truncated at ``max_length`` tokens; a token table never truncates. Needs constant memory and one number
+    per text.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lengths: list[int] = []
