@@ -21,8 +21,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"leafkit {__version__}")
         raise typer.Exit
 
@@ -30,7 +30,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
-    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log more to stderr."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log details to stderr as well."),
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Log only warnings and errors to stderr."),
 ) -> None:
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO

@@ -1,4 +1,4 @@
-"""``python -m leafkit.cli`` is ``leafkit``."""
+"""Run the command line as ``python -m leafkit.cli``."""
 
 from leafkit.cli import main
 

@@ -1,4 +1,4 @@
-"""leafkit compare: whether a recipe is better than a baseline on a task."""
+"""leafkit compare: test whether recipes are better than a baseline on a task."""
 
 from __future__ import annotations
 

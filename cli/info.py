@@ -1,4 +1,4 @@
-"""leafkit info: what a file or folder is, and whether it is intact."""
+"""leafkit info: show what a file or folder is and whether it is intact."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from leafkit.cli.options import Json
 
 def info(
     anything: Annotated[
-        Path, typer.Argument(help="A file or folder, or the name of a student that ships.", show_default=False)
+        Path,
+        typer.Argument(help="A file or folder, or the name of a student that ships with leafkit.", show_default=False),
     ],
     as_json: Json = False,
 ) -> None:

@@ -29,7 +29,8 @@ class ManyValuesCommand(TyperCommand):
 def repeat_options(arguments: Sequence[str]) -> list[str]:
     """Write ``--data A B`` as ``--data A --data B``.
 
-    Raises `OptionError` for such an option without a value, because the parser would take the next option as its value.
+    Raises `OptionError` for an option in `EXAMPLES` without a value, because the parser would take the next option as
+    the value.
     """
     result: list[str] = []
     option = None

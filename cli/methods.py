@@ -1,4 +1,4 @@
-"""leafkit methods: list the distillation methods, explain one, and show what was measured of each."""
+"""leafkit methods: list the distillation methods with their measured results, and explain one method."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 
 def argument_help(name: str) -> str:
-    """The help of an argument of ``leafkit distill``, which several commands share."""
+    """Return the help of an argument of ``leafkit distill`` that several commands share."""
     return fields_of(DistillArguments)[name].option.help
 
 
@@ -67,7 +67,7 @@ def with_options(*groups: type[Options]) -> Callable[[Callable[..., None]], Call
 
 
 def _parameter(field: Field) -> inspect.Parameter:
-    """The parameter that typer turns into the option of ``field``."""
+    """Return the parameter that typer turns into the command-line option of ``field``."""
     if list in field.kinds:
         kind: Any = str if field.option.commas else list[str]
     else:
@@ -82,7 +82,7 @@ def _parameter(field: Field) -> inspect.Parameter:
 
 
 def _value(field: Field, value: Any) -> Any:
-    """The value of an option as Python takes it: text with commas becomes a list."""
+    """Return the value of a command-line option as Python takes it: text with commas becomes a list."""
     if value is None or not field.option.commas:
         return value
     parts = value.split(",")

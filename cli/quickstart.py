@@ -79,7 +79,7 @@ def quickstart(
 
 
 def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
-    """Show what needs no training: search existing bge-small-en-v1.5 vectors with the student that ships for them."""
+    """Search existing bge-small-en-v1.5 vectors with the student that ships for that model, without any training."""
     from leafkit.evaluation.evaluate import evaluate
     from leafkit.index.build import build_index
     from leafkit.models.help_pages import write_page_vectors
@@ -163,7 +163,7 @@ def _print_searches(searcher: Searcher) -> None:
 
 def _print_next(out: Path, seconds: float) -> None:
     typer.echo(
-        f"\nDone in {seconds:.0f} s. Now ask it yourself (add .venv/bin to your PATH, or write .venv/bin/leafkit):\n"
+        f"\nDone in {seconds:.0f} s. Now try your own queries (with .venv/bin on your PATH, or as .venv/bin/leafkit):\n"
         f'  leafkit search {out}/bge.index "find large files"\n'
         f"  leafkit info {out}/student\n"
         "and with your own model and documents:\n"

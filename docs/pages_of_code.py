@@ -19,7 +19,7 @@ _API_ORDER = (
     "read_texts read_recipe Space LeafkitError"
 ).split()
 _OPTIONS_ORDER = "leafkit.training leafkit.texts leafkit.teachers leafkit.index leafkit.evaluation".split()
-_DEFAULT = re.compile(r"\s*\[default: (.*)\]\s*$", flags=re.DOTALL)
+_DEFAULT = re.compile(r"\s*\(default: (.*)\)\.?\s*$", flags=re.DOTALL)
 
 
 def pages() -> dict[str, str]:

@@ -39,15 +39,13 @@ _WORDS: dict[type, str] = {
     float: "a number",
     list: "a list of strings",
 }
-
-
 _PATHS = (Path, PathLike)
 _UNIONS = (Union, types.UnionType)
 
 
-@dataclass(frozen=True, kw_only=True, init=False)
+@dataclass(frozen=True, kw_only=True)
 class Option:
-    """What a field says about itself besides its name, type and default.
+    """The help, range and command-line facts of one option, written into the annotation of its field.
 
     ``help`` is one or two sentences without the default. ``none`` says in words what the default None means.
     ``at_least``, ``above`` and ``at_most`` bound numbers; ``choices`` lists the values of a string whose type is not a
@@ -55,7 +53,7 @@ class Option:
     commas where Python takes a list; ``may_be_empty`` accepts a list without items.
     """
 
-    help: str
+    help: str = dataclasses.field(kw_only=False)
     none: str = ""
     at_least: float | None = None
     above: float | None = None
@@ -65,22 +63,14 @@ class Option:
     commas: bool = False
     may_be_empty: bool = False
 
-    def __init__(self, help: str, **facts: Any) -> None:  # noqa: A002  # the word that typer and argparse use
-        """Take ``help`` by position, everything else by name."""
-        for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, facts.pop(field.name, field.default))
-        object.__setattr__(self, "help", help)
-        if facts:
-            raise TypeError(f"an option has no {', '.join(facts)}")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Field:
     """One option: its name, what it accepts and its default, read from a field of an `Options` class.
 
-    ``kinds`` are the types it accepts out of str, bool, int, float and list (of ``items``). ``instances`` are classes
-    whose objects Python may pass instead of text. ``optional`` tells whether None is accepted as well, ``path`` whether
-    text is a path.
+    ``kinds`` are the accepted types, out of str, bool, int, float and list (of ``items``). ``instances`` are classes
+    whose objects Python may pass instead of text. ``optional`` says whether None is accepted, and ``path`` whether text
+    becomes a `Path`. ``hint`` is the type as written, without the `Option`.
     """
 
     name: str
@@ -116,7 +106,7 @@ class Field:
         return " or ".join(words) + self.bounds()
 
     def bounds(self) -> str:
-        """The range of a number as text, e.g. `` of at least 1``; empty where the option has none."""
+        """The range of a number as text, e.g. `` of at least 1``; empty without a range."""
         option = self.option
         parts = [
             f"{word} {bound:g}"
@@ -167,7 +157,7 @@ class Options:
                 object.__setattr__(self, name, Path(value))
 
     def only(self, group: type[Options]) -> dict[str, Any]:
-        """Return the values of the fields that ``group`` has too, as keyword arguments."""
+        """Return the values of the fields that ``group`` also has, as keyword arguments."""
         return {name: getattr(self, name) for name in fields_of(group)}
 
     def given(self) -> set[str]:
@@ -177,7 +167,7 @@ class Options:
 
 @cache
 def fields_of(group: type[Options]) -> dict[str, Field]:
-    """The options of ``group`` by name, in the order written."""
+    """Return the options of ``group`` by name, in the order in which they are written."""
     hints = get_type_hints(group, include_extras=True)
     return {
         field.name: _field(field.name, hints[field.name], field.default, group.panel)
@@ -186,7 +176,7 @@ def fields_of(group: type[Options]) -> dict[str, Field]:
 
 
 def all_fields(groups: Sequence[type[Options]]) -> dict[str, Field]:
-    """The options of several ``groups`` together; raises TypeError if two of them share a name."""
+    """Return the options of several ``groups`` together; raise `TypeError` if two options share a name."""
     found: dict[str, Field] = {}
     for group in groups:
         for name, field in fields_of(group).items():
@@ -200,7 +190,7 @@ def takes(*groups: type[Options]) -> Callable[[Decorated], Decorated]:
     """Make the fields of ``groups`` the keyword arguments of a function that ends in ``**options``.
 
     A call with another keyword raises `OptionError` naming the nearest option. ``help()`` shows every option, in the
-    signature and in the docstring. The function itself makes the objects of ``groups`` with `options_of`.
+    signature and in the docstring. The function body turns ``options`` into objects of ``groups`` with `options_of`.
     """
 
     def decorate(function: Decorated) -> Decorated:
@@ -212,7 +202,7 @@ def takes(*groups: type[Options]) -> Callable[[Decorated], Decorated]:
         @functools.wraps(function)
         def run(*given: Any, **options: Any) -> Any:
             names = {name: value for name, value in options.items() if name not in arguments}
-            check_names(names, groups, taker=function.__name__)
+            check_names(names, groups, owner=function.__name__)
             return function(*given, **options)
 
         added = [
@@ -228,16 +218,19 @@ def takes(*groups: type[Options]) -> Callable[[Decorated], Decorated]:
 
 
 def help_text(field: Field) -> str:
-    """The help of an option, with what None means where None is the default."""
-    return field.option.help + (f"  [default: {field.option.none}]" if field.option.none else "")
+    """Return the help of an option; if the default is None, the help ends with what None means."""
+    return field.option.help + (f" (default: {field.option.none})" if field.option.none else "")
 
 
-def check_names(options: Mapping[str, Any], groups: Sequence[type[Options]], *, taker: str) -> None:
-    """Raise `OptionError` for the first of ``options`` that none of ``groups`` has, naming the nearest one."""
+def check_names(options: Mapping[str, Any], groups: Sequence[type[Options]], *, owner: str) -> None:
+    """Raise `OptionError` for the first of ``options`` that none of ``groups`` has, naming the nearest one.
+
+    ``owner`` is the function or command that the message names.
+    """
     known = all_fields(groups)
     for name in options:
         if name not in known:
-            raise OptionError(f"{taker} has no option {name!r}; {nearest(name, known)}")
+            raise OptionError(f"{owner} has no option {name!r}; {nearest(name, known)}")
 
 
 def options_of(group: type[Group], options: Mapping[str, Any]) -> Group:
@@ -246,7 +239,7 @@ def options_of(group: type[Group], options: Mapping[str, Any]) -> Group:
 
 
 def without(group: type[Options], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those ``options`` that are no fields of ``group``."""
+    """Return those ``options`` that are not fields of ``group``."""
     return {name: value for name, value in options.items() if name not in fields_of(group)}
 
 

@@ -1,4 +1,4 @@
-"""One field is one option: checked, taken by functions, and refused with the nearest name."""
+"""One field is one option: range checks, keyword arguments, and errors with the nearest name."""
 
 import dataclasses
 import inspect

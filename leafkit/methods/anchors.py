@@ -24,7 +24,7 @@ CONFIDENCE = 0.5
 
 
 class Anchors(nn.Module):
-    """Unit vectors ``centres`` (count, dim) in the teacher's space, with the ``temperature`` for cosines with them.
+    """Unit vectors ``centres`` (count, dim) in the teacher's space, and the ``temperature`` that divides cosines.
 
     Student and teacher are compared with the same anchors, because both write into the teacher's space.
     """
@@ -68,9 +68,9 @@ def fit_anchors(setting: Setting, kind: AnchorKind, count: int) -> Anchors:
     """Fit anchors to the teacher's vectors of the training texts.
 
     ``kind`` is ``clusters`` (spherical k-means centres), ``labels`` (the mean of each class; ``count`` is ignored) or
-    ``texts`` (training texts). The temperature is found by bisection: at it, the teacher's largest probability is 0.5
-    on average. The temperatures of papers do not fit, because they are for logits of classifiers, and cosines live in
-    a narrow band.
+    ``texts`` (training texts). The temperature is found by bisection, so that the teacher's largest probability is
+    0.5 on average. The temperatures of papers do not fit, because they are for logits of classifiers, and cosines lie
+    in a narrow band.
 
     Raises `OptionError` for an unknown kind, too few texts for ``count`` anchors, or texts of fewer than two classes.
     """
@@ -94,7 +94,7 @@ def fit_anchors(setting: Setting, kind: AnchorKind, count: int) -> Anchors:
 
 
 def fit_temperature(cosines: Tensor, confidence: float = CONFIDENCE) -> float:
-    """Return the temperature at which the largest probabilities of softmax(cosines / T) average ``confidence``."""
+    """Return the temperature T at which the largest value of softmax(cosines / T) is ``confidence`` on average."""
     low, high = 1e-4, 10.0
     confidence = max(confidence, 1.01 / cosines.shape[1])
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""What a method sees of one step, before and after the student's forward pass."""
+"""The texts of one training step as methods see them, before and after the student's forward pass."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Batch:
     ``student`` and ``teacher`` are (rows, dim) float32; no gradient flows to the teacher. ``raw`` is the student's
     vector before normalisation, (rows, dim). ``hidden`` is the input of the student's head, (rows, width). ``layers``
     is the mean token state after each layer of the student, each (rows, width); empty unless a method needs
-    ``layers``. ``raw`` and ``hidden`` are None if several processes train, which only plain LEAF can do.
+    ``layers``. ``raw`` and ``hidden`` are None if several processes train together, which only plain LEAF can do.
     ``roles``, ``rows``, ``labels``, ``domains``, ``step`` and ``seed`` are those of the `View`.
     """
 

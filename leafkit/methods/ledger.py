@@ -124,7 +124,7 @@ def _read_result(file: Path) -> dict[str, Any] | None:
     try:
         result = json.loads(file.read_bytes())
         if not isinstance(result["verdict"], str) or result["system"] != file.stem:
-            raise ValueError(f"it describes {result['system']!r}")
+            raise ValueError(f"the file describes {result['system']!r}")
     except (ValueError, KeyError, TypeError) as error:
         raise DamageError(
             f"{file} is not a result of leafkit compare ({error}). Measure {file.stem} again or delete the file."

@@ -55,7 +55,7 @@ def field_meaning(cls: type[Method], field: str) -> str:
 
 
 def _find_meaning(paragraph: str, field: str) -> str | None:
-    """Return the text after ``field``: up to the next field, or the sentence that begins with the field."""
+    """Return the text after ``field``, up to the next field, or else the sentence that begins with ``field``."""
     parts = _NAMES.split(paragraph)
     for names, words in zip(parts[1::2], parts[2::2], strict=True):
         if f"``{field}``" in names:

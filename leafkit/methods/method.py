@@ -54,7 +54,7 @@ class Method:
     ``needs`` names the signals that the method requires: ``labels`` or ``domains`` of the texts, ``layers`` of the
     student, ``online`` for a teacher that can encode new texts during training, ``model`` for a teacher whose layers
     are accessible. ``off`` gives the field values that disable the method: training is then plain LEAF, bit for bit.
-    ``reconstruction`` lists what differs from the paper or was filled in by us; empty if nothing.
+    ``reconstruction`` lists what differs from the paper and what the paper leaves open; empty if nothing.
     """
 
     kind: ClassVar[str]
@@ -81,7 +81,7 @@ class StepMethod(Method):
     ``cannot_train_alone``, ``moves_target`` and ``mixes_texts`` are facts that decide which methods work together.
     The first says that the losses ignore which student vector belongs to which text, so another objective is needed.
     The second says that the target moves towards the teacher over time; a training accepts one such method.
-    The third says that a feed makes new texts out of the training texts.
+    The third says that a feed joins training texts into new ones.
     """
 
     off: ClassVar[Mapping[str, Any]] = {"weight": 0.0}
@@ -93,14 +93,14 @@ class StepMethod(Method):
 
     @property
     def remembers_texts(self) -> bool:
-        """Whether the method looks up what it stored about a text by row; this excludes feeds that mix texts."""
+        """Whether the method stores facts about each text by row; it then excludes feeds that mix texts."""
         return False
 
     def build(self, setting: Setting) -> nn.Module:
         """Return a module that holds everything the method learns or remembers.
 
-        Parameters are trained beside the student with the same optimiser settings. Buffers are saved in checkpoints.
-        torch's random state is seeded around this call. Nothing in the module is exported with the student.
+        Parameters are trained together with the student, with the same optimiser settings. Buffers are saved in
+        checkpoints. torch's random state is seeded around this call. Nothing in the module is exported.
         """
         from torch import nn
 
@@ -148,7 +148,7 @@ class Feed(StepMethod):
     def feed(self, pool: Pool, state: Any) -> Pool:
         """Return the part of ``pool`` to draw texts from, or ``pool`` itself to use all of it.
 
-        The choice may depend only on what `refresh` stored in ``state``, because a resumed training asks again.
+        The choice may depend only on what `refresh` stored in ``state``, because a resumed training calls `feed` again.
         """
         return pool
 
@@ -157,7 +157,7 @@ class Feed(StepMethod):
         return texts
 
     def views(self, view: View, state: Any) -> View:
-        """Return what the student reads in this step and its target vectors; same rows, same order."""
+        """Return the texts and targets of this step after the feed has changed them; rows and order stay the same."""
         return view
 
 
@@ -172,8 +172,8 @@ class Training(Protocol):
     def fit(self, generation: int, targets: Float32 | None = None) -> None:
         """Train a student from the start; it becomes the current student.
 
-        ``targets`` (texts, dim) replace the teacher's vectors. A generation that an interrupted run already finished
-        is loaded, not trained again.
+        ``targets`` (texts, dim) replace the teacher's vectors. A generation that an interrupted run already finished is
+        loaded and not trained again.
         """
         ...
 

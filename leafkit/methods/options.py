@@ -22,7 +22,8 @@ class MethodOptions(Options):
     methods: Annotated[
         Sequence[str | Method] | None,
         Option(
-            "A distillation method and its fields, e.g. sinkd:weight=0.1; see leafkit methods. Several methods add up.",
+            "A distillation method and its fields, e.g. sinkd:weight=0.1; see leafkit methods. The losses of several "
+            "methods are added.",
             none="leaf",
             flags=("--method",),
             may_be_empty=True,

@@ -87,7 +87,7 @@ def check_option(method: Method, option: str) -> None:
 def parse_method(spec: str | Method) -> Method:
     """Return the method that ``spec`` (``name`` or ``name:field=value,field=value``) describes; keep a method as given.
 
-    Raises `OptionError` with the nearest valid one for an unknown name or field, and for a value of the wrong type.
+    Raises `OptionError` for an unknown name or field, naming the nearest one, and for a value of the wrong type.
     """
     if isinstance(spec, Method):
         return spec
@@ -143,7 +143,7 @@ def _parse_value(field: str, text: str, hint: Any) -> Any:
 
 
 def _flag(option: str) -> str:
-    """Return an argument of `leafkit.distill` together with its command-line option."""
+    """Return the name of an argument of `leafkit.distill` together with its command-line option."""
     return f"`{option}` (--{option.removesuffix('s')})"
 
 

@@ -1,4 +1,4 @@
-"""What a method knows of a training: its sizes, the facts of its texts, and vectors on request."""
+"""What a method may know about a training: sizes, facts about the texts, and vectors on request."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StudentSearch:
-    """The student as the user asked for it.
+    """The student that the user named, or the search that finds it.
 
-    ``name`` is the student's name, or a description of the search. ``architecture`` and ``budget`` are None unless
-    the student is searched for.
+    ``name`` is the student's name, or a description of the search. ``architecture`` and ``budget`` are None without a
+    search.
     """
 
     name: str
@@ -31,10 +31,10 @@ class StudentSearch:
     budget: Budget | None = None
 
     def student(self, folder: Path, teacher: Any, texts: Sequence[str], seed: int) -> str:
-        """Return the student's name as `leafkit.students.spec` reads it.
+        """Return the student in the text form that `leafkit.students.spec` parses; run the search if there is one.
 
-        A search writes its result to ``folder``; later calls reuse that file. Raises `OptionError` if a search needs a
-        sentence-transformers teacher and ``teacher`` is none.
+        A search writes its result to ``folder``; later calls reuse that file. Raises `OptionError` if a search is given
+        and ``teacher`` is not a sentence-transformers model.
         """
         if self.architecture is None or self.budget is None:
             return self.name

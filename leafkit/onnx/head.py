@@ -65,7 +65,7 @@ def map_head(folder: Path, mapping: LinearMap, space: Space) -> None:
 class _Head:
     """The head in a student's graph: one Gemm, or the product and the sum that the int8 quantiser splits it into.
 
-    A head without bias has no tensor for one in its graph and needs none, because M 0 is 0.
+    A head without bias has no tensor for a bias in its graph, and no mapping adds one, because M 0 is 0.
     """
 
     def __init__(self, model: ModelProto, folder: Path) -> None:
@@ -78,8 +78,8 @@ class _Head:
         # Every input of these nodes but the activation must be a constant tensor.
         if not parts or len(self._tensors) != sum(len(part.input) - 1 for part in parts):
             raise InputError(
-                f"the graph of {folder} does not show its head. Run `leafkit export {folder} --overwrite` and try "
-                "again."
+                f"the ONNX graph in {folder} has no head that leafkit recognises. Run "
+                f"`leafkit export {folder} --overwrite` and try again."
             )
 
     def values(self) -> tuple[Float32, Float32]:

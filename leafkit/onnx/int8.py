@@ -100,7 +100,7 @@ def narrow_tables(model: ModelProto) -> None:
 
 
 def _smooth(model: ModelProto, feeds: Sequence[dict[str, Int64]]) -> None:
-    """Divide each channel of a matrix's input by the root of its size, and multiply the matrix's row by it."""
+    """Divide each input channel of a matrix by a factor for its size, and multiply the matrix's row by that factor."""
     products: dict[str, list[NodeProto]] = {}
     for node in _products(model):
         products.setdefault(node.input[0], []).append(node)

@@ -24,13 +24,12 @@ def restore(folder: Path) -> Student:
     """Restore the exported student in ``folder``, which has no torch weights, on the CPU in float32.
 
     Its vectors are those of the ONNX file, except for the rounding of int8 activations. Raises `InputError` if the
-    files that describe the modules are missing or the graph does not show all weights, and `DamageError` if files
-    do not fit together.
+    files that describe the modules or some weights are missing, and `DamageError` if files do not fit together.
     """
     if not (folder / "modules.json").is_file():
         raise InputError(
             f"{folder} cannot be trained further: the files that say how the student is built (modules.json and "
-            "others) are missing. Start from the student's own folder, or from what that exports: "
+            "others) are missing. Start from the student's own folder, or from a new export of it: "
             "leafkit export STUDENT --out NEW"
         )
     weights = read_weights(folder)
@@ -47,8 +46,8 @@ def restore(folder: Path) -> Student:
         _check_complete(encoder, weights, folder)
         cosine = _check_vectors(encoder, folder)
     logger.warning(
-        "student: %s has no torch weights, so they are read from its ONNX file, whose vectors the restored student "
-        "gives with a mean cosine of %.4f",
+        "student: %s has no torch weights, so they are restored from its ONNX file. Mean cosine between the restored "
+        "student's vectors and those of the file: %.4f",
         *(folder, cosine),
     )
     encoder.model.float()
@@ -56,14 +55,14 @@ def restore(folder: Path) -> Student:
 
 
 def _check_complete(encoder: StudentEncoder, weights: dict[str, Float32], folder: Path) -> None:
-    """Raise `InputError` if the graph does not show one of the model's weights."""
+    """Raise `InputError` if one of the model's weights is missing from the graph."""
     needed = [name for name, values in encoder.model.state_dict().items() if values.is_floating_point()]
     missing = [name for name in needed if name not in weights]
     if missing:
         raise InputError(
-            f"{folder} cannot be trained further: its graph does not show {len(missing)} of {len(needed)} weights, the "
-            f"first {missing[0]}. Start from the student's own folder, with torch weights, or from what that "
-            "exports: leafkit export STUDENT --out NEW"
+            f"{folder} cannot be trained further: its graph lacks {len(missing)} of {len(needed)} weights, first "
+            f"{missing[0]}. Start from the student's own folder, with torch weights, or from a new export of it: "
+            "leafkit export STUDENT --out NEW"
         )
 
 

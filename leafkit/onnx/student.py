@@ -16,6 +16,9 @@ import numpy
 from leafkit.extras import explain_missing_extras
 from leafkit.files.atomic import atomic_folder, write_json
 from leafkit.files.digest import sha256_file
+from leafkit.files.options import OverwriteOptions
+from leafkit.onnx.options import ExportOptions
+from leafkit.options import options_of, takes
 from leafkit.search.query_encoder import FILES, FORMAT, RECORD, TOKENIZER, VERSION, Precision, QueryEncoder, digest
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import MARKER, read_student
@@ -24,28 +27,28 @@ from leafkit.students.query_moment import FILE as MOMENT
 from leafkit.types import Encoder, Float32
 from leafkit.vectors.mapping import MAPPING_FILE
 
-log = logging.getLogger("leafkit")
+logger = logging.getLogger("leafkit")
 
 
+@takes(ExportOptions, OverwriteOptions)
 def export(
     student: str | PathLike[str],
     *,
     out: str | PathLike[str] | None = None,
-    int8: bool = True,
-    overwrite: bool = False,
+    **options: Any,
 ) -> Path:
-    """Write the student as ONNX, in float32 and int8, and return the folder that holds the files.
+    """Write a student as ONNX, in float32 and int8, and return the folder that holds the files.
 
-    out: the folder to write, with everything that a query host and an index need  [default: ``onnx`` inside the
-    student's folder].
-    int8: also write the int8 file, which is a quarter of the size and about twice as fast.
-    overwrite: replace an existing export.
+    student: the student's folder, or the name of one that ships.
+    out: the folder to write, with everything that a query host and an index need; ``onnx`` inside the student's folder
+        if None.
 
-    Pooling, head and normalisation are part of the graph. The golden texts and their vectors are written along and
-    checked on every machine that opens the files. Raises `ExportError` unless cosines and nearest neighbours agree
+    Pooling, head and normalisation are part of the graph. The golden texts and their vectors are written as well, and
+    every machine that opens the files checks them. Raises `ExportError` unless cosines and nearest neighbours agree
     with the student; nothing is written then.
     """
     folder = read_student(student).path
+    int8, overwrite = options_of(ExportOptions, options).int8, options_of(OverwriteOptions, options).overwrite
     if out is None:
         with atomic_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
             _write_export(folder, made, int8=int8)
@@ -77,7 +80,7 @@ def golden_vectors(encoder: Encoder) -> Float32:
 
 
 def _write_export(folder: Path, out: Path, *, int8: bool) -> None:
-    """Write graphs and record of the student in ``folder`` to ``out``; raises `ExportError` if a graph disagrees."""
+    """Write graphs and record of the student in ``folder`` to ``out``; raise `ExportError` if a graph disagrees."""
     with explain_missing_extras():
         from leafkit.onnx.graph import write_float
         from leafkit.onnx.int8 import write_int8
@@ -114,7 +117,7 @@ def _prove(view: Path, record: dict[str, Any], precision: Precision, expected: F
     record["agreement"][precision] = figures
     for golden, vector in zip(record["golden"], got, strict=True):
         golden[precision] = [round(float(x), 6) for x in vector]
-    log.info("%s agrees with the student: mean cosine %.4f", file, figures["mean_cosine"])
+    logger.info("%s agrees with the student: mean cosine %.4f", file, figures["mean_cosine"])
     return exported
 
 

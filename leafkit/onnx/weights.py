@@ -22,8 +22,8 @@ PRODUCTS = {"Gemm", "MatMul", "MatMulInteger"}
 def read_weights(folder: Path) -> dict[str, Float32]:
     """Return the weights of the exported student in ``folder`` by their names in torch, like ``2.linear.weight``.
 
-    The float32 file is read if it is present, else the int8 file. A weight whose name the graph does not show is
-    missing from the result: the exporter stores equal weights once, and a model that was never trained may have some.
+    The float32 file is read if it is present, else the int8 file. The exporter stores equal weights once, under one
+    name, so the others are missing from the result. Only a model that was never trained has equal weights.
     Raises `InputError` if there is no export, and `DamageError` for a file that is missing or changed.
     """
     record = ExportRecord.read(folder)

@@ -24,9 +24,9 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "tokenizer_config.json")
 def pretrained_body(student: Pretrained, model: SentenceTransformer) -> Body:
     """Take the body of the opened ``model`` and keep the layers and the pooling that ``student`` asks for.
 
-    The last `Normalize` and linear maps of the model are left out: the new head replaces them. With ``pick=greedy``
-    all layers stay, because `leafkit.training.pick` chooses among them later. Raises `OptionError` if the model has
-    no such layers or no pooling to replace, and `InputError` if it has modules that a student cannot hold.
+    The `Normalize` and the linear maps at the end of the model are left out, because the new head replaces them. With
+    ``pick=greedy`` all layers stay, because `leafkit.training.pick` chooses among them later. Raises `OptionError` if
+    the model lacks the layers or has no pooling to replace, and `InputError` for modules that a student cannot hold.
     """
     body = Body.of(model)
     _check_stock(student.source, body)
@@ -85,10 +85,10 @@ def _pooled(student: Pretrained, body: Body) -> Body:
         pooled = body.with_pooling("cls" if mode == "cls" else "mean")
     except ValueError:
         raise OptionError(
-            f"{student.source} has modules that build on a pooling of several kinds at once. Remove pooling=."
+            f"{student.source} has modules that read the output of several poolings at once. Remove pooling=."
         ) from None
     if pooled is None:
-        raise OptionError(f"{student.source} pools no tokens of a transformer. Remove pooling=.")
+        raise OptionError(f"{student.source} has no pooling of tokens that could be replaced. Remove pooling=.")
     return pooled
 
 

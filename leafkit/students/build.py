@@ -28,8 +28,8 @@ def build_student(
     """Build the untrained student that ``spec`` describes, on the CPU.
 
     ``source`` is the opened model that a `Pretrained` student starts from; its modules become part of the student.
-    ``teacher_model`` is the folder or hub id of the teacher's model, whose tokenizer the other students use unless
-    they bring one. The weights of the head, with or without a bias, are drawn from ``seed``.
+    ``teacher_model`` is the folder or hub id of the teacher's model. Students of the other kinds use its tokenizer
+    unless they have their own. The weights of the head, with or without a bias, are drawn from ``seed``.
     """
     space = teacher.space
     body = _body(spec, teacher, source, teacher_model, seed)

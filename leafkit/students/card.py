@@ -139,12 +139,12 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
 
 
 def _layers(start: dict[str, Any]) -> str:
-    """The layers that a greedy search picked, or nothing."""
+    """Return the layers that a greedy search picked as text; empty without such a search."""
     return f": layers {', '.join(map(str, start['layers']))}, counted from 0" if "layers" in start else ""
 
 
 def _closed_form(start: dict[str, Any]) -> str:
-    """The part of the student that was solved for before the first step."""
+    """Return in words how the head or token table was set before the first step."""
     if "ridge" not in start:
         return "a random head"
     return f"the {start['ridge'].get('of', 'head')}'s closed-form (ridge) solution"

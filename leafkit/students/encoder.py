@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def open_student(path: str | PathLike[str], device: str | None = None) -> StudentEncoder:
     """Open the student at ``path`` as an encoder on ``device``, after checking its weight files against leafkit.json.
 
-    Raises `InputError` if there is no student or it has no torch weights, and `DamageError` for a broken one.
+    Raises `InputError` if the folder holds no student or no torch weights, and `DamageError` if its files are damaged.
     """
     facts = read_student(path)
     if facts.runtime_only:
@@ -34,7 +34,7 @@ def open_student(path: str | PathLike[str], device: str | None = None) -> Studen
 
 
 class StudentEncoder:
-    """Encodes texts with a ``student``: vectors in the same space as its teacher's, and close to them."""
+    """An encoder that runs a ``student``. Its vectors lie in the teacher's space, close to the teacher's own."""
 
     signals = frozenset({"embeddings", "online"})
     # A student's vectors must never be cached as the teacher's own.
@@ -48,7 +48,7 @@ class StudentEncoder:
 
     @classmethod
     def open(cls, facts: StudentFacts, device: str | None = None) -> StudentEncoder:
-        """Load the student of ``facts`` on ``device``; raises `DamageError` if its files do not load."""
+        """Load the student of ``facts`` on ``device``; raise `DamageError` if its files do not load."""
         from sentence_transformers import SentenceTransformer
 
         from leafkit.students.source import quiet_transformers
@@ -57,7 +57,7 @@ class StudentEncoder:
         try:
             with quiet_transformers():
                 model = SentenceTransformer(str(facts.path), device=device, local_files_only=True)
-        except Exception as error:  # the loaders of damaged files raise whatever they like
+        except Exception as error:  # damaged files make the loaders raise errors of many classes
             raise DamageError(
                 f"the student in {facts.path} cannot be loaded: {error}. Copy its folder again, or distil it again."
             ) from error

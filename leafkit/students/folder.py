@@ -44,7 +44,7 @@ class StudentFacts:
 
     @property
     def runtime_only(self) -> bool:
-        """Whether the folder has ONNX files but no torch weights, as a student that ships with leafkit."""
+        """Whether the folder has ONNX files but no torch weights, like the students that ship with leafkit."""
         exported = (self.path / "onnx" / "export.json").is_file()
         return exported and not any((self.path / name).is_file() for name in self.weights)
 
@@ -87,7 +87,7 @@ def write_student(
 def read_student(path: str | PathLike[str]) -> StudentFacts:
     """Read the facts of the student at ``path`` (a folder, or the name of a shipped student) without loading it.
 
-    Raises `InputError` if there is no student, and `DamageError` if leafkit.json does not describe one.
+    Raises `InputError` if the folder holds no student, and `DamageError` if leafkit.json does not describe a student.
     """
     folder = resolve_student(path)
     file = folder / MARKER

@@ -1,4 +1,4 @@
-"""Golden texts: the texts on which an export is compared with its student, and which the export carries along."""
+"""Golden texts: the texts on which an export is compared with its student. The export stores them as well."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ GOLDEN: tuple[tuple[str, Role], ...] = (
     ("In 1843 Ada Lovelace published an algorithm for the Analytical Engine.", "document"),
     ("does coffee raise blood pressure?", "query"),
     ("Caffeine can cause a short, dramatic rise in blood pressure, even in people without hypertension.", "document"),
-    # Longer than most length limits and different everywhere, so that truncating at another place shows.
+    # Longer than most length limits and different everywhere, so that truncating at another place changes the vector.
     (" ".join(f"{number} words" for number in range(2000, 1000, -1)), "document"),
 )
 
@@ -84,9 +84,9 @@ def compare_export(precision: str, expected: Float32, got: Float32) -> dict[str,
 
 
 def nearest_kept(expected: Float32, got: Float32) -> float:
-    """Return the share of texts whose nearest other text by ``got`` is also nearest by ``expected``, or ties with it.
+    """Return the share of texts whose nearest other text by ``got`` is also a nearest text by ``expected``.
 
-    Both are (texts, dim).
+    Both are (texts, dim). Cosines that differ by less than `TIE` count as equal.
     """
     by_expected, by_got = (unit @ unit.T for unit in (unit_rows(expected), unit_rows(got)))
     for cosines in (by_expected, by_got):

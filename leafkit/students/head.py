@@ -84,7 +84,7 @@ class _NormalEquations:
 
 
 def _cosine(head: Linear, features: Float32, targets: Float32) -> float:
-    """The mean cosine between the mapped ``features`` and ``targets``."""
+    """Return the mean cosine between the mapped ``features`` and ``targets``."""
     guess = head.apply(features)
     lengths = numpy.linalg.norm(guess, axis=1) * numpy.linalg.norm(targets, axis=1)
     return float(((guess * targets).sum(axis=1) / numpy.maximum(lengths, 1e-12)).mean())

@@ -19,7 +19,7 @@ def check_count(total: int, count: int) -> None:
 
 
 def evenly_spaced(total: int, count: int) -> tuple[int, ...]:
-    """Choose ``count`` of ``total`` layers at equal distances, among them the first and the last.
+    """Choose ``count`` of ``total`` layers at equal distances, including the first and the last.
 
     Positions are rounded to the nearest layer, halves to the even one: 3 of 6 are 0, 2, 5 and 6 of 12 are
     DistilBERT's 0, 2, 4, 7, 9, 11. A single layer is the first one, because its input is what it was trained on.
@@ -31,15 +31,16 @@ def evenly_spaced(total: int, count: int) -> tuple[int, ...]:
 
 
 def keep_layers(model: PreTrainedModel, layers: int | tuple[int, ...]) -> tuple[int, ...]:
-    """Remove all layers of ``model`` but ``layers`` (a number of evenly spaced ones, or their positions).
+    """Keep some ``layers`` of ``model`` and remove the others, in place.
 
-    Weights stay as they are. Returns the positions of the layers that are kept, counted from 0. Raises `OptionError`
-    if the model has no such layers or does not hold its layers in one list.
+    ``layers`` is the number of evenly spaced layers to keep, or their positions. The weights do not change. Returns
+    the positions of the kept layers, counted from 0. Raises `OptionError` for a position that the model does not have,
+    and for a model that does not hold its layers in one list.
     """
     stack = Layers(model)
     kept = evenly_spaced(stack.total, layers) if isinstance(layers, int) else layers
     if kept[-1] >= stack.total:
-        raise OptionError(f"layers has {kept[-1]}; expected 0 to {stack.total - 1}, counting the layers from 0.")
+        raise OptionError(f"layers has {kept[-1]}; expected 0 to {stack.total - 1}, because layers count from 0.")
     if (wrong := stack.misplaced(kept)) is not None:
         raise OptionError(
             f"layer {kept[wrong]} of {type(model).__name__} cannot become layer {wrong} of a student: the weights of "
@@ -50,10 +51,10 @@ def keep_layers(model: PreTrainedModel, layers: int | tuple[int, ...]) -> tuple[
 
 
 class Layers:
-    """The layers of ``model`` at the time of creation, ``total`` in number; any selection can be put into the model."""
+    """All ``total`` layers that ``model`` had at first, from which any selection can be put back into the model."""
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Remember the layers of ``model``; raises `OptionError` if the model does not hold them in one list."""
+        """Remember the layers of ``model``; raise `OptionError` if the model does not hold them in one list."""
         self.total: int = model.config.num_hidden_layers
         self._config = model.config
         self._parent, self._name = _stack(model, self.total)
@@ -67,15 +68,17 @@ class Layers:
         return getattr(self._parent, self._name)
 
     def misplaced(self, kept: Sequence[int]) -> int | None:
-        """Return the first position at which a model reopened with the layers ``kept`` would build another layer.
+        """Return the first position in ``kept`` whose layer does not fit there; None if all layers fit.
 
-        T5 keeps what all layers share in the first, and ModernBERT's first has no norm before its attention.
+        A layer fits if its weights have the shapes that the model's own layer at this position has, because the model
+        is built from its config when the student is opened again. The first layer often differs from the others: in T5
+        it holds what all layers share, and in ModernBERT it has no norm before the attention.
         """
         pairs = enumerate(kept)
         return next((place for place, layer in pairs if self._shapes[place] != self._shapes[layer]), None)
 
     def keep(self, kept: Sequence[int]) -> None:
-        """Give the model the layers ``kept``, counted from 0 among all, and update its config."""
+        """Put the layers ``kept``, counted from 0 among all layers, into the model and update the model's config."""
         from torch import nn
 
         setattr(self._parent, self._name, nn.ModuleList([self._layers[i] for i in kept]))
@@ -89,7 +92,7 @@ class Layers:
 
 
 def layer_stack(model: PreTrainedModel) -> nn.ModuleList:
-    """Return the list of all layers of ``model``; raises `OptionError` if the model does not hold them in one list."""
+    """Return the list of all layers of ``model``; raise `OptionError` if the model does not hold them in one list."""
     parent, name = _stack(model, model.config.num_hidden_layers)
     return cast("nn.ModuleList", getattr(parent, name))
 

@@ -31,7 +31,7 @@ def describe_for_other_runtimes(folder: Path, student: Student) -> None:
         return
     limit = student.token_limit
     _add(folder / "sentence_bert_config.json", {"max_seq_length": limit})
-    # fastembed truncates at the smaller of two limits, and the other one is left over from the tokenizer's first owner.
+    # fastembed truncates at the smaller of two limits. The other limit is that of the model the tokenizer came from.
     _add(folder / "tokenizer_config.json", {"max_length": limit})
     for number, used in student.poolings.items():
         modes = {name: mode in used for mode, name in POOLINGS.items()}
@@ -39,7 +39,7 @@ def describe_for_other_runtimes(folder: Path, student: Student) -> None:
 
 
 def _describe_table(folder: Path, student: Student) -> None:
-    """Write the configs of a token table, without which fastembed and transformers.js do not open its folder."""
+    """Write the configs that fastembed and transformers.js need to open the folder of a token table."""
     tokenizer, limit = student.tokenizer, student.token_limit
     # Padding is masked, so any token will do if the tokenizer has no padding token.
     pad = next((token for token in ("[PAD]", "<pad>") if tokenizer.token_to_id(token) is not None), None)

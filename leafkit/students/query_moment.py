@@ -29,13 +29,13 @@ def write_query_moment(folder: Path, queries: Float32) -> None:
 def read_query_moment(folder: Path, space: Space) -> NDArray[numpy.float64]:
     """Read the second moment, (dim, dim) float64, of the student in ``folder``.
 
-    Raises `InputError` if there is none, and `DamageError` if the file does not hold one of ``space``.
+    Raises `InputError` if the file is missing, and `DamageError` if it does not hold a second moment in ``space``.
     """
     file = folder / FILE
     if not file.is_file():
         raise InputError(
             f"{folder} does not say which directions its queries use ({FILE} is missing): the student was distilled "
-            "before leafkit could fold. Distil the student again, or index without folding."
+            "by a version of leafkit that could not fold yet. Distil the student again, or index without folding."
         )
     try:
         moment = numpy.load(file, allow_pickle=False).astype(numpy.float64)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from leafkit.errors import OptionError
 
-FORMS = """  PATH_OR_HUB_ID               any sentence-transformers or transformers model, also package:NAME; a student
-                               continues from its own weights, also one that has only ONNX files, like bge-small-leaf
-  PATH_OR_HUB_ID:layers=3      three evenly spaced layers of the model, among them the first and the last
+FORMS = """  PATH_OR_HUB_ID               any sentence-transformers or transformers model, also package:NAME; a finished
+                               student is trained further, even if it has only ONNX files, like bge-small-leaf
+  PATH_OR_HUB_ID:layers=3      three evenly spaced layers of the model, including the first and the last
   PATH_OR_HUB_ID:layers=0,2,5  exactly these layers of the model, counted from 0
   PATH_OR_HUB_ID:layers=3,pick=greedy
-                               the three layers that start nearest to the teacher: minutes of search, worth many of
-                               training
-  teacher:layers=3             the same for the teacher's own model
+                               the three layers with which the student starts nearest to the teacher; the search
+                               takes minutes and saves many more minutes of training
+  teacher:layers=3             three evenly spaced layers of the teacher's own model
   PATH_OR_HUB_ID:pooling=cls   pool the first token (cls) or the mean of all tokens (mean) instead of the model's own
                                pooling; combined with layers: teacher:layers=3,pooling=mean
   fresh:CONFIG.json            a new transformer built from a config (or from a folder that holds config.json)
@@ -55,7 +55,7 @@ StudentSpec = Pretrained | Fresh | Static
 
 
 def parse_student(text: str) -> StudentSpec:
-    """Parse ``text``; raises `OptionError` with the list of all forms if it has none of them."""
+    """Parse the student ``text``; raise `OptionError` with a list of all forms if ``text`` has another form."""
     head, settings = _split(text)
     if head == "static":
         return _static(text, settings)
@@ -67,7 +67,7 @@ def parse_student(text: str) -> StudentSpec:
     if unknown or head.startswith("fresh:"):
         raise _unknown(text, f"{head} has no option {', '.join(sorted(unknown or settings))}")
     if not head:
-        raise _unknown(text, "it names no model")
+        raise _unknown(text, "the name of the model is missing")
     layers = _layers(text, settings["layers"]) if "layers" in settings else None
     pooling = settings.get("pooling")
     if pooling not in (None, "mean", "cls"):

@@ -16,7 +16,7 @@ from leafkit.types import Float32, Teacher
 def static_body(student: Static, teacher: Teacher, teacher_model: str | None, seed: int) -> Body:
     """Build a token table whose rows start as the teacher's vector of each token, reduced to ``student.dim`` by PCA.
 
-    A teacher that cannot encode new texts gives no such start: the rows are then drawn from ``seed``. In both cases
+    If the teacher cannot encode new texts, the rows are drawn from ``seed`` instead. In both cases
     `leafkit.training.table` later solves for the rows of all tokens that the training texts contain.
     """
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding

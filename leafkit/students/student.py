@@ -132,7 +132,7 @@ class Body:
     def with_pooling(self, mode: Literal["mean", "cls"]) -> Body | None:
         """Return the same body with its last pooling replaced by ``mode``; None if the body has no pooling.
 
-        Raises `ValueError` if later modules build on a pooling that concatenates several kinds.
+        Raises `ValueError` if later modules read the joined output of several pooling modes.
         """
         places = [place for place, module in enumerate(self.modules) if isinstance(module, Pooling)]
         if not places:
@@ -141,7 +141,7 @@ class Body:
         pooling = cast(Pooling, pooling)
         width = pooling.embedding_dimension
         if pooling.pooling_output_dimension != width and after:
-            raise ValueError("later modules build on a pooling of several kinds")
+            raise ValueError("later modules read the joined output of several pooling modes")
         return Body((*before, Pooling(width, mode), *after))
 
     def longest_input(self) -> int:
@@ -295,7 +295,7 @@ def is_normalize(module: nn.Module) -> TypeGuard[Normalize]:
 
 
 def transformer_of(model: Iterable[nn.Module]) -> PreTrainedModel | None:
-    """Return the Hugging Face model inside a sentence-transformers ``model``; None if its first module is another."""
+    """Return the Hugging Face model inside a sentence-transformers ``model``; None if the first module holds none."""
     first = next(iter(model), None)
     return first.model if isinstance(first, Transformer) else None
 

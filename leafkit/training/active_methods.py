@@ -28,15 +28,15 @@ MODULES, MODULES_OPTIMISER = "methods", "methods-optimiser"
 
 
 class ActiveMethods:
-    """The methods of ``plan``, each with the module that it built for ``setting``, and their part in each step.
+    """The methods of ``plan`` during a training, each with the module that it built for ``setting``.
 
     ``modules`` holds one module per method, in the order of the plan, and the buffer ``fed``: the step at which the
-    feeds last looked at the student, -1 before that. ``optimiser`` trains the parameters of the modules as the
-    student's are trained; it is None if the modules have no parameters.
+    feeds last measured the student, -1 before the first time. ``optimiser`` trains the parameters of the modules with
+    the student's settings; None if the modules have no parameters.
     """
 
     def __init__(self, plan: Plan, setting: Setting, recipe: Recipe, device: torch.device) -> None:
-        """Build every method with a random state of its own, so that no method disturbs another or the student."""
+        """Build every method from the same random state, so that no method changes another method or the student."""
         self.plan = plan
         self.setting = setting
         self.modules: Any = nn.Module()
@@ -54,7 +54,7 @@ class ActiveMethods:
             return method.build(self.setting).to(device)
 
     def view(self, view: View) -> View:
-        """Return what the student sees of a step's texts after all feeds have changed it."""
+        """Return the texts of a step as the student reads them, after every feed has changed ``view``."""
         for feed in self.plan.feeds:
             view = feed.views(view, self._module(feed))
         return view
@@ -70,12 +70,12 @@ class ActiveMethods:
                 total = weighted if total is None else total + weighted
             terms[name] = {key: loss.detach() for key, loss in losses.items()}
         if total is None:
-            raise TypeError(f"none of the methods {', '.join(self.plan.step_methods)} gives a loss")
+            raise TypeError(f"none of the methods {', '.join(self.plan.step_methods)} returns a loss")
         return total, terms
 
     @torch.no_grad()
     def tick(self, batch: Batch, terms: dict[str, dict[str, Tensor]]) -> None:
-        """Let every method update what it remembers after an optimiser step."""
+        """Let every method update its state after an optimiser step."""
         for name, method in self.plan.step_methods.items():
             method.after_step(batch, terms[name], self._module_of[name])
 
@@ -107,10 +107,10 @@ class ActiveMethods:
             set_moments(self.modules, self.optimiser, read(MODULES_OPTIMISER))
 
     def batches(self, lengths: Int64, *, start: int, stop: int) -> Iterator[Int64]:
-        """Yield the rows of steps ``start`` to ``stop`` as the feeds choose them while the student learns.
+        """Yield the rows of each step from ``start`` to ``stop``, chosen by the feeds as the student learns.
 
-        If no feed chooses, the rows are exactly those of a training without feeds. ``lengths`` are those of all
-        training texts, (texts,).
+        If every feed keeps all texts, the rows are those of a training without feeds. ``lengths`` are the lengths of
+        all training texts in tokens, (texts,).
         """
         size, seed = self.setting.batch_size, self.setting.seed
         step = start
@@ -126,7 +126,7 @@ class ActiveMethods:
             step = end
 
     def _segment(self, step: int, stop: int) -> tuple[int, int]:
-        """Return begin and end of the steps around ``step`` for which the feeds choose once."""
+        """Return the first step and the end of the steps around ``step`` for which the feeds choose texts once."""
         periods = [feed.every for feed in self.plan.feeds if feed.every > 0]
         begin = max((step // every * every for every in periods), default=0)
         return begin, min([stop, *((step // every + 1) * every for every in periods)])

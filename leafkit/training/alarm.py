@@ -1,4 +1,4 @@
-"""Detect a training that has failed: a student that gives all texts nearly one vector, or a loss that is NaN."""
+"""Detect a training that has failed: all texts get nearly the same vector, or the loss is not a finite number."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from leafkit.errors import TrainingError
 from leafkit.training.checkpoint import State
 from leafkit.training.validation import Figures
 
-# Shares of the teacher's variance. Useful students keep more than half of it, equal vectors have none.
+# A share of the teacher's variance, below which vectors are nearly equal. Useful students keep more than half of it.
 COLLAPSED = 0.05
 # A student has collapsed if it keeps less than this share of its own largest spread.
 FALLEN = 0.2
@@ -31,7 +31,7 @@ def check_loss(loss: float, step: int, folder: object) -> None:
 
 
 def check_spread(figures: Figures, state: State, folder: object) -> None:
-    """Raise `TrainingError` if the student's vectors have become nearly equal; warn if they always were.
+    """Raise `TrainingError` if the student's vectors have become nearly equal; warn if they were so from the start.
 
     ``figures`` are those of the current validation, and ``state.widest`` is the largest spread of earlier ones.
     """
@@ -47,4 +47,4 @@ def check_spread(figures: Figures, state: State, folder: object) -> None:
         raise TrainingError(
             f"the student has collapsed: {finding}, after {state.widest:.1%} earlier. {ADVICE.format(folder=folder)}"
         )
-    logger.warning("%s: nearly all texts get one vector", finding)
+    logger.warning("%s: nearly all texts get the same vector", finding)

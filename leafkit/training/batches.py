@@ -19,7 +19,7 @@ def epoch_batches(lengths: Int64, *, batch_size: int, seed: int, epoch: int) -> 
 
     Rows are shuffled and taken in pools of 50 batches. Each pool is sorted by ``lengths``, (rows,), and cut into
     batches, and the batches of all pools are shuffled. The texts of a batch therefore have similar lengths, but meet
-    other texts in every epoch. The same seed and epoch give the same batches.
+    other texts in every epoch. The same seed and epoch always give the same batches.
     """
     draw = numpy.random.default_rng([seed, epoch])
     order = draw.permutation(len(lengths))
@@ -41,7 +41,7 @@ def batches_from(lengths: Int64, *, batch_size: int, seed: int, start: int, stop
 
 
 def drawn_batches(lengths: Int64, pool: Pool, *, batch_size: int, seed: int, begin: int, count: int) -> list[Int64]:
-    """Draw ``count`` batches of ``pool`` for the steps from ``begin`` on; equal arguments give equal batches."""
+    """Draw ``count`` batches from ``pool`` for the steps from ``begin`` on; equal arguments give equal batches."""
     rows: list[Int64] = []
     examples = count * batch_size
     if pool.weights is None:

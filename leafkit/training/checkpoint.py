@@ -52,7 +52,7 @@ class Checkpoints:
     def write(self, state: State, tensors: Mapping[str, Tensors]) -> None:
         """Add the checkpoint of ``state``, with a file NAME.safetensors for each entry of ``tensors``.
 
-        A checkpoint is complete or absent, even if the process is killed meanwhile. One that exists stays as it is.
+        A checkpoint is complete or absent, even if the process is killed meanwhile. An existing one is not rewritten.
         """
         from safetensors.torch import save
 
@@ -82,7 +82,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def reading(self, step: int) -> Iterator[Reader]:
-        """Give a function that reads the tensors of a name from the checkpoint of ``step``.
+        """Give a function that reads the tensors of one file NAME.safetensors in the checkpoint of ``step``.
 
         Raises `DamageError` naming the checkpoint if the block fails because of the file or its content.
         """

@@ -40,14 +40,14 @@ def read_corpus(texts: Sources, options: TextOptions, *, seed: int) -> Corpus:
     """Read the texts to train on and to validate with.
 
     Validation texts are those of ``options.valid``, or else 2 % of ``texts``, at most 2,000, drawn from ``seed``.
-    Repeated texts of a role are removed. A text in both roles is held out in both.
-    Raises `TextError` if nothing is left to train on or to validate with.
+    Repeated texts of a role are removed. A text in both roles is held out in both. Raises `TextError` if no text is
+    left to train on or to validate with.
     """
     everything = distinct_texts(texts, options)
     if "query" not in everything.roles:
         logger.warning(
-            "all %d texts are documents: a student that is to encode queries learns them from queries (query:FILE, or "
-            "sentences:FILE for sentences of documents)",
+            "all %d texts are documents, but a student that encodes queries should learn from queries. Add query:FILE, "
+            "or sentences:FILE to use sentences of documents as queries.",
             len(everything),
         )
     if options.valid is None:

@@ -28,11 +28,11 @@ CHUNK = 2048
 class TokenFile:
     """The token ids of a set of texts: ``tokens.bin`` (int32, end to end) and ``ends.npy`` (int64).
 
-    ``lengths`` are the tokens of each text, (texts,).
+    ``lengths`` are the numbers of tokens of the texts, (texts,).
     """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
-        """Open what `write_tokens` wrote to ``folder``; raises `DamageError` if the two files do not agree."""
+        """Open what `write_tokens` wrote to ``folder``; raise `DamageError` if the two files do not agree."""
         try:
             ends = numpy.load(folder / "ends.npy", allow_pickle=False)
             self._tokens = _open_tokens(folder / "tokens.bin")
@@ -63,8 +63,8 @@ def write_tokens(
 ) -> None:
     """Tokenise ``texts`` into ``folder`` as the student itself does, prompts included.
 
-    Texts are truncated at ``max_length`` tokens; a token table never truncates. Memory stays constant, apart from one
-    number per text.
+    Texts are truncated at ``max_length`` tokens; a token table never truncates. Needs constant memory and one number
+    per text.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lengths: list[int] = []
@@ -87,7 +87,7 @@ class TrainingData:
     ``roles`` (0 query, 1 document) and ``places``, the rows in ``store``, are (texts,). ``labels`` (-1 for none) and
     ``domains`` are those of the training texts. ``mapping`` leads from the teacher's coordinates to the student's;
     None if the two are the same. ``other_targets``, (training texts, dim), replace the teacher's vectors of the
-    training texts if a student is to learn something else.
+    training texts if a method trains on other targets.
     """
 
     tokens: TokenFile
@@ -125,7 +125,7 @@ class TrainingData:
         return vectors if self.mapping is None else self.mapping.apply(vectors, "document")
 
     def check_training_rows(self, rows: Int64) -> Int64:
-        """Return ``rows``; raises `IndexError` if a method asks for rows that are not training texts."""
+        """Return ``rows``; raise `IndexError` if a method asks for rows that are not training texts."""
         if len(rows) and not 0 <= int(numpy.min(rows)) <= int(numpy.max(rows)) < self.train:
             raise IndexError(f"a method asks for texts outside the {self.train} training texts")
         return rows

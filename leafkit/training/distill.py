@@ -37,16 +37,16 @@ def distill(
     """Train ``student`` to write the vectors of ``teacher``, and write it into the folder ``out``.
 
     texts: files or folders as `leafkit.read_texts` takes them. Queries and documents each get their role's prompt.
-    teacher: anything that `leafkit.open_teacher` takes, or an open teacher. The main process alone opens a name, and
-        releases the teacher before training.
+    teacher: anything that `leafkit.open_teacher` takes, or an open teacher. Only the main process opens a teacher by
+        name, and releases it before training.
     student: a model, some of its layers, a config or a token table (`leafkit.students.spec` lists the forms). None if
         an ``architecture`` search finds the student.
 
     An interrupted call continues where it stopped when it is repeated, with the same result as if it had not been
     interrupted. Under torchrun or accelerate launch the processes share each batch; all must see the same disk.
-    Raises `OptionError` for options outside their range or that exclude each other, `TextError` for texts,
-    `OutputError` if ``out`` exists, `TrainingError` on collapse, and `ExportError` if the ONNX files do not agree with
-    the student (which is kept).
+    Raises `OptionError` for options that are out of range or exclude each other, `TextError` for texts that cannot be
+    read or are too few, `OutputError` if ``out`` exists, `TrainingError` if the student collapses, and `ExportError` if
+    the ONNX files do not agree with the student (which is kept).
     """
     chosen, reading = options_of(MethodOptions, options), options_of(TextOptions, options)
     recipe, running = options_of(Recipe, options), options_of(RunOptions, options)
@@ -61,7 +61,7 @@ def distill(
     if accelerator.num_processes > 1 and not plan.is_plain_leaf:
         raise OptionError(
             f"{', '.join(plan.specs)} can train in one process only, but a launcher started "
-            f"{accelerator.num_processes}. Start leafkit without a launcher."
+            f"{accelerator.num_processes} processes. Start leafkit without a launcher."
         )
     device = opening.device or str(accelerator.device)
     run = Run(
@@ -72,7 +72,7 @@ def distill(
         recipe=recipe.on(device),
         options=running,
         out=Path(out),
-        folder=RunFolder.beside(Path(out)),
+        folder=RunFolder.of_output(Path(out)),
         accelerator=accelerator,
         device=device,
     )

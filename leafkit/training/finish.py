@@ -30,7 +30,7 @@ logger = logging.getLogger("leafkit")
 def finish(run: Run, generations: Generations, training: dict[str, Any]) -> StudentFacts:
     """Write the last student of ``generations`` to the output with the record ``training``; return its facts.
 
-    Raises `ExportError` if the ONNX files do not agree with the student, which is kept nevertheless.
+    Raises `ExportError` if the ONNX files do not agree with the student. The student is kept in that case.
     """
     start = run.folder.start
     space = run.start_facts().space
@@ -58,8 +58,9 @@ def query_vectors(run: Run, generations: Generations) -> Float32:
 def training_record(run: Run, corpus: Corpus, generations: Generations, *, student: str, asked: int) -> dict[str, Any]:
     """Return recipe, methods, data, validation, command and versions of a finished run, ready for JSON.
 
-    ``student`` is the student that was asked for, and ``asked`` the number of texts whose teacher vectors were used.
-    In the record, ``best`` is the validation of the student that is kept, and ``steps`` are those of one generation.
+    ``student`` is the text form of the student or of its search, and ``asked`` the number of texts whose teacher
+    vectors were used. In the record, ``best`` is the validation of the student that is kept, and ``steps`` is the
+    number of steps of one generation.
     """
     recipe, state = run.recipe, generations.state
     kept = state.best if recipe.keep == "best" else state.step

@@ -39,10 +39,10 @@ class Outputs:
 
 
 class StudentForward(nn.Module):
-    """Maps features to vectors; the parameters of ``student`` are the ones that are trained.
+    """Maps token features to vectors with the trainable parameters of ``student``.
 
     Only the transformer runs in bfloat16: rounding the head's output would put 1/256 of noise on every target.
-    Dropout is always off, because regression to a fixed target has nothing to regularise at these doses
+    Dropout is always off, because regression to a fixed target does not overfit in so short a training
     (held-out cosine 0.784 without, 0.779 with it: 3 layers of MiniLM, 4,000 texts, one epoch, seed 0).
     """
 
@@ -55,7 +55,7 @@ class StudentForward(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the student's parameters are."""
+        """The device that holds the student's parameters."""
         return next(self.model.parameters()).device
 
     def train(self, mode: bool = True) -> StudentForward:

@@ -12,11 +12,11 @@ Table = nn.Embedding | nn.EmbeddingBag
 
 
 class Gradients:
-    """The gradients of ``model``, to be cleared after every step.
+    """Clears the gradients of ``model`` after every step.
 
     By default each step allocates the dense gradient of the token table, fills it with zeros and adds a few hundred
-    rows: on a CPU a seventh of a step on short texts. Here the gradient of ``table`` stays allocated, autograd adds
-    the rows in use, and clearing sets only those rows to zero. The optimiser sees the same numbers.
+    rows. On a CPU this takes a seventh of a step on short texts. Here the gradient of ``table`` stays allocated,
+    autograd adds the rows in use, and clearing sets only those rows to zero. The optimiser sees the same numbers.
     """
 
     def __init__(self, model: nn.Module, table: Table | None) -> None:

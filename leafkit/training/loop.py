@@ -35,12 +35,11 @@ if TYPE_CHECKING:
 CHECKPOINT_SECONDS = 300
 VALIDATIONS = 10
 # The most padded tokens that pass through the student at once on a CPU: 32 texts of 128. The memory that the backward
-# pass needs grows with them (batches of 32 SciFact abstracts, six layers of 384: 4.0 GB at once, 2.1 GB in parts, as
-# fast).
+# pass needs grows with them (batches of 32 SciFact abstracts, six layers of 384: 4.0 GB at once, 2.1 GB in parts, at
+# the same speed).
 PART_TOKENS = 4096
 
 logger = logging.getLogger("leafkit")
-
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -73,7 +72,7 @@ class Loop:
     _terms: list[dict[str, dict[str, Tensor]]] = field(default_factory=list)
 
     def train(self) -> State:
-        """Train to the end, leave the student that is kept in ``forward``, and return the final state.
+        """Train to the end, load the weights that are kept into ``forward``, and return the final state.
 
         Raises `TrainingError` if the student collapses, and KeyboardInterrupt after a checkpoint if Ctrl-C was pressed.
         """
@@ -121,7 +120,7 @@ class Loop:
         return state
 
     def setting(self) -> Setting:
-        """Return what the methods may know of this training."""
+        """Return this training as the methods see it."""
         data, recipe, student = self.data, self.run.recipe, self.forward.student
         return Setting(
             dim=student.head.out_features,
@@ -146,7 +145,7 @@ class Loop:
         return progress("distil", total=self._examples(self.steps), unit="texts", done=self._examples(self.state.step))
 
     def _examples(self, steps: int) -> int:
-        """Return the number of examples of the first ``steps``, exact enough for a bar if a feed chooses the texts."""
+        """Return the number of texts in the first ``steps`` steps; only about right if a feed chooses the texts."""
         return examples_after(steps, self.data.train, self.run.recipe.batch_size)
 
     def _step(self, rows: Int64) -> None:
@@ -171,9 +170,9 @@ class Loop:
     def _parts(self, rows: Int64) -> list[Int64]:
         """Split ``rows`` into the parts that pass through the student together.
 
-        Only a CPU splits batches, so that long texts fit into memory. A loss that treats each text on its own has the
-        same gradient in parts as at once. Batches stay whole if methods compare texts, or if several processes
-        exchange gradients once a step.
+        Batches are split only on a CPU, so that long texts fit into memory. The gradient is the same if each text's
+        loss is independent of the other texts. A batch is not split if methods compare texts, or if several processes
+        exchange gradients once per step.
         """
         if not self.run.plan.leaf_alone or self._device.type != "cpu" or self._parallel is not self.forward:
             return [rows]
@@ -322,4 +321,4 @@ class Loop:
 
 
 def _no_other_teacher(name: str) -> Gather:
-    raise OptionError(f"the teacher {name} cannot be opened here, because this process has no texts to encode")
+    raise OptionError(f"the teacher {name} cannot be opened here, because this process has no texts to encode.")

@@ -42,7 +42,7 @@ def muon(student: Student, *, learning_rate: float, weight_decay: float) -> Toge
     everything = list(student.model.parameters())
     body = [p for p in everything if p.ndim == 2 and id(p) not in tables | head]
     if not body:
-        raise OptionError("optimiser muon is for the matrices of a transformer, but this student has none. Use adamw.")
+        raise OptionError("optimiser muon trains the matrices of a transformer, but this student has none. Use adamw.")
     chosen = {id(p) for p in body}
     rest = [p for p in everything if id(p) not in chosen]
     return Together(
@@ -52,7 +52,7 @@ def muon(student: Student, *, learning_rate: float, weight_decay: float) -> Toge
 
 
 class Together:
-    """Several optimisers of different parameters as one, with the ``param_groups`` and the ``state`` of all."""
+    """Several optimisers of different parameters, used as one optimiser with joint ``param_groups`` and ``state``."""
 
     def __init__(self, *parts: torch.optim.Optimizer) -> None:
         """Join ``parts``, which share one state from now on, so that a checkpoint sees one optimiser."""

@@ -46,7 +46,7 @@ def pick_layers(count: int, forward: StudentForward, tokens: TokenFile, rows: In
     stack = Layers(forward.student.transformer)
     if len(rows) < FEWEST_TEXTS:
         raise OptionError(
-            f"pick=greedy judges layers by training texts and got {len(rows)}; expected at least {FEWEST_TEXTS}. "
+            f"pick=greedy compares layers on {len(rows)} training texts; expected at least {FEWEST_TEXTS}. "
             "Give more texts, or remove pick=greedy to keep evenly spaced layers."
         )
     kept, best = list(range(stack.total)), float("nan")
@@ -70,9 +70,9 @@ def pick_layers(count: int, forward: StudentForward, tokens: TokenFile, rows: In
 def without_each(
     kept: Sequence[int], stack: Layers, forward: StudentForward, tokens: TokenFile, rows: Int64
 ) -> list[Float32]:
-    """Return the head's input for ``rows``, (rows, width), without the first of the layers ``kept``, the second, etc.
+    """Return the head's input for ``rows`` with each of the layers ``kept`` left out in turn, each (rows, width).
 
-    The layers before the one left out are computed once for all.
+    The layers before the omitted one are computed once for all trials.
     """
     found: list[list[Float32]] = [[] for _ in kept]
     parts = length_batches(tokens.lengths[rows], tokens=BATCH_TOKENS, rows=BATCH_ROWS)
@@ -114,7 +114,7 @@ def _returning(layer: nn.Module, output: Any) -> Iterator[None]:
 def short_texts(lengths: Int64, roles: Int64, drawn: Int64) -> Int64:
     """Return the shortest texts of each role among the rows ``drawn``, at most 2,000 in all, in ascending order.
 
-    ``lengths`` and ``roles`` are those of all texts.
+    ``lengths`` and ``roles`` cover all texts, (texts,).
     """
     by_length = drawn[numpy.argsort(lengths[drawn], kind="stable")]
     shortest = [by_length[roles[by_length] == role][: MOST_TEXTS // 2] for role in range(len(ROLES))]

@@ -22,8 +22,8 @@ def start_accelerator() -> Accelerator:
     # `StudentForward` chooses the precision itself: accelerate would cast the head as well.
     accelerator = Accelerator(mixed_precision="no", kwargs_handlers=[patience])
     if _is_grouped() and not grouped:
-        # If the group lives until the interpreter ends, its threads now and then abort a process that has finished.
-        # It must not end earlier: a script may distil again, and accelerate keeps its group while the process lives.
+        # The threads of a group that is never left sometimes abort a finished process when its interpreter ends. The
+        # group is left only at exit, because a script may distil again and accelerate keeps one group per process.
         atexit.register(_leave_group)
     return accelerator
 

@@ -42,7 +42,7 @@ class Recipe(Options):
     # The paper restarts its decay twice in 30 epochs. Within one epoch a restart gains nothing (held-out cosine 0.7834
     # with three cycles, 0.7840 with one: 3 layers of MiniLM, 4,000 texts, seed 0).
     cycles: Annotated[
-        int, Option("Linear decays of the learning rate, one after the other, over the whole training.", at_least=1)
+        int, Option("Number of cycles in the whole training; the learning rate falls linearly in each.", at_least=1)
     ] = 1
     # The paper's rates suit millions of texts. A few thousand texts need 3e-4 (0.799 instead of 0.784 there), and a
     # token table 1e-3 (0.651 instead of 0.634; 1e-2 is worse than no training).
@@ -64,7 +64,7 @@ class Recipe(Options):
     batch_size: Annotated[int, Option("Texts per step, over all processes together.", at_least=1)] = 32
     training_length: Annotated[
         int | None,
-        Option("Truncate training texts to this many tokens.", none="the teacher's length, as in use", at_least=1),
+        Option("Truncate training texts to this many tokens.", none="the teacher's length limit", at_least=1),
     ] = None
     head: Annotated[
         Head,
@@ -81,7 +81,8 @@ class Recipe(Options):
     valid_every: Annotated[
         int | None, Option("Steps between validations.", none="a tenth of the training", at_least=1)
     ] = None
-    # The best student is never worse than the start. The last one is what a training led to, for comparing trainings.
+    # The best student is never worse than the start. The last one shows what the training did, so trainings that are
+    # compared with each other keep the last one.
     keep: Annotated[
         Keep, Option("Which student to keep: the best by held-out cosine (which may be the start), or the last.")
     ] = "best"
@@ -91,7 +92,8 @@ class Recipe(Options):
     rotate: Annotated[
         str | None,
         Option(
-            "Learn the space in rotated coordinates: pca (prefixes carry most), itq (signs carry most) or random.",
+            "Rotate the teacher's space before training: pca (the first dimensions keep the most), itq (the signs keep "
+            "the most) or random.",
             none="no rotation",
             choices=tuple(KINDS),
         ),
@@ -117,10 +119,10 @@ class RunOptions(OutputOptions):
 
     panel: ClassVar[str] = "Run"
 
-    checkpoint_every: Annotated[int | None, Option("Steps between checkpoints.", none="five minutes", at_least=1)] = (
-        None
-    )
-    tensorboard: Annotated[Path | None, Option("Folder for TensorBoard curves.", none="none")] = None
+    checkpoint_every: Annotated[
+        int | None, Option("Steps between checkpoints.", none="every five minutes", at_least=1)
+    ] = None
+    tensorboard: Annotated[Path | None, Option("Folder for TensorBoard curves.", none="no curves")] = None
     export: Annotated[
         bool, Option("Write ONNX files for the search host as well.", flags=("--export/--no-export",))
     ] = True
@@ -128,7 +130,7 @@ class RunOptions(OutputOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class DistillArguments(Options):
-    """What `leafkit.distill` takes besides options: what to learn from, what to train and where to write."""
+    """The arguments of `leafkit.distill` that are not options: texts, teacher, student and output folder."""
 
     panel: ClassVar[str] = "Arguments"
 

@@ -25,7 +25,7 @@ _KEYS = (DistillArguments, *DISTILL_OPTIONS)
 
 
 def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return the arguments of `leafkit.distill` in the recipe at ``path``, each checked.
+    """Read and check the arguments of `leafkit.distill` from the recipe at ``path``.
 
     Use it as ``leafkit.distill(**leafkit.read_recipe(path))``. ``path`` is a file or the name of a recipe that ships,
     e.g. ``bge-small-leaf``. Relative paths in the recipe start from the current folder. ``student`` is None if an
@@ -39,7 +39,7 @@ def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
     fields = all_fields(_KEYS)
     for name, value in options.items():
         try:
-            check_names({name: value}, _KEYS, taker="leafkit distill")
+            check_names({name: value}, _KEYS, owner="leafkit distill")
             fields[name].check(value)
         except OptionError as error:
             raise OptionError(f"{path}:{_line(text, name)}: {error}") from error
@@ -50,7 +50,7 @@ def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
 
 
 def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
-    """The text of the file and its content; raises `InputError` naming the line for a file that is not TOML."""
+    """Return the text and the parsed content of ``path``; raise `InputError` with the line of a TOML error."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -81,6 +81,6 @@ def _check_methods(path: Path, text: str, options: Mapping[str, Any]) -> None:
 
 
 def _line(text: str, name: str) -> int:
-    """The line where the key or table ``name`` begins, which tomllib does not report."""
+    """Return the number of the line where the key or table ``name`` begins, which tomllib does not report."""
     begins = re.compile(rf"\s*\[*\s*[\"']?{re.escape(name)}\b")
     return next((number for number, line in enumerate(text.splitlines(), 1) if begins.match(line)), 1)

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One distillation in one process: what was asked for, checked, and where it happens.
+    """One distillation in one process: the checked options, the folders and the hardware.
 
-    The student is named by ``student``, or searched for by ``architecture`` within ``budget``. ``plan`` holds the
-    systems that train it, and ``recipe`` everything else that decides the result. ``folder`` holds the unfinished run
-    and ``out`` gets the finished student.
+    ``student`` names the student, or ``architecture`` searches for a student within ``budget``. ``plan`` holds the
+    methods of the training, and ``recipe`` everything else that decides the result. ``folder`` holds the unfinished
+    run, and the finished student is written to ``out``.
     """
 
     student: str | None
@@ -57,7 +57,7 @@ class Run:
         return VectorStore.open(self.options.cache, space, dtype=self.recipe.store_dtype)
 
     def start_facts(self) -> StudentFacts:
-        """Read what leafkit.json says of the student as it starts."""
+        """Read leafkit.json of the student as it starts."""
         return read_student(self.folder.start)
 
     def open_start(self) -> Student:

@@ -1,4 +1,4 @@
-"""The folder of an unfinished run, next to its output: what the run does, and how far it got."""
+"""The folder of an unfinished run: its description, its start and its checkpoints."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from leafkit.files.lock import exclusive_lock
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder ``.NAME.run`` next to the output ``NAME``; it is removed when the student is finished."""
+    """The folder ``.NAME.run`` next to the output ``NAME``; a finished run removes it."""
 
     path: Path
 
     @classmethod
-    def beside(cls, out: Path) -> RunFolder:
+    def of_output(cls, out: Path) -> RunFolder:
         """Return the run folder of the output ``out``."""
         return cls(out.absolute().parent / f".{out.absolute().name}.run")
 
@@ -37,7 +37,7 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; raises `OutputError` if another run holds it."""
+        """Hold the folder for this process; raise `OutputError` if another run holds it."""
         with explain_disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         busy = f"another run is writing to {self.path}. Wait until that run has finished or choose another output path."
@@ -47,7 +47,7 @@ class RunFolder:
     def claim(self, description: dict[str, Any]) -> None:
         """Record the ``description`` of this run, or check that the unfinished run in the folder has the same.
 
-        Raises `OutputError` naming the first field that differs, and the ways to go on.
+        Raises `OutputError` naming the first field that differs, and saying how to continue.
         """
         file = self.path / "run.json"
         if not file.is_file() or {path.name for path in self.path.iterdir()} <= {file.name, "lock"}:
@@ -59,8 +59,8 @@ class RunFolder:
             if old != new:
                 raise OutputError(
                     f"an unfinished run is in {self.path}, and its {name} differs: the unfinished run has {old!r}, "
-                    f"this run has {new!r}. Repeat the first command to finish that run, delete that folder to start "
-                    "again, or choose another out."
+                    f"this run has {new!r}. Repeat the first command to finish that run, delete the folder to start "
+                    "again, or choose another output path."
                 )
 
     def remove(self) -> None:

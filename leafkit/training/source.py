@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 def open_source(spec: StudentSpec, teacher_model: str | None) -> SentenceTransformer | None:
     """Open the model that the student ``spec`` starts from, on the CPU in float32; None if it starts from no model.
 
-    ``teacher_model`` is the folder or hub id of the teacher's model. Raises `OptionError` if the student is to start
-    from the teacher and the teacher has no such model, and `InputError` if the model cannot be opened.
+    ``teacher_model`` is the folder or hub id of the teacher's model. Raises `OptionError` if the student should start
+    from the teacher's model and there is none, and `InputError` if the model cannot be opened.
     """
     if not isinstance(spec, Pretrained):
         return None
     source = teacher_model if spec.source == "teacher" else spec.source
     if source is None:
         raise OptionError(
-            "the student is to be made from the teacher's model, but this teacher is no sentence-transformers model. "
+            "the student should start from the teacher's model, but this teacher is not a sentence-transformers model. "
             f"Name a model to start from. A student is one of:\n{FORMS}"
         )
     folder = source_folder(source)

@@ -37,8 +37,8 @@ def lead(
 ) -> StudentFacts:
     """Distil in the main process: prepare, train, and write the student.
 
-    ``texts`` are the sources of texts, read with the options ``reading``. The teacher is opened only
-    after the texts have been read, and is released before training.
+    ``texts`` are the sources of texts, read with the options ``reading``. The teacher is opened only after the texts
+    have been read, and is released before training.
     """
     search = choose_student(run.student, run.architecture, run.budget)
     check_output_folder(run.out, marker=MARKER, overwrite=run.options.overwrite)
@@ -69,7 +69,7 @@ def follow(run: Run) -> StudentFacts:
 
 
 def check_teacher(teacher: Teacher) -> None:
-    """Raise `OptionError` for a student as teacher, whose vectors only approximate those of its space."""
+    """Raise `OptionError` if ``teacher`` is a student, because a student's vectors are only approximate."""
     if not is_exact(teacher):
         raise OptionError(
             f"a student cannot teach: its vectors only approximate those of {teacher.space.teacher}, and errors would "
@@ -78,7 +78,7 @@ def check_teacher(teacher: Teacher) -> None:
 
 
 def check_plan(run: Run, corpus: Corpus, teacher: Teacher) -> None:
-    """Raise `OptionError` if a system of the plan needs what the run does not have; log the plan otherwise."""
+    """Raise `OptionError` if a method of the plan needs a signal that this run does not have; else log the plan."""
     signals = teacher.signals | corpus.train.signals() | ({"model"} if teacher_model(teacher) else set())
     table = run.student is not None and isinstance(parse_student(run.student), Static)
     run.plan.check_needs(signals if table else signals | {"layers"})
@@ -87,7 +87,7 @@ def check_plan(run: Run, corpus: Corpus, teacher: Teacher) -> None:
 
 
 def description(run: Run, corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
-    """Return everything that decides the result of ``run``, which a resumed run must have in common with it."""
+    """Return everything that decides the result of ``run``; a run resumes only if the description is the same."""
     return {
         "student": run.student,
         "architecture": None if run.architecture is None else str(run.architecture),
@@ -119,7 +119,7 @@ def train(run: Run, texts: TextTable | None) -> Generations:
 
 
 def other_teachers(run: Run, texts: TextTable) -> Callable[[str], Gather]:
-    """Return a function that opens another teacher by name and gives its vectors of rows of ``texts``.
+    """Return a function that opens another teacher by name and returns a function for its vectors of ``texts``.
 
     The vectors are cached like those of the first teacher.
     """

@@ -31,14 +31,14 @@ logger = logging.getLogger("leafkit")
 
 
 def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec) -> None:
-    """Fill the teacher's store and the run folder: the student ``spec`` as it starts, and the texts of ``corpus``.
+    """Cache the teacher's vectors of ``corpus``, and write the student ``spec`` and the texts into the run folder.
 
-    What an earlier, interrupted call already built stays. Afterwards `Run.open_start` and `Run.open_data` find all
-    that training needs, in this process or another.
+    Anything that an interrupted call already wrote is kept. Afterwards `Run.open_start` and `Run.open_data` find
+    everything that training needs, in this process or another.
     """
     store = run.open_store(teacher.space)
     start = run.folder.start
-    # Built before the teacher reads for hours, so that a student that cannot be built fails at once.
+    # Built before the teacher encodes for hours, so that a student that cannot be built fails at once.
     student = None if (start / MARKER).is_file() else new_student(run, CachedEncoder(teacher, store), spec)
     places = store.fill(teacher, corpus.texts, corpus.roles)
     if student is not None:
@@ -48,7 +48,7 @@ def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec) -
             save_places(folder, places)
             facts = _fit(run, spec, student.to(run.device), open_data(folder, student.layout, store, mapping))
             write_student(folder, student.to("cpu"), mapping.space if mapping else teacher.space, facts, mapping)
-    # Also on resuming: the cache may have been rebuilt since, with the texts in other rows.
+    # Written again when a run resumes, because the cache may have been rebuilt with the texts in other rows.
     save_places(start, places)
 
 
@@ -94,7 +94,7 @@ def _rotation(run: Run, corpus: Corpus, store: VectorStore, places: Int64) -> Li
 
 
 def _fit(run: Run, spec: StudentSpec, student: Student, data: TrainingData) -> dict[str, Any]:
-    """Solve for all parts of the start that have a closed form, in place; returns a record of how it was done."""
+    """Set the layers, head and token table of ``student`` by search and ridge regression; return what was chosen."""
     facts: dict[str, Any] = {}
     recipe, roles = run.recipe, data.roles[: data.train]
     forward = StudentForward(student, recipe.precision).eval()

@@ -12,7 +12,7 @@ from leafkit.training.loop import Report
 
 @contextlib.contextmanager
 def tensorboard_report(folder: Path | None) -> Iterator[Report | None]:
-    """Give a report that writes figures to ``folder``; None if ``folder`` is None."""
+    """Give a function that writes the figures of a step to ``folder``; None if ``folder`` is None."""
     if folder is None:
         yield None
         return

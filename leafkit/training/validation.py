@@ -11,8 +11,8 @@ from leafkit.types import Float32
 from leafkit.vectors.cosine import row_cosines, unit_rows
 
 NEIGHBOURS = 10
-# The cost of neighbours grows with the square of the texts: 4,000 take a fraction of a second, 60,000 two minutes and
-# 2 GB.
+# The cost of the neighbour search grows with the square of the number of texts: 4,000 take a fraction of a second,
+# 60,000 take two minutes and 2 GB.
 MOST_NEIGHBOURED = 10_000
 
 

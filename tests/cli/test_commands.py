@@ -40,7 +40,7 @@ def test_only_allowed_ids_are_found(run, made, tmp_path):
     assert {hit["id"] for hit in json.loads(out)["hits"]} == {"doc-3", "doc-5"}
 
 
-def test_update_removes_and_says_so(run, made, tmp_path):
+def test_update_removes_documents_and_prints_the_number_left(run, made, tmp_path):
     index = shutil.copytree(made / "docs.index", tmp_path / "copy.index")
     (tmp_path / "old.txt").write_text("doc-1\ndoc-2\n")
     code, out, _ = run("update", index, "--remove", "doc-0", "--remove", "@old.txt")
@@ -59,7 +59,7 @@ def test_info_says_what_something_is(run, made, thing):
         assert out.startswith("kind")
 
 
-def test_info_knows_a_collection_by_its_corpus_whatever_lies_beside_it(run, tmp_path):
+def test_info_recognises_a_collection_by_its_corpus_despite_other_files(run, tmp_path):
     (tmp_path / "corpus.jsonl").write_text('{"_id": "a", "text": "a list"}\n')
     (tmp_path / "queries.jsonl").write_text('{"_id": "q", "text": "list"}\n')
     (tmp_path / "more.parquet").write_bytes(b"not looked at")

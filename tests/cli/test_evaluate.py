@@ -30,7 +30,7 @@ def test_an_option_without_its_values_is_named(typed, said):
         repeat_options(typed.split())
 
 
-def test_other_commands_read_their_arguments_as_they_stand(run):
+def test_other_commands_parse_their_arguments_unchanged(run):
     """Not even a document called evaluate changes how another command is parsed."""
     code, _, err = run("index", "a.jsonl", "--teacher", "evaluate", "--student", "s", "more.jsonl", "--out", "o")
     assert code == 1

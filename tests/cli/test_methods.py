@@ -65,7 +65,7 @@ def test_help_explains_the_commands(run, command):
     assert "leafkit methods" in out
 
 
-def test_help_brings_no_torch():
+def test_help_does_not_import_torch():
     program = "import sys; from leafkit.cli import app; app(['methods', '--help'], standalone_mode=False)"
     program += "; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0

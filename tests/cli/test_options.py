@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 import leafkit
 from leafkit.cli import app
 from leafkit.cli.options import with_options
-from leafkit.options import Option, Options
+from leafkit.options import Option, Options, all_fields
+from leafkit.training.recipe_file import DISTILL_OPTIONS
 
 COMMANDS = {command.name: command.callback for command in app.registered_commands}
 FUNCTIONS = {
@@ -48,6 +49,14 @@ def test_help_has_an_example_that_starts_with_the_command(command):
     result = CliRunner().invoke(app, [command, "--help"])
     assert result.exit_code == 0
     assert any(line.strip(" │").startswith(("leafkit " + command, "cut ")) for line in result.output.splitlines())
+
+
+def test_help_says_what_it_means_to_leave_an_option_out():
+    output = CliRunner().invoke(app, ["distill", "--help"], env={"COLUMNS": "150"}).output
+    shown = " ".join(output.replace("│", " ").split())
+    explained = [field.option.none for field in all_fields(DISTILL_OPTIONS).values() if field.option.none]
+    assert explained
+    assert all(f"(default: {none})" in shown for none in explained)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

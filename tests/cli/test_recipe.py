@@ -1,4 +1,4 @@
-"""--recipe: its values hold where the command line says nothing, for required arguments as well."""
+"""--recipe: a recipe gives any argument, required or not, and the command line overrides it."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_a_recipe_alone_is_enough(run, recipe, tmp_path):
     assert not (tmp_path / "from-recipe" / "onnx").exists()
 
 
-def test_what_is_given_beside_it_goes_before_it(run, recipe, made, tmp_path):
+def test_the_command_line_overrides_the_recipe(run, recipe, made, tmp_path):
     options = ("--seed", "5", "--query-prompt", "find: ", "--out", "given")
     code, _, err = run("distill", made / "docs.jsonl", *options, "--recipe", recipe)
     assert code == 0, err
@@ -63,7 +63,7 @@ def test_a_bad_recipe_is_one_message_before_any_work(run, recipe):
     assert "recipe.toml:10: leafkit distill has no option 'epocs'; did you mean 'epochs'?" in err
 
 
-def test_what_the_recipe_lacks_is_still_required(run, recipe):
+def test_an_argument_missing_from_the_recipe_is_still_required(run, recipe):
     recipe.write_text("epochs = 0\n")
     code, _, err = run("distill", "--recipe", recipe)
     assert code == 2

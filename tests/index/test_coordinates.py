@@ -213,7 +213,7 @@ def test_a_head_that_cannot_be_changed_is_an_error_before_documents_are_read(
     broken = tmp_path / "broken.jsonl"
     broken.write_text("no JSON\n")
     monkeypatch.setattr(home, "HEAD", "no such node")
-    with pytest.raises(InputError, match=r"None does not show its head\. Run `leafkit export"):
+    with pytest.raises(InputError, match=r"None has no head that leafkit recognises\. Run `leafkit export"):
         build_index(broken, tiny_teacher, tmp_path / "index", **options)
     monkeypatch.delitem(sys.modules, "leafkit.onnx.head")
     monkeypatch.setitem(sys.modules, "onnx", None)

@@ -89,7 +89,7 @@ def test_a_damaged_result_is_named(tmp_path, text):
 
 def test_the_result_of_another_method_is_refused(tmp_path):
     (tmp_path / "leaf.json").write_text(json.dumps(RESULT | {"system": "other"}))
-    with pytest.raises(DamageError, match="it describes 'other'"):
+    with pytest.raises(DamageError, match="the file describes 'other'"):
         ledger_row("leaf", tmp_path)
 
 
@@ -105,7 +105,7 @@ def test_every_method_has_a_complete_manual_page(name):
     json.dumps(page)
 
 
-def test_the_meaning_of_a_field_stands_behind_its_name_alone_or_among_others():
+def test_the_meaning_of_a_field_follows_its_name_alone_or_among_others():
     class Example(method_class("leaf")):
         """What the method does.
 

@@ -36,7 +36,7 @@ def test_a_plan_prints_every_part():
     ]
 
 
-def test_mst_is_an_objective_beside_a_topology():
+def test_mst_works_together_with_a_topology():
     plan = make_plan(["leaf", "mst", "self_distillation"])
     assert list(plan.step_methods) == ["leaf", "mst"]
     assert plan.topology is not None

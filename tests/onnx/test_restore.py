@@ -23,7 +23,7 @@ from leafkit.training.source import open_source
 
 
 def weights_of(model):
-    """Its parameters, without what counts positions."""
+    """Return the floating-point weights of ``model`` by name, without integer buffers such as position ids."""
     return {name: values for name, values in model.state_dict().items() if values.is_floating_point()}
 
 
@@ -113,7 +113,7 @@ def test_an_export_without_module_files_raises_with_a_remedy(student, tmp_path):
         open_source(Pretrained(source=str(tmp_path / "host")), None)
 
 
-def test_a_graph_that_hides_a_weight_raises(shipped):
+def test_a_graph_without_one_of_the_weights_raises(shipped):
     (shipped / "onnx" / "model.onnx").unlink()
     file = shipped / "onnx" / "model_quantized.onnx"
     model = onnx.load(str(file))
@@ -128,7 +128,7 @@ def test_a_graph_that_hides_a_weight_raises(shipped):
     record["files"]["onnx/model_quantized.onnx"] = sha256_file(file)
     record["sha256"] = digest(record)
     (shipped / RECORD).write_text(json.dumps(record))
-    with pytest.raises(InputError, match=r"does not show 1 of \d+ weights, the first 0\.model\.\S+\.value\.bias"):
+    with pytest.raises(InputError, match=r"lacks 1 of \d+ weights, first 0\.model\.\S+\.value\.bias"):
         restore(shipped)
 
 

@@ -21,7 +21,7 @@ def teacher(tiny_teacher):
 
 
 class BlackBox:
-    """A teacher that knows its vectors and nothing else."""
+    """A teacher that has stored vectors and cannot encode new texts."""
 
     signals = frozenset({"embeddings"})
 
@@ -190,7 +190,7 @@ def test_a_student_that_cannot_be_built_raises_an_error_with_a_remedy(teacher, t
     with pytest.raises(OptionError, match="vocab_size"):
         build(f"fresh:{config(tmp_path, vocabulary=20)}", teacher, str(tiny_teacher))
     build("static:dim=8", teacher, str(tiny_teacher)).model.save_pretrained(str(tmp_path / "table"))
-    with pytest.raises(OptionError, match="pools no tokens"):
+    with pytest.raises(OptionError, match="has no pooling of tokens"):
         build(f"{tmp_path / 'table'}:pooling=cls", teacher)
     for table, its in (("static:dim=64", teacher), (f"static:dim=64,tokenizer={tiny_teacher}", black_box)):
         with pytest.raises(OptionError, match="dim is 64; expected 1 to 32, the width of the teacher's vectors"):

@@ -31,7 +31,7 @@ def test_a_written_student_reopens_with_the_same_vectors(student):
     assert opened.space == facts.space == read_student(facts.path).space
 
 
-def test_an_opened_student_is_a_teacher_marked_as_stand_in(student):
+def test_an_opened_student_is_a_teacher_marked_as_approximate(student):
     opened = open_student(student[1].path)
     assert isinstance(opened, Teacher)
     assert opened.approximate

@@ -12,7 +12,7 @@ ROLES = ("query", "document")
 
 @pytest.fixture(scope="session")
 def texts_file(sentences, tmp_path_factory) -> Path:
-    """Half queries, half documents, from two sources."""
+    """A file of texts, half queries and half documents, from two sources."""
     path = tmp_path_factory.mktemp("texts") / "texts.jsonl"
     rows = [{"text": text, "role": ROLES[i % 2], "source": f"source-{i % 2}"} for i, text in enumerate(sentences)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

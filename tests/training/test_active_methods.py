@@ -18,7 +18,7 @@ LENGTHS = numpy.random.default_rng(0).integers(3, 30, size=90)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Watch(Feed):
-    """Draws the first rows, more of them each time it looks."""
+    """A feed that draws from the first rows, and from more of them after each refresh."""
 
     first: int = 20
 

@@ -26,7 +26,7 @@ def test_a_collapse_during_training_stops_the_run_with_advice():
 def test_a_student_that_was_collapsed_from_the_start_is_only_a_warning(caplog):
     with caplog.at_level(logging.WARNING, logger="leafkit"):
         check_spread(figures(0.001), State(step=0, widest=0.0), "folder")
-    assert "nearly all texts get one vector" in caplog.text
+    assert "nearly all texts get the same vector" in caplog.text
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

@@ -28,7 +28,7 @@ def tokens(model, folder, **options):
 
 
 def headed(model):
-    """The model as a student, with a head that no test looks at."""
+    """The model as a student, with an arbitrary head."""
     modules = [*model, Dense(model[0].get_embedding_dimension(), 4)]
     return Student(SentenceTransformer(modules=modules, prompts=model.prompts, device="cpu"))
 

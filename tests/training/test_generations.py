@@ -14,7 +14,7 @@ from leafkit.training import distill as home
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Leaning(Topology):
-    """A topology of two generations, of which the second learns vectors that all lean to one side."""
+    """A topology of two generations. The targets of the second are all shifted in one direction."""
 
     seen: list = dataclasses.field(default_factory=list)
 
@@ -39,7 +39,7 @@ class Peeking(Objective):
 
 @pytest.fixture
 def planned(monkeypatch, distil):
-    """Distil with a plan that holds systems that are not registered."""
+    """Distil with a plan that contains unregistered methods."""
 
     def run(**systems):
         whole = home.make_plan
@@ -82,7 +82,7 @@ def test_a_student_is_either_named_or_searched_for(distil):
         distil(student=None, architecture="leaf", budget="1M params")
 
 
-def test_the_old_name_of_the_distance_and_methods_do_not_mix(distil):
+def test_objective_and_methods_exclude_each_other(distil):
     with pytest.raises(OptionError, match="leaf:distance=squared"):
         distil(objective="squared", methods=["leaf"])
 

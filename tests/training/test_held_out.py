@@ -1,4 +1,4 @@
-"""What validation reports is measured on the held-out texts and on no others."""
+"""Validation measures the held-out texts and no other texts."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ def valid_file(tmp_path, sentences):
 
 
 def figures(student, teacher, held_out):
-    """What `measure` says of the student in a folder on the texts ``held_out``."""
+    """Return the figures of `measure` for the student in a folder on the texts ``held_out``."""
     vectors = [
         encode_by_role(encoder, held_out.texts, held_out.roles, source="test")
         for encoder in (open_student(student, "cpu"), teacher)
@@ -70,7 +70,7 @@ def test_later_entries_measure_the_student_of_their_step_on_the_held_out_texts(k
 
 
 def test_every_checkpoint_has_the_figures_of_its_own_weights(valid_file, teacher, distil, tmp_path, monkeypatch):
-    """Trained for fewer epochs at a constant rate, a student is the one that the longer training passed through."""
+    """At a constant learning rate, a shorter training gives the student that a longer training had at that step."""
     settings = {"learning_rate": 1e-3, "final_learning_rate": 1e-3, "warmup": 0.0, "head": "random", "keep": "last"}
     settings |= {"teacher": teacher, "valid": valid_file, "store_dtype": "float32", "device": "cpu", "valid_every": 13}
     longer = distil(epochs=3, out=tmp_path / "longer", **settings).training["history"]

@@ -24,7 +24,7 @@ def student(tiny_teacher):
 
 def step(student, optimiser):
     features = student.preprocess([" ".join(WORDS[start : start + 8]) for start in range(0, len(WORDS), 8)])
-    # One number of each: the length of a unit vector has no gradient but rounding, which is each processor's own.
+    # Compare one number of each vector: the gradient of a unit vector's length is rounding, which differs by processor.
     student.model(features)["sentence_embedding"][:, 0].sum().backward()
     student.linear.weight.grad.add_(0.1)
     optimiser.step()
@@ -56,7 +56,7 @@ def test_a_step_of_muon_is_as_large_as_one_of_adamw(student):
     weight = student.transformer.encoder.layer[0].intermediate.dense.weight
     before = weight.detach().clone()
     step(student, muon(student, learning_rate=1e-2, weight_decay=0.0))
-    # AdamW moves each number by 0.2 to 0.4 of the rate in the long run, which is what the scale is made for.
+    # In the long run AdamW moves each number by 0.2 to 0.4 of the rate, and Muon's steps are scaled to match.
     assert 0.1e-2 < (weight - before).square().mean().sqrt() < 0.4e-2
 
 

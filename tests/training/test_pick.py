@@ -20,7 +20,7 @@ BUSY = [1, 3]
 
 @pytest.fixture(scope="module")
 def idle_teacher(tiny_teacher, tmp_path_factory):
-    """The tiny teacher with five layers, of which all but `BUSY` hand on what they are given."""
+    """The tiny teacher with five layers; only the layers in `BUSY` change their input."""
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(str(tiny_teacher), device="cpu")
@@ -31,7 +31,7 @@ def idle_teacher(tiny_teacher, tmp_path_factory):
     for place, layer in enumerate(layer_stack(model[0].model)):
         with torch.no_grad():
             for output in (layer.attention.output.dense, layer.output.dense):
-                # A layer that adds nothing only normalises what is normalised; one that adds much is missed.
+                # A layer with weights of 0 returns its normalised input unchanged. Only the others are missed.
                 output.weight.normal_(std=1.0 if place in BUSY else 0.0)
                 output.bias.zero_()
     folder = tmp_path_factory.mktemp("idle") / "teacher"

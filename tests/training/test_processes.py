@@ -33,7 +33,7 @@ def settings(texts_file, tiny_teacher, out, **more):
         "head": "random",
         "epochs": 1.5,
         "learning_rate": 1e-3,
-        # 196 texts leave a last batch of one: a process without a share takes part all the same.
+        # 196 texts leave a last batch of one text, so one process has no share but must still take part.
         "batch_size": 15,
         "valid_every": 7,
         "device": "cpu",
@@ -56,7 +56,7 @@ def test_two_processes_train_the_same_student_as_one(texts_file, tiny_teacher, t
     one = distill(**settings(texts_file, tiny_teacher, tmp_path / "one"))
     run = torchrun(tmp_path, settings(texts_file, tiny_teacher, tmp_path / "two"), processes=2)
     assert run.returncode == 0, run.stderr
-    # Whoever leaves it to the interpreter's end is now and then aborted there, with all done.
+    # A process that leaves its group to the end of the interpreter is sometimes aborted there, after all work is done.
     assert run.stdout.count("in a group: False") == 2
     two = json.loads((tmp_path / "two" / "leafkit.json").read_text())["training"]
     assert [entry["step"] for entry in two["history"]] == [entry["step"] for entry in one.training["history"]]

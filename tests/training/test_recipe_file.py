@@ -1,4 +1,4 @@
-"""A recipe file says what the command line says, or is refused by file, line and nearest name."""
+"""Recipe files: the options of the command line, and errors with file, line and nearest name."""
 
 import inspect
 import json
@@ -54,12 +54,12 @@ def test_a_bad_field_is_named_with_its_line_and_the_nearest_name(tmp_path, line)
 
 
 @pytest.mark.parametrize("text", ["a = ", "a = 1\na = 2\n", "epochs 2"])
-def test_what_is_no_toml_is_named_with_its_line(tmp_path, text):
+def test_invalid_toml_is_an_error_with_its_line(tmp_path, text):
     with pytest.raises(InputError, match=r"recipe\.toml:\d+: the recipe is not valid TOML"):
         read_recipe(written(tmp_path, text))
 
 
-def test_a_file_that_is_not_there_or_not_text_is_an_input_error(tmp_path):
+def test_a_missing_file_or_one_that_is_not_text_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a recipe"):
         read_recipe(tmp_path / "none.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
@@ -80,7 +80,7 @@ def test_a_file_that_is_not_there_or_not_text_is_an_input_error(tmp_path):
         },
     )
 )
-def test_what_is_written_is_what_is_read(tmp_path_factory, options):
+def test_written_options_are_read_back(tmp_path_factory, options):
     lines = [f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in options.items()]
     assert read_recipe(written(tmp_path_factory.mktemp("recipe"), "".join(lines))) == options
 

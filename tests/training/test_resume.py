@@ -137,8 +137,8 @@ def test_another_recipe_raises_naming_the_first_difference_and_the_remedies(
     change = {name: str(other) if value == "OTHER" else value for name, value in change.items()}
     with pytest.raises(OutputError, match=f"its {field} differs") as raised:
         distill(**settings("student", epochs=1) | change)
-    assert "delete that folder" in str(raised.value)
-    assert "another out" in str(raised.value)
+    assert "delete the folder" in str(raised.value)
+    assert "choose another output path" in str(raised.value)
 
 
 @pytest.mark.parametrize("student", ["static:dim=64", "teacher:layers=9", "teacher:layers=9,pick=greedy", "nowhere"])

@@ -15,7 +15,7 @@ ROLES = ["query", "document"]
 
 @pytest.fixture
 def untrained(tiny_teacher, sentences, tmp_path):
-    """What `fit_table` is given, with the sentences' own teacher vectors, for a table of ``dim`` numbers."""
+    """Make the arguments of `fit_table` for a table of ``dim`` columns, with the teacher's vectors of the sentences."""
     teacher = open_teacher(tiny_teacher)
     texts = [*sentences, ""]
     roles = [ROLES[place % 2] for place in range(len(texts))]
@@ -33,7 +33,7 @@ def untrained(tiny_teacher, sentences, tmp_path):
 
 
 def whole(student):
-    """The table through the head, (tokens, dim)."""
+    """Return the token vectors after the head, (tokens, dim)."""
     linear = student.linear
     table = student.table_weight @ linear.weight.T
     return (table if linear.bias is None else table + linear.bias).detach().double().numpy()
@@ -51,7 +51,7 @@ def shares(tokens, rows, vocabulary):
 def test_the_table_is_the_ridge_solution_that_normal_equations_give(untrained, monkeypatch, bias):
     monkeypatch.setattr(module, "PENALTIES", (0.05,))
     monkeypatch.setattr(module, "STEPS", 200)
-    monkeypatch.setattr(module, "COLUMNS", 7)  # the width is no multiple of it
+    monkeypatch.setattr(module, "COLUMNS", 7)  # not a divisor of the width
     forward, tokens, rows, targets = untrained(32, bias=bias)
     prior = whole(forward.student)
     matrix = shares(tokens, rows, len(prior))
@@ -95,7 +95,7 @@ def test_with_very_few_texts_none_is_held_out(untrained):
 
 
 def test_pure_noise_has_a_held_out_cosine_near_zero_and_the_largest_penalty(untrained):
-    """The penalty is judged on texts that were not fitted, whose noise no table can know."""
+    """The penalty is chosen on held-out texts, whose noise no table can predict."""
     forward, tokens, rows, _ = untrained(32)
     noise = numpy.random.default_rng(0).standard_normal((len(rows), 32)).astype(numpy.float32)
     chosen = fit_table(forward, tokens, rows, noise)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Curriculum(Feed):
-    """Draw from the shortest texts at the start, and from longer ones step by step until all texts take part.
+    """Draw from the shortest texts at the start, and add longer texts step by step until all take part.
 
     ``every``: number of steps between two extensions of the texts; 0 disables the curriculum (paper: each step; a
     larger number keeps texts of similar length together).

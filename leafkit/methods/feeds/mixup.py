@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixup(Feed):
-    """Join the beginning of a text with the end of another text; the target is the blend of both vectors.
+    """Join the beginning of a text with the end of another text, and blend their target vectors in the same ratio.
 
     ``weight``: multiplies the relation loss (paper: 0.9).
     ``mode``: only ``target`` is supported: the target is a blend of stored vectors. ``text``, in which the teacher
-    encodes the spliced text, needs a live teacher in each step and is refused.
+    encodes the spliced text, would need a teacher in memory in each step and raises an error.
     ``share``: share of a batch that is spliced; 0 disables the method, 1 is full mixup (ours 0.4, the paper's partial
     mixup).
     ``beta``: b of the Beta distribution of the ratio a (paper: 1).

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import AnchorKind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, check_anchor_fields, fit_anchors
 from leafkit.methods.method import Feed
 from leafkit.methods.setting import Pool, Setting
 
@@ -34,7 +34,7 @@ class Pcoreset(Feed):
     The method uses the teacher's vectors of the picked texts only. A ridge start of the head is not part of the method
     and uses the vectors of all texts.
 
-    ``every``: number of steps between two rounds of picks; 0 adds none to the first texts (paper: 15 rounds).
+    ``every``: number of steps between two rounds of picks; 0 keeps the first texts only (paper: 15 rounds).
     ``first``: number of texts drawn at random before step 0, at most the budget (paper: one text of each class). The
     anchors are fitted to these texts.
     ``picks``: number of texts added in each round (paper: one text of each class).
@@ -70,8 +70,7 @@ class Pcoreset(Feed):
             "picks": (self.picks >= 1, "1 or more texts"),
             "share": (0 < self.share <= 1, "more than 0 and at most 1"),
             "space": (self.space in get_args(Space), ", ".join(get_args(Space))),
-            "anchors": (self.anchors in get_args(AnchorKind), ", ".join(get_args(AnchorKind))),
-            "count": (self.count >= 2, "2 or more anchors"),
+            **check_anchor_fields(self.anchors, self.count),
             "candidates": (self.candidates >= self.picks, f"{self.picks} or more texts, the number of picks"),
         }
         self.check_fields(checks)

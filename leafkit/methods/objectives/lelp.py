@@ -2,7 +2,7 @@
 
 Paper: https://arxiv.org/abs/2409.20449
 
-    h'      = (I - W^+ W) h, the part of the teacher's vector h that the logits of its classifier W do not carry
+    h'      = (I - W^+ W) h, the part of the teacher's vector h that the logits of its classifier W ignore
     V_c     = R times the leading principal directions of h' in class c around its mean m_c; R is a random rotation
     p(c, s) = p_T(c) softmax_s( V_c,s (h' - m_c) / (deviation_c temperature_s) )
     loss    = KL(p || q) = KL of the classes + sum_c p_T(c) KL of the sub-classes in c

@@ -23,7 +23,7 @@ from leafkit.methods.batch import Batch
 from leafkit.methods.method import Objective
 from leafkit.methods.setting import Gather, Setting
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("leafkit")
 Routing = Literal["hard", "straight", "soft"]
 
 # Rank of the gates, and the learning rate that trains them.

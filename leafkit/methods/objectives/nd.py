@@ -1,4 +1,4 @@
-"""ND: the student's vector gets the teacher's norm and the direction of the mean of the text's class.
+"""ND: pull the student's vector towards the mean direction of the text's class and towards the teacher's norm.
 
 Paper: https://arxiv.org/abs/2305.17007
 

@@ -53,7 +53,7 @@ class Hacking(Probe):
         self.check_fields({name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()})
 
     def observe(self, student: Float32, teacher: Float32, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return ``proxy`` and, with an oracle, ``golden`` and ``cross``; ``events`` is present only for an alarm."""
+        """Return ``proxy`` and, with an oracle, ``golden`` and ``cross``; an alarm adds ``events``."""
         earlier = [entry["hacking"] for entry in history if "hacking" in entry]
         found: dict[str, Any] = {"proxy": distance(student, teacher)}
         proxies = [figures["proxy"] for figures in earlier] + [found["proxy"]]

@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 
 from leafkit.methods.method import Topology, Training
 from leafkit.types import Float32
+from leafkit.vectors.cosine import are_unit
 
-# The norms of unit vectors stored as float16 differ from 1 by less than this.
-UNIT = 1e-3
+# A mix of two vectors that is shorter than this has no reliable direction.
+CANCELLED = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelfDistillation(Topology):
-    """Train students one after the other; each after the first learns a mix of teacher and previous student.
+    """Train students in turn; each after the first learns a mix of the teacher's and the previous student's vectors.
 
     Each generation is a complete training, so the fair comparison is LEAF with (generations + 1) times the epochs. The
     method mixes targets; for a squared distance, this equals the paper's weighted sum of two losses.
@@ -60,7 +61,7 @@ class SelfDistillation(Topology):
         setting = training.setting
         rows = numpy.arange(setting.texts)
         teacher = setting.targets(rows)
-        unit = bool((numpy.abs(numpy.linalg.norm(teacher, axis=1) - 1) < UNIT).all())
+        unit = are_unit(teacher)
         for generation in range(1, self.generations + 1):
             targets = mix(teacher, training.student(rows), self.truth)
             training.fit(generation, rescale(targets, teacher) if unit else targets)
@@ -74,9 +75,9 @@ def mix(teacher: NDArray[Any], previous: NDArray[Any], truth: float) -> NDArray[
 def rescale(vectors: Float32, teacher: Float32) -> Float32:
     """Return ``vectors`` with the norms of the ``teacher``'s vectors, row by row.
 
-    A row whose mix cancelled to zero gets the teacher's vector.
+    A row that cancelled to nearly zero gets the teacher's vector.
     """
     length = numpy.linalg.norm(vectors, axis=1, keepdims=True)
     expected = numpy.linalg.norm(teacher, axis=1, keepdims=True)
-    cancelled = length < UNIT
+    cancelled = length < CANCELLED
     return numpy.where(cancelled, teacher, vectors * (expected / numpy.where(cancelled, 1, length)))

@@ -93,7 +93,7 @@ def test_training_the_masks_moves_the_teachers_towards_the_student(build, make_s
 
 
 def test_trained_masks_are_frozen_and_their_divergence_is_logged(build, make_batch, caplog):
-    with caplog.at_level(logging.INFO, logger="leafkit.methods.objectives.mst"):
+    with caplog.at_level(logging.INFO, logger="leafkit"):
         state = build(mst(sample=1000))
     assert "KL divergence of the masked teachers" in caplog.text
     batch = make_batch()
