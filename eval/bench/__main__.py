@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return the machine, its load before and after, the texts, and the figures."""
     machine, load_before, chosen = describe_machine(), load(), options.only.split(",")
     if unknown := set(chosen) - set(ALL):
-        raise OptionError(f"unknown measurement {', '.join(sorted(unknown))}; expected some of {','.join(ALL)}")
+        raise OptionError(f"unknown measurement {', '.join(sorted(unknown))}; expected one or more of {','.join(ALL)}.")
     with ExitStack() as stack:
         work = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leafkit-bench-")))
         shared = workload.collect(
@@ -137,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--teacher", required=True, help="a sentence-transformers folder, hub id or package:NAME")
     parser.add_argument("--data", required=True, help="documents: a BEIR folder, or any source of leafkit.read_texts")
     parser.add_argument("--queries", nargs="+", help="real queries  [default: those of the BEIR folder]")
-    parser.add_argument("--only", default=",".join(ALL), help=f"some of {','.join(ALL)}")
+    parser.add_argument("--only", default=",".join(ALL), help=f"one or more of {','.join(ALL)}")
     parser.add_argument("--rounds", type=_positive, default=3, help="rounds, in which each side has a turn")
     parser.add_argument("--documents", type=_positive, default=10_000, help="documents in the index")
     parser.add_argument("--texts", type=_positive, default=512, help="documents to encode in each round")

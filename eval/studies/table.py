@@ -53,7 +53,7 @@ class Variant:
     """One row of the table. ``changes`` is what the TOML file says about it.
 
     If ``seconds`` is ``base``, the variant trains for as many epochs as fit into the training time of the base.
-    ``feeds`` are distillation systems that choose the texts.
+    ``feeds`` are distillation methods that choose the texts.
     """
 
     name: str

@@ -127,9 +127,9 @@ def open_task(name: str, data_root: Path, split: str) -> Task:
     Raises `OptionError` for an unknown task or split, or a missing folder.
     """
     if name not in TASKS:
-        raise OptionError(f"task is {name!r}; expected one of {', '.join(TASKS)}")
+        raise OptionError(f"task is {name!r}; expected one of {', '.join(TASKS)}.")
     if split not in SPLITS:
-        raise OptionError(f"split is {split!r}; expected test, or dev to choose the values of a recipe on")
+        raise OptionError(f"split is {split!r}; expected test, or dev to choose the values of a recipe.")
     folder = data_root / TASKS[name].folder
     if not folder.is_dir():
         raise OptionError(

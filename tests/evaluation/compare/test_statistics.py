@@ -21,13 +21,13 @@ def draw():
     return numpy.random.default_rng(0)
 
 
-def test_equal_systems_tie_with_an_interval_of_no_width(draw):
+def test_equal_scores_tie_with_an_interval_of_no_width(draw):
     scores = draw.random((5, 40))
     apart = bootstrap_difference(scores, scores, mean_score)
     assert (apart.mean, apart.low, apart.high, apart.verdict) == (0, 0, 0, "ties")
 
 
-def test_a_system_that_is_better_on_every_item_beats_by_exactly_that(draw):
+def test_a_recipe_that_is_better_on_every_item_beats_by_exactly_that(draw):
     scores = draw.random((5, 40))
     apart = bootstrap_difference(scores + 0.25, scores, mean_score)
     assert [apart.mean, apart.low, apart.high] == pytest.approx([0.25] * 3)
