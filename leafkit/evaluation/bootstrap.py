@@ -14,7 +14,7 @@ import numpy
 from leafkit.evaluation.metrics import Float64
 
 RESAMPLES = 2000
-# Limits the memory of one block of resamples: how many query counts are drawn at once.
+# Limits the memory of one block of resamples: how many query counts are drawn together.
 _COUNTS_PER_BLOCK = 4_000_000
 
 

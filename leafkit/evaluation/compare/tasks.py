@@ -60,7 +60,7 @@ class Retrieval:
     held_out: Sequence[str] = ()
 
     def __init__(self, folder: Path, split: str) -> None:
-        """Read the collection. Raise `OptionError` if ``folder`` has no such ``split``."""
+        """Read the collection. Raise `OptionError` if ``folder`` has no judgements for ``split``."""
         self._collection = read_collection(folder, split)
         counts = {"items": len(self._collection.queries), "documents": len(self._collection.documents)}
         self.facts = {"name": folder.name, "split": split, "sha256": self._collection.sha256, **counts}
