@@ -158,7 +158,8 @@ def _rows(kinds: Iterable[type]) -> Iterable[Iterable[str]]:
             takers = [name for name, command in commands().items() if any(one.help == text for one in command.params)]
             links = ", ".join(f"[{name}](commands.md#leafkit-{name.replace(' ', '-')})" for name in takers)
             default = _default(field.default, text)
-            yield f"`{field.name}`", _cell(field.expected()), default, _choices(field), links
+            accepted = field.expected().replace("a string", "a path") if field.path else field.expected()
+            yield f"`{field.name}`", _cell(accepted), default, _choices(field), links
 
 
 def _choices(field: Any) -> str:
