@@ -123,7 +123,7 @@ def _prepare(shared: workload.Workload) -> list[int]:
 def _queries_of(data: Path) -> Path:
     found = sorted(data.glob("queries.jsonl*")) if data.is_dir() else []
     if not found:
-        raise OptionError(f"{data} has no queries.jsonl. Give real queries: --queries query:FILE")
+        raise OptionError(f"{data} has no queries.jsonl. Add real queries with --queries query:FILE.")
     return found[0]
 
 

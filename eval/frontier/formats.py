@@ -59,7 +59,7 @@ def storage_formats(dims: Sequence[int], precisions: Sequence[str] = PRECISIONS)
     """
     for precision in precisions:
         if precision not in BYTES:
-            raise OptionError(f"precision is {precision!r}; expected one of {', '.join(BYTES)}")
+            raise OptionError(f"precision is {precision!r}; expected one of {', '.join(BYTES)}.")
     if "float32" not in precisions:
         yield StorageFormat(coordinates="teacher", dim=None, precision="float32")
     for precision in sorted(precisions, key=lambda one: one != "float32"):

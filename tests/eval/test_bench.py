@@ -283,7 +283,7 @@ def test_a_bad_argument_is_one_message(arguments, problem, beir_folder, tiny_tea
 def test_counts_are_whole_and_positive(value, capsys):
     with pytest.raises(SystemExit):
         bench.main(["--teacher", "t", "--data", "d", "--rounds", value])
-    assert "expected a whole number, at least 1" in capsys.readouterr().err
+    assert "expected a whole number of at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow
