@@ -267,7 +267,7 @@ def test_training_is_measured_as_a_share_of_bare_matrix_products(made, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--only", "encode,sleep"], "unknown measurement sleep; expected some of encode,query"),
+        (["--only", "encode,sleep"], "unknown measurement sleep; expected one or more of encode,query"),
         (["--data", "nowhere"], "nowhere"),
     ],
 )
