@@ -32,7 +32,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add every generated page, and the JSON files and pictures beside the studies."""
+    """Add every generated page, and the JSON files and pictures of the studies."""
     for address, text in {**pages_of_code.pages(), **pages_of_files.pages()}.items():
         files.append(File.generated(config, address, content=text))
     for address, path in pages_of_files.attachments().items():

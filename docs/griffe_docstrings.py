@@ -7,7 +7,7 @@ from typing import Any
 
 from griffe import Docstring, Extension, Object
 
-_ITEM = re.compile(r"(\*{0,2}\w+(?:, \w+)*): (?=\S)")
+_ITEM = re.compile(r"(\*{0,2}[a-z_]\w*(?:, [a-z_]\w*)*): (?=\S)")
 _TREE = re.compile(r"^[├└│]", flags=re.MULTILINE)
 
 
@@ -22,22 +22,24 @@ class Docstrings(Extension):
 
 def as_markdown(text: str) -> str:
     """Return a docstring as Markdown: parameter lines as a list, a drawn tree and a literal block as code."""
-    return "\n\n".join(_block(block) for block in re.split(r"\n\s*\n", text))
+    return "\n\n".join(_block(block) for block in re.split(r"\n(?:[ \t]*\n)+", text))
 
 
 def _block(block: str) -> str:
     lines = block.splitlines()
+    if block.startswith("    "):  # code, which Markdown shows as it is
+        return block
     if _TREE.search(block):
         return "```text\n" + block + "\n```"
-    if not lines or not any(_ITEM.match(line.strip()) for line in lines):
-        return block
+    if not any(_ITEM.match(line) for line in lines):
+        return re.sub(r"::$", ":", block)
     shown: list[str] = []
     inside = False
     for line in lines:
-        found = _ITEM.match(line.strip())
+        found = _ITEM.match(line)
         if found:
             shown += [] if inside else [""]
-            shown.append(f"- `{found[1].strip('*')}`: {line.strip()[found.end() :]}")
+            shown.append(f"- `{found[1].strip('*')}`: {line[found.end() :]}")
             inside = True
         else:
             shown.append(f"  {line.strip()}" if inside else line)

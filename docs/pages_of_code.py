@@ -56,32 +56,35 @@ def commands_page() -> str:
     for name, command in commands().items():
         arguments = [one for one in command.params if one.param_type_name == "argument"]
         options = [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
-        usage = " ".join(["leafkit", name, *(["[OPTIONS]"] if options else []), *map(_argument, arguments)])
+        # A recipe may name what the command line leaves out.
+        in_recipe = any(one.name == "recipe" and not one.multiple for one in options)
+        shown_arguments = [_argument(one, optional=in_recipe) for one in arguments]
+        usage = " ".join(["leafkit", name, *(["[OPTIONS]"] if options else []), *shown_arguments])
         lines += ["", f"## leafkit {name}", "", *_prose(command.help or ""), "", f"```text\n{usage}\n```"]
         if arguments:
             rows = [(f"`{one.name.upper()}`", _meaning(one.help)) for one in arguments]
             lines += ["", *_table(("argument", "meaning"), rows)]
         for panel in dict.fromkeys(one.rich_help_panel for one in options):
             shown = [one for one in options if one.rich_help_panel == panel]
-            rows = [(_flags(one), _shown_default(one), _meaning(one.help)) for one in shown]
+            rows = [(_flags(one), _shown_default(one, in_recipe=in_recipe), _meaning(one.help)) for one in shown]
             lines += ["", f"### {panel} {{ #{name.replace(' ', '-')}-{_anchor(panel)} }}"] if panel else []
             lines += ["", *_table(("option", "default", "meaning"), rows)]
     return "\n".join(lines) + "\n"
 
 
-def _argument(one: Any) -> str:
+def _argument(one: Any, *, optional: bool) -> str:
     word = one.name.upper() + ("..." if one.nargs == -1 else "")
-    return word if one.required else f"[{word}]"
+    return word if one.required and not optional else f"[{word}]"
 
 
 def _flags(one: Any) -> str:
     return ", ".join(f"`{flag}`" for flag in (*one.opts, *one.secondary_opts))
 
 
-def _shown_default(one: Any) -> str:
+def _shown_default(one: Any, *, in_recipe: bool) -> str:
     """Return the default of a command-line option as a table cell."""
     if one.required:
-        return "required"
+        return "required, here or in the recipe" if in_recipe else "required"
     if one.default is None or callable(one.default):
         return _default(None, one.help)
     if isinstance(one.default, bool) and not one.secondary_opts:
@@ -155,7 +158,8 @@ def _rows(kinds: Iterable[type]) -> Iterable[Iterable[str]]:
             takers = [name for name, command in commands().items() if any(one.help == text for one in command.params)]
             links = ", ".join(f"[{name}](commands.md#leafkit-{name.replace(' ', '-')})" for name in takers)
             default = _default(field.default, text)
-            yield f"`{field.name}`", _cell(field.expected()), default, _choices(field), links
+            accepted = field.expected().replace("a string", "a path") if field.path else field.expected()
+            yield f"`{field.name}`", _cell(accepted), default, _choices(field), links
 
 
 def _choices(field: Any) -> str:
@@ -217,9 +221,11 @@ def methods_table() -> str:
 
 
 def methods_commands() -> str:
-    """Return the commands that measured each method, as their result files record them."""
+    """Return the commands that repeat the measurement of each method, one a line."""
+    from eval.ledger import repeated
+
     known = [page["result"]["command"] for page in methods()]
-    return "```console\n" + "\n".join(f"$ {command}" for command in known if command) + "\n```"
+    return "```console\n" + "\n".join(f"$ {repeated(command)}" for command in known if command) + "\n```"
 
 
 def _json(*arguments: str) -> Any:
@@ -315,8 +321,11 @@ def _cell(text: str | None) -> str:
 
 
 def _meaning(text: str | None) -> str:
-    """Return a help text as one table cell, without the default, which has a cell of its own."""
-    return _cell(_DEFAULT.sub("", text or ""))
+    """Return a help text as one table cell, without the default, which has a cell of its own.
+
+    Markdown would take a word in angle brackets for an HTML element and drop it.
+    """
+    return _cell(_DEFAULT.sub("", text or "")).replace("<", "&lt;")
 
 
 def _default(value: object, text: str | None) -> str:

@@ -34,7 +34,7 @@ def study_pages() -> list[str]:
 
 
 def attachments() -> dict[str, Path]:
-    """Return the result files and pictures beside the studies by their address in the documentation."""
+    """Return the result files and pictures of the studies by their address in the documentation."""
     files = [path for path in sorted(RESULTS.rglob("*")) if path.suffix in _ATTACHED]
     return {f"results/{path.relative_to(RESULTS).as_posix()}": path for path in files}
 

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 
 from eval import DATA
+from leafkit.evaluation.compare.report import markdown_table
 from leafkit.files.atomic import write_file
 from leafkit.methods import ledger as verdicts
-from leafkit.methods.ledger import LedgerRow, markdown_table, read_ledger
+from leafkit.methods.ledger import LedgerRow, read_ledger
 
 _HEAD = """# What each method is worth
 
@@ -32,7 +33,17 @@ def readme(rows: Sequence[LedgerRow]) -> str:
     """Return the page: how to read the table, its rows, and the command that repeats each measured row."""
     commands = [repeated(str(row.result["command"])) for row in rows if row.result and "command" in row.result]
     again = ["", _AGAIN, "", "```", *commands, "```"] if commands else []
-    return "\n".join([_HEAD, markdown_table(rows), *again, ""])
+    return "\n".join([_HEAD, _table(rows), *again, ""])
+
+
+def _table(rows: Sequence[LedgerRow]) -> str:
+    head = ["method", "folder", "paper", "needs", "task", "compared with", "difference", "verdict"]
+    cells = [head]
+    for row in rows:
+        task = str((row.result or {}).get("task", ""))
+        result = [task, row.compared_with, row.difference, row.verdict]
+        cells.append([row.name, row.folder, row.paper, ", ".join(row.needs), *result])
+    return markdown_table(cells, ["---"] * len(head))
 
 
 def repeated(command: str) -> str:

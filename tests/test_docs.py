@@ -182,6 +182,10 @@ def test_docstrings_become_lists_and_trees_become_code():
     )
     assert markdown("Errors\n├── A\n└── B") == "```text\nErrors\n├── A\n└── B\n```"
     assert markdown("A sentence with a colon: here.") == "A sentence with a colon: here."
+    assert markdown("Options: what to do.") == "Options: what to do."
+    assert markdown("An example::\n\n    class A:\n\n        b: int = 1") == (
+        "An example:\n\n    class A:\n\n        b: int = 1"
+    )
 
 
 def headings(page):

@@ -134,7 +134,7 @@ def test_no_file_names_data_outside_the_wheel(installed):
     assert not outside
 
 
-def test_the_results_of_systems_are_inside(installed):
+def test_the_verdicts_on_methods_are_inside(installed):
     theirs = {path.name for path in (installed / "leafkit" / "methods" / "verdicts").iterdir()}
     assert theirs == {path.name for path in (ROOT / "leafkit" / "methods" / "verdicts").glob("*.json")}
 

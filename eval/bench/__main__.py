@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from eval.arguments import positive
 from eval.bench import encode, memory, peak, query, start, train, workload
 from eval.bench.figure import Figure, table
 from eval.bench.machine import describe_machine, load
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     """Return the machine, its load before and after, the texts, and the figures."""
     machine, load_before, chosen = describe_machine(), load(), options.only.split(",")
     if unknown := set(chosen) - set(ALL):
-        raise OptionError(f"unknown measurement {', '.join(sorted(unknown))}; expected some of {','.join(ALL)}")
+        raise OptionError(f"unknown measurement {', '.join(sorted(unknown))}; expected one or more of {','.join(ALL)}.")
     with ExitStack() as stack:
         work = options.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leafkit-bench-")))
         shared = workload.collect(
@@ -122,14 +123,8 @@ def _prepare(shared: workload.Workload) -> list[int]:
 def _queries_of(data: Path) -> Path:
     found = sorted(data.glob("queries.jsonl*")) if data.is_dir() else []
     if not found:
-        raise OptionError(f"{data} has no queries.jsonl. Give real queries: --queries query:FILE")
+        raise OptionError(f"{data} has no queries.jsonl. Add real queries with --queries query:FILE.")
     return found[0]
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"got {text!r}; expected a whole number, at least 1")
-    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -137,16 +132,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--teacher", required=True, help="a sentence-transformers folder, hub id or package:NAME")
     parser.add_argument("--data", required=True, help="documents: a BEIR folder, or any source of leafkit.read_texts")
     parser.add_argument("--queries", nargs="+", help="real queries  [default: those of the BEIR folder]")
-    parser.add_argument("--only", default=",".join(ALL), help=f"some of {','.join(ALL)}")
-    parser.add_argument("--rounds", type=_positive, default=3, help="rounds, in which each side has a turn")
-    parser.add_argument("--documents", type=_positive, default=10_000, help="documents in the index")
-    parser.add_argument("--texts", type=_positive, default=512, help="documents to encode in each round")
-    parser.add_argument("--query-count", type=_positive, default=200, help="queries in each round")
-    parser.add_argument("--steps", type=_positive, default=60, help="training steps in each round")
+    parser.add_argument("--only", default=",".join(ALL), help=f"one or more of {','.join(ALL)}")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds, in which each side has a turn")
+    parser.add_argument("--documents", type=positive, default=10_000, help="documents in the index")
+    parser.add_argument("--texts", type=positive, default=512, help="documents to encode in each round")
+    parser.add_argument("--query-count", type=positive, default=200, help="queries in each round")
+    parser.add_argument("--steps", type=positive, default=60, help="training steps in each round")
     parser.add_argument(
         "--device", default="cpu", help="device of the measurement peak: cpu or cuda; all others use the CPU"
     )
-    parser.add_argument("--batch-size", type=_positive, default=train.BATCH, help="batch size of the measurement peak")
+    parser.add_argument("--batch-size", type=positive, default=train.BATCH, help="batch size of the measurement peak")
     students = "students as leafkit distill takes them; the first is the main one"
     parser.add_argument("--students", nargs="+", default=["teacher:layers=6", "teacher:layers=3"], help=students)
     parser.add_argument("--work", help="folder for students, indexes and vectors  [default: a temporary folder]")

@@ -70,7 +70,7 @@ def ours(documents: str, texts: int, teacher: str, compute: Compute, out: str) -
 
 
 def theirs(documents: str, texts: int, model: str, out: str) -> Iterator[Result]:
-    """The side of sentence-transformers: `encode_document` with its defaults: `encode` with the prompt of the role."""
+    """The side of sentence-transformers: `encode_document` with its defaults, including the document prompt."""
     import torch
     from sentence_transformers import SentenceTransformer
 

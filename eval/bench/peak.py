@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from leafkit.students.student import Student
 
-# Rows and columns of the matrices: on every machine the fastest counts.
+# Rows and columns of the matrices. The fastest size counts; it differs between machines.
 SIZES = (1024, 2048, 4096)
 SIZES_CUDA = (4096, 8192, 16384)
 SECONDS = 1.0

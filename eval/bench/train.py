@@ -178,7 +178,10 @@ def _run(folder: str, recipe: Recipe, device: str) -> Run:
 
 
 def _loop_times(run: Run, data: TrainingData, checkpoints: Path) -> dict[int, float]:
-    """When each step ended whose loss was read: every one on a CPU, now and then on a GPU, which that waits for."""
+    """Return the end time of each step whose loss was read.
+
+    On a CPU that is every step. On a GPU it is a step now and then, because reading a loss waits for the GPU.
+    """
     from leafkit.training.checkpoint import Checkpoints
     from leafkit.training.forward import StudentForward
     from leafkit.training.loop import Loop

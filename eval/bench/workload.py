@@ -76,7 +76,7 @@ def collect(
     )
     asked = list(dict.fromkeys(t.full_text for t in islice(_queries(queries), 50_000)))
     if not asked:
-        raise OptionError(f"{', '.join(queries)} contains no query. Give a file of texts: --queries query:FILE")
+        raise OptionError(f"{', '.join(queries)} contains no query. Name a file of queries with --queries query:FILE.")
     workload = Workload(
         work=work,
         teacher=teacher,

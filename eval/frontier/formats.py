@@ -20,8 +20,8 @@ MEMORY_BYTES = {**BYTES, "binary": 1 / 8}
 class StorageFormat:
     """How a document is stored: in which coordinates, how many numbers of them, and in which precision.
 
-    ``coordinates``: teacher (its own), pca or itq (`leafkit.vectors.rotation`), fold (`leafkit.index.fold`, for one
-    student) or fold+itq, whose signs are balanced. ``dim`` None keeps all numbers.
+    ``coordinates`` are teacher (those of the teacher), pca or itq (`leafkit.vectors.rotation`), fold
+    (`leafkit.index.fold`, for one student) or fold+itq, whose signs are balanced. ``dim`` None keeps all numbers.
     """
 
     coordinates: str
@@ -55,11 +55,11 @@ class FrontierPoint:
 def storage_formats(dims: Sequence[int], precisions: Sequence[str] = PRECISIONS) -> Iterator[StorageFormat]:
     """Yield every format to measure, full float32 vectors first. Raise `OptionError` for an unknown precision.
 
-    itq is for sign bits: its prefixes mean nothing, so it keeps all numbers.
+    itq is meant for sign bits. A prefix of itq coordinates has no meaning, so itq keeps all numbers.
     """
     for precision in precisions:
         if precision not in BYTES:
-            raise OptionError(f"precision is {precision!r}; expected one of {', '.join(BYTES)}")
+            raise OptionError(f"precision is {precision!r}; expected one of {', '.join(BYTES)}.")
     if "float32" not in precisions:
         yield StorageFormat(coordinates="teacher", dim=None, precision="float32")
     for precision in sorted(precisions, key=lambda one: one != "float32"):

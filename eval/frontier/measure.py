@@ -24,7 +24,7 @@ from leafkit.types import Encoder, Float32
 class FormatScores:
     """nDCG@10 of every query in one format, and 1 for each query whose hundred best are those of full vectors.
 
-    ``values`` and ``same`` are empty if the format does not fit: it asks for more numbers than there are.
+    ``values`` and ``same`` are empty if the format keeps more numbers than the vectors have.
     """
 
     storage: StorageFormat

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.arguments import positive
 from eval.search_effort.measure import EffortOptions, measure
 from leafkit.command import exit_on_error
 from leafkit.evaluation.students import ENCODERS
@@ -57,12 +58,6 @@ def _ratio(depth: dict[str, Any]) -> str:
     return f"{depth['ratio']:.2f}" + ("" if interval is None else f" [{interval['low']:.2f}, {interval['high']:.2f}]")
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"got {text!r}; expected a whole number, at least 1")
-    return int(text)
-
-
 def _parser() -> argparse.ArgumentParser:
     default = EffortOptions
     parser = argparse.ArgumentParser(prog="python -m eval.search_effort", description=__doc__)
@@ -73,9 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--student", type=Path, required=True, help="a student folder, or the name of a shipped student")
     add("--split", default=default.split, help="the judgements to use: test or dev")
     add("--encoder", default=default.encoder, choices=ENCODERS, help="the runtime of the student")
-    add("--documents", type=_positive, help="at most this many documents of each folder, judged ones first")
-    add("--queries", type=_positive, default=default.queries, help="at most this many queries of each folder")
-    add("--builds", type=_positive, default=default.builds, help="builds of each index, in different orders")
+    add("--documents", type=positive, help="at most this many documents of each folder, judged ones first")
+    add("--queries", type=positive, default=default.queries, help="at most this many queries of each folder")
+    add("--builds", type=positive, default=default.builds, help="builds of each index, in different orders")
     add("--seed", type=int, default=default.seed, help="seed of queries, orders and intervals")
     add("--cache", type=Path, help="folder of cached teacher vectors  [default: leafkit's own]")
     add("--out", type=Path, required=True, help="the JSON file to write")

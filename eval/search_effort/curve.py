@@ -24,7 +24,7 @@ TIE = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """What one system's queries find in one kind of index, as means over its builds.
+    """What the queries of one encoder find in one kind of index, as means over its builds.
 
     ``recall``, shape (depths, queries), is the share of the exact ten nearest documents that are found. ``distances``,
     shape (depths,), is the number of documents that a query is compared with, as a share of all.
@@ -56,7 +56,7 @@ def depths_of(factory: str) -> tuple[int, ...]:
 def curves(
     documents: Float32, queries: Mapping[str, Float32], factory: str, *, builds: int, seed: int
 ) -> dict[str, Curve]:
-    """Return the curve of each system's ``queries`` (queries, dim) in an index of unit ``documents`` (rows, dim).
+    """Return the curve of each encoder's ``queries`` (queries, dim) in an index of unit ``documents`` (rows, dim).
 
     ``factory`` is HNSW32, or IVF with a number of lists. FAISS draws levels and first centroids by position, so each
     of the ``builds`` adds the documents in another order, drawn from ``seed``.

@@ -55,7 +55,7 @@ def measure(options: EffortOptions) -> dict[str, Any]:
     collections = [read_collection(folder, options.split, documents=options.documents) for folder in options.data]
     total = sum(len(one.documents) for one in collections)
     if total < LEAST_DOCUMENTS:
-        raise OptionError(f"got {total} documents; expected at least {LEAST_DOCUMENTS} for an approximate search")
+        raise OptionError(f"got {total} documents; expected at least {LEAST_DOCUMENTS} for an approximate search.")
     (student,) = open_students(options.student, options.encoder, None)
     space, teacher = _open_teacher(options, student)
     queries = [_draw(one, options.queries, options.seed) for one in collections]

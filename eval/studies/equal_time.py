@@ -19,7 +19,7 @@ def epochs_in_equal_time(job: TrainingJob, base: TrainingJob) -> float:
     """Return the epochs that ``job`` trains in the time of ``base``, from steps 11 to 30 of a trial of each.
 
     The trials run one after the other because the load of a machine changes, but the ratio of the two does not. The
-    answer is written beside the student, so that a run that is stopped and repeated uses the same epochs.
+    answer is written next to the student, so that a run that is stopped and repeated uses the same epochs.
     """
     if job.variant.kind != "distill":
         raise OptionError(f"{job.variant.name}: seconds works only with kind = 'distill'. Give epochs instead.")

@@ -45,7 +45,7 @@ class TableStudy(Study[Variant]):
         """Return the base and the variants named in ``only``, or all variants if ``only`` is empty."""
         names = [variant.name for variant in self.variants]
         if unknown := [name for name in only if name not in names]:
-            raise OptionError(f"the table has no variant {unknown[0]!r}; it has {', '.join(names)}")
+            raise OptionError(f"the table has no variant {unknown[0]!r}; expected one of {', '.join(names)}.")
         return [variant for variant in self.variants if not only or variant.name in (*only, BASE)]
 
     def texts(self, variant: Variant) -> StudyTexts:
@@ -65,7 +65,7 @@ class TableStudy(Study[Variant]):
         return self.seeds[0] if variant.kind == "model2vec" else seed
 
     def key(self, variant: Variant, seed: int) -> str:
-        """Return a hash of the recipe, texts, teacher, data and, for a variant that is timed by it, of the base."""
+        """Return a hash of the recipe, texts, teacher and data, and of the base if its time decides the epochs."""
         inputs = [
             variant.kind,
             variant.student,

@@ -53,7 +53,7 @@ class Variant:
     """One row of the table. ``changes`` is what the TOML file says about it.
 
     If ``seconds`` is ``base``, the variant trains for as many epochs as fit into the training time of the base.
-    ``feeds`` are distillation systems that choose the texts.
+    ``feeds`` are distillation methods that choose the texts.
     """
 
     name: str
@@ -103,7 +103,7 @@ def read_table(path: Path, overrides: Mapping[str, Any] | None = None) -> StudyT
 def _measures(fields: dict[str, Any]) -> Measures:
     measures = _build(Measures, fields, where="measure")
     if unknown := [mode for mode in measures.modes if mode not in MODES[1:]]:
-        raise OptionError(f"measure: mode is {unknown[0]!r}; expected standard, asymmetric or both")
+        raise OptionError(f"measure: mode is {unknown[0]!r}; expected standard, asymmetric or both.")
     return measures
 
 
@@ -131,11 +131,11 @@ def _check_variant(name: str, fields: dict[str, Any], recipe: list[str]) -> None
     if missing := [key for key in ("teacher", "student") if key not in fields]:
         raise OptionError(f"{name}: the {missing[0]} is missing. Give one in [{BASE}].")
     if (kind := fields.get("kind", KINDS[0])) not in KINDS:
-        raise OptionError(f"{name}: kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        raise OptionError(f"{name}: kind is {kind!r}; expected one of {', '.join(KINDS)}.")
     if (seconds := fields.get("seconds")) not in ((None,) if name == BASE else (None, BASE)):
-        raise OptionError(f"{name}: seconds is {seconds!r}; expected {BASE!r}, and only in a variant")
+        raise OptionError(f"{name}: seconds is {seconds!r}; expected {BASE!r}, and only in a variant.")
     if not isinstance(feeds := fields.get("feeds", []), list):
-        raise OptionError(f"{name}: feeds is {feeds!r}; expected a list")
+        raise OptionError(f"{name}: feeds is {feeds!r}; expected a list.")
     if feeds and (kind != KINDS[0] or seconds):
         raise OptionError(f"{name}: feeds work only with kind = {KINDS[0]!r} and without seconds. Remove feeds.")
     try:

@@ -60,7 +60,9 @@ def _write(
     found = Counter(row["role"] for row in rows)
     for role, count in counts.items():
         if count is not None and found[role] < count:
-            raise TextError(f"{', '.join(files)}: got {found[role]} texts with the role {role}, expected {count}")
+            raise TextError(
+                f"{', '.join(files)}: got {found[role]} texts with the role {role}; expected at least {count}."
+            )
     content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path = work / f"{name}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.jsonl"
     if not path.is_file():

@@ -94,7 +94,10 @@ def _leafkit(job: TrainingJob) -> TrainedStudent:
 
 
 def _sentence_transformers(job: TrainingJob) -> TrainedStudent:
-    """Train with sentence-transformers: same start, texts, vectors, batch, rates and dose; its float32 and dropout."""
+    """Train with sentence-transformers from the same start, with the same texts, vectors, batch size, rates and steps.
+
+    Float32 and dropout are defaults of the sentence-transformers trainer and stay.
+    """
     from datasets import Dataset
 
     recipe = job.recipe

@@ -20,7 +20,7 @@ Retrieval collections
 MTEB tasks
     mteb_tasks.py        find a task by name, in a local folder or in mteb's registry
     mteb_local_tasks.py  tasks read from local folders
-    labelled_tables.py   read the JSONL tables of such tasks
+    labelled_tables.py   read the JSONL tables of tasks in local folders
     mteb_model.py        a leafkit encoder as a model that mteb can measure
     mteb_run.py          run a task with mteb and its result cache
 

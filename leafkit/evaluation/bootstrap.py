@@ -1,6 +1,6 @@
 """95 % intervals of means and of ratios of means, by resampling queries (Efron's percentile bootstrap).
 
-All systems are compared on the same resampled queries (a paired comparison): Sakai, SIGIR 2006,
+All modes and students are compared on the same resampled queries (a paired comparison): Sakai, SIGIR 2006,
 https://doi.org/10.1145/1148170.1148261
 """
 
@@ -14,7 +14,7 @@ import numpy
 from leafkit.evaluation.metrics import Float64
 
 RESAMPLES = 2000
-# Limits the memory of one block of resamples: how many query counts are drawn at once.
+# Limits the memory of one block of resamples: how many query counts are drawn together.
 _COUNTS_PER_BLOCK = 4_000_000
 
 
@@ -27,9 +27,9 @@ class Interval:
 
 
 def resampled_means(values: Float64, *, seed: int | Sequence[int], resamples: int = RESAMPLES) -> Float64:
-    """Return the mean of each row of ``values`` (systems, queries) over resampled queries: (resamples, systems).
+    """Return the mean of each row of ``values`` (rows, queries) over resampled queries, shape (resamples, rows).
 
-    All systems use the same resamples, so differences and ratios between the columns of the result are paired.
+    All rows use the same resamples, so differences and ratios between the columns of the result are paired.
     """
     generator = numpy.random.default_rng(seed)
     queries = values.shape[1]

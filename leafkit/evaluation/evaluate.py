@@ -60,7 +60,7 @@ def evaluate(
         its ``device`` and ``compute``.
     student: a student folder, or several to compare; each must belong to the teacher's space.
     mteb: names of MTEB tasks, read from DATA_ROOT/NAME or else from the hub through mteb. Their results are cached
-        beside the teacher vectors.
+        in the same folder as the teacher vectors.
 
     Raises `InputError` if there is nothing to measure or data cannot be used, `OptionError` for an invalid value and
     `SpaceError` for a student of another space.

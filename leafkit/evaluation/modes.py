@@ -68,7 +68,7 @@ def make_retrievers(modes: Sequence[str], teacher: Encoder | None, students: Seq
     return found
 
 
-class CachedEncoder:
+class MemoryCachedEncoder:
     """An encoder that keeps the vectors of each list of texts in memory and does not compute them again."""
 
     def __init__(self, encoder: Encoder) -> None:
@@ -89,9 +89,9 @@ class CachedEncoder:
 
 
 def with_cached_encoders(retrievers: Sequence[Retriever]) -> list[Retriever]:
-    """Return ``retrievers`` with a `CachedEncoder` around each encoder; retrievers that share one share its cache."""
+    """Return ``retrievers`` with each encoder in a `MemoryCachedEncoder`; a shared encoder gets one shared cache."""
     encoders = {id(encoder): encoder for one in retrievers for encoder in (one.query_encoder, one.document_encoder)}
-    cached = {key: CachedEncoder(encoder) for key, encoder in encoders.items()}
+    cached = {key: MemoryCachedEncoder(encoder) for key, encoder in encoders.items()}
     return [
         replace(one, query_encoder=cached[id(one.query_encoder)], document_encoder=cached[id(one.document_encoder)])
         for one in retrievers

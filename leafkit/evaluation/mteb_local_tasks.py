@@ -49,7 +49,7 @@ class LocalRetrieval(AbsTaskRetrieval):
 
 
 class LocalSTS(AbsTaskSTS):
-    """Pairs of sentences with a similarity score; the main score is a rank correlation, so any scale will do."""
+    """Pairs of sentences with a similarity score of any scale, because the main score is a rank correlation."""
 
     def load_data(self, num_proc: int | None = None, **_: Any) -> None:
         """Read the table of the split."""

@@ -33,7 +33,7 @@ def find_task(name: str, data_root: str | PathLike[str] | None, split: str) -> A
     if not same:
         near = _suggestion(stem, list(folders))
         raise OptionError(
-            f"{root} has no folder for the task {stem!r}; {near}expected one of: {', '.join(folders) or 'none'}."
+            f"{root} has no folder for the task {stem!r}. {near}Expected one of: {', '.join(folders) or 'none'}."
         )
     return open_local(same[0], split, kind or None)
 
@@ -44,11 +44,11 @@ def _registered(name: str) -> AbsTask:
     except KeyError as error:
         near = _suggestion(name, [task.metadata.name for task in mteb.get_tasks(exclude_superseded=False)])
         raise OptionError(
-            f"mteb has no task {name!r}; {near}to measure folders of your own, give their parent folder (--data-root)."
+            f"mteb has no task {name!r}. {near}To measure folders of your own, give their parent folder (--data-root)."
         ) from error
 
 
 def _suggestion(name: str, names: list[str]) -> str:
     lower = {known.lower(): known for known in names}
     found = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.5)]
-    return f"did you mean {' or '.join(found)}? " if found else ""
+    return f"Did you mean {' or '.join(found)}? " if found else ""

@@ -12,15 +12,15 @@ from leafkit.options import Option, Options
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions(Options):
-    """What is measured, and how."""
+    """Options of an evaluation: what is measured, and how."""
 
     panel: ClassVar[str] = "Evaluation"
 
     data_root: Annotated[
         str | PathLike[str] | None,
         Option(
-            "Read MTEB tasks from FOLDER/<task> instead of the hub; NAME:clustering measures a table as another kind "
-            "of task.",
+            "Folder that contains a folder for each MTEB task, read instead of the hub; NAME:clustering measures a "
+            "table as another kind of task.",
             none="the hub",
         ),
     ] = None
@@ -43,7 +43,7 @@ class EvaluationOptions(Options):
         Sequence[str] | None,
         Option("Modes to measure: teacher, standard, asymmetric.", none="all that are possible", commas=True),
     ] = None
-    encoder: Annotated[str, Option("What runs the student: torch, onnx or onnx-int8 (what an index contains).")] = (
+    encoder: Annotated[str, Option("Runtime of the student: torch, onnx or onnx-int8 (the file inside an index).")] = (
         "torch"
     )
     bm25: Annotated[

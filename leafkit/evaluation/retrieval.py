@@ -31,7 +31,7 @@ from leafkit.vectors.cosine import unit_prefix
 
 _log = logging.getLogger("leafkit")
 
-# Queries searched at once: a thousand hits take some hundred kilobytes per query.
+# Queries searched at once: a thousand hits take about a hundred kilobytes per query.
 _QUERY_BLOCK = 1024
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,17 +104,6 @@ def ledger_row(name: str, results: Path | None = None) -> LedgerRow:
         result=result,
         compared_with=json.loads(BASELINES.read_bytes()).get(baseline, baseline),
     )
-
-
-def markdown_table(rows: Sequence[LedgerRow]) -> str:
-    """Return the rows as a Markdown table."""
-    cells = [["method", "folder", "paper", "needs", "task", "compared with", "difference", "verdict"]]
-    cells.append(["---"] * len(cells[0]))
-    for row in rows:
-        task = str((row.result or {}).get("task", ""))
-        result = [task, row.compared_with, row.difference, row.verdict]
-        cells.append([row.name, row.folder, row.paper, ", ".join(row.needs), *result])
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
 def _read_result(file: Path) -> dict[str, Any] | None:

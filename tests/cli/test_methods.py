@@ -100,4 +100,4 @@ def test_options_of_compare_are_the_arguments_of_the_function_with_its_defaults(
 def test_one_file_for_several_results_is_refused_before_training(run):
     code, _, err = run("compare", *(f"--recipe={name}" for name in "abc"), "--data-root", ".", "--out", "all.json")
     assert code == 1
-    assert "all.json is one file, but there are 2 systems" in err
+    assert "all.json is one file, but 2 recipes are compared" in err

@@ -267,7 +267,7 @@ def test_training_is_measured_as_a_share_of_bare_matrix_products(made, monkeypat
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--only", "encode,sleep"], "unknown measurement sleep; expected some of encode,query"),
+        (["--only", "encode,sleep"], "unknown measurement sleep; expected one or more of encode,query"),
         (["--data", "nowhere"], "nowhere"),
     ],
 )
@@ -283,7 +283,7 @@ def test_a_bad_argument_is_one_message(arguments, problem, beir_folder, tiny_tea
 def test_counts_are_whole_and_positive(value, capsys):
     with pytest.raises(SystemExit):
         bench.main(["--teacher", "t", "--data", "d", "--rounds", value])
-    assert "expected a whole number, at least 1" in capsys.readouterr().err
+    assert "expected a whole number of at least 1" in capsys.readouterr().err
 
 
 @pytest.mark.slow

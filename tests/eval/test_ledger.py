@@ -41,6 +41,14 @@ def test_the_page_has_the_command_of_each_measured_row(measured):
     assert "```" not in readme([ledger_row("leaf", measured[0])])
 
 
+def test_the_page_has_a_row_for_each_method(measured):
+    folder, name = measured
+    lines = readme(read_ledger(folder)).splitlines()
+    assert all(any(line.startswith(f"| {method} |") for line in lines) for method in method_folders())
+    (row,) = (line for line in lines if line.startswith(f"| {name} |"))
+    assert row.endswith("| plain LEAF on the same texts for as many steps | +0.0200 [+0.0100, +0.0300] | beats |")
+
+
 def test_the_repeated_commands_name_recipes_that_exist():
     commands = [repeated(one.result["command"]) for one in read_ledger() if one.result]
     recipes = [word for command in commands for word in command.split() if word.endswith(".toml")]

@@ -24,7 +24,7 @@ def test_a_recipe_is_complete_and_begins_with_its_command(file):
 
 
 @pytest.mark.parametrize("name", method_folders())
-def test_every_system_has_a_recipe_to_compare_with_the_values_of_the_shipped_one(name):
+def test_every_method_has_a_recipe_to_compare_with_the_values_of_the_shipped_one(name):
     entry = read_entry(next(file for file in RECIPES if file.stem == name))
     given = entry.arguments.get(method_class(name).option, [])
     specs = [given] if isinstance(given, str) else given

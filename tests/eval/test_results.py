@@ -1,4 +1,4 @@
-"""The pages of results: each answers a question, names files that exist and is as_paths in the index."""
+"""The pages of results: each answers a question, names files that exist and is listed in the index."""
 
 import re
 from pathlib import Path

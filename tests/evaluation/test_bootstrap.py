@@ -7,11 +7,11 @@ from leafkit.evaluation import bootstrap
 from leafkit.evaluation.bootstrap import interval, ratio_interval, resampled_means
 
 
-def scores(systems=2, queries=300, seed=0):
-    return numpy.random.default_rng(seed).random((systems, queries))
+def scores(rows=2, queries=300, seed=0):
+    return numpy.random.default_rng(seed).random((rows, queries))
 
 
-def test_a_system_retains_all_of_its_own_score_on_any_queries():
+def test_a_student_equal_to_its_teacher_retains_everything_on_any_queries():
     means = resampled_means(numpy.repeat(scores(1), 2, axis=0), seed=0)
     span = ratio_interval(means[:, 0], means[:, 1])
     assert (span.low, span.high) == (1.0, 1.0)
@@ -24,7 +24,7 @@ def test_half_the_score_on_every_query_is_a_ratio_of_one_half_on_any_queries():
     assert (span.low, span.high) == pytest.approx((0.5, 0.5))
 
 
-def test_pairing_narrows_the_interval_of_similar_systems():
+def test_pairing_narrows_the_interval_of_similar_scores():
     values = scores(1, 200)
     near = values + numpy.random.default_rng(1).normal(scale=0.01, size=values.shape)
     means = resampled_means(numpy.concatenate([near, values]), seed=0)
@@ -61,9 +61,9 @@ def test_the_interval_of_a_ratio_agrees_with_scipys_paired_bootstrap():
 def test_the_mean_lies_in_its_interval():
     values = scores(3)
     means = resampled_means(values, seed=0)
-    for system in range(3):
-        span = interval(means[:, system])
-        assert span.low < values[system].mean() < span.high
+    for row in range(3):
+        span = interval(means[:, row])
+        assert span.low < values[row].mean() < span.high
 
 
 def test_a_seed_gives_the_same_interval_for_any_block_size(monkeypatch):

@@ -7,8 +7,8 @@ import pytest
 
 from leafkit.errors import OptionError
 from leafkit.evaluation.modes import (
-    CachedEncoder,
     CollectionVectors,
+    MemoryCachedEncoder,
     check_modes,
     make_retrievers,
     with_cached_encoders,
@@ -76,7 +76,7 @@ def test_each_student_is_paired_with_itself_and_with_the_teachers_documents():
 
 def test_a_cached_encoder_encodes_a_list_of_texts_once_per_role():
     encoder = Counting()
-    cached = CachedEncoder(encoder)
+    cached = MemoryCachedEncoder(encoder)
     first = cached.encode(["a", "b"], "query")
     assert cached.encode(["a", "b"], "query") is first
     cached.encode(["a", "b"], "document")

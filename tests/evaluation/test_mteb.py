@@ -231,7 +231,7 @@ def test_the_case_of_a_tasks_name_does_not_matter(root):
 
 
 def test_an_unknown_local_task_is_refused_with_the_nearest_name(root):
-    with pytest.raises(OptionError, match=r"no folder for the task 'intent'; did you mean intents\?"):
+    with pytest.raises(OptionError, match=r"no folder for the task 'intent'. Did you mean intents\?"):
         find_task("intent", root, "test")
 
 
@@ -268,7 +268,7 @@ def test_an_invalid_row_is_named_by_file_and_line(tmp_path, tiny_teacher):
 
 
 def test_an_unknown_mteb_task_is_refused_with_the_nearest_name(tiny_teacher):
-    with pytest.raises(OptionError, match=r"mteb has no task 'Scifact2'; did you mean SciFact"):
+    with pytest.raises(OptionError, match=r"mteb has no task 'Scifact2'. Did you mean SciFact"):
         evaluate(mteb="Scifact2", teacher=tiny_teacher)
 
 

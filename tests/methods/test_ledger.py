@@ -6,7 +6,7 @@ import re
 import pytest
 
 from leafkit.errors import DamageError, OptionError
-from leafkit.methods.ledger import BASELINES, VERDICTS, ledger_row, markdown_table, read_ledger
+from leafkit.methods.ledger import BASELINES, VERDICTS, ledger_row, read_ledger
 from leafkit.methods.manual import field_meaning, manual_page
 from leafkit.methods.registry import field_types, method_class, method_folders
 
@@ -56,8 +56,6 @@ def test_a_row_repeats_the_result_file(measured):
     row = ledger_row(name, folder)
     assert (row.verdict, row.difference) == ("beats", "+0.0200 [+0.0100, +0.0300]")
     assert row.to_json()["baseline"] == "lab-retrieval"
-    line = next(line for line in markdown_table(read_ledger(folder)).splitlines() if line.startswith(f"| {name} |"))
-    assert line.endswith(f"| retrieval | {PLAIN} | +0.0200 [+0.0100, +0.0300] | beats |")
 
 
 def test_a_summary_says_what_the_method_was_compared_with(measured):

@@ -11,7 +11,7 @@ from leafkit.options import Option, Options
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonOptions(Options):
-    """What recipes are compared by."""
+    """Options of a comparison of recipes."""
 
     panel: ClassVar[str] = "Comparison"
 
@@ -23,11 +23,14 @@ class ComparisonOptions(Options):
         ),
     ] = "retrieval"
     seeds: Annotated[int, Option("Trainings of each recipe, with the seeds 0, 1, 2 ...", at_least=1)] = 5
-    split: Annotated[str, Option("Split to measure on: test, or dev to choose a recipe's values.")] = "test"
+    split: Annotated[str, Option("Split to measure on: test, or dev to choose the values of a recipe.")] = "test"
     data_root: Annotated[
-        Path | None, Option("Folder that contains the data folder of the task.", none="none; it must be given")
+        Path | None, Option("Folder that contains the data folder of the task.", none="none; required")
     ] = None
     work: Annotated[
         Path | None,
-        Option("Folder of finished runs, which are reused, and of unfinished students.", none="compare in the cache"),
+        Option(
+            "Folder of finished runs, which are reused, and of unfinished students.",
+            none="the folder compare in the cache",
+        ),
     ] = None

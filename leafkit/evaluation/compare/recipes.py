@@ -61,7 +61,7 @@ class RecipeEntry:
 def read_entries(recipes: Sequence[str | Path]) -> list[RecipeEntry]:
     """Read every recipe, named after its file. Raise `OptionError` for fewer than two, or two of the same name."""
     if len(recipes) < 2:
-        raise OptionError(f"got {len(recipes)} recipe(s); expected at least 2: a baseline and one to compare with it")
+        raise OptionError(f"got {len(recipes)} recipe(s); expected at least 2, a baseline and one to compare with it.")
     entries = [read_entry(recipe) for recipe in recipes]
     names = [entry.name for entry in entries]
     if duplicate := next((name for name in names if names.count(name) > 1), None):

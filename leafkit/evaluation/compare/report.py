@@ -25,14 +25,17 @@ Result = dict[str, Any]
 Side = tuple[RecipeEntry, Sequence[Run]]
 
 NOTE = (
-    "difference: the system's mean over seeds minus the baseline's; low, high: the middle 95 % of a paired bootstrap "
+    "difference: the recipe's mean over seeds minus the baseline's; low, high: the middle 95 % of a paired bootstrap "
     "over seeds and items together; beats: the interval is above 0; loses: below 0; ties: neither; not corrected for "
-    "the number of systems"
+    "the number of recipes"
 )
 
 
 def result(task: Task, system: Side, baseline: Side) -> Result:
-    """Return the result of one system against its baseline, both with runs of the same seeds in the same order."""
+    """Return the result of one recipe, the ``system`` in the JSON, against its baseline.
+
+    Both sides have runs of the same seeds in the same order.
+    """
     entries = {"system": system[0], "baseline": baseline[0]}
     runs = {"system": system[1], "baseline": baseline[1]}
     scores = {side: numpy.array([run["scores"] for run in side_runs]) for side, side_runs in runs.items()}
@@ -74,7 +77,7 @@ def command(task: Task, entries: dict[str, RecipeEntry], seeds: int) -> str:
 
 
 def table(results: Sequence[Result]) -> str:
-    """Return a Markdown table with a row for the baseline and a row for each system."""
+    """Return a Markdown table with a row for the baseline and a row for each other recipe."""
     first = results[0]
     rows = [["recipe", first["metric"], "difference", "verdict"]]
     rows.append([first["baseline"], _mean(first["means"]["baseline"]), "", "baseline"])
@@ -93,11 +96,12 @@ def markdown_table(rows: Sequence[Sequence[str]], alignment: Sequence[str]) -> s
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, alignment, *body))
 
 
-def check_out(out: Path, systems: int) -> None:
-    """Raise `OptionError` if ``out`` is one .json file for several systems. Call before hours of training."""
-    if out.suffix == ".json" and systems != 1:
+def check_out(out: Path, results: int) -> None:
+    """Raise `OptionError` if ``out`` is one .json file for several results. Call before hours of training."""
+    if out.suffix == ".json" and results != 1:
         raise OptionError(
-            f"{out} is one file, but there are {systems} systems. Give a folder; each system gets a NAME.json in it."
+            f"{out} is one file, but {results} recipes are compared with the baseline. Give a folder, in which each "
+            "recipe gets a file NAME.json."
         )
 
 

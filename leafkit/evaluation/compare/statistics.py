@@ -30,7 +30,7 @@ Statistic = Callable[[Float64, Float64], Float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A system's figure minus its baseline's: the mean over seeds and the middle 95 % of the resampled ones."""
+    """A recipe's figure minus its baseline's: the mean over seeds and the middle 95 % of the resampled ones."""
 
     mean: float
     low: float

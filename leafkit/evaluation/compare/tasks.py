@@ -60,7 +60,7 @@ class Retrieval:
     held_out: Sequence[str] = ()
 
     def __init__(self, folder: Path, split: str) -> None:
-        """Read the collection. Raise `OptionError` if ``folder`` has no such ``split``."""
+        """Read the collection. Raise `OptionError` if ``folder`` has no judgements for ``split``."""
         self._collection = read_collection(folder, split)
         counts = {"items": len(self._collection.queries), "documents": len(self._collection.documents)}
         self.facts = {"name": folder.name, "split": split, "sha256": self._collection.sha256, **counts}
@@ -127,9 +127,9 @@ def open_task(name: str, data_root: Path, split: str) -> Task:
     Raises `OptionError` for an unknown task or split, or a missing folder.
     """
     if name not in TASKS:
-        raise OptionError(f"task is {name!r}; expected one of {', '.join(TASKS)}")
+        raise OptionError(f"task is {name!r}; expected one of {', '.join(TASKS)}.")
     if split not in SPLITS:
-        raise OptionError(f"split is {split!r}; expected test, or dev to choose the values of a recipe on")
+        raise OptionError(f"split is {split!r}; expected test, or dev to choose the values of a recipe.")
     folder = data_root / TASKS[name].folder
     if not folder.is_dir():
         raise OptionError(

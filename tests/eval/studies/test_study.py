@@ -79,7 +79,7 @@ def test_a_feed_chooses_what_is_trained_on(report):
     assert curves[0][-1]["cosine"] != curves[1][-1]["cosine"]
 
 
-def test_the_rival_has_the_same_start_and_learns(report):
+def test_the_rival_trainer_has_the_same_start_and_learns(report):
     figures = report["variants"]["rival"]["figures"]
     assert figures["cosine"]["mean"] > report["variants"]["undistilled"]["figures"]["cosine"]["mean"]
     assert figures["seconds"]["mean"] > 0
@@ -138,7 +138,7 @@ def test_another_recipe_is_another_result(done, table):
 def test_an_unknown_variant_raises_an_error_with_the_known_names(table, tmp_path, capsys):
     with pytest.raises(SystemExit, match="1"):
         main([str(table), "--out", str(tmp_path / "x.json"), "--only", "other"])
-    assert "no variant 'other'; it has base, twin" in capsys.readouterr().err
+    assert "no variant 'other'; expected one of base, twin" in capsys.readouterr().err
 
 
 def test_an_option_that_a_rival_does_not_support_raises_an_error(table, tmp_path):

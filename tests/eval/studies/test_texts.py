@@ -48,7 +48,7 @@ def test_equal_selections_share_a_file_and_different_ones_do_not(rows, tmp_path)
 
 
 def test_too_few_texts_or_no_files_raise_an_error(rows, tmp_path):
-    with pytest.raises(TextError, match="got 10 texts with the role document, expected 11"):
+    with pytest.raises(TextError, match="got 10 texts with the role document; expected at least 11"):
         select(tmp_path, documents=11)
     with pytest.raises(OptionError, match="names no texts or no validation texts"):
         select_texts(TextSelection(), tmp_path)

@@ -147,7 +147,7 @@ def test_results_go_into_a_folder_under_their_names_or_into_one_file(results, tm
     assert {file.name for file in (tmp_path / "new" / "folder").iterdir()} == {"twin.json", "chance.json"}
     write_results(both[:1], tmp_path / "one.json")
     assert json.loads((tmp_path / "one.json").read_text()) == both[0]
-    with pytest.raises(OptionError, match=r"all.json is one file, but there are 2 systems"):
+    with pytest.raises(OptionError, match=r"all.json is one file, but 2 recipes are compared"):
         check_out(tmp_path / "all.json", 2)
 
 

@@ -21,17 +21,17 @@ def draw():
     return numpy.random.default_rng(0)
 
 
-def test_equal_systems_tie_with_an_interval_of_no_width(draw):
+def test_equal_scores_tie_with_an_interval_of_no_width(draw):
     scores = draw.random((5, 40))
-    apart = bootstrap_difference(scores, scores, mean_score)
-    assert (apart.mean, apart.low, apart.high, apart.verdict) == (0, 0, 0, "ties")
+    difference = bootstrap_difference(scores, scores, mean_score)
+    assert (difference.mean, difference.low, difference.high, difference.verdict) == (0, 0, 0, "ties")
 
 
-def test_a_system_that_is_better_on_every_item_beats_by_exactly_that(draw):
+def test_a_recipe_that_is_better_on_every_item_beats_by_exactly_that(draw):
     scores = draw.random((5, 40))
-    apart = bootstrap_difference(scores + 0.25, scores, mean_score)
-    assert [apart.mean, apart.low, apart.high] == pytest.approx([0.25] * 3)
-    assert apart.verdict == "beats"
+    difference = bootstrap_difference(scores + 0.25, scores, mean_score)
+    assert [difference.mean, difference.low, difference.high] == pytest.approx([0.25] * 3)
+    assert difference.verdict == "beats"
     assert bootstrap_difference(scores, scores + 0.25, mean_score).verdict == "loses"
 
 
@@ -43,19 +43,19 @@ def test_swapping_the_sides_mirrors_the_interval(draw):
 
 def test_the_interval_of_one_seed_is_that_of_the_mean_over_items(draw):
     each = draw.normal(0.1, 1, (1, 400))
-    apart = bootstrap_difference(each, numpy.zeros_like(each), mean_score)
+    difference = bootstrap_difference(each, numpy.zeros_like(each), mean_score)
     reach = 1.96 * each.std() / numpy.sqrt(400)
-    assert [apart.low, apart.high] == pytest.approx([each.mean() - reach, each.mean() + reach], abs=0.015)
+    assert [difference.low, difference.high] == pytest.approx([each.mean() - reach, each.mean() + reach], abs=0.015)
 
 
 def test_seeds_that_disagree_widen_the_interval(draw):
     noise = draw.normal(0, 0.01, (5, 400))
     agreed = bootstrap_difference(noise + 0.1, numpy.zeros_like(noise), mean_score)
     seeds = numpy.array([[-0.3], [-0.1], [0.1], [0.3], [0.5]])
-    apart = bootstrap_difference(noise + seeds, numpy.zeros_like(noise), mean_score)
+    difference = bootstrap_difference(noise + seeds, numpy.zeros_like(noise), mean_score)
     assert agreed.verdict == "beats"
-    assert apart.mean == pytest.approx(agreed.mean)
-    assert apart.verdict == "ties"
+    assert difference.mean == pytest.approx(agreed.mean)
+    assert difference.verdict == "ties"
 
 
 def test_the_same_seed_draws_the_same_interval(draw):
