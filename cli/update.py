@@ -23,7 +23,8 @@ def update(
         typer.Option(help="An id to remove, or @FILE with one id per line; the option may be repeated."),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help="The teacher (default: the teacher that the index was built with).")
+        str | None,
+        typer.Option(help="The teacher of the added documents (default: the teacher that the index was built with)."),
     ] = None,
     **options: Any,
 ) -> None:

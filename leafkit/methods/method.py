@@ -1,6 +1,6 @@
 """The base classes of all distillation methods. Start here to add one.
 
-A *method* is one distillation system, usually the contribution of one paper. Each method is a frozen dataclass whose
+A *method* is one way to distil, usually the contribution of one paper. Each method is a frozen dataclass whose
 fields are its options. Its kind says which question the method answers:
 
     kind          folder          question                                           overrides

@@ -40,7 +40,7 @@ def export(
     """Write a student as ONNX, in float32 and int8, and return the folder that holds the files.
 
     student: the student's folder, or the name of one that ships.
-    out: the folder to write, with everything that a query host and an index need; ``onnx`` inside the student's folder
+    out: the folder to write, with everything that a search host and an index need; ``onnx`` inside the student's folder
         if None.
 
     Pooling, head and normalisation are part of the graph. The golden texts and their vectors are written as well, and
@@ -106,7 +106,7 @@ def _write_export(folder: Path, out: Path, *, int8: bool) -> None:
 
 
 def _prove(view: Path, record: dict[str, Any], precision: Precision, expected: Float32) -> QueryEncoder:
-    """Open a new file as a query host does, compare its vectors, and add file and vectors to ``record``."""
+    """Open a new file as a search host does, compare its vectors, and add file and vectors to ``record``."""
     file = FILES[precision]
     record["files"][file] = sha256_file(view / file)
     record["sha256"] = digest(record)

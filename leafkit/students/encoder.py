@@ -1,4 +1,4 @@
-"""A finished student as an encoder over torch; the query host uses `leafkit.search.query_encoder` instead."""
+"""A finished student as an encoder over torch; the search host uses `leafkit.search.query_encoder` instead."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def open_student(path: str | PathLike[str], device: str | None = None) -> Studen
     facts = read_student(path)
     if facts.runtime_only:
         raise InputError(
-            f"{facts.path} holds only what a query host needs and no torch weights. Use it to search (--encoder), in "
+            f"{facts.path} holds only what a search host needs and no torch weights. Use it to search (--encoder), in "
             "an index (--student), as the start of a training (leafkit distill --student), in an evaluation with "
             "--encoder onnx-int8, or open it as leafkit.QueryEncoder."
         )
