@@ -181,7 +181,7 @@ def test_principal_directions_keep_the_largest_variance_and_rows_of_zeros():
 
 def test_a_student_that_cannot_be_built_raises_an_error_with_a_remedy(teacher, tiny_teacher, tmp_path):
     black_box = BlackBox(teacher.space)
-    with pytest.raises(OptionError, match="no sentence-transformers model"):
+    with pytest.raises(OptionError, match="is not a sentence-transformers model"):
         new_student(Pretrained(source="teacher"), black_box)
     with pytest.raises(OptionError, match="needs a tokenizer"):
         new_student(Static(), black_box)
