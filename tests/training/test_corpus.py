@@ -65,7 +65,7 @@ def test_texts_are_counted_by_role_and_source(tmp_path):
 
 
 def test_a_missing_source_raises_before_any_source_is_read(tmp_path):
-    with pytest.raises(TextError, match="missing"):
+    with pytest.raises(TextError, match=r"missing\.txt"):
         corpus([lines(tmp_path / "a.txt", "abc"), tmp_path / "missing.txt"])
 
 
