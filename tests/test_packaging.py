@@ -62,6 +62,16 @@ def test_the_product_names_no_laboratory(path):
     assert not named
 
 
+@pytest.mark.parametrize("path", [*PRODUCT, *LABORATORY], ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_class_is_recognised_by_its_name(path):
+    """A class of a library may be renamed or subclassed; `isinstance` still recognises it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Compare):
+            names = [part for part in ast.walk(node) if isinstance(part, ast.Attribute) and part.attr == "__name__"]
+            texts = [part for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+            assert not (names and texts), f"{path}:{node.lineno}: {ast.unparse(node)}"
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "leafkit" / "search").rglob("*.py")), ids=lambda path: path.name)
 def test_the_search_host_needs_only_four_libraries(path):
     """Follow the imports of a file of leafkit/search into other files of leafkit, at any depth and inside functions."""

@@ -5,9 +5,8 @@ crossed factors), so its interval covers the randomness of training and the choi
 uses it.
 
 `seed_difference` needs one figure for each seed, such as a mean cosine. It is a t-interval of the differences paired
-by seed, so it covers the randomness of training alone. The studies of the laboratory use it for measures that keep no
-scores by item. The committed results of both kinds were computed with these functions, so neither replaces the other.
-Neither interval is corrected for the number of variants.
+by seed, so it covers the randomness of training alone. It serves measures that keep no scores by item. Neither interval
+is corrected for the number of variants.
 """
 
 from __future__ import annotations

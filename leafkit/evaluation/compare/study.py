@@ -1,7 +1,7 @@
 """A study: variants trained once per seed. Finished runs are files on disk, which the next call reuses.
 
-`leafkit.compare` and the studies of the laboratory are subclasses, which define what identifies a run and how a run is
-made. The rest is here: the folder of finished runs, locks, resuming, progress and teachers that are opened once.
+A subclass, such as that of `leafkit.compare`, defines what identifies a run and how a run is made. The rest is here:
+the folder of finished runs, locks, resuming, progress and teachers that are opened once.
 """
 
 from __future__ import annotations
