@@ -10,6 +10,7 @@ from leafkit.files.options import OutputOptions
 from leafkit.index.documents import read_documents
 from leafkit.index.new_package import check_output, plan_package, write_package
 from leafkit.index.options import BuildOptions
+from leafkit.index.recorded_teacher import teacher_record
 from leafkit.options import options_of, takes
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
@@ -57,7 +58,7 @@ def build_index(
         out,
         plan,
         overwrite=files.overwrite,
-        teacher=_teacher_record(teacher, opening),
+        teacher=teacher_record(teacher, opening),
     )
 
 
@@ -73,18 +74,3 @@ def through_cache(teacher: Teacher, cache: Path | None) -> Teacher:
         log.warning("the documents are encoded by a student: vectors of the teacher itself give better hits")
         return teacher
     return cached(teacher, cache) if "online" in teacher.signals else teacher
-
-
-def _teacher_record(teacher: str | Path | Teacher, options: TeacherOptions) -> dict[str, Any] | None:
-    """Return the name and options that open the same teacher again for an update; None if it was already open."""
-    if not isinstance(teacher, str | Path):
-        return None
-    given = {option: getattr(options, option) for option in sorted(options.given())}
-    if "teacher_space" in given:
-        given["teacher_space"] = _absolute(given["teacher_space"])
-    return {"argument": _absolute(teacher), "options": given}
-
-
-def _absolute(name: str | Path) -> str:
-    """Make ``name`` absolute if it is a path: an update may be run from another folder."""
-    return str(Path(name).resolve() if Path(name).exists() else name)

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from leafkit.errors import InputError, OptionError
+from leafkit.errors import InputError
 from leafkit.files.options import CacheOptions
 from leafkit.index.build import through_cache
 from leafkit.index.documents import read_documents
 from leafkit.index.next_generation import UpdateCounts, apply_update
 from leafkit.index.options import UpdateOptions
 from leafkit.index.package_files import open_for_update
+from leafkit.index.recorded_teacher import recorded_teacher
 from leafkit.options import options_of, takes
 from leafkit.search.documents import Document
 from leafkit.search.package import Package
@@ -36,7 +37,8 @@ def update_index(
     """Remove the ids ``remove`` from the index, then add the documents of ``add``; return the counts.
 
     teacher: encodes the documents of ``add``. The default is the teacher that the index was built with, opened with
-        the recorded options; options given here override the recorded ones.
+        the recorded options; options given here override the recorded ones. A teacher with code of its own is opened
+        only if this call sets ``trust_remote_code``.
 
     Added vectors are stored with the codes and lists fitted to the first documents; a warning is logged if they fit
     badly. Readers keep using the old index, and an interrupted update leaves it unchanged. Raises `InputError` for ids
@@ -74,18 +76,11 @@ def read_ids(names: Iterable[str]) -> Iterator[str]:
 def _open_teacher(package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions) -> Teacher:
     """Open ``teacher``, or by default the teacher that the index was built with.
 
-    Raises `OptionError` if the index does not record its teacher and `SpaceError` for a teacher of another space.
+    Raises `OptionError` and `InputError` as `recorded_teacher` does, and `SpaceError` for a teacher of another space.
     """
     options = given
     if teacher is None:
-        recorded = package.manifest.built.get("teacher")
-        if recorded is None:
-            raise OptionError(
-                f"{package.folder} does not record the teacher it was built with. Give the teacher with --teacher."
-            )
-        # Options given now override recorded ones. They raise SpaceError below if they make another space.
-        overrides = {name: getattr(given, name) for name in given.given()}
-        teacher, options = str(recorded["argument"]), TeacherOptions(**recorded["options"] | overrides)
+        teacher, options = recorded_teacher(package, given)
     opened = open_with(teacher, options)
     space = package.teacher_space
     require_same(space, opened.space, expected_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")

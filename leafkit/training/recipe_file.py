@@ -31,8 +31,8 @@ def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
     e.g. ``bge-small-leaf``. Relative paths in the recipe start from the current folder. ``student`` is None if an
     ``architecture`` search finds it.
 
-    Raises `OptionError` naming file, line and the nearest valid name for an unknown key or a wrong value, and
-    `InputError` for a file that is not TOML.
+    Raises `OptionError` naming file, line and the nearest valid name for an unknown key or a wrong value, also for
+    ``trust_remote_code``, which only the caller can set, and `InputError` for a file that is not TOML.
     """
     path = resolve_recipe(path)
     text, options = _read_toml(path)
@@ -41,6 +41,7 @@ def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
         try:
             check_names({name: value}, _KEYS, owner="leafkit distill")
             fields[name].check(value)
+            _refuse_trust(name)
         except OptionError as error:
             raise OptionError(f"{path}:{_line(text, name)}: {error}") from error
     _check_methods(path, text, options)
@@ -61,6 +62,15 @@ def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         found = re.search(r"line (\d+)", str(error))
         line = found[1] if found else len(text.splitlines())
         raise InputError(f"{path}:{line}: the recipe is not valid TOML: {error}") from error
+
+
+def _refuse_trust(name: str) -> None:
+    """Raise `OptionError` for ``trust_remote_code``: a recipe may come from a stranger and must not let code run."""
+    if name == "trust_remote_code":
+        raise OptionError(
+            "a recipe cannot set trust_remote_code. Remove the line and, if you trust the teacher's code, add "
+            "--trust-remote-code on the command line (in Python: trust_remote_code=True)."
+        )
 
 
 def _check_methods(path: Path, text: str, options: Mapping[str, Any]) -> None:
