@@ -1,0 +1,80 @@
+"""FAISS files of every type that leafkit builds, read, searched and read back with and without a memory map."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy
+
+from leafkit.index.fill import fill_index
+from leafkit.search.faiss_index import Depth, FaissIndex
+from leafkit.search.plan import plan_index
+from leafkit.search.rescoring import encode
+from leafkit.search.vector_search import VectorSearch
+from tests.hostile.fuzz.target import Target, digest
+
+ROWS = 320
+# name: (precision, factory, dim)
+TYPES = {
+    "flat": ("float32", None, 12),
+    "fp16": ("float16", None, 12),
+    "int8": ("int8", None, 24),
+    "int4": ("int4", None, 9),
+    "hnsw": ("float32", "HNSW8", 8),
+    "hnsw-int8": ("int8", "HNSW8", 8),
+    "ivf": ("float32", "IVF6", 16),
+    "ivf-int8": ("int8", "IVF6", 16),
+    "ivf-hnsw": ("float16", "IVF6_HNSW4", 8),
+    "pq": ("float32", "PQ4x4", 8),
+    "ivf-pq": ("float32", "IVF4,PQ4x4", 8),
+    "pq-fast": ("float32", "PQ4x4fs", 8),
+    "ivf-pq-fast": ("float32", "IVF4,PQ4x4fs", 8),
+    "rabitq": ("float32", "RaBitQ", 16),
+    "ivf-rabitq": ("float32", "IVF4,RaBitQ", 16),
+    "rabitq-fast": ("float32", "RaBitQfs", 16),
+    "ivf-rabitq-fast": ("float32", "IVF4,RaBitQfs", 16),
+    "refine": ("float32", "IVF4,PQ4x4fs,RFlat", 8),
+    "refine-int8": ("float32", "PQ4x4,Refine(SQ8)", 8),
+    "pca": ("float32", "PCA8,IVF4,SQ8", 16),
+    "opq": ("float32", "OPQ4,IVF4,PQ4x4", 8),
+    "itq": ("float32", "ITQ8,SQ8", 8),
+    "binary": ("binary", None, 32),
+    "binary-ivf": ("binary", "BIVF4", 32),
+    "binary-hnsw": ("binary", "BHNSW8", 32),
+}
+
+
+def vectors(dim: int, rows: int = ROWS, seed: int = 0) -> numpy.ndarray:
+    """Draw unit vectors."""
+    drawn = numpy.random.default_rng(seed).standard_normal((rows, dim)).astype(numpy.float32)
+    return drawn / numpy.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+def build(precision: str, factory: str | None, dim: int, folder: Path) -> None:
+    """Write the index and its rescoring vectors."""
+    plan = plan_index(ROWS, precision, factory)
+    filled = fill_index(vectors(dim), plan, rescore="float16", threads=1)
+    filled.index.write(folder / "index.faiss")
+
+
+def use(precision: str, factory: str | None, dim: int, folder: Path) -> str:
+    """Search the index in every way that leafkit does."""
+    queries, rows = vectors(dim, 3, seed=1), numpy.arange(ROWS)
+    bits = numpy.packbits(rows % 3 != 0, bitorder="little")
+    results: list[object] = []
+    for memory_map in (True, False):
+        index = FaissIndex.read(folder / "index.faiss", dim=dim, binary=precision == "binary", memory_map=memory_map)
+        for selector in (None, bits) if index.supports_selector else (None,):
+            results += [index.nearest(queries, count, bits=selector, depth=Depth()) for count in (8, 150)]
+        if index.can_reconstruct:
+            results.append(index.vectors(rows))
+        search = VectorSearch(index, rescoring_vectors=encode(vectors(dim), "float16"), live=bits)
+        results += [search.search(queries, 3).rows, search.search(queries, 3, rows[::2]).rows]
+    return digest(*results)
+
+
+TARGETS = [
+    Target(name=f"faiss-{name}", build=partial(build, *kind), use=partial(use, *kind), files=("index.faiss",), cases=4)
+    for name, kind in TYPES.items()
+]
