@@ -83,6 +83,10 @@ class FaissIndex:
             raise DamageError(
                 f"{path} holds vectors of {native.d} components, but the manifest says {dim}. Build the index again."
             )
+        lists = _lists_of(native)
+        if isinstance(lists, api.IndexIVFPQFastScan):
+            # FAISS 1.15 leaves this pointer empty when it reads such an index, and follows it to return a vector.
+            lists.fine_quantizer = lists.pq
         return cls(native, dim=dim, binary=binary)
 
     def __len__(self) -> int:
