@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 
 import typer
 
 from leafkit.cli import compare, distill, embed, evaluate, export, index, info, methods, quickstart, search, update
+from leafkit.cli.group import Group
 from leafkit.cli.many_values import ManyValuesCommand
+from leafkit.cli.printing import LogFormatter
+from leafkit.cli.suggestions import Command
 from leafkit.command import exit_on_error
 from leafkit.version import __version__
 
 app = typer.Typer(
     name="leafkit",
+    cls=Group,
     help="Distil an embedding model into a small student of the same vector space, and search with it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -34,18 +39,23 @@ def _root(
     quiet: bool = typer.Option(False, "--quiet", "-q", help="Log only warnings and errors to stderr."),
 ) -> None:
     level = logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("leafkit").setLevel(level)
 
 
 for command in (quickstart, distill, index, update, search, evaluate, compare, embed, export, info):
     name = command.__name__.rpartition(".")[2]
-    kind = ManyValuesCommand if command is evaluate else None
+    kind = ManyValuesCommand if command is evaluate else Command
     app.command(name, cls=kind)(getattr(command, name))
 app.add_typer(methods.app)
 
 
 def main() -> None:
-    """Run the command line. An error of leafkit becomes one message on stderr and exit code 1."""
+    """Run the command line. Every error becomes one message on stderr and an exit code (see `exit_on_error`)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A text may hold a character that the encoding of stdout lacks, such as half of a surrogate pair.
+        sys.stdout.reconfigure(errors="backslashreplace")
     with exit_on_error():
         app()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from leafkit.cli.options import Json, with_options
+from leafkit.cli.printing import say, say_json
 from leafkit.evaluation.compare.options import ComparisonOptions
 from leafkit.files.options import CacheOptions
 
@@ -46,4 +46,7 @@ def compare(
     found = run(recipe, **options)
     if out:
         write_results(found, out)
-    typer.echo(json.dumps(found, indent=1, ensure_ascii=False) if as_json else table(found))
+    if as_json:
+        say_json(found, indent=1)
+    else:
+        say(table(found))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from leafkit.cli.options import Recipe, Teacher, argument_help, with_options
+from leafkit.cli.printing import say
 from leafkit.training.recipe_file import DISTILL_OPTIONS
 
 
@@ -38,4 +39,4 @@ def distill(
     from leafkit.training.distill import distill as run
 
     run(texts, teacher, student, out, **options)
-    typer.echo(out)
+    say(out)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from leafkit.cli.options import with_options
+from leafkit.cli.printing import say
 from leafkit.files.options import OutputOptions
 from leafkit.teachers.options import EmbedOptions, TeacherOptions
 from leafkit.texts.options import RoleOptions
@@ -30,4 +31,4 @@ def embed(
     """
     from leafkit.teachers.embed import embed as run
 
-    typer.echo(run(texts, encoder, out, **options))
+    say(run(texts, encoder, out, **options))

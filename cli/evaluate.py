@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from leafkit.cli.options import Json, with_options
+from leafkit.cli.printing import say, say_json
 from leafkit.evaluation.options import EvaluationOptions
 from leafkit.files.atomic import write_file
 from leafkit.files.options import CacheOptions
@@ -48,6 +48,9 @@ def evaluate(
     if report:
         check_page(report)
     found = run(data, teacher=teacher, student=student, mteb=mteb, **options)
-    typer.echo(json.dumps(found.to_json(), indent=1) if as_json else found.table())
+    if as_json:
+        say_json(found.to_json(), indent=1)
+    else:
+        say(found.table())
     if report:
         write_file(report, page([found]))

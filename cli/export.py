@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from leafkit.cli.options import with_options
+from leafkit.cli.printing import say
 from leafkit.files.options import OverwriteOptions
 from leafkit.onnx.options import ExportOptions
 
@@ -27,4 +28,4 @@ def export(
     """
     from leafkit.onnx.student import export as run
 
-    typer.echo(run(student, out=out, **options))
+    say(run(student, out=out, **options))

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from leafkit.cli.options import Teacher, with_options
+from leafkit.cli.printing import say
 from leafkit.files.options import OutputOptions
 from leafkit.index.options import BuildOptions
 from leafkit.teachers.options import TeacherOptions
@@ -39,4 +40,4 @@ def index(
     """
     from leafkit.index.build import build_index
 
-    typer.echo(build_index(documents, teacher, out, student=student, **options))
+    say(build_index(documents, teacher, out, student=student, **options))

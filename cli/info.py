@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from leafkit.cli.options import Json
+from leafkit.cli.printing import say, say_json
 
 
 def info(
@@ -30,8 +30,8 @@ def info(
 
     facts = look(anything)
     if as_json:
-        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+        say_json(facts, indent=1)
         return
     width = max(map(len, facts))
     for name, value in facts.items():
-        typer.echo(f"{name:<{width}}  {value}")
+        say(f"{name:<{width}}  {value}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from typer.core import TyperCommand
-
+from leafkit.cli.suggestions import Command
 from leafkit.errors import OptionError
 
 # The options that take several values, with an example for the error message.
@@ -17,7 +16,7 @@ EXAMPLES = {
 }
 
 
-class ManyValuesCommand(TyperCommand):
+class ManyValuesCommand(Command):
     """A command that accepts several values after ``--data``, ``--mteb`` and ``--student``."""
 
     # Depending on its version, typer uses the click package or a copy inside itself, so the context has no one type.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from leafkit.cli.options import Json
+from leafkit.cli.printing import say, say_json
 
 app = typer.Typer(
     name="methods",
@@ -33,7 +33,7 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
 
     rows = read_ledger()
     if as_json:
-        typer.echo(json.dumps([row.to_json() for row in rows], indent=1, ensure_ascii=False))
+        say_json([row.to_json() for row in rows], indent=1)
         return
     cells = [("method", "folder", "needs", "task", "verdict", "difference", "compared with", "paper")]
     for row in rows:
@@ -43,7 +43,7 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
         cells.append((*facts, row.verdict, row.difference, row.compared_with, paper))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
-        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 @app.command()
@@ -55,7 +55,10 @@ def show(
     from leafkit.methods.manual import manual_page
 
     page = manual_page(name)
-    typer.echo(json.dumps(page, indent=1, ensure_ascii=False) if as_json else _text(page))
+    if as_json:
+        say_json(page, indent=1)
+    else:
+        say(_text(page))
 
 
 def _text(page: dict[str, Any]) -> str:

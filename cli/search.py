@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leafkit.cli.options import Json
+from leafkit.cli.printing import field, say, say_json
 from leafkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def search(
     allowed = None if allow is None else list(_read_lines(str(allow)))
     for text, hits in zip(texts, searcher.search(texts, k=k, allow=allowed)):
         if json_lines:
-            typer.echo(json.dumps({"query": text, "hits": _rows(hits)}, ensure_ascii=False))
+            say_json({"query": text, "hits": _rows(hits)})
         else:
             _print_hits(text, hits, title=len(texts) > 1)
 
@@ -76,10 +76,10 @@ def _rows(hits: Hits) -> list[dict[str, object]]:
 
 def _print_hits(text: str, hits: Hits, *, title: bool) -> None:
     if title:
-        typer.echo(f"\n{text}")
+        say(f"\n{text}")
     for rank, (name, score, payload) in enumerate(zip(hits.ids, hits.scores, hits.payload), start=1):
         words = " ".join(f"{payload.get('title', '')} {payload.get('text', '')}".split())
         snippet = words if len(words) <= 90 else words[:89] + "…"
-        typer.echo(f"{rank:>3}  {score:.3f}  {name}  {snippet}")
+        say(f"{rank:>3}  {score:.3f}  {field(name)}  {snippet}")
     if not hits.ids:
-        typer.echo("  nothing found")
+        say("  nothing found")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from leafkit.cli.options import with_options
+from leafkit.cli.printing import say
 from leafkit.files.options import CacheOptions
 from leafkit.index.options import UpdateOptions
 from leafkit.teachers.options import TeacherOptions
@@ -38,4 +39,4 @@ def update(
     """
     from leafkit.index.update import read_ids, update_index
 
-    typer.echo(update_index(index, add=add, remove=list(read_ids(remove or [])), teacher=teacher, **options))
+    say(update_index(index, add=add, remove=list(read_ids(remove or [])), teacher=teacher, **options))
