@@ -31,6 +31,11 @@ def shipped_students() -> list[str]:
     return sorted(file.parent.name for folder in _model_folders() for file in folder.glob(f"*/{_STUDENT}"))
 
 
+def shipped_recipes() -> list[str]:
+    """Return the names of the shipped recipes, sorted."""
+    return sorted(file.stem for folder in _model_folders() for file in (folder / "recipes").glob("*.toml"))
+
+
 def shipped_hint(path: Path) -> str:
     """Return a line that lists the shipped students, to append to the error about a student missing at ``path``.
 

@@ -9,12 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from leafkit.errors import InputError, OptionError
+from leafkit.errors import InputError, OptionError, nearest
+from leafkit.files.json_file import read_bytes
 from leafkit.methods.options import MethodOptions
 from leafkit.methods.plan import make_plan
 from leafkit.methods.registry import parse_method
-from leafkit.options import all_fields, check_names
-from leafkit.shipped import resolve_recipe
+from leafkit.options import Field, all_fields, check_names
+from leafkit.shipped import resolve_recipe, shipped_recipes
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.options import TextOptions
 from leafkit.training.recipe import DistillArguments, Recipe, RunOptions
@@ -22,6 +23,11 @@ from leafkit.training.recipe import DistillArguments, Recipe, RunOptions
 # Every option of `leafkit.distill`, of ``leafkit distill`` and of a recipe file.
 DISTILL_OPTIONS = (MethodOptions, Recipe, TextOptions, TeacherOptions, RunOptions)
 _KEYS = (DistillArguments, *DISTILL_OPTIONS)
+
+# Limits on a recipe file, so that parsing takes at most about 200 MB and 2 seconds: tomllib needs memory that grows
+# with the square of the parts of a dotted key, which fills one line.
+MOST_BYTES = 1 << 17
+MOST_DOTS = 500
 
 
 def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
@@ -39,9 +45,7 @@ def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
     fields = all_fields(_KEYS)
     for name, value in options.items():
         try:
-            check_names({name: value}, _KEYS, owner="leafkit distill")
-            fields[name].check(value)
-            _refuse_trust(name)
+            _check_value(name, value, fields)
         except OptionError as error:
             raise OptionError(f"{path}:{_line(text, name)}: {error}") from error
     _check_methods(path, text, options)
@@ -53,24 +57,37 @@ def read_recipe(path: str | PathLike[str]) -> dict[str, Any]:
 def _read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     """Return the text and the parsed content of ``path``; raise `InputError` with the line of a TOML error."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_bytes(path, most_bytes=MOST_BYTES).decode("utf-8").replace("\r\n", "\n")
+    except FileNotFoundError as error:
+        hint = f" ({nearest(path.name, shipped_recipes())})" if len(path.parts) == 1 else ""
+        raise InputError(f"{path} cannot be read as a recipe: there is no such file{hint}.") from error
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a recipe: {error}") from error
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > MOST_DOTS:
+            raise InputError(f"{path}:{number}: the line has more than {MOST_DOTS} dots. Write it as several lines.")
     try:
         return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also integers of 4,300 digits, and thousands of brackets
         found = re.search(r"line (\d+)", str(error))
         line = found[1] if found else len(text.splitlines())
         raise InputError(f"{path}:{line}: the recipe is not valid TOML: {error}") from error
 
 
-def _refuse_trust(name: str) -> None:
-    """Raise `OptionError` for ``trust_remote_code``: a recipe may come from a stranger and must not let code run."""
+def _check_value(name: str, value: Any, fields: Mapping[str, Field]) -> None:
+    """Raise `OptionError` for an unknown option, a wrong value, or an option that no recipe may set."""
+    check_names({name: value}, _KEYS, owner="leafkit distill")
     if name == "trust_remote_code":
+        # A recipe may come from a stranger, so it must not let code run.
         raise OptionError(
             "a recipe cannot set trust_remote_code. Remove the line and, if you trust the teacher's code, add "
             "--trust-remote-code on the command line (in Python: trust_remote_code=True)."
         )
+    parts = value if isinstance(value, list) else [value]
+    if any(isinstance(part, dict | list) for part in parts):
+        # Named by its type, because tables in tables cannot be printed to any depth.
+        raise OptionError(f"{name} holds a table or a list of lists; expected {fields[name].expected()}")
+    fields[name].check(value)
 
 
 def _check_methods(path: Path, text: str, options: Mapping[str, Any]) -> None:

@@ -59,9 +59,28 @@ def test_invalid_toml_is_an_error_with_its_line(tmp_path, text):
         read_recipe(written(tmp_path, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 100_000, "the recipe is not valid TOML"),
+        ("a = " + "{a = " * 20_000, "the recipe is not valid TOML"),
+        ("seed = " + "9" * 10_000, "the recipe is not valid TOML"),
+        ("seed = 1\nseed" + ".a" * 20_000 + " = 1", "recipe.toml:2: the line has more than 500 dots"),
+        ("# " + "x" * 200_000, "larger than 131072 bytes"),
+        ("seed" + ".a" * 400 + " = 1", "recipe.toml:1: seed holds a table"),
+        ("\ntexts = " + "[" * 90 + "]" * 90, "recipe.toml:2: texts holds a table or a list of lists"),
+    ],
+)
+def test_a_bomb_is_an_error_in_a_moment(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read_recipe(written(tmp_path, text))
+
+
 def test_a_missing_file_or_one_that_is_not_text_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a recipe"):
         read_recipe(tmp_path / "none.toml")
+    with pytest.raises(InputError, match="no such file \\(did you mean 'bge-small-leaf'"):
+        read_recipe("bge-smal-leaf")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="cannot be read as a recipe"):
         read_recipe(tmp_path / "bytes.toml")
