@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +10,12 @@ import typer
 
 from leafkit.cli.options import Recipe, Teacher, argument_help, with_options
 from leafkit.cli.printing import say
+from leafkit.options import options_of
+from leafkit.teachers.options import TeacherOptions
+from leafkit.training.recipe import RunOptions
 from leafkit.training.recipe_file import DISTILL_OPTIONS
+
+log = logging.getLogger("leafkit")
 
 
 @with_options(*DISTILL_OPTIONS)
@@ -37,6 +43,10 @@ def distill(
     leafkit distill --recipe my-student.toml --epochs 3
     """
     from leafkit.training.distill import distill as run
+    from leafkit.training.verdict import next_commands
 
-    run(texts, teacher, student, out, **options)
+    facts = run(texts, teacher, student, out, **options)
+    chosen = options_of(TeacherOptions, options)
+    exported = options_of(RunOptions, options).export
+    log.info(next_commands(texts, teacher, facts.path, chosen, exported=exported))
     say(out)

@@ -9,6 +9,7 @@ from leafkit.errors import InputError
 from leafkit.files.json_file import explain_invalid, read_json_object
 from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space, describe
+from leafkit.students.held_out import overlap_text
 
 Facts = dict[str, Any]
 
@@ -78,9 +79,17 @@ def _training(training: Facts) -> Facts:
         "texts": training["data"]["training"],
         "steps": training["steps"],
         "held-out cosine": f"{start['cosine_mean']:.4f} at the start, {best['cosine_mean']:.4f} at step {best['step']}",
-        "held-out overlap@10": f"{start['overlap_at_10']:.3f} at the start, {best['overlap_at_10']:.3f}",
+        "held-out overlap@10": _overlap(training),
         "command": training["command"],
     }
+
+
+def _overlap(training: Facts) -> str:
+    """Return the overlap of neighbours before and after training, or why it was not measured."""
+    start, best = (
+        overlap_text(training[when]["overlap_at_10"], training["data"]["validation"]) for when in ("start", "best")
+    )
+    return best if best == start else f"{start} at the start, {best}"
 
 
 def _manifest(path: Path) -> Facts:

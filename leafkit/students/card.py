@@ -8,6 +8,7 @@ from typing import Any
 from leafkit.files.atomic import write_file
 from leafkit.space import describe
 from leafkit.students.folder import StudentFacts
+from leafkit.students.held_out import overlap_text
 
 CARD = """---
 library_name: sentence-transformers
@@ -116,7 +117,8 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
         vectors="unit-norm" if facts.space.normalised else "not normalised, like the teacher's",
         validation=data["validation"],
         figures=_rows(
-            (title, f"{training['start'][f]:.4f}", f"{training['best'][f]:.4f}") for f, title in FIGURES.items()
+            (title, *(_figure(f, training[when][f], data["validation"]) for when in ("start", "best")))
+            for f, title in FIGURES.items()
         ),
         start=_closed_form(training["head"]),
         training=data["training"],
@@ -136,6 +138,11 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
     )
     # Names of files may not be valid UTF-8.
     write_file(facts.path / "README.md", text.encode("utf-8", "replace"))
+
+
+def _figure(name: str, value: float | None, texts: int) -> str:
+    """Return the figure ``name`` of ``texts`` held-out texts; an overlap only if there are enough of them."""
+    return overlap_text(value, texts) if name == "overlap_at_10" else f"{value:.4f}"
 
 
 def _layers(start: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from leafkit.training.batches import sample_rows
 from leafkit.training.corpus import Corpus
 from leafkit.training.generations import Generations
 from leafkit.training.run import Run
+from leafkit.training.verdict import verdict
 from leafkit.types import ROLES, Float32
 from leafkit.vectors.mapping import read_mapping
 from leafkit.version import __version__
@@ -45,6 +46,7 @@ def finish(run: Run, generations: Generations, training: dict[str, Any]) -> Stud
     if export_error is not None:
         raise ExportError(f"the student is finished in {run.out}, but without ONNX files: {export_error}")
     logger.info("student written to %s", run.out)
+    logger.info(verdict(training))
     return read_student(run.out)
 
 

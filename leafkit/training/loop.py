@@ -14,6 +14,7 @@ from leafkit.errors import OptionError
 from leafkit.files.progress import progress
 from leafkit.methods.batch import Batch, View
 from leafkit.methods.setting import Gather, Setting
+from leafkit.students.held_out import overlap_text
 from leafkit.training.active_methods import ActiveMethods
 from leafkit.training.alarm import check_loss, check_spread
 from leafkit.training.batches import examples_after, parts_of, share_of, steps_per_epoch
@@ -308,11 +309,13 @@ class Loop:
         if figures.cosine_mean > state.best_cosine:
             state.best, state.best_cosine = state.step, figures.cosine_mean
         logger.info(
-            "step %d: cosine %.4f (5th percentile %.4f), overlap@10 %.3f",
-            *(state.step, figures.cosine_mean, figures.cosine_p5, figures.overlap_at_10),
+            "step %d: cosine %.4f (5th percentile %.4f), overlap@10 %s",
+            *(state.step, figures.cosine_mean, figures.cosine_p5),
+            overlap_text(figures.overlap_at_10, len(self.data.valid_rows)),
         )
         if self.report:
-            self.report(state.step, {f"valid/{name}": value for name, value in asdict(figures).items()})
+            measured = {name: value for name, value in asdict(figures).items() if value is not None}
+            self.report(state.step, {f"valid/{name}": value for name, value in measured.items()})
 
     def _save(self) -> None:
         tensors = training_tensors(self.forward.model, self.optimiser) | self.methods.tensors()

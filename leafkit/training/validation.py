@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy
 
+from leafkit.students.held_out import FEWEST_TEXTS
 from leafkit.training.batches import sample_rows
 from leafkit.types import Float32
 from leafkit.vectors.cosine import row_cosines, unit_rows
@@ -22,13 +23,14 @@ class Figures:
 
     ``cosine_mean`` and ``cosine_p5`` (the 5th percentile) are cosines of student and teacher vectors of the same text.
     ``overlap_at_10`` is the share of the teacher's ten nearest held-out texts that the student's vector finds among
-    the teacher's vectors; with more than 10,000 texts, a random sample of 10,000 is searched. ``spread`` is the
-    student's variance relative to the teacher's. ``distance`` is the mean Euclidean distance.
+    the teacher's vectors. With more than 10,000 texts, a random sample of 10,000 is searched; with fewer than 200, the
+    figure is None. ``spread`` is the student's variance relative to the teacher's. ``distance`` is the mean Euclidean
+    distance.
     """
 
     cosine_mean: float
     cosine_p5: float
-    overlap_at_10: float
+    overlap_at_10: float | None
     spread: float
     distance: float
 
@@ -37,10 +39,11 @@ def measure(student: Float32, teacher: Float32) -> Figures:
     """Compute all figures from the vectors of ``student`` and ``teacher`` of the same texts, both (rows, dim)."""
     cosines = row_cosines(student, teacher)
     sample = sample_rows(numpy.arange(len(teacher)), MOST_NEIGHBOURED, seed=0)
+    neighboured = len(sample) >= FEWEST_TEXTS
     return Figures(
         cosine_mean=float(cosines.mean()),
         cosine_p5=float(numpy.percentile(cosines, 5)),
-        overlap_at_10=overlap(student[sample], teacher[sample], NEIGHBOURS),
+        overlap_at_10=overlap(student[sample], teacher[sample], NEIGHBOURS) if neighboured else None,
         spread=spread(student, teacher),
         distance=float(numpy.linalg.norm(student - teacher, axis=1).mean()),
     )

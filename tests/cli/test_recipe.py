@@ -29,9 +29,15 @@ def facts(folder):
     return json.loads((folder / "leafkit.json").read_bytes())
 
 
-def test_a_recipe_alone_is_enough(run, recipe, tmp_path):
+def test_a_recipe_alone_is_enough(run, recipe, tiny_teacher, tmp_path, caplog):
     code, out, err = run("distill", "--recipe", recipe)
     assert (code, out.strip()) == (0, "from-recipe"), err
+    assert "held-out texts are too few to judge the student, 200 needed" in caplog.text
+    assert "leafkit export from-recipe\n" in caplog.text
+    assert (
+        f"--teacher {tiny_teacher} --query-prompt 'ask: ' --student from-recipe --out from-recipe.index\n"
+        in caplog.text
+    )
     student = facts(tmp_path / "from-recipe")
     assert student["training"]["recipe"]["seed"] == 3
     assert student["space"]["query_prompt"] == "ask: "

@@ -29,6 +29,12 @@ def test_a_curve_has_a_point_for_each_validation():
     assert [(one.seconds, one.cosine, one.overlap_at_10) for one in curve] == [(1.5, 0.9, 0.5)] * 2
 
 
+def test_an_overlap_of_few_held_out_texts_is_left_out():
+    recorded = training(0, 3, texts=10, batch_size=4)
+    recorded["data"]["validation"] = 6
+    assert [one.overlap_at_10 for one in learning_curve(recorded)] == [None, None]
+
+
 def test_a_student_without_a_recorded_training_has_no_curve():
     whole = training(0, 3, texts=10, batch_size=4)
     assert len(learning_curve(whole)) == 2

@@ -9,6 +9,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
+import leafkit
 from leafkit.errors import ExportError, MissingExtraError, OptionError, OutputError, TextError, TrainingError
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student
@@ -178,7 +179,25 @@ def test_the_folder_records_how_the_student_was_made(distil, texts_file):
     card = (facts.path / "README.md").read_text()
     for part in (facts.space.id, "tiny-teacher", "teacher:layers=2", "encode_query", "source-0", "5th percentile"):
         assert part in card
+    assert "not measured: 4 held-out texts, 200 needed" in card
     assert "{" not in card
+
+
+def test_info_and_the_record_have_no_overlap_of_few_texts(distil):
+    facts = distil(epochs=0)
+    assert [entry["overlap_at_10"] for entry in facts.training["history"]] == [None]
+    assert leafkit.info(facts.path)["held-out overlap@10"] == "not measured: 4 held-out texts, 200 needed"
+
+
+def test_an_overlap_of_200_texts_is_recorded_and_logged(distil, texts_file, tmp_path, caplog):
+    others = tmp_path / "others.txt"
+    others.write_text("".join(f"list file {i} of a folder\n" for i in range(50)))
+    with caplog.at_level(logging.INFO, logger="leafkit"):
+        facts = distil(epochs=0, texts=others, valid=texts_file, student="static:dim=8")
+    overlap = facts.training["start"]["overlap_at_10"]
+    assert f"overlap@10 {overlap:.3f}" in caplog.text
+    assert "In our measurements, students with a cosine" in caplog.text
+    assert f"| {overlap:.3f} | {overlap:.3f} |" in (facts.path / "README.md").read_text()
 
 
 def test_only_the_student_is_left_in_the_output_folder(distil, tmp_path):
@@ -203,6 +222,7 @@ def test_curves_are_written_for_tensorboard(distil, tmp_path):
     curves = EventAccumulator(str(tmp_path / "curves")).Reload()
     wanted = {"train/loss", "train/rate", "train/leaf/leaf", "train/sinkd/sinkd", "valid/cosine_mean"}
     assert wanted <= set(curves.Tags()["scalars"])
+    assert "valid/overlap_at_10" not in curves.Tags()["scalars"]
     assert [entry.step for entry in curves.Scalars("train/loss")] == list(range(1, 14))
 
 

@@ -22,13 +22,13 @@ def test_the_teacher_itself_is_a_perfect_student(rows):
     figures = measure(vectors(rows), vectors(rows))
     assert figures.cosine_mean == pytest.approx(1)
     assert figures.cosine_p5 == pytest.approx(1)
-    assert figures.overlap_at_10 == pytest.approx(1)
+    assert overlap(vectors(rows), vectors(rows), 10) == pytest.approx(1)
     assert figures.spread == pytest.approx(1)
     assert figures.distance == pytest.approx(0)
 
 
 def test_a_rotation_of_both_changes_no_figure():
-    student, teacher = vectors(80, seed=1), vectors(80, seed=2)
+    student, teacher = vectors(200, seed=1), vectors(200, seed=2)
     one, other = measure(student, teacher), measure(student @ rotation(), teacher @ rotation())
     assert one.cosine_mean == pytest.approx(other.cosine_mean, abs=1e-5)
     assert one.overlap_at_10 == pytest.approx(other.overlap_at_10)
@@ -43,6 +43,11 @@ def test_overlap_is_what_scikit_learn_finds():
         ([r for r in w if r != i][:10], [r for r in f if r != i][:10]) for i, (w, f) in enumerate(zip(wanted, found))
     ]
     assert overlap(student, teacher, 10) == pytest.approx(numpy.mean([len({*w} & {*f}) / 10 for w, f in lists]))
+
+
+def test_overlap_is_measured_from_200_texts_on():
+    assert measure(vectors(199), vectors(199)).overlap_at_10 is None
+    assert measure(vectors(200), vectors(200)).overlap_at_10 == pytest.approx(1)
 
 
 def test_overlap_does_not_depend_on_how_rows_are_chunked():
