@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import io
 import os
 import re
 import shlex
@@ -10,11 +9,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 import leafkit
-from leafkit.cli import app
-from tests.fixtures.blocks import PAGES, ROOT, RUN, blocks, lay_out
+from tests.fixtures.blocks import PAGES, ROOT, RUN, blocks, lay_out, run_block
 
 DOCS = ROOT / "docs"
 RESULTS = sorted((ROOT / "eval" / "results").rglob("*.md"))
@@ -66,14 +63,7 @@ def test_the_code_of_a_page_runs_as_written(page, tmp_path, monkeypatch, tiny_te
             shutil.copytree(made, tmp_path / name)
     monkeypatch.chdir(tmp_path)
     for block in running:
-        for command in block.commands:
-            program, *arguments = shlex.split(command)
-            assert program == "leafkit", f"{block}: only leafkit's commands run here"
-            result = CliRunner().invoke(app, arguments, catch_exceptions=False)
-            assert result.exit_code == 0, f"{command}\n{result.output}"
-        if block.language == "python":
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(block.code, str(block), "exec"), {})
+        run_block(block)
 
 
 @pytest.mark.parametrize("block", TYPED, ids=str)

@@ -1,13 +1,12 @@
 """The README's code runs as written, its links lead somewhere, and its map of the code is complete."""
 
-import os
 import re
-import subprocess
-import sys
+from importlib.metadata import entry_points
 
 import pytest
 
-from tests.fixtures.blocks import ROOT, RUN, blocks, lay_out
+from leafkit.cli import main
+from tests.fixtures.blocks import ROOT, RUN, blocks, lay_out, run_block
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [block for block in blocks([ROOT / "README.md"]) if block.language in RUN]
@@ -19,12 +18,15 @@ def place(tmp_path_factory, tiny_teacher, sentences):
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_block_runs_as_written(place, block):
-    """The blocks run in the order in which a reader meets them, each in a process of its own."""
-    environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}"}  # noqa: PTH120
-    command = ["bash", "-euc", block.code] if block.language == "bash" else [sys.executable, "-c", block.code]
-    result = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=280)
-    assert result.returncode == 0, result.stdout + result.stderr
+def test_a_block_runs_as_written(place, block, monkeypatch):
+    """The blocks run in the order in which a reader meets them, in the folder that the first of them finds."""
+    monkeypatch.chdir(place)
+    run_block(block)
+
+
+def test_the_program_is_installed_under_the_name_that_the_readme_types():
+    (program,) = entry_points(group="console_scripts", name="leafkit")
+    assert program.load() is main
 
 
 def test_the_readme_is_at_most_150_lines():

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leafkit.errors import DamageError, InputError, OptionError, OutputError
@@ -34,6 +34,7 @@ def parts(tmp_path):
     return split([tmp_path / "in" / "a.txt", tmp_path / "in" / "m"], tmp_path / "parts", size=10)
 
 
+@settings(max_examples=40)
 @given(tree=TREES, size=st.integers(1, 200))
 def test_joining_undoes_splitting_for_any_size(tmp_path_factory, tree, size):
     folder = tmp_path_factory.mktemp("tree")

@@ -47,9 +47,15 @@ def student(teacher, tiny_texts, tmp_path_factory):
     return folder / "student"
 
 
+@pytest.fixture(scope="module")
+def exported_once(student, tmp_path_factory):
+    return leafkit.export(student, out=tmp_path_factory.mktemp("exported") / "shipped")
+
+
 @pytest.fixture
-def shipped(student, tmp_path):
-    return leafkit.export(student, out=tmp_path / "shipped")
+def shipped(exported_once, tmp_path):
+    """A copy of the export, to be broken."""
+    return shutil.copytree(exported_once, tmp_path / "shipped")
 
 
 def test_weights_restored_from_float32_are_exact(shipped, student):

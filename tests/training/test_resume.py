@@ -2,10 +2,10 @@
 
 import errno
 import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 
@@ -19,12 +19,9 @@ from leafkit.training.moments import restore_training, training_tensors
 from leafkit.training.optimiser import adamw
 from leafkit.vectors.store import VectorStore
 
-RUN = """
-import sys, json, torch
-torch.set_num_threads(1)
-from leafkit.training.distill import distill
-distill(**json.loads(sys.argv[1]))
-"""
+# A server that has imported everything forks each run, which so starts at once.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["sentence_transformers", "leafkit.training.distill"])
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def settings(texts_file, tiny_teacher, tmp_path):
             "out": str(tmp_path / name),
             "precision": "float32",
             "head": "random",
-            "epochs": 12,
+            "epochs": 6,
             "learning_rate": 1e-3,
             "batch_size": 8,
             "cycles": 2,
@@ -60,8 +57,18 @@ def history(path):
     return [{name: value for name, value in entry.items() if name != "seconds"} for entry in entries]
 
 
-def start(settings):
-    return subprocess.Popen([sys.executable, "-c", RUN, json.dumps(settings)], stderr=subprocess.PIPE)
+def run_with_one_thread(settings, errors):
+    """Distil in a process of its own, whose stderr is the file ``errors``."""
+    torch.set_num_threads(1)
+    with open(errors, "wb") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
+        distill(**settings)
+
+
+def start(settings, errors):
+    run = SERVER.Process(target=run_with_one_thread, args=(settings, errors))
+    run.start()
+    return run
 
 
 def steps_done(folder):
@@ -71,16 +78,17 @@ def steps_done(folder):
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])
 def test_killed_at_random_steps_it_ends_with_the_same_bits(optimiser, settings, tmp_path):
     distill(**settings("whole", optimiser=optimiser))
-    draw, kills, folder = random.Random(0), 0, tmp_path / ".killed.run"
+    draw, kills, folder, errors = random.Random(0), 0, tmp_path / ".killed.run", tmp_path / "errors"
     while True:
-        run, goal = start(settings("killed", optimiser=optimiser)), steps_done(folder) + draw.randint(1, 120)
-        while run.poll() is None and steps_done(folder) < goal:
+        run, goal = start(settings("killed", optimiser=optimiser), errors), steps_done(folder) + draw.randint(1, 60)
+        while run.is_alive() and steps_done(folder) < goal:
             time.sleep(0.002)
         time.sleep(draw.random() * 0.02)
-        run.send_signal(signal.SIGKILL)
-        if run.wait() == 0:
+        run.kill()
+        run.join()
+        if run.exitcode == 0:
             break
-        assert run.returncode == -signal.SIGKILL, run.stderr.read().decode()
+        assert run.exitcode == -signal.SIGKILL, errors.read_text()
         kills += 1
     assert kills >= 2
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
@@ -89,17 +97,19 @@ def test_killed_at_random_steps_it_ends_with_the_same_bits(optimiser, settings, 
 
 
 def test_ctrl_c_saves_the_current_step_and_stops(settings, tmp_path):
-    distill(**settings("whole"))
-    run, folder = start(settings("stopped", checkpoint_every=10_000, valid_every=10_000)), tmp_path / ".stopped.run"
+    long = {"epochs": 12, "checkpoint_every": 10_000, "valid_every": 10_000}
+    distill(**settings("whole", **long))
+    folder, errors = tmp_path / ".stopped.run", tmp_path / "errors"
+    run = start(settings("stopped", **long), errors)
     while steps_done(folder) < 0:
         time.sleep(0.01)
     time.sleep(0.3)
-    run.send_signal(signal.SIGINT)
-    _, complaint = run.communicate(timeout=60)
-    assert "KeyboardInterrupt" in complaint.decode()
+    os.kill(run.pid, signal.SIGINT)
+    run.join(timeout=60)
+    assert "KeyboardInterrupt" in errors.read_text()
     assert 0 < steps_done(folder) < 294
     assert not (tmp_path / "stopped").exists()
-    distill(**settings("stopped", checkpoint_every=10_000, valid_every=10_000))
+    distill(**settings("stopped", **long))
     assert history(tmp_path / "whole")[-1] == history(tmp_path / "stopped")[-1]
 
 
