@@ -8,7 +8,20 @@ import sys
 
 import typer
 
-from leafkit.cli import compare, distill, embed, evaluate, export, index, info, methods, quickstart, search, update
+from leafkit.cli import (
+    check,
+    compare,
+    distill,
+    embed,
+    evaluate,
+    export,
+    index,
+    info,
+    methods,
+    quickstart,
+    search,
+    update,
+)
 from leafkit.cli.group import Group
 from leafkit.cli.many_values import ManyValuesCommand
 from leafkit.cli.printing import LogFormatter
@@ -45,7 +58,7 @@ def _root(
     logging.getLogger("leafkit").setLevel(level)
 
 
-for command in (quickstart, distill, index, update, search, evaluate, compare, embed, export, info):
+for command in (quickstart, distill, index, update, search, evaluate, compare, embed, export, check, info):
     name = command.__name__.rpartition(".")[2]
     kind = ManyValuesCommand if command is evaluate else Command
     app.command(name, cls=kind)(getattr(command, name))

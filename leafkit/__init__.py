@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from leafkit.index.build import build_index as build_index
     from leafkit.index.update import update_index as update_index
     from leafkit.onnx.student import export as export
+    from leafkit.runtimes.check import check_student as check_student
     from leafkit.search.query_encoder import QueryEncoder as QueryEncoder
     from leafkit.search.searcher import Searcher as Searcher
     from leafkit.space import Space as Space
@@ -35,6 +36,7 @@ _MODULES = {
     "Searcher": "leafkit.search.searcher",
     "Space": "leafkit.space",
     "build_index": "leafkit.index.build",
+    "check_student": "leafkit.runtimes.check",
     "compare": "leafkit.evaluation.compare.run",
     "distill": "leafkit.training.distill",
     "embed": "leafkit.teachers.embed",
