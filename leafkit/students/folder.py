@@ -65,7 +65,6 @@ def write_student(
 
     with quiet_transformers(), _full_disk_as_os_error(folder):
         student.model.save_pretrained(str(folder), create_model_card=False)
-    _build_without_pooler(folder, student)
     describe_for_other_runtimes(folder, student)
     if mapping is not None:
         mapping.save(folder)
@@ -139,15 +138,3 @@ def _full_disk_as_os_error(folder: Path) -> Iterator[None]:
         if f"os error {errno.ENOSPC}" not in str(error):
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
-
-
-def _build_without_pooler(folder: Path, student: Student) -> None:
-    """Tell plain sentence-transformers to build BERT without its pooler, whose random weights nobody uses."""
-    from leafkit.students.body import drop_pooler
-
-    file = folder / "sentence_bert_config.json"
-    if student.kind == "table" or not drop_pooler(student.transformer):
-        return
-    config = json.loads(file.read_bytes())
-    config["model_kwargs"] = {**config.get("model_kwargs", {}), "add_pooling_layer": False}
-    write_json(file, config)

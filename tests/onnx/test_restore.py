@@ -155,7 +155,8 @@ def test_broken_module_files_raise_damage(shipped, file, content):
 
 def test_module_files_of_another_student_raise_damage(shipped):
     file = shipped / "1_Pooling" / "config.json"
-    file.write_text(file.read_text().replace('"mean"', '"cls"'))
+    flags = json.loads(file.read_bytes())
+    file.write_text(json.dumps(flags | {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}))
     with pytest.raises(DamageError, match=r"gives other vectors than its ONNX file"):
         restore(shipped)
 
