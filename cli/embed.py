@@ -23,11 +23,13 @@ def embed(
 ) -> None:
     """Encode texts and write their vectors to a file, which can then be a teacher or the documents of an index.
 
+    The file keeps the other columns of the texts. A student that ships as ONNX alone encodes without torch.
+
     Vectors are cached as they are computed. An interrupted command continues where it stopped when it is repeated.
 
     \b
     leafkit embed docs.jsonl --encoder BAAI/bge-small-en-v1.5 --out docs.parquet
-    leafkit embed query:questions.txt --encoder my-student --out questions.npy
+    leafkit embed query:questions.txt --encoder bge-small-leaf --out questions.parquet
     """
     from leafkit.teachers.embed import embed as run
 

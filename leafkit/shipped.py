@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from importlib.util import find_spec
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 
 _STUDENT = "leafkit.json"
+
+log = logging.getLogger("leafkit")
 
 
 def resolve_student(name: str | PathLike[str]) -> Path:
     """Return the folder of the shipped student ``name``; an existing path or an unknown name is returned unchanged."""
     path = Path(name)
-    if path.exists() or len(path.parts) != 1:
+    if len(path.parts) != 1:
         return path
-    return next((folder / path for folder in _model_folders() if (folder / path / _STUDENT).is_file()), path)
+    shipped = next((folder / path for folder in _model_folders() if (folder / path / _STUDENT).is_file()), path)
+    if not path.exists():
+        return shipped
+    if fspath(name) == shipped.name and not path.samefile(shipped):
+        _warn_of_local(path)
+    return path
+
+
+@cache
+def _warn_of_local(path: Path) -> None:
+    """Say once that ``path`` in the current folder is used, which has the name of a student that ships."""
+    log.warning("using %s in the current folder, not the student of that name that ships with leafkit", path)
 
 
 def resolve_recipe(name: str | PathLike[str]) -> Path:

@@ -2,12 +2,15 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy
 import pytest
 
 import leafkit
-from leafkit.errors import InputError, OutputError
+from leafkit import shipped as home
+from leafkit.errors import InputError, OptionError, OutputError
 from leafkit.index.encoder_files import copy_query_encoder
 from leafkit.shipped import resolve_recipe, resolve_student, shipped_students
 from leafkit.students.encoder import open_student
@@ -56,6 +59,19 @@ def test_an_existing_path_overrides_the_name(shipped, copied, tmp_path):
     assert not read_student("tiny-leaf").runtime_only
 
 
+def test_a_folder_with_the_name_of_a_shipped_student_is_used_and_said_once(shipped, copied, tmp_path, caplog):
+    home._warn_of_local.cache_clear()
+    shutil.move(copied, tmp_path / "tiny-leaf")
+    for name in ("./tiny-leaf", str(tmp_path / "tiny-leaf"), shipped):
+        read_student(name)
+    assert not caplog.records
+    for _ in range(2):
+        read_student("tiny-leaf")
+    assert [record.message for record in caplog.records] == [
+        "using tiny-leaf in the current folder, not the student of that name that ships with leafkit"
+    ]
+
+
 @pytest.mark.parametrize("name", ["tiny", "quickstart", "recipes", "x/tiny-leaf", "../tiny-leaf", "."])
 def test_other_strings_are_not_names(shipped, name):
     assert resolve_student(name).as_posix() == name
@@ -68,10 +84,32 @@ def test_an_unknown_name_raises_with_the_known_names(shipped, opener):
         opener("tiny-laef")
 
 
-@pytest.mark.parametrize("opener", [open_student, leafkit.open_teacher])
-def test_opening_a_student_without_torch_weights_as_a_model_raises(shipped, opener):
+def test_opening_a_student_without_torch_weights_as_a_torch_model_raises(shipped):
     with pytest.raises(InputError, match=r"no torch weights\. Use it to search .* --encoder onnx-int8"):
-        opener("tiny-leaf")
+        open_student("tiny-leaf")
+
+
+def test_a_student_without_torch_weights_embeds_texts_with_onnxruntime_alone(shipped, exported, sentences, tmp_path):
+    """The command line writes the query vectors for another database, on a host without torch."""
+    (tmp_path / "questions.txt").write_text("\n".join(sentences[:5]))
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['torch', 'transformers', 'sentence_transformers']))\n"
+        f"sys.argv = ['leafkit', 'embed', 'query:questions.txt', '--encoder', {str(shipped)!r}, '--out', 'q.npy',\n"
+        "    '--precision', 'float32']\n"
+        "from leafkit.cli import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = leafkit.QueryEncoder.open(exported).encode(sentences[:5], "query")
+    assert numpy.array_equal(numpy.load("q.npy"), expected)
+    assert leafkit.open_teacher("q.npy").approximate
+
+
+def test_documents_that_a_student_embeds_are_no_teacher(shipped, tiny_texts, tmp_path):
+    leafkit.embed(tiny_texts, "tiny-leaf", tmp_path / "v.parquet")
+    for teacher in ("tiny-leaf", tmp_path / "v.parquet"):
+        with pytest.raises(OptionError, match="a student cannot teach"):
+            leafkit.distill(tiny_texts, teacher, "static", tmp_path / "out")
 
 
 def test_a_failed_export_by_name_creates_no_folder(shipped):
@@ -88,9 +126,11 @@ def test_a_shipped_student_is_evaluated_by_name(shipped, index, exported, tiny_t
     (data / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
     lines = "".join(f"q{i}\tdoc-{i}\t1\n" for i in range(5))
     (data / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{lines}")
-    options = {"teacher": tiny_teacher, "encoder": "onnx-int8", "modes": ["asymmetric"]}
-    by_name, by_path = (leafkit.evaluate(data, student=student, **options) for student in ("tiny-leaf", exported))
+    options = {"teacher": tiny_teacher, "modes": ["asymmetric"]}
+    by_name = leafkit.evaluate(data, student="tiny-leaf", **options)
+    by_path = leafkit.evaluate(data, student=exported, encoder="onnx-int8", **options)
     assert by_name.rows[0].student == "tiny-leaf"
+    assert by_name.provenance.encoder == "onnx-int8"
     assert by_name.rows[0].metrics == by_path.rows[0].metrics
 
 

@@ -22,7 +22,7 @@ from leafkit.evaluation.provenance import Provenance, commit, packages
 from leafkit.evaluation.report import Report
 from leafkit.evaluation.result_rows import ResultRow
 from leafkit.evaluation.retrieval import CollectionResults, RetrievalPlan, measure_collection
-from leafkit.evaluation.students import check_spaces, open_students
+from leafkit.evaluation.students import check_spaces, choose_encoder, open_students
 from leafkit.extras import import_optional
 from leafkit.files.options import CacheOptions
 from leafkit.options import options_of, takes
@@ -72,9 +72,10 @@ def evaluate(
     _check_sources(folders, tasks, asked.data_root, asked.split)
     _check_extras(bool(folders), bool(tasks), bm25=asked.bm25, cross_check=asked.cross_check)
     chosen = check_modes(asked.modes, teacher=teacher is not None, student=bool(as_paths(student)))
+    encoder = choose_encoder(student, asked.encoder)
     root = cache or default_cache()
     opened = None if teacher is None else _with_cache(open_with(teacher, opening), root)
-    students = open_students(student, asked.encoder, opening.device, opening.compute)
+    students = open_students(student, encoder, opening.device, opening.compute)
     if opened and students:
         # A student with rotated coordinates is measured in them: their prefixes differ from the teacher's prefixes.
         opened = map_teacher(opened, students[0].mapping)
@@ -91,7 +92,7 @@ def evaluate(
     measured, sources = _measure_folders(folders, asked.split, plan, skip_bad, asked.documents)
     rows = [row for one in measured for row in one.rows]
     if tasks:
-        more, also = _measure_tasks(tasks, asked.data_root, asked.split, plan, asked.encoder, root / "mteb")
+        more, also = _measure_tasks(tasks, asked.data_root, asked.split, plan, encoder, root / "mteb")
         rows, sources = rows + more, sources + also
     provenance = Provenance(
         command=command_line(),
@@ -99,7 +100,7 @@ def evaluate(
         commit=commit(),
         space=space.to_json(),
         students={student.name: student.sha256 for student in students},
-        encoder=asked.encoder,
+        encoder=encoder,
         data=sources,
         seed=asked.seed,
         resamples=RESAMPLES,

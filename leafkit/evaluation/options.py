@@ -43,9 +43,13 @@ class EvaluationOptions(Options):
         Sequence[str] | None,
         Option("Modes to measure: teacher, standard, asymmetric.", none="all that are possible", commas=True),
     ] = None
-    encoder: Annotated[str, Option("Runtime of the student: torch, onnx or onnx-int8 (the file inside an index).")] = (
-        "torch"
-    )
+    encoder: Annotated[
+        str | None,
+        Option(
+            "Runtime of the students: torch, onnx or onnx-int8 (the file inside an index).",
+            none="torch, or onnx-int8 if a student has no torch weights",
+        ),
+    ] = None
     bm25: Annotated[
         bool, Option("Add a row for BM25, a baseline without vectors, to each folder.", flags=("--bm25",))
     ] = False

@@ -61,14 +61,29 @@ class ProgressEncoder:
         return numpy.concatenate(parts)
 
 
+def choose_encoder(student: Paths, encoder: str | None) -> str:
+    """Return ``encoder``, or by default torch, or else the fastest of `ENCODERS` that every student has files for.
+
+    Raises `OptionError` for an unknown encoder.
+    """
+    if encoder is not None and encoder not in ENCODERS:
+        raise OptionError(f"unknown encoder {encoder!r}; expected one of {', '.join(ENCODERS)}.")
+    if encoder is not None:
+        return encoder
+    students = [read_student(folder) for folder in as_paths(student)]
+    if not any(facts.runtime_only for facts in students):
+        return "torch"
+    from leafkit.search.query_encoder import FILES
+
+    return "onnx-int8" if all((facts.path / FILES["int8"]).is_file() for facts in students) else "onnx"
+
+
 def open_students(student: Paths, encoder: str, device: str | None, compute: Compute = "float32") -> list[OpenStudent]:
     """Open every student and name it after its folder.
 
-    ``encoder`` is one of `ENCODERS`; ``device`` and ``compute`` apply to torch. Raises `OptionError` for an unknown
-    encoder, or a student that is given twice.
+    ``encoder`` is one of `ENCODERS`; ``device`` and ``compute`` apply to torch. Raises `OptionError` for a student
+    that is given twice.
     """
-    if encoder not in ENCODERS:
-        raise OptionError(f"unknown encoder {encoder!r}; expected one of {', '.join(ENCODERS)}.")
     folders = [resolve_student(folder) for folder in as_paths(student)]
     return [
         _open_student(name, folder, encoder, device, compute)

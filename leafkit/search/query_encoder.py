@@ -106,6 +106,8 @@ class QueryEncoder:
     content of a batch, so in a batch the vector of a text would depend on the other texts.
     """
 
+    # Lets the command line encode texts with it where it takes a teacher (`leafkit.types.Teacher`).
+    signals = frozenset({"embeddings", "online"})
     # Keeps the cache of teacher vectors from storing these vectors as the teacher's own.
     approximate = True
 

@@ -14,6 +14,7 @@ from leafkit.types import Float32, Role, check_role
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
+    from leafkit.search.query_encoder import QueryEncoder
     from leafkit.students.student import Student
 
 
@@ -31,6 +32,17 @@ def open_student(path: str | PathLike[str], device: str | None = None) -> Studen
         )
     check_weights(facts)
     return StudentEncoder.open(facts, device)
+
+
+def open_any_student(path: str | PathLike[str], device: str | None = None) -> StudentEncoder | QueryEncoder:
+    """Open the student at ``path`` with torch on ``device``, or with onnxruntime if its folder has ONNX files alone.
+
+    Raises as `open_student` and `QueryEncoder.open` do.
+    """
+    from leafkit.search.query_encoder import QueryEncoder
+
+    facts = read_student(path)
+    return QueryEncoder.open(facts.path) if facts.runtime_only else open_student(path, device)
 
 
 class StudentEncoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -14,6 +14,7 @@ from leafkit.teachers.open import open_with
 from leafkit.teachers.options import EmbedOptions, TeacherOptions
 from leafkit.texts.options import ReadingOptions, RoleOptions
 from leafkit.texts.read import read_texts
+from leafkit.texts.record import Text
 from leafkit.types import Encoder, Role, Teacher, check_role
 from leafkit.vectors.cached import cached
 from leafkit.vectors.encode import encode_by_role
@@ -31,7 +32,9 @@ def embed(
     out: str | Path,
     **options: Any,
 ) -> Path:
-    """Encode texts and write their ids, texts, roles and vectors to the file ``out``; return its path.
+    """Encode texts and write them with their vectors to the file ``out``; return its path.
+
+    The file holds id, title, text, role, vector, and all other columns of the texts.
 
     texts: files or folders as `leafkit.read_texts` takes them.
     encoder: an open teacher or student, or anything that `leafkit.open_teacher` takes. A teacher's vectors are cached,
@@ -50,13 +53,17 @@ def embed(
     opened = open_with(encoder, opening) if isinstance(encoder, str | Path) else encoder
     label = SpaceLabel(space=opened.space, approximate=not is_exact(opened))
     source = cached(opened, cache, dtype=precision) if _is_cacheable(opened) else opened
-    rows = read_texts(texts, role=default_role, **reading.only(ReadingOptions))
-    with vectors_file_writer(out, label, precision=precision) as write:
+
+    def read() -> Iterator[Text]:
+        return read_texts(texts, role=default_role, **reading.only(ReadingOptions))
+
+    rows = read()
+    with vectors_file_writer(out, label, precision=precision, texts=read) as write:
         while chunk := list(islice(rows, CHUNK)):
             full_texts = [row.full_text for row in chunk]
             roles: list[Role] = [row.role or default_role for row in chunk]
             vectors = encode_by_role(source, full_texts, roles, source="the encoder")
-            write([row.id for row in chunk], full_texts, roles, vectors)
+            write(chunk, roles, vectors)
     return out
 
 

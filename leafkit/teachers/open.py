@@ -76,10 +76,10 @@ def _open_vectors(path: Path, options: TeacherOptions) -> Teacher:
 
 def _open_folder(path: Path, options: TeacherOptions) -> Teacher:
     if (path / "leafkit.json").is_file():
-        from leafkit.students.encoder import open_student
+        from leafkit.students.encoder import open_any_student
 
         options.refuse(options.given() - {"device"}, kind="a student, which records its space")
-        return open_student(path, device=options.device)
+        return open_any_student(path, device=options.device)
     graph = (path / "tokenizer.json").is_file() and any((path / at).is_file() for at in GRAPHS)
     if (path / "modules.json").is_file() and (torch_weight_files(path) or not graph):
         return _open_model(path, options, name=path.resolve().name)

@@ -15,7 +15,7 @@ import numpy
 from leafkit.errors import InputError, OutputError
 from leafkit.files.atomic import explain_disk_errors
 from leafkit.texts.parquet import parquet_files, parquet_parts
-from leafkit.vectors.vectors_file_types import SpaceLabel, VectorsFile, WriteRows
+from leafkit.vectors.vectors_file_types import ReadTexts, SpaceLabel, VectorsFile, WriteRows
 
 SUFFIXES = (".parquet", ".npy")
 
@@ -29,7 +29,9 @@ class _Format(Protocol):
 
     def read_label(self, path: Path) -> SpaceLabel | None: ...
 
-    def writer(self, path: Path, label: SpaceLabel, dtype: numpy.dtype) -> AbstractContextManager[WriteRows]: ...
+    def writer(
+        self, path: Path, label: SpaceLabel, dtype: numpy.dtype, texts: ReadTexts
+    ) -> AbstractContextManager[WriteRows]: ...
 
 
 def is_vectors_file(path: Path) -> bool:
@@ -59,14 +61,17 @@ def open_vectors_file(path: Path) -> VectorsFile:
     return VectorsFile(label=label, rows=rows, batches=batches, parts=parts)
 
 
-def vectors_file_writer(path: Path, label: SpaceLabel, *, precision: str) -> AbstractContextManager[WriteRows]:
+def vectors_file_writer(
+    path: Path, label: SpaceLabel, *, precision: str, texts: ReadTexts
+) -> AbstractContextManager[WriteRows]:
     """Return a context manager that yields a function to write rows; the file appears when the block ends.
 
     precision: ``float16`` or ``float32``.
+    texts: reads the texts of all rows anew; a Parquet file must know their columns before the first row is written.
     """
     with explain_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    return _format(path).writer(path, label, numpy.dtype(precision))
+    return _format(path).writer(path, label, numpy.dtype(precision), texts)
 
 
 def check_vectors_output(path: Path, *, overwrite: bool) -> None:

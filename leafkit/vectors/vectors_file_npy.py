@@ -18,8 +18,17 @@ from numpy.typing import NDArray
 from leafkit.errors import InputError, VectorError
 from leafkit.files.atomic import atomic_file, write_file
 from leafkit.texts.read import read_texts
+from leafkit.texts.record import Text
 from leafkit.types import Float32, Role
-from leafkit.vectors.vectors_file_types import BATCH, PairBatch, SpaceLabel, VectorsFile, WriteRows
+from leafkit.vectors.vectors_file_types import (
+    BATCH,
+    PairBatch,
+    ReadTexts,
+    SpaceLabel,
+    VectorsFile,
+    WriteRows,
+    kept_payload,
+)
 
 
 def read(path: Path) -> VectorsFile:
@@ -45,18 +54,19 @@ def read_label(path: Path) -> SpaceLabel | None:
 
 
 @contextlib.contextmanager
-def writer(path: Path, label: SpaceLabel, dtype: numpy.dtype) -> Iterator[WriteRows]:
+def writer(path: Path, label: SpaceLabel, dtype: numpy.dtype, texts: ReadTexts) -> Iterator[WriteRows]:
     """See `vectors_file_writer`. The .npy file is renamed into place last: without it there is no vectors file."""
     rows = 0
     with atomic_file(path) as vectors_file:
         header = _write_header(vectors_file, 0, label.space.dim, dtype)
         with atomic_file(path.with_suffix(".jsonl")) as texts_file:
 
-            def write(ids: Sequence[str], texts: Sequence[str], roles: Sequence[Role], vectors: Float32) -> None:
+            def write(texts: Sequence[Text], roles: Sequence[Role], vectors: Float32) -> None:
                 nonlocal rows
-                for id_, text, role in zip(ids, texts, roles, strict=True):
-                    line = json.dumps({"id": id_, "text": text, "role": role}, ensure_ascii=False)
-                    texts_file.write(line.encode() + b"\n")
+                for text, role in zip(texts, roles, strict=True):
+                    title = {"title": text.title} if text.title else {}
+                    row = {"id": text.id, **title, "text": text.text, "role": role, **kept_payload(text)}
+                    texts_file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
                 vectors_file.write(vectors.astype(dtype, copy=False).tobytes())
                 rows += len(vectors)
 

@@ -19,9 +19,10 @@ from leafkit.extras import explain_missing_extras
 from leafkit.files.atomic import atomic_file
 from leafkit.texts.arrow import vector_columns
 from leafkit.texts.columns import TEXT_NAMES, VECTOR_NAMES
-from leafkit.texts.record import join_title
+from leafkit.texts.record import Text, join_title
 from leafkit.types import Float32, Role, check_role
-from leafkit.vectors.vectors_file_types import BATCH, PairBatch, SpaceLabel, VectorsFile, WriteRows
+from leafkit.vectors.kept_columns import KeptColumns
+from leafkit.vectors.vectors_file_types import BATCH, PairBatch, ReadTexts, SpaceLabel, VectorsFile, WriteRows
 
 with explain_missing_extras():
     import pyarrow
@@ -69,25 +70,23 @@ def read_label(path: Path) -> SpaceLabel | None:
 
 
 @contextlib.contextmanager
-def writer(path: Path, label: SpaceLabel, dtype: numpy.dtype) -> Iterator[WriteRows]:
+def writer(path: Path, label: SpaceLabel, dtype: numpy.dtype, texts: ReadTexts) -> Iterator[WriteRows]:
     """See `leafkit.vectors.vectors_file.vectors_file_writer`."""
     dim = label.space.dim
     element = pyarrow.float16() if dtype == numpy.float16 else pyarrow.float32()
-    schema = pyarrow.schema(
-        {
-            "id": pyarrow.string(),
-            "text": pyarrow.string(),
-            "role": pyarrow.string(),
-            "vector": pyarrow.list_(element, dim),
-        },
-        metadata={SPACE: label.to_json()},
-    )
+    columns = KeptColumns.of(texts())
+    own = ["id", *(["title"] if columns.title else []), "text", "role"]
+    fields = {**dict.fromkeys(own, pyarrow.string()), "vector": pyarrow.list_(element, dim), **columns.fields()}
+    schema = pyarrow.schema(fields, metadata={SPACE: label.to_json()})
     with atomic_file(path) as file, _parquet_writer(file, schema) as parquet_writer:
 
-        def write(ids: Sequence[str], texts: Sequence[str], roles: Sequence[Role], vectors: Float32) -> None:
+        def write(texts: Sequence[Text], roles: Sequence[Role], vectors: Float32) -> None:
             flat = pyarrow.array(vectors.astype(dtype, copy=False).ravel(), type=element)
-            column = pyarrow.FixedSizeListArray.from_arrays(flat, dim)
-            parquet_writer.write_table(pyarrow.table([ids, texts, roles, column], schema=schema), row_group_size=BATCH)
+            values = {"id": [text.id for text in texts], "text": [text.text for text in texts], "role": roles}
+            values["title"] = [text.title for text in texts]
+            vector = pyarrow.FixedSizeListArray.from_arrays(flat, dim)
+            table = [*(values[name] for name in own), vector, *columns.arrays(texts)]
+            parquet_writer.write_table(pyarrow.table(table, schema=schema), row_group_size=BATCH)
 
         yield write
 

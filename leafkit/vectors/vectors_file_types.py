@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 
 from leafkit.errors import DamageError
 from leafkit.space import Space
+from leafkit.texts.record import Text
 from leafkit.types import Float32, Role
 
 BATCH = 65536  # rows read at a time
+# The columns of a vectors file, and the other name of an id: a column of the texts with such a name is left out.
+OWN_COLUMNS = ("_id", "id", "title", "text", "role", "vector")
+
+
+def kept_payload(text: Text) -> dict[str, Any]:
+    """Return the payload of ``text`` without the columns that a vectors file has itself."""
+    return {name: value for name, value in text.payload.items() if name not in OWN_COLUMNS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,5 +81,7 @@ class VectorsFile:
     parts: tuple[Path, ...]
 
 
-# A function that appends rows to a new vectors file; takes their ids, texts, roles and vectors (rows, dim).
-WriteRows = Callable[[Sequence[str], Sequence[str], Sequence[Role], Float32], None]
+# A function that appends rows to a new vectors file; takes the texts, their roles and their vectors (rows, dim).
+WriteRows = Callable[[Sequence[Text], Sequence[Role], Float32], None]
+# A function that reads all texts of a new vectors file anew, to find out which columns they have.
+ReadTexts = Callable[[], Iterable[Text]]

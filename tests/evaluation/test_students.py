@@ -6,7 +6,8 @@ import pytest
 from leafkit.errors import InputError, OptionError, SpaceError
 from leafkit.evaluation import students
 from leafkit.evaluation.provenance import student_digest
-from leafkit.evaluation.students import OpenStudent, check_spaces, open_students
+from leafkit.evaluation.students import OpenStudent, check_spaces, choose_encoder, open_students
+from leafkit.index.encoder_files import copy_query_encoder
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.students.folder import read_student
 from leafkit.teachers.open import open_teacher
@@ -18,7 +19,15 @@ def test_none_opens_no_students():
 
 def test_an_unknown_encoder_is_refused_with_the_known_ones(exact_student):
     with pytest.raises(OptionError, match="unknown encoder 'int8'; expected one of torch, onnx, onnx-int8"):
-        open_students(exact_student, "int8", None)
+        choose_encoder(exact_student, "int8")
+
+
+@pytest.mark.parametrize(("precision", "chosen"), [("int8", "onnx-int8"), ("float32", "onnx")])
+def test_the_default_encoder_is_what_all_students_have(exported, precision, chosen, tmp_path):
+    copy_query_encoder(exported, tmp_path / "host", precision=precision)
+    assert choose_encoder(exported, None) == choose_encoder(None, None) == "torch"
+    assert choose_encoder([exported, tmp_path / "host"], None) == chosen
+    assert choose_encoder(tmp_path / "host", "torch") == "torch"
 
 
 def test_encoding_in_parts_gives_the_same_vectors_and_shows_progress(exact_student, sentences, monkeypatch, capsys):

@@ -4,11 +4,13 @@ import numpy
 import pytest
 from pyarrow import parquet
 
+import leafkit
 from leafkit.errors import InputError, OptionError, OutputError, TextError
 from leafkit.space import Space
 from leafkit.teachers import embed as module
 from leafkit.teachers.embed import embed
 from leafkit.teachers.open import open_teacher
+from leafkit.vectors import kept_columns as columns
 from leafkit.vectors.store import VectorStore
 
 OUTS = pytest.mark.parametrize("out", ["v.parquet", "v.npy"])
@@ -53,15 +55,16 @@ def test_embedding_with_the_output_gives_an_equal_file(tiny_teacher, texts, tmp_
 def test_parquet_has_id_text_role_and_vector_and_records_the_space_in_its_schema(texts, tmp_path, hash_teacher):
     teacher = hash_teacher()
     table = parquet.read_table(embed(texts, teacher, tmp_path / "v.parquet", precision="float32"))
-    assert table.column_names == ["id", "text", "role", "vector"]
+    assert table.column_names == ["id", "title", "text", "role", "vector"]
     assert str(table.schema.field("vector").type) == "fixed_size_list<element: float>[8]"
     assert Space.from_json(json.loads(table.schema.metadata[b"leafkit.space"])) == teacher.space
     last = table.slice(40).to_pylist()
     assert [(row["id"], row["text"], row["role"]) for row in last] == [
         ("q1", "text 1", "query"),
         ("again", "text 1", "document"),
-        ("titled", "A title with text", "document"),
+        ("titled", "with text", "document"),
     ]
+    assert last[-1]["title"] == "A title"
 
 
 def test_npy_is_a_plain_array_with_one_line_of_json_per_row(texts, tmp_path, hash_teacher):
@@ -154,3 +157,51 @@ def test_invalid_options_raise_before_anything_is_encoded(texts, tmp_path, hash_
         with pytest.raises(error, match=message):
             embed(**{"texts": texts, "encoder": teacher, "out": tmp_path / "v.parquet", **options})
     assert not teacher.encoded
+
+
+KEPT = [
+    {"_id": "a", "text": "one", "url": "https://x/1", "tags": ["x", "y"], "meta": {"lang": "en"}, "score": 1},
+    {"_id": "b", "text": "two", "url": None, "meta": {"lang": "de", "size": 3}, "score": 0.5, "emb": [0.5, 1.0]},
+]
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@OUTS
+def test_other_columns_are_kept_and_come_back_as_documents(tmp_path, hash_teacher, monkeypatch, out):
+    from leafkit.texts.read import read_texts
+
+    monkeypatch.setattr(columns, "CHUNK", 1)
+    path = embed(write_rows(tmp_path / "texts.jsonl", KEPT), hash_teacher(), tmp_path / out)
+    one, two = read_texts(path if out == "v.parquet" else path.with_suffix(".jsonl"))
+    assert (one.id, one.text, one.payload["url"], one.payload["tags"]) == ("a", "one", "https://x/1", ["x", "y"])
+    assert one.payload["meta"]["lang"] == "en"
+    assert (two.payload["meta"], two.payload["score"]) == ({"lang": "de", "size": 3}, 0.5)
+    assert "emb" not in two.payload
+
+
+def test_an_index_of_the_file_returns_the_columns(tmp_path, hash_teacher):
+    path = embed(write_rows(tmp_path / "texts.jsonl", KEPT), hash_teacher(), tmp_path / "v.parquet")
+    index = leafkit.build_index(path, path, tmp_path / "index")
+    hits = leafkit.Searcher.open(index).search(hash_teacher().encode(["one"], "document"), k=1)[0]
+    assert hits.payload[0]["url"] == "https://x/1"
+
+
+def test_columns_that_parquet_cannot_hold_are_written_as_text_and_names_of_the_file_are_left_out(
+    tmp_path, hash_teacher, caplog
+):
+    rows = [
+        {"id": "a", "text": "one", "year": 2020, "empty": {}, "vector": "none", "number": 1},
+        {"id": "b", "text": "two", "year": "unknown", "empty": {}, "vector": "none", "number": [1]},
+    ]
+    path = embed(write_rows(tmp_path / "texts.jsonl", rows), hash_teacher(), tmp_path / "v.parquet")
+    table = parquet.read_table(path).drop_columns(["vector"]).to_pylist()
+    assert [row["year"] for row in table] == ["2020", "unknown"]
+    assert [row["number"] for row in table] == ["1", "[1]"]
+    assert {row["empty"] for row in table} == {"{}"}
+    assert "left out the columns vector" in caplog.text
+    assert "the columns year, empty, number hold values of several kinds" in caplog.text
+    assert len(open_teacher(path)) == 2
