@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import math
+import mmap
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,7 +21,9 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import DamageError, OptionError
-from leafkit.search.plan import Plan
+from leafkit.search.faiss_fields import Fields, FormatError
+from leafkit.search.faiss_file import check_faiss_file
+from leafkit.search.plan import SUPPORTED, Plan
 from leafkit.types import Float32, Int64
 
 # SWIG declares other signatures than the ones that faiss puts in place when it is imported.
@@ -32,8 +36,6 @@ RowBits = NDArray[numpy.uint8]
 # later fit too. Of 19,000 package descriptions added to 1,000, 16 % were clipped with 0 and 0.4 % with 0.15. In
 # return the cosines of the first thousand err by 1.5e-3 instead of 1.1e-3 (99.9th percentile).
 RANGE_MARGIN = 0.15
-
-_LIMIT_LOCK = threading.Lock()
 
 
 class FaissIndex:
@@ -53,40 +55,42 @@ class FaissIndex:
 
     @classmethod
     def empty(cls, plan: Plan, dim: int) -> FaissIndex:
-        """Make an untrained index from ``plan``; raises `OptionError` if FAISS rejects the factory string."""
+        """Make an untrained index from ``plan``; raises `OptionError` if FAISS or leafkit rejects the factory."""
         try:
             if plan.binary:
-                return cls(api.index_binary_factory(-(-dim // 8) * 8, plan.factory), dim=dim, binary=True)
-            return cls(api.index_factory(dim, plan.factory, api.METRIC_INNER_PRODUCT), dim=dim, binary=False)
+                native = api.index_binary_factory(-(-dim // 8) * 8, plan.factory)
+            else:
+                native = api.index_factory(dim, plan.factory, api.METRIC_INNER_PRODUCT)
         except RuntimeError as error:
             raise OptionError(
                 f"FAISS rejects the factory {plan.factory!r} for {dim} components and inner product: "
                 f"{_reason(error)}. Choose another factory."
             ) from error
+        try:
+            serialise = api.serialize_index_binary if plan.binary else api.serialize_index
+            check_faiss_file(Fields(memoryview(serialise(native))), dim=dim, binary=plan.binary)
+        except (FormatError, RuntimeError) as error:
+            raise OptionError(
+                f"leafkit does not open indexes of the factory {plan.factory!r}, so it builds none. {SUPPORTED}"
+            ) from error
+        return cls(native, dim=dim, binary=plan.binary)
 
     @classmethod
     def read(cls, path: Path, *, dim: int, binary: bool, memory_map: bool) -> FaissIndex:
         """Read the index at ``path``. With ``memory_map`` its vectors, graph and lists stay in the file.
 
-        Raises `DamageError` if FAISS cannot read the file or its vectors do not have ``dim`` components.
+        Raises `DamageError` for a file that `check_faiss_file` rejects, as it does one whose vectors do not have
+        ``dim`` components, before FAISS reads it.
         """
-        flags = api.IO_FLAG_MMAP_IFC if memory_map else 0
-        read = api.read_index_binary if binary else api.read_index
         try:
-            with _allocation_limit(path):
-                native = read(str(path), flags)
-        except (RuntimeError, MemoryError) as error:  # the number of inverted lists has no limit in FAISS
+            # The file that was checked is the file that FAISS opens, even if another one takes the name meanwhile.
+            with open(path, "rb") as file:
+                _check_file(file.fileno(), dim=dim, binary=binary)
+                native = _read_native(f"/dev/fd/{file.fileno()}", binary=binary, memory_map=memory_map)
+        except (FormatError, OSError, RuntimeError, MemoryError) as error:
             raise DamageError(
-                f"{path} is not an index that FAISS can read: {_reason(error)}. Build the index again."
+                f"{path} is not an index that leafkit can open: {_reason(error)}. Build the index again."
             ) from error
-        if native.d != (-(-dim // 8) * 8 if binary else dim):
-            raise DamageError(
-                f"{path} holds vectors of {native.d} components, but the manifest says {dim}. Build the index again."
-            )
-        lists = _lists_of(native)
-        if isinstance(lists, api.IndexIVFPQFastScan):
-            # FAISS 1.15 leaves this pointer empty when it reads such an index, and follows it to return a vector.
-            lists.fine_quantizer = lists.pq
         return cls(native, dim=dim, binary=binary)
 
     def __len__(self) -> int:
@@ -127,25 +131,38 @@ class FaissIndex:
     @property
     def is_graph(self) -> bool:
         """Whether rows are linked to their neighbours. Adding rows to such an index is slow."""
-        return isinstance(_innermost(self.native), api.IndexHNSW | api.IndexBinaryHNSW | api.IndexNSG)
+        return isinstance(_innermost(self.native), api.IndexHNSW | api.IndexBinaryHNSW)
 
     def write(self, path: Path) -> None:
-        """Write the index to a new file at ``path``; raises OSError if the disk is full."""
+        """Write the index to a new file at ``path``.
+
+        Raises OSError if the disk is full, and `OptionError` for an index that `read` would reject, for example one
+        whose transform divides by the spread of components that do not differ (PCAW).
+        """
         # FAISS's own file writer loses an error of the last flush, Python's file object does not.
         write = api.write_index_binary if self.binary else api.write_index
         with open(path, "wb") as file:
             write(self.native, api.PyCallbackIOWriter(file.write, 1 << 20))
+        try:
+            with open(path, "rb") as file:
+                _check_file(file.fileno(), dim=self.dim, binary=self.binary)
+        except FormatError as error:
+            raise OptionError(
+                f"the trained index cannot be used: {error}. Choose another factory, or index more documents."
+            ) from error
 
     def nearest(self, queries: Float32, count: int, *, bits: RowBits | None, depth: Depth) -> Int64:
         """Return the ``count`` rows nearest to each unit query by the index's own measure, shape (queries, count).
 
-        Missing rows are -1. ``bits`` limits the search to some rows, for types with `supports_selector`.
+        Missing rows are -1. ``bits`` limits the search to some rows, for types with `supports_selector`. Raises
+        `DamageError` if FAISS fails or finds a row that does not exist.
         """
-        selector = None if bits is None else api.IDSelectorBitmap(bits)
-        references: list[Any] = [selector]
-        depth = replace(depth, nodes=max(depth.nodes, count))
-        params = _parameters(self.native, selector, depth, references)
-        _, rows = self.native.search(self._coded(queries), count, params=params)
+        with _failure_is_damage("search"):
+            rows = self._search(queries, count, bits, depth)
+        if rows.size and (rows.min() < -1 or rows.max() >= len(self)):
+            raise DamageError(
+                f"the index returned row {rows.max()} of {len(self)}: its content is damaged. Build the index again."
+            )
         return rows
 
     @cached_property
@@ -153,7 +170,7 @@ class FaissIndex:
         """Whether a search of this type of index can be limited to some rows."""
         bits = numpy.full(-(-len(self) // 8), 255, dtype=numpy.uint8)
         try:
-            self.nearest(numpy.ones((1, self.dim), dtype=numpy.float32), 1, bits=bits, depth=Depth())
+            self._search(numpy.ones((1, self.dim), dtype=numpy.float32), 1, bits, Depth())
         except RuntimeError:
             return False
         return True
@@ -162,13 +179,28 @@ class FaissIndex:
     def can_reconstruct(self) -> bool:
         """Whether this type of index can return its vectors, see `vectors`."""
         try:
-            self.vectors(numpy.arange(min(1, len(self))))
+            self._reconstruct(numpy.arange(min(1, len(self))))
         except RuntimeError:
             return False
         return True
 
     def vectors(self, rows: Int64) -> Float32:
-        """Return the stored vectors of ``rows``, shape (rows, dim), of any length; +1 and -1 for a binary index."""
+        """Return the stored vectors of ``rows``, shape (rows, dim), of any length; +1 and -1 for a binary index.
+
+        Raises `DamageError` if FAISS fails.
+        """
+        with _failure_is_damage("return vectors of"):
+            return self._reconstruct(rows)
+
+    def _search(self, queries: Float32, count: int, bits: RowBits | None, depth: Depth) -> Int64:
+        selector = None if bits is None else api.IDSelectorBitmap(bits)
+        references: list[Any] = [selector]
+        depth = replace(depth, nodes=max(depth.nodes, count))
+        params = _parameters(self.native, selector, depth, references)
+        _, rows = self.native.search(self._coded(queries), count, params=params)
+        return rows
+
+    def _reconstruct(self, rows: Int64) -> Float32:
         self._map_rows()
         if not self.binary:
             return self.native.reconstruct_batch(numpy.ascontiguousarray(rows, dtype=numpy.int64))
@@ -271,16 +303,31 @@ def _exact_type(native: Any) -> Any:
     return (api.downcast_IndexBinary if isinstance(native, api.IndexBinary) else api.downcast_index)(native)
 
 
+def _check_file(descriptor: int, *, dim: int, binary: bool) -> None:
+    """Raise `FormatError` for a file that FAISS must not read; loads only the pages that hold more than vectors."""
+    if not os.fstat(descriptor).st_size:
+        raise FormatError("it is empty")
+    # No explicit close: arrays that look into the map live as long as a raised error.
+    check_faiss_file(Fields(memoryview(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ))), dim=dim, binary=binary)
+
+
+def _read_native(path: str, *, binary: bool, memory_map: bool) -> Any:
+    """Let FAISS read the index at ``path``."""
+    native = (api.read_index_binary if binary else api.read_index)(path, api.IO_FLAG_MMAP_IFC if memory_map else 0)
+    lists = _lists_of(native)
+    if isinstance(lists, api.IndexIVFPQFastScan):
+        # FAISS 1.15 leaves this pointer empty when it reads such an index, and follows it to return a vector.
+        lists.fine_quantizer = lists.pq
+    return native
+
+
 @contextlib.contextmanager
-def _allocation_limit(path: Path) -> Iterator[None]:
-    """Refuse arrays larger than the file itself, so that a hostile file cannot allocate all memory."""
-    with _LIMIT_LOCK:
-        before = api.get_deserialization_vector_byte_limit()
-        api.set_deserialization_vector_byte_limit(max(path.stat().st_size, 1 << 20))
-        try:
-            yield
-        finally:
-            api.set_deserialization_vector_byte_limit(before)
+def _failure_is_damage(action: str) -> Iterator[None]:
+    """Turn an error of FAISS into a `DamageError`: an index that leafkit built does not fail."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise DamageError(f"FAISS cannot {action} this index: {_reason(error)}. Build the index again.") from error
 
 
 @contextlib.contextmanager
@@ -295,6 +342,6 @@ def faiss_threads(count: int | None) -> Iterator[None]:
         api.omp_set_num_threads(before)
 
 
-def _reason(error: RuntimeError | MemoryError) -> str:
+def _reason(error: Exception) -> str:
     """Return the end of a FAISS message, without the C++ signature at its start."""
     return str(error).rsplit("Error: ", 1)[-1].strip().rstrip(".")

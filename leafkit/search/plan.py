@@ -24,6 +24,13 @@ EXACT_BINARY_ROWS = 1_000_000
 # lists need 8 bytes per row.
 GRAPH_ROWS = 1_000_000
 
+# What `leafkit.search.faiss_file` can check, and so what leafkit builds.
+SUPPORTED = (
+    "Supported are Flat, SQ4, SQ6, SQ8, SQfp16, SQbf16, PQ, PQ...x4fs, RaBitQ and RaBitQfs, alone or after IVF...; "
+    "Flat and SQ after HNSW...; PCA, OPQ, ITQ, RR, HR, L2norm and Pad before, RFlat and Refine(SQ...) behind; and "
+    "BFlat, BHNSW... and BIVF...."
+)
+
 _LISTS_OR_GRAPH = re.compile(r"(.*,)?(IVF\d+(_HNSW\d*|\(.*\))?|HNSW\d*)")
 
 

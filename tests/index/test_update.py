@@ -32,7 +32,6 @@ KINDS = [
     ("binary", None),
     ("binary", "BHNSW16"),
     ("binary", "BIVF8"),
-    ("binary", "BHash8"),
     ("float32", "HNSW16"),
     ("int8", "IVF8"),
     ("float32", "PQ8x4"),

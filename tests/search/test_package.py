@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 
 from leafkit.errors import DamageError, InputError
 from leafkit.index.package_files import write_manifest
-from leafkit.search.faiss_index import FaissIndex
 from leafkit.search.manifest import Manifest, read_manifest
 from leafkit.search.package import open_package
 from leafkit.search.searcher import Searcher
@@ -159,29 +157,3 @@ def test_an_index_of_a_later_format_version_asks_to_update_leafkit(index: Path) 
     (index / "manifest.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"format version 2, but this leafkit reads version 1. Update leafkit"):
         read_manifest(index)
-
-
-@pytest.mark.parametrize(("precision", "factory"), [("binary", None), ("int8", "IVF4")])
-def test_a_damaged_size_in_a_faiss_file_is_damage_wherever_it_is(
-    make: Make, precision: str, factory: str | None
-) -> None:
-    index = make(rows=64, precision=precision, factory=factory)
-    file = index / read_manifest(index).parts["index"]
-    content = file.read_bytes()
-    for place in range(0, len(content) - 8, 4):
-        changed = bytearray(content)
-        changed[place : place + 8] = (1 << 40).to_bytes(8, "little")
-        file.write_bytes(changed)
-        with contextlib.suppress(DamageError):
-            FaissIndex.read(file, dim=64, binary=precision == "binary", memory_map=False)
-
-
-def test_a_faiss_file_cannot_allocate_an_array_larger_than_itself(make: Make) -> None:
-    index = make(rows=64, precision="int8", factory="IVF4")
-    file = index / read_manifest(index).parts["index"]
-    content = file.read_bytes()
-    ranges = (128).to_bytes(8, "little")  # the lower and upper bounds of 64 components
-    assert content.count(ranges) == 1
-    file.write_bytes(content.replace(ranges, (1 << 22).to_bytes(8, "little")))
-    with pytest.raises(DamageError, match=r"not an index that FAISS can read: .*byte_limit"):
-        FaissIndex.read(file, dim=64, binary=False, memory_map=False)

@@ -16,7 +16,6 @@ KINDS = [
     ("binary", None),
     ("binary", "BHNSW32"),
     ("binary", "BIVF8"),
-    ("binary", "BHash8"),
     ("float32", "HNSW32"),
     ("int8", "HNSW16"),
     ("float16", "IVF8"),
@@ -35,8 +34,7 @@ KINDS = [
     ("float32", "IVF8,RaBitQfs,Refine(SQ8)"),
     ("float32", "PCA32,IVF8,SQ8"),
     ("float32", "OPQ8,IVF8,PQ8x4"),
-    ("float32", "RQ2x4"),
-    ("float32", "NSG16,Flat"),
+    ("float32", "ITQ32,SQ8"),
 ]
 
 
@@ -245,7 +243,11 @@ def test_no_rescoring_vectors_are_kept_if_the_index_is_as_exact() -> None:
         ({"factory": "PQ7"}, "FAISS rejects the factory 'PQ7'"),
         ({"factory": "IVF5000"}, "FAISS cannot train this factory on 600 vectors"),
         ({"factory": "RaBitQ", "rescore": "none", "precision": "int8"}, "contradicts precision int8"),
-        ({"factory": "BHash8", "precision": "binary", "rescore": "none"}, "Use --rescore float16 or int8"),
+        ({"factory": "ITQ32,Flat", "rescore": "none"}, "Use --rescore float16 or int8"),
+        ({"factory": "NSG16,Flat"}, "does not open indexes of the factory 'NSG16,Flat'.* Supported are Flat, SQ4"),
+        ({"factory": "HNSW8,PQ8x4"}, "does not open indexes of the factory 'HNSW8,PQ8x4'"),
+        ({"factory": "RQ2x4"}, "does not open indexes of the factory 'RQ2x4'"),
+        ({"factory": "BHash8", "precision": "binary"}, "does not open indexes of the factory 'BHash8'"),
         ({"oversample": 0}, "oversample is 0"),
     ],
 )

@@ -70,7 +70,7 @@ def _trace(error: BaseException) -> str:
 
 def _copy(folders: Path) -> Path:
     shutil.rmtree(folders / "case", ignore_errors=True)
-    return Path(shutil.copytree(folders / "whole", folders / "case"))
+    return Path(shutil.copytree(folders / "whole", folders / "case", copy_function=shutil.copyfile))
 
 
 @contextmanager

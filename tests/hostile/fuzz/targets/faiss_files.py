@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from functools import partial
+import contextlib
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy
 
 from leafkit.index.fill import fill_index
+from leafkit.search.faiss_fields import Fields, FormatError
+from leafkit.search.faiss_file import check_faiss_file
 from leafkit.search.faiss_index import Depth, FaissIndex
 from leafkit.search.plan import plan_index
 from leafkit.search.rescoring import encode
 from leafkit.search.vector_search import VectorSearch
+from tests.hostile.fuzz.mutations import Mutation, write_number
 from tests.hostile.fuzz.target import Target, digest
 
 ROWS = 320
@@ -26,8 +30,8 @@ TYPES = {
     "ivf": ("float32", "IVF6", 16),
     "ivf-int8": ("int8", "IVF6", 16),
     "ivf-hnsw": ("float16", "IVF6_HNSW4", 8),
-    "pq": ("float32", "PQ4x4", 8),
-    "ivf-pq": ("float32", "IVF4,PQ4x4", 8),
+    "pq": ("float32", "PQ4x4np", 8),
+    "ivf-pq": ("float32", "IVF4,PQ4x4np", 8),
     "pq-fast": ("float32", "PQ4x4fs", 8),
     "ivf-pq-fast": ("float32", "IVF4,PQ4x4fs", 8),
     "rabitq": ("float32", "RaBitQ", 16),
@@ -35,9 +39,9 @@ TYPES = {
     "rabitq-fast": ("float32", "RaBitQfs", 16),
     "ivf-rabitq-fast": ("float32", "IVF4,RaBitQfs", 16),
     "refine": ("float32", "IVF4,PQ4x4fs,RFlat", 8),
-    "refine-int8": ("float32", "PQ4x4,Refine(SQ8)", 8),
+    "refine-int8": ("float32", "PQ4x4np,Refine(SQ8)", 8),
     "pca": ("float32", "PCA8,IVF4,SQ8", 16),
-    "opq": ("float32", "OPQ4,IVF4,PQ4x4", 8),
+    "opq": ("float32", "OPQ4,IVF4,PQ4x4np", 8),
     "itq": ("float32", "ITQ8,SQ8", 8),
     "binary": ("binary", None, 32),
     "binary-ivf": ("binary", "BIVF4", 32),
@@ -71,10 +75,47 @@ def use(precision: str, factory: str | None, dim: int, folder: Path) -> str:
             results.append(index.vectors(rows))
         search = VectorSearch(index, rescoring_vectors=encode(vectors(dim), "float16"), live=bits)
         results += [search.search(queries, 3).rows, search.search(queries, 3, rows[::2]).rows]
+    index.add(vectors(dim, 3, seed=2))  # what an update does, to the index that is in memory
+    results.append(index.nearest(queries, 8, bits=None, depth=Depth()))
     return digest(*results)
 
 
+@lru_cache(maxsize=2)
+def fields_of(content: bytes, dim: int, binary: bool) -> list[tuple[int, int]]:
+    """List the place and the size in bytes of every field that the check of the file reads, up to an error."""
+    places: list[tuple[int, int]] = []
+
+    class Noted(Fields):
+        def _advance(self, size: int) -> int:
+            start = super()._advance(size)
+            places.extend([(start, size)] if size else [])
+            return start
+
+    with contextlib.suppress(FormatError):
+        check_faiss_file(Noted(content), dim=dim, binary=binary)
+    return places
+
+
+def change_field(precision: str, factory: str | None, dim: int) -> Mutation:
+    """Return a mutation that changes one field, or one number of an array, of which each is as likely as another."""
+
+    def mutate(content: bytes, random: numpy.random.Generator) -> bytes:
+        places = fields_of(content, dim, precision == "binary") or [(0, len(content))]
+        start, size = places[random.integers(len(places))]
+        item = size if size in (1, 2, 4, 8) else int(random.choice([1, 4, 8]))
+        return write_number(content, start + int(random.integers(max(1, size // item))) * item, item, random)
+
+    return mutate
+
+
 TARGETS = [
-    Target(name=f"faiss-{name}", build=partial(build, *kind), use=partial(use, *kind), files=("index.faiss",), cases=4)
+    Target(
+        name=f"faiss-{name}",
+        build=partial(build, *kind),
+        use=partial(use, *kind),
+        files=("index.faiss",),
+        mutations=(change_field(*kind),),
+        cases=4,
+    )
     for name, kind in TYPES.items()
 ]
