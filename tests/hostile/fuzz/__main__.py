@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path)
     chosen = parser.parse_args()
     targets = all_targets()
-    names = chosen.targets or sorted(targets)
+    names = chosen.targets or sorted(name for name in targets if name[0] != "_")
     if chosen.keep is not None:
         _keep(targets[names[0]], chosen.seed, chosen.case, chosen.keep)
         return 0

@@ -10,8 +10,8 @@ from tests.hostile.fuzz.runner import run
 from tests.hostile.fuzz.target import all_targets
 
 # Targets whose code does not hold yet. Remove a line together with the change that makes it hold.
-PENDING: set[str] = set()
-HELD = {name: target for name, target in all_targets().items() if name not in PENDING}
+PENDING = {"index-plain", "index-binary", "index-rotated", "store", "student-torch", "student-torch-sealed"}
+HELD = {name: target for name, target in all_targets().items() if name not in PENDING and name[0] != "_"}
 
 
 @pytest.mark.skipif(not HELD, reason="no target holds yet")

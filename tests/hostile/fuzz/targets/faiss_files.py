@@ -49,10 +49,17 @@ TYPES = {
 }
 
 
+@lru_cache
 def vectors(dim: int, rows: int = ROWS, seed: int = 0) -> numpy.ndarray:
     """Draw unit vectors."""
     drawn = numpy.random.default_rng(seed).standard_normal((rows, dim)).astype(numpy.float32)
     return drawn / numpy.linalg.norm(drawn, axis=1, keepdims=True)
+
+
+@lru_cache
+def stored(dim: int) -> numpy.ndarray:
+    """Return rescoring vectors."""
+    return encode(vectors(dim), "float16")
 
 
 def build(precision: str, factory: str | None, dim: int, folder: Path) -> None:
@@ -63,20 +70,22 @@ def build(precision: str, factory: str | None, dim: int, folder: Path) -> None:
 
 
 def use(precision: str, factory: str | None, dim: int, folder: Path) -> str:
-    """Search the index in every way that leafkit does."""
-    queries, rows = vectors(dim, 3, seed=1), numpy.arange(ROWS)
+    """Search the index in every way that leafkit does: mapped like a reader, and in memory like an update."""
+    queries, rows = vectors(dim, 3, 1), numpy.arange(ROWS)
     bits = numpy.packbits(rows % 3 != 0, bitorder="little")
+    mapped, loaded = (
+        FaissIndex.read(folder / "index.faiss", dim=dim, binary=precision == "binary", memory_map=memory_map)
+        for memory_map in (True, False)
+    )
     results: list[object] = []
-    for memory_map in (True, False):
-        index = FaissIndex.read(folder / "index.faiss", dim=dim, binary=precision == "binary", memory_map=memory_map)
-        for selector in (None, bits) if index.supports_selector else (None,):
-            results += [index.nearest(queries, count, bits=selector, depth=Depth()) for count in (8, 150)]
-        if index.can_reconstruct:
-            results.append(index.vectors(rows))
-        search = VectorSearch(index, rescoring_vectors=encode(vectors(dim), "float16"), live=bits)
-        results += [search.search(queries, 3).rows, search.search(queries, 3, rows[::2]).rows]
-    index.add(vectors(dim, 3, seed=2))  # what an update does, to the index that is in memory
-    results.append(index.nearest(queries, 8, bits=None, depth=Depth()))
+    for selector in (None, bits) if mapped.supports_selector else (None,):
+        results += [mapped.nearest(queries, count, bits=selector, depth=Depth()) for count in (8, 150)]
+    if mapped.can_reconstruct:
+        results.append(mapped.vectors(rows))
+    search = VectorSearch(loaded, rescoring_vectors=stored(dim), live=bits)
+    results += [search.search(queries, 3).rows, search.search(queries, 3, rows[::2]).rows]
+    loaded.add(vectors(dim, 3, 2))
+    results.append(loaded.nearest(queries, 8, bits=None, depth=Depth()))
     return digest(*results)
 
 
