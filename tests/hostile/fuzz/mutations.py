@@ -22,9 +22,9 @@ _SCALAR = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|true|
 
 def flip_bits(content: bytes, random: numpy.random.Generator) -> bytes:
     """Flip one to eight bits."""
-    changed = bytearray(content)
+    changed = bytearray(content or b"\0")
     for _ in range(random.integers(1, 9)):
-        changed[_place(content, random)] ^= 1 << int(random.integers(8))
+        changed[_place(changed, random)] ^= 1 << int(random.integers(8))
     return bytes(changed)
 
 
@@ -107,7 +107,7 @@ def damage(content: bytes, mutations: tuple[Mutation, ...], random: numpy.random
     return content
 
 
-def _place(content: bytes, random: numpy.random.Generator) -> int:
+def _place(content: bytes | bytearray, random: numpy.random.Generator) -> int:
     """Draw a place in ``content``: half of them in the first 512 bytes, where headers are."""
     length = len(content) if random.integers(2) else min(len(content), 512)
     return int(random.integers(max(1, length)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy
 
@@ -16,7 +17,7 @@ IDS = [f"document {row}" for row in range(80)]
 VECTORS = numpy.random.default_rng(0).standard_normal((84, SPACE.dim)).astype(numpy.float32)
 
 
-def build(folder: Path, **options: object) -> None:
+def build(folder: Path, **options: Any) -> None:
     """Write an index of 80 documents, of which one is removed."""
     payload = [{"text": name, "number": row, "tags": ["a", None]} for row, name in enumerate(IDS)]
     index_vectors(IDS, VECTORS[:80], SPACE, folder, payload=payload, overwrite=True, **options)
