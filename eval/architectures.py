@@ -27,7 +27,8 @@ from leafkit.evaluation.compare.recipes import RecipeEntry, read_entry
 from leafkit.evaluation.metrics import Float64
 from leafkit.evaluation.provenance import commit, packages
 from leafkit.extras import import_optional
-from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.files.atomic import write_json
+from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.files.progress import progress
 from leafkit.methods.architectures.diswot import HIDDEN, Cost, Diswot, Scorer, Shape
 from leafkit.methods.budget import Budget, parse_budget

@@ -26,7 +26,7 @@ from leafkit.evaluation.metrics import METRICS
 from leafkit.evaluation.modes import Retriever, with_cached_encoders
 from leafkit.evaluation.mteb_model import CellBackend, MtebModel
 from leafkit.evaluation.result_rows import ResultRow
-from leafkit.files.atomic import explain_disk_errors
+from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.files.progress import progress
 
 _log = logging.getLogger("leafkit")

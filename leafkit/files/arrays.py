@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from leafkit.files.atomic import write_file
+from leafkit.files.atomic import atomic_file
 from leafkit.files.regular import open_regular
 
 _HEADER = re.compile(
@@ -35,12 +36,13 @@ _LARGEST_DIRECTORY = 1 << 16
 def save_array(path: Path, array: numpy.ndarray) -> None:
     """Write ``array`` to the .npy file at ``path``, atomically replacing any file there.
 
-    The array is serialised in memory first. On a full disk ``numpy.save`` raises an error without an error number,
-    and leafkit could not tell the user that the disk is full.
+    On a full disk ``numpy.save`` raises an error without an error number, and leafkit could not tell the user that the
+    disk is full. So the bytes are written here.
     """
-    buffer = io.BytesIO()
-    numpy.save(buffer, array, allow_pickle=False)
-    write_file(path, buffer.getvalue())
+    array = numpy.asarray(array, order="C")
+    with atomic_file(path, wait=True) as file:
+        npy.write_array_header_1_0(file, npy.header_data_from_array_1_0(array))
+        file.write(array.data)
 
 
 def read_array(path: Path, *, memory_map: bool = False, follow_links: bool = True) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Atomic writes: a file or folder is written under a temporary name, flushed to disk, then renamed into place."""
+"""Atomic writes: a file or folder is written under another name, flushed to disk, then renamed into place."""
 
 from __future__ import annotations
 
@@ -7,44 +7,14 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from leafkit.errors import OutputError
-
-
-@contextlib.contextmanager
-def explain_disk_errors(path: Path) -> Iterator[None]:
-    """Turn a failed write to ``path`` into an `OutputError` that names the cause and a way out.
-
-    Covers a full disk, a missing permission, a read-only disk, a file that is too large, a name that is too long and a
-    file in the place of a folder. Other errors pass through unchanged.
-    """
-    try:
-        yield
-    except OSError as error:
-        message = _disk_error_message(path, error)
-        if message is None:
-            raise
-        raise OutputError(message) from error
-
-
-def _disk_error_message(path: Path, error: OSError) -> str | None:
-    """Return the message for ``error`` while writing ``path``, or None for an error of another kind."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"cannot write {path}: the disk is full. Free some space and run the same command again."
-    if error.errno == errno.EFBIG:
-        return f"{path} exceeds the maximum file size of this file system. Write to another disk."
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        return (
-            f"cannot create {path}: {error.filename} or one of its parents is a file, not a folder. "
-            "Choose another output path."
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG):
-        return f"cannot write {path}: {error.strerror}. Choose another output path."
-    return None
+from leafkit.files.disk_errors import explain_disk_errors
+from leafkit.files.lock import folder_lock
+from leafkit.files.partial import new_partial
 
 
 def flush_to_disk(path: Path) -> None:
@@ -58,28 +28,23 @@ def flush_to_disk(path: Path) -> None:
 
 def write_file(path: Path, content: bytes | str) -> None:
     """Write ``content`` to the file at ``path`` atomically: if the write fails, the old file is unchanged."""
-    with atomic_file(path) as file:
+    with atomic_file(path, wait=True) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file for writing and rename it to ``path`` when the block ends.
+def atomic_file(path: Path, *, wait: bool = False) -> Iterator[BinaryIO]:
+    """Open a partial file for writing and rename it to ``path`` when the block ends.
 
-    If the block raises, the temporary file is deleted and the old file at ``path`` is unchanged.
+    If the block raises, the partial file is deleted and the old file at ``path`` is unchanged. While another process
+    writes ``path`` the call raises `OutputError`, or waits with ``wait``.
     """
-    with explain_disk_errors(path):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    with explain_disk_errors(path), new_partial(path, folder=False, wait=wait) as partial:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
         flush_to_disk(path.parent)
 
 
@@ -95,25 +60,39 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterator[Path]:
-    """Create a temporary folder to fill and rename it to ``path`` when the block ends.
+    """Create a partial folder to fill and rename it to ``path`` when the block ends.
 
-    If the block raises, the temporary folder is deleted and any old folder at ``path`` is unchanged.
+    If the block raises, the partial folder is deleted and any old folder at ``path`` is unchanged. What a killed call
+    left is deleted by the next one.
+
     Old and new files are never mixed: ``path`` must be missing or empty, or ``overwrite`` must be true and ``path``
-    must contain the file ``marker``, which shows that leafkit wrote it. Raises `OutputError` otherwise.
+    must contain the file ``marker``, which shows that leafkit wrote it. Before an old folder is replaced, the call
+    waits for a process that holds that folder's lock, such as an update. Raises `OutputError` if ``path`` may not be
+    written, or if another process is writing it.
     """
+    path = path.resolve() if path.is_symlink() else path
     check_output_folder(path, marker=marker, overwrite=overwrite)
-    with explain_disk_errors(path):
+    with explain_disk_errors(path), parent_folders(path), new_partial(path, folder=True, wait=False) as partial:
+        _restore(path)
+        check_output_folder(path, marker=marker, overwrite=overwrite)
+        yield partial
+        for entry in [*sorted(partial.rglob("*")), partial]:
+            flush_to_disk(entry)
+        _move_into_place(partial, path, marker=marker, overwrite=overwrite)
+
+
+@contextlib.contextmanager
+def parent_folders(path: Path) -> Iterator[None]:
+    """Create the missing parent folders of ``path``; if the block raises, delete those that are still empty."""
+    missing = [parent for parent in path.parents if not parent.exists()]
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.partial-"))
-        try:
-            partial.chmod(0o755)
-            yield partial
-            for entry in sorted(partial.rglob("*")):
-                flush_to_disk(entry)
-            _move_into_place(partial, path)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+        yield
+    except BaseException:
+        for parent in missing:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        raise
 
 
 def check_output_folder(path: Path, *, marker: str, overwrite: bool = False) -> None:
@@ -131,31 +110,66 @@ def check_output_folder(path: Path, *, marker: str, overwrite: bool = False) -> 
         raise OutputError(f"{path} already exists. Choose another output path or add --overwrite to replace it.")
 
 
-def _move_into_place(new: Path, path: Path) -> None:
-    """Rename the folder ``new`` to ``path`` and delete the folder that was there."""
-    if not (path.exists() and any(path.iterdir())):
-        new.rename(path)
-    elif _exchange(new, path):
-        shutil.rmtree(new, ignore_errors=True)
-    else:
-        old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.old-"))
-        path.rename(old)
-        try:
-            new.rename(path)
-        except BaseException:
-            old.rename(path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
+def _move_into_place(new: Path, path: Path, *, marker: str, overwrite: bool) -> None:
+    """Rename the folder ``new`` to ``path`` and delete the folder that was there, if it may be overwritten."""
+    while not _rename(new, path):
+        check_output_folder(path, marker=marker, overwrite=overwrite)
+        with contextlib.suppress(FileNotFoundError), folder_lock(path, warning=f"waiting: {path} is being updated"):
+            check_output_folder(path, marker=marker, overwrite=overwrite)
+            _replace(new, path)
+            break
     flush_to_disk(path.parent)
+
+
+def _rename(new: Path, path: Path) -> bool:
+    """Rename the folder ``new`` to ``path`` and return True, or return False if a folder with files is there."""
+    try:
+        new.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
+
+
+def _replace(new: Path, path: Path) -> None:
+    """Let the folders ``new`` and ``path`` change places, and delete the old folder."""
+    if _exchange(new, path):
+        shutil.rmtree(new, ignore_errors=True)
+        return
+    old = _old_path(path)
+    path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _restore(path: Path) -> None:
+    """Finish what a call of `_replace` could not that was killed between two renames, or while it deleted a folder."""
+    old = _old_path(path)
+    if old.is_dir() and path.exists():
+        shutil.rmtree(old)
+    elif old.is_dir():
+        old.rename(path)
+
+
+def _old_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 def _exchange(first: Path, second: Path) -> bool:
     """Exchange two folders in one step and return True, or return False on a system without that operation.
 
-    Linux has the system call renameat2 for it. Python has no function for this call.
+    Linux has the system call renameat2 for it and macOS renamex_np. Python has no function for these calls.
     """
     import ctypes
 
-    rename = getattr(ctypes.CDLL(None), "renameat2", None)
-    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    return rename is not None and rename(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0
+    library, one, other = ctypes.CDLL(None), os.fsencode(first), os.fsencode(second)
+    here, exchange = -100, 2  # AT_FDCWD; RENAME_EXCHANGE of Linux and RENAME_SWAP of macOS
+    if rename := getattr(library, "renameat2", None):
+        return rename(here, one, here, other, exchange) == 0
+    swap = getattr(library, "renamex_np", None)
+    return swap is not None and swap(one, other, exchange) == 0

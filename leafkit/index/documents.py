@@ -19,6 +19,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import TextError
+from leafkit.files.arrays import save_array
 from leafkit.search.documents import KEY, Document, DocumentFiles, Documents, id_key, parse_line
 from leafkit.texts.options import ReadingOptions
 from leafkit.texts.read import read_texts
@@ -112,7 +113,7 @@ class DocumentWriter:
         self._lines.close()
         lengths = numpy.array(self._lengths, dtype=numpy.int64)
         offsets = numpy.concatenate([[0], numpy.cumsum(lengths)]).astype(numpy.int64)
-        numpy.save(self._files.offsets, offsets)
+        save_array(self._files.offsets, offsets)
         keys = numpy.frombuffer(bytes(self._keys), dtype=KEY)
         rows = numpy.arange(len(keys)) if live is None else numpy.flatnonzero(live)
         rows = rows[numpy.argsort(keys[rows], kind="stable")]
@@ -120,8 +121,8 @@ class DocumentWriter:
         repeated = rows[1:][keys[1:] == keys[:-1]]
         if len(repeated):
             raise TextError(_repeated_ids(self._files.lines, offsets, numpy.sort(repeated)))
-        numpy.save(self._files.keys, keys)
-        numpy.save(self._files.rows, rows.astype(numpy.int64))
+        save_array(self._files.keys, keys)
+        save_array(self._files.rows, rows.astype(numpy.int64))
 
 
 def _documents(texts: Iterator[Text]) -> Iterator[Document]:

@@ -7,18 +7,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
-from pathlib import Path
 
 import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import InputError, OptionError
-from leafkit.files.atomic import explain_disk_errors, flush_to_disk
+from leafkit.files.arrays import save_array
+from leafkit.files.atomic import flush_to_disk
+from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.index.documents import DocumentWriter, encode_documents, write_documents
 from leafkit.index.fill import cosine_losses
 from leafkit.index.package_files import (
     ADDED,
+    check_in_place,
     describe_files,
+    is_current,
     part_name,
     provenance,
     remove_leftovers,
@@ -29,7 +32,7 @@ from leafkit.index.vector_files import map_blocks, spool, write_rescoring_vector
 from leafkit.search.arrays import blocks_of
 from leafkit.search.documents import Document, Documents
 from leafkit.search.faiss_index import FaissIndex, faiss_threads
-from leafkit.search.manifest import DOCUMENT_PARTS, document_files, read_manifest
+from leafkit.search.manifest import DOCUMENT_PARTS, Manifest, document_files
 from leafkit.search.package import Package
 from leafkit.search.rescoring import encode
 from leafkit.types import Encoder, Float32, Int64
@@ -70,13 +73,13 @@ def apply_update(
     ``package`` comes from `open_for_update`. ``encoder`` may be None if there are no documents. Whatever stops this
     call, the folder then holds the old index or the new one. Raises `InputError` for ids that exist already.
     """
-    folder = package.folder
-    remove_leftovers(folder, package.manifest)
-    with explain_disk_errors(folder), _only_named_files(folder), faiss_threads(threads):
+    check_in_place(package)
+    remove_leftovers(package.folder, package.manifest)
+    with explain_disk_errors(package.folder), _only_named_files(package) as written, faiss_threads(threads):
         added = _write_added(package, documents)
         changes = _plan_changes(package, added, remove, replace=replace)
         if len(added) or changes.newly_removed or (compact and not changes.live.all()):
-            _NextGeneration(package, changes.live, added, encoder).write(compact)
+            written.append(_NextGeneration(package, changes.live, added, encoder).write(compact))
     return UpdateCounts(
         added=len(added),
         removed=changes.removed,
@@ -86,12 +89,22 @@ def apply_update(
 
 
 @contextmanager
-def _only_named_files(folder: Path) -> Iterator[None]:
-    """After the block delete all files that the manifest, old or new, does not name."""
+def _only_named_files(package: Package) -> Iterator[list[Manifest]]:
+    """Give a list for the new manifest, and afterwards delete all files that the manifest, old or new, does not name.
+
+    Raises `OutputError` if a file is missing because another index took the folder's place.
+    """
+    written: list[Manifest] = []
     try:
-        yield
+        yield written
+    except FileNotFoundError:
+        check_in_place(package)
+        raise
     finally:
-        remove_leftovers(folder, read_manifest(folder))
+        # The files of an index that took the folder's place are not this update's to delete.
+        for manifest in (package.manifest, *written):
+            if is_current(package.folder, manifest):
+                remove_leftovers(package.folder, manifest)
 
 
 def _write_added(package: Package, documents: Iterable[Document]) -> Documents:
@@ -154,8 +167,8 @@ class _NextGeneration:
         self._encoder = encoder
         self._parts: dict[str, str] = {}
 
-    def write(self, compact: bool | None) -> None:
-        """Write the files that change, then replace the manifest."""
+    def write(self, compact: bool | None) -> Manifest:
+        """Write the files that change, then replace the manifest by the one that is returned."""
         removed = int((~self._live).sum())
         if compact is None:
             compact = self._is_worth_compacting(removed)
@@ -166,8 +179,8 @@ class _NextGeneration:
             self._write_vectors(old_rows, compact=compact)
             self._write_documents(old_rows, live)
         if not live.all():
-            numpy.save(self._folder / self._new_name("live"), numpy.packbits(live, bitorder="little"))
-        self._commit(live)
+            save_array(self._folder / self._new_name("live"), numpy.packbits(live, bitorder="little"))
+        return self._commit(live)
 
     def _is_worth_compacting(self, removed: int) -> bool:
         if removed <= COMPACT_SHARE * len(self._live):
@@ -242,7 +255,7 @@ class _NextGeneration:
         self._parts[part] = part_name(part, self._number)
         return self._parts[part]
 
-    def _commit(self, live: NDArray[numpy.bool_]) -> None:
+    def _commit(self, live: NDArray[numpy.bool_]) -> Manifest:
         """Flush the written files to disk, then replace the manifest by one that names them."""
         old, written = self._old, set(self._parts.values())
         for name in written:
@@ -250,15 +263,15 @@ class _NextGeneration:
         parts = {part: name for part, name in old.parts.items() if part != "live"} | self._parts
         unchanged = {*parts.values(), *(old.files.keys() - set(old.parts.values()))} - written
         files = {name: old.files[name] for name in sorted(unchanged)} | describe_files(self._folder, sorted(written))
-        write_manifest(
-            self._folder,
-            replace(
-                old,
-                rows=len(live),
-                count=int(live.sum()),
-                generation=self._number,
-                parts=parts,
-                files=files,
-                built={**old.built, "updated": provenance()},
-            ),
+        new = replace(
+            old,
+            rows=len(live),
+            count=int(live.sum()),
+            generation=self._number,
+            parts=parts,
+            files=files,
+            built={**old.built, "updated": provenance()},
         )
+        check_in_place(self._package)
+        write_manifest(self._folder, new)
+        return new

@@ -13,9 +13,10 @@ import faiss
 import numpy
 
 from leafkit.command import command_line
+from leafkit.errors import InputError, OutputError
 from leafkit.files.atomic import write_file
 from leafkit.files.digest import sha256_file
-from leafkit.files.lock import exclusive_lock
+from leafkit.files.lock import folder_lock
 from leafkit.search.manifest import MANIFEST, PARTS, Manifest, read_manifest
 from leafkit.search.package import Package, open_package
 from leafkit.version import __version__
@@ -23,7 +24,8 @@ from leafkit.version import __version__
 # Vectors wait in spool-N.raw until the index is trained; documents to add wait in added-documents-N.jsonl and others.
 SPOOL = "spool"
 ADDED = "added-"
-_GENERATED = re.compile(rf"({ADDED})?({'|'.join([*PARTS, SPOOL])})-\d+\.({'|'.join([*PARTS.values(), 'raw'])})")
+_GENERATED = rf"({ADDED})?({'|'.join([*PARTS, SPOOL])})-\d+\.({'|'.join([*PARTS.values(), 'raw'])})"
+_LEFTOVER = re.compile(rf"{_GENERATED}|\.({_GENERATED}|{re.escape(MANIFEST)})\.partial")
 
 
 def part_name(part: str, generation: int) -> str:
@@ -56,10 +58,33 @@ def provenance() -> dict[str, Any]:
 
 
 def remove_leftovers(folder: Path, manifest: Manifest) -> None:
-    """Delete the files of other generations, which an update replaced or an interrupted update left behind."""
+    """Delete the files of other generations, which an update replaced or an interrupted update left behind.
+
+    Only the process that holds the `writer_lock` may call this.
+    """
     for path in folder.iterdir():
-        if _GENERATED.fullmatch(path.name) and path.name not in manifest.files:
+        if _LEFTOVER.fullmatch(path.name) and path.name not in manifest.files:
             path.unlink(missing_ok=True)
+
+
+def check_in_place(package: Package) -> None:
+    """Raise `OutputError` if the folder of ``package`` is no longer the index that was opened for an update.
+
+    leafkit's own writers wait for the lock, but a user may move another index to the same path meanwhile.
+    """
+    if not is_current(package.folder, package.manifest):
+        raise OutputError(
+            f"{package.folder} was replaced by another index while it was being updated. The update was not applied. "
+            "Run this command again."
+        )
+
+
+def is_current(folder: Path, manifest: Manifest) -> bool:
+    """Tell whether ``manifest`` is the manifest of the index at ``folder`` now."""
+    try:
+        return read_manifest(folder).dump() == manifest.dump()
+    except InputError:
+        return False
 
 
 @contextlib.contextmanager
@@ -79,5 +104,5 @@ def open_for_update(folder: Path) -> Iterator[Package]:
 def writer_lock(folder: Path) -> Iterator[None]:
     """Hold the index at ``folder`` for writing; raises `OutputError` if another process holds it."""
     busy = f"{folder} is being updated by another process. Run this command again when that update is done."
-    with exclusive_lock(folder, error=busy):
+    with folder_lock(folder, error=busy):
         yield

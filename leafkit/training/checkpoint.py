@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import DamageError
-from leafkit.files.atomic import explain_disk_errors, flush_to_disk, write_json
+from leafkit.files.atomic import flush_to_disk, write_json
+from leafkit.files.disk_errors import explain_disk_errors
 
 if TYPE_CHECKING:
     from leafkit.training.moments import Reader, Tensors

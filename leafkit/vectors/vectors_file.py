@@ -6,14 +6,16 @@ next to the .npy file.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 import numpy
 
 from leafkit.errors import InputError, OutputError
-from leafkit.files.atomic import explain_disk_errors
+from leafkit.files.atomic import parent_folders
+from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.texts.parquet import parquet_files, parquet_parts
 from leafkit.vectors.vectors_file_types import ReadTexts, SpaceLabel, VectorsFile, WriteRows
 
@@ -61,17 +63,18 @@ def open_vectors_file(path: Path) -> VectorsFile:
     return VectorsFile(label=label, rows=rows, batches=batches, parts=parts)
 
 
-def vectors_file_writer(
-    path: Path, label: SpaceLabel, *, precision: str, texts: ReadTexts
-) -> AbstractContextManager[WriteRows]:
-    """Return a context manager that yields a function to write rows; the file appears when the block ends.
+@contextmanager
+def vectors_file_writer(path: Path, label: SpaceLabel, *, precision: str, texts: ReadTexts) -> Iterator[WriteRows]:
+    """Give a function to write rows during the block; the file appears when the block ends.
 
     precision: ``float16`` or ``float32``.
     texts: reads the texts of all rows anew; a Parquet file must know their columns before the first row is written.
+
+    Raises `OutputError` while another process writes to ``path``.
     """
-    with explain_disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    return _format(path).writer(path, label, numpy.dtype(precision), texts)
+    writer = _format(path).writer(path, label, numpy.dtype(precision), texts)
+    with explain_disk_errors(path), parent_folders(path), writer as write:
+        yield write
 
 
 def check_vectors_output(path: Path, *, overwrite: bool) -> None:

@@ -1,5 +1,7 @@
+import contextlib
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from leafkit.errors import OutputError
-from leafkit.files.atomic import atomic_folder, check_output_folder, write_file, write_json
+from leafkit.files.atomic import atomic_file, atomic_folder, check_output_folder, write_file, write_json
+from leafkit.files.lock import folder_lock
 
 
 def names(folder):
@@ -90,7 +93,7 @@ def test_an_overwrite_that_stops_between_two_renames_restores_the_old_folder(tmp
     rename = Path.rename
 
     def stop(self, to):
-        if ".partial-" in self.name:
+        if self.name.endswith(".partial"):
             raise KeyboardInterrupt
         return rename(self, to)
 
@@ -146,3 +149,191 @@ def test_a_reader_never_sees_a_partial_file_while_the_writer_is_killed(tmp_path)
         child.send_signal(signal.SIGKILL)
         child.wait()
         assert seen | {target.read_text()} <= {"a" * 100_000, "b" * 100_000}
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from leafkit.files.atomic import atomic_file, atomic_folder
+path, kind = Path(sys.argv[1]), sys.argv[2]
+with atomic_file(path) if kind == "file" else atomic_folder(path, marker="m", overwrite=True) as partial:
+    if kind == "file":
+        partial.write(b"theirs")
+        partial.flush()
+    else:
+        (partial / "m").write_text("theirs")
+    print("writing", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def written_by_another_process(path, kind):
+    """Write ``path`` in a child process, which finishes when its stdin is closed."""
+    command = [sys.executable, "-c", PROGRAM, str(path), kind]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout.readline() == "writing\n"
+        yield child
+        child.stdin.close()
+
+
+def write(path, kind, content="ours"):
+    if kind == "file":
+        with atomic_file(path) as file:
+            file.write(content.encode())
+    else:
+        with atomic_folder(path, marker="m", overwrite=True) as folder:
+            (folder / "m").write_text(content)
+
+
+def read(path):
+    return (path / "m" if path.is_dir() else path).read_text()
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_next_writer_deletes_what_a_killed_one_left(tmp_path, kind):
+    target = tmp_path / "output"
+    with written_by_another_process(target, kind) as child:
+        child.kill()
+        child.wait()
+    assert names(tmp_path) == [".output.partial"]
+    write(target, kind)
+    assert read(target) == "ours"
+    assert names(tmp_path) == ["output"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_second_writer_raises_and_leaves_the_partial_of_the_first(tmp_path, kind):
+    target = tmp_path / "output"
+    with written_by_another_process(target, kind):
+        for _ in range(2):
+            with pytest.raises(OutputError, match=r"another process is writing .*output\. Wait until"):
+                write(target, kind)
+        assert names(tmp_path) == [".output.partial"]
+    assert read(target) == "theirs"
+    assert names(tmp_path) == ["output"]
+
+
+def test_short_files_wait_for_another_writer(tmp_path):
+    with written_by_another_process(tmp_path / "output", "file") as child:
+        threading.Timer(0.2, child.stdin.close).start()
+        write_file(tmp_path / "output", "ours")
+        assert child.wait() == 0
+    assert read(tmp_path / "output") == "ours"
+
+
+@pytest.mark.parametrize("leftover", ["file", "folder", "link"])
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_a_leftover_of_another_kind_is_deleted_but_a_link_is_not_followed(tmp_path, kind, leftover):
+    partial, elsewhere = tmp_path / ".output.partial", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "m").write_text("kept")
+    if leftover == "file":
+        partial.write_text("left")
+    elif leftover == "folder":
+        shutil.copytree(elsewhere, partial)
+    else:
+        partial.symlink_to(elsewhere)
+        with pytest.raises(OutputError, match="cannot write"):
+            write(tmp_path / "output", kind)
+        assert read(elsewhere) == "kept"
+        return
+    write(tmp_path / "output", kind)
+    assert read(tmp_path / "output") == "ours"
+    assert names(tmp_path) == ["elsewhere", "output"]
+
+
+def test_many_writers_that_race_for_one_name_leave_the_whole_work_of_one(tmp_path):
+    target, refusals = tmp_path / "output", []
+
+    def work(number):
+        written = 0
+        while written < 5:
+            try:
+                with atomic_folder(target, marker="m", overwrite=True) as folder:
+                    for name in ("m", "n", "o"):
+                        (folder / name).write_text(f"{number} {written}")
+                written += 1
+            except OutputError as error:
+                refusals.append(str(error))
+
+    writers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    (content,) = {(target / name).read_text() for name in ("m", "n", "o")}
+    assert content in {f"{number} 4" for number in range(4)}
+    assert names(tmp_path) == ["output"]
+    assert {refusal.partition(" is writing ")[0] for refusal in refusals} <= {"another process"}
+
+
+def test_of_two_writers_without_overwrite_the_later_raises_and_changes_nothing(tmp_path):
+    target = tmp_path / "index"
+    with pytest.raises(OutputError, match="already exists"), atomic_folder(target, marker="m") as folder:
+        (folder / "m").write_text("later")
+        target.mkdir()
+        (target / "m").write_text("first")
+    assert read(target) == "first"
+    assert names(tmp_path) == ["index"]
+
+
+def test_an_overwrite_waits_for_the_lock_on_the_old_folder(tmp_path, caplog):
+    target = tmp_path / "index"
+    write(target, "folder", "old")
+    done = threading.Event()
+
+    def overwrite():
+        write(target, "folder", "new")
+        done.set()
+
+    with folder_lock(target):
+        writer = threading.Thread(target=overwrite)
+        writer.start()
+        assert not done.wait(0.3)
+        assert read(target) == "old"
+    writer.join(10)
+    assert read(target) == "new"
+    assert "is being updated" in caplog.text
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_replacement_killed_between_its_two_renames_is_undone_by_the_next_call(tmp_path, exists):
+    """Without an exchange in one step, the old folder is first moved aside."""
+    target = tmp_path / "index"
+    write(tmp_path / ".index.old", "folder", "old")
+    if exists:
+        write(target, "folder", "new")
+    with pytest.raises(OutputError, match="already exists"), atomic_folder(target, marker="m"):
+        pytest.fail("the old folder was not restored")
+    if exists:
+        write(target, "folder", "newer")
+    assert read(target) == ("newer" if exists else "old")
+    assert names(tmp_path) == ["index"]
+
+
+def test_a_link_to_a_folder_stays_when_the_folder_is_overwritten(tmp_path):
+    write(tmp_path / "version-1", "folder", "old")
+    (tmp_path / "current").symlink_to("version-1")
+    write(tmp_path / "current", "folder", "new")
+    assert read(tmp_path / "version-1") == "new"
+    assert names(tmp_path) == ["current", "version-1"]
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_and_folders_follow_the_umask(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        write(tmp_path / "file", "file")
+        write(tmp_path / "folder", "folder")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"file": 0o666 & ~umask, "folder": 0o777 & ~umask}
+
+
+def test_a_failed_write_deletes_the_parent_folders_that_it_created(tmp_path):
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(ValueError), atomic_folder(tmp_path / "kept" / "a" / "b" / "index", marker="m"):
+        raise ValueError
+    assert names(tmp_path / "kept") == []

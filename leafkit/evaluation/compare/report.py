@@ -17,7 +17,8 @@ from leafkit.evaluation.compare.statistics import bootstrap_difference, figures
 from leafkit.evaluation.compare.study import Run
 from leafkit.evaluation.compare.tasks import Task
 from leafkit.evaluation.provenance import commit, packages
-from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.files.atomic import write_json
+from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.methods.ledger import format_difference
 from leafkit.version import __version__
 

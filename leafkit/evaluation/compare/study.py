@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.files.atomic import write_json
+from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.files.lock import exclusive_lock
 from leafkit.files.progress import progress
 from leafkit.types import Teacher
