@@ -18,13 +18,15 @@ from typing import Any
 import numpy
 
 from leafkit.errors import DamageError, OptionError, VectorError
-from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.files.atomic import write_json
+from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.files.json_file import explain_invalid, read_json_object
 from leafkit.files.lock import exclusive_lock
 from leafkit.files.progress import progress
 from leafkit.space import Space, require_same
 from leafkit.texts.batches import length_batches
 from leafkit.types import Encoder, Float32, Int64, Role
+from leafkit.vectors.block_checks import BlockChecks
 from leafkit.vectors.check import check_vectors
 from leafkit.vectors.cosine import unit_rows
 from leafkit.vectors.encode import encode_by_role
@@ -57,18 +59,21 @@ class VectorStore:
     """The vectors of one space in one precision. One process writes at a time, others wait; reading needs no lock."""
 
     def __init__(self, path: Path, space: Space, dtype: str) -> None:
-        """Load the store in the existing folder ``path``; use `VectorStore.open` instead."""
+        """Load the store in the folder ``path``, which may be missing; use `VectorStore.open` instead."""
         self.path = path
         self.space = space
         self.dtype = numpy.dtype(dtype)
         self._blocks: list[dict[str, Any]] = []
         self._keys = KeyIndex.empty()
         self._map: numpy.memmap[Any, Any] | None = None
+        advice = self._delete_advice
+        self._key_checks = BlockChecks(self._keys_file, KEY_BYTES, checksum="sha256_keys", advice=advice)
+        self._checks = BlockChecks(self._vectors_file, self._row_bytes, checksum="sha256_vectors", advice=advice)
         self._load()
 
     @classmethod
     def open(cls, root: Path | None, space: Space, *, dtype: str = "float16") -> VectorStore:
-        """Open the store of ``space`` in the folder ``root`` (None: `default_cache`), or create an empty one.
+        """Open the store of ``space`` in the folder ``root`` (None: `default_cache`); its folder may be missing.
 
         dtype: the precision of the stored vectors, ``float16`` or ``float32``.
 
@@ -76,10 +81,7 @@ class VectorStore:
         """
         if dtype not in DTYPES:
             raise OptionError(f"unknown precision {dtype!r} of teacher vectors; expected float16 or float32.")
-        path = (root or default_cache()) / f"{space.id}-{dtype}"
-        with explain_disk_errors(path):
-            path.mkdir(parents=True, exist_ok=True)
-        return cls(path, space, dtype)
+        return cls((root or default_cache()) / f"{space.id}-{dtype}", space, dtype)
 
     def __len__(self) -> int:
         return self._rows
@@ -122,12 +124,14 @@ class VectorStore:
     def gather(self, rows: Int64) -> Float32:
         """Return the vectors at ``rows``, shape (len(rows), dim), float32, of length 1 if the space is normalised.
 
-        Raises `VectorError` for a row that is not in the store.
+        A block of the store is compared with its checksum before its first row is returned. Raises `VectorError` for a
+        row that is not in the store, and `DamageError` naming a block whose bytes were changed.
         """
         if len(rows) and not (rows.min() >= 0 and rows.max() < len(self)):
             raise VectorError(f"{self.path} has {len(self)} vectors; rows {rows.min()} to {rows.max()} were requested.")
         if not len(rows):
             return numpy.empty((0, self.space.dim), dtype=numpy.float32)
+        self._checks.check_rows(rows)
         if self._map is None:
             shape = (len(self), self.space.dim)
             self._map = numpy.memmap(self._vectors_file, dtype=self.dtype, mode="r", shape=shape)
@@ -137,16 +141,8 @@ class VectorStore:
 
     def verify(self) -> None:
         """Compare every block with its checksum; raise `DamageError` naming the first block that differs."""
-        if not self._blocks:
-            return  # the files do not exist yet
-        with open(self._keys_file, "rb") as keys, open(self._vectors_file, "rb") as vectors:
-            for number, block in enumerate(self._blocks):
-                for file, width, name in ((keys, KEY_BYTES, "keys"), (vectors, self._row_bytes, "vectors")):
-                    content = file.read(block["rows"] * width)
-                    if hashlib.sha256(content).hexdigest() != block[f"sha256_{name}"]:
-                        raise DamageError(
-                            f"{file.name}: block {number} is damaged (its checksum differs). {self._delete_advice}"
-                        )
+        self._key_checks.check_from(0)
+        self._checks.check_from(0)
 
     @property
     def _keys_file(self) -> Path:
@@ -202,8 +198,11 @@ class VectorStore:
         self._set_blocks(blocks)
 
     def _set_blocks(self, blocks: list[dict[str, Any]]) -> None:
-        if blocks[: len(self._blocks)] != self._blocks:
+        same = blocks[: len(self._blocks)] == self._blocks
+        if not same:
             self._keys = KeyIndex.empty()
+        for checks in (self._key_checks, self._checks):
+            checks.set_blocks(blocks, keep=same)
         self._blocks = blocks
         self._rows = sum(block["rows"] for block in blocks)
         self._map = None
@@ -211,6 +210,7 @@ class VectorStore:
     def _index(self) -> KeyIndex:
         known = len(self._keys)
         if known < len(self):
+            self._key_checks.check_from(known)
             added = numpy.fromfile(
                 self._keys_file, dtype=numpy.uint64, offset=known * KEY_BYTES, count=2 * (len(self) - known)
             )

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import random
 from types import SimpleNamespace
 
 import numpy
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from leafkit.errors import DamageError, OptionError, OutputError, SpaceError, VectorError
 from leafkit.vectors import store as module
+from leafkit.vectors.block_checks import BlockChecks
 from leafkit.vectors.cached import cached
 from leafkit.vectors.store import VectorStore, default_cache
 
@@ -210,6 +212,7 @@ def test_a_manifest_of_another_space_or_precision_raises(hash_teacher, tmp_path)
 @pytest.mark.parametrize("bad", [b"", b"{", b"[]", b"{}", b'"text"', b"\xff\xfe", b'{"space": 1, "blocks": []}'])
 def test_an_invalid_manifest_raises(hash_teacher, tmp_path, bad):
     store = VectorStore.open(tmp_path, hash_teacher().space)
+    store.path.mkdir()
     (store.path / "manifest.json").write_bytes(bad)
     with pytest.raises(DamageError, match=r"manifest\.json (is not a manifest of|does not describe a vector space)"):
         VectorStore.open(tmp_path, hash_teacher().space)
@@ -233,7 +236,63 @@ def test_invalid_vectors_raise_and_earlier_blocks_stay(hash_teacher, tmp_path, b
     assert contents(store) == before
 
 
-def test_a_file_in_place_of_the_folder_is_an_output_error(hash_teacher, tmp_path):
+def test_a_file_in_place_of_the_folder_is_an_output_error_before_anything_is_encoded(hash_teacher, tmp_path):
     (tmp_path / "file").write_text("not a folder")
+    teacher = hash_teacher()
     with pytest.raises(OutputError, match="is a file, not a folder"):
-        VectorStore.open(tmp_path / "file", hash_teacher().space)
+        VectorStore.open(tmp_path / "file", teacher.space).fill(teacher, ["a"], "query")
+    assert not teacher.encoded
+
+
+def test_a_store_that_is_only_opened_leaves_no_folder(hash_teacher, tmp_path):
+    store = VectorStore.open(tmp_path / "cache", hash_teacher().space)
+    assert store.rows(["a"], "query").tolist() == [-1]
+    store.verify()
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("file", ["keys.bin", "vectors.bin", "manifest.json"])
+def test_a_changed_byte_never_gives_another_vector_or_row(hash_teacher, tmp_path, file):
+    teacher, texts = hash_teacher(), list("abcdefghij")
+    store = VectorStore.open(tmp_path, teacher.space)
+    rows = store.fill(teacher, texts, "query")
+    vectors, whole, draw = store.gather(rows), (store.path / file).read_bytes(), random.Random(0)
+    refused = 0
+    for _ in range(100):
+        at, length = draw.randrange(len(whole)), draw.choice([1, 1, 4, 40])
+        changed = bytearray(whole)
+        changed[at : at + length] = draw.randbytes(len(changed[at : at + length]))
+        (store.path / file).write_bytes(changed)
+        try:
+            opened = VectorStore.open(tmp_path, teacher.space)
+            found = opened.rows(texts, "query")
+            got = opened.gather(found[found >= 0])
+        except DamageError:
+            refused += 1
+        else:
+            assert numpy.array_equal(found, rows)
+            assert numpy.array_equal(got, vectors)
+    assert refused >= 80
+
+
+def test_only_the_blocks_whose_rows_are_read_are_checked_and_only_once(hash_teacher, tmp_path, monkeypatch):
+    teacher = hash_teacher()
+    store = VectorStore.open(tmp_path, teacher.space)
+    store.fill(teacher, list("abcdefghij"), "query")  # blocks of 4, 4 and 2 rows
+    content = bytearray((store.path / "vectors.bin").read_bytes())
+    content[5 * len(content) // 10] ^= 1
+    (store.path / "vectors.bin").write_bytes(content)
+    store = VectorStore.open(tmp_path, teacher.space)
+    read = []
+    sha256 = BlockChecks._sha256
+    monkeypatch.setattr(BlockChecks, "_sha256", lambda self, number: [read.append(number), sha256(self, number)][1])
+    for _ in range(2):
+        assert len(store.gather(numpy.array([9, 0, 8]))) == 3
+    assert read == [0, 2]
+    for _ in range(2):
+        with pytest.raises(DamageError, match=r"vectors\.bin: block 1 is damaged .* the teacher will encode"):
+            store.gather(numpy.array([0, 5]))
+    store.fill(teacher, ["k"], "query")
+    read.clear()
+    assert len(store.gather(numpy.array([0, 10]))) == 2
+    assert read == [3]  # a block that another fill added is checked as well
