@@ -21,6 +21,8 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import DamageError, OptionError
+from leafkit.files.json_file import explain_invalid
+from leafkit.files.regular import open_regular
 from leafkit.search.faiss_fields import Fields, FormatError
 from leafkit.search.faiss_file import check_faiss_file
 from leafkit.search.plan import SUPPORTED, Plan
@@ -82,15 +84,13 @@ class FaissIndex:
         Raises `DamageError` for a file that `check_faiss_file` rejects, as it does one whose vectors do not have
         ``dim`` components, before FAISS reads it.
         """
-        try:
-            # The file that was checked is the file that FAISS opens, even if another one takes the name meanwhile.
-            with open(path, "rb") as file:
-                _check_file(file.fileno(), dim=dim, binary=binary)
-                native = _read_native(f"/dev/fd/{file.fileno()}", binary=binary, memory_map=memory_map)
-        except (FormatError, OSError, RuntimeError, MemoryError) as error:
-            raise DamageError(
-                f"{path} is not an index that leafkit can open: {_reason(error)}. Build the index again."
-            ) from error
+        with (
+            explain_invalid(path, expected="an index that leafkit can open", advice="Build the index again."),
+            # The file that is checked is the file that FAISS opens, even if another one takes its name meanwhile.
+            open_regular(path, follow_links=False) as file,
+        ):
+            _check_file(file.fileno(), dim=dim, binary=binary)
+            native = _read_native(f"/dev/fd/{file.fileno()}", binary=binary, memory_map=memory_map)
         return cls(native, dim=dim, binary=binary)
 
     def __len__(self) -> int:
@@ -312,8 +312,12 @@ def _check_file(descriptor: int, *, dim: int, binary: bool) -> None:
 
 
 def _read_native(path: str, *, binary: bool, memory_map: bool) -> Any:
-    """Let FAISS read the index at ``path``."""
-    native = (api.read_index_binary if binary else api.read_index)(path, api.IO_FLAG_MMAP_IFC if memory_map else 0)
+    """Let FAISS read the index at ``path``; raises `FormatError` if FAISS cannot."""
+    read = api.read_index_binary if binary else api.read_index
+    try:
+        native = read(path, api.IO_FLAG_MMAP_IFC if memory_map else 0)
+    except (RuntimeError, MemoryError) as error:
+        raise FormatError(_reason(error)) from error
     lists = _lists_of(native)
     if isinstance(lists, api.IndexIVFPQFastScan):
         # FAISS 1.15 leaves this pointer empty when it reads such an index, and follows it to return a vector.
@@ -342,6 +346,6 @@ def faiss_threads(count: int | None) -> Iterator[None]:
         api.omp_set_num_threads(before)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: RuntimeError | MemoryError) -> str:
     """Return the end of a FAISS message, without the C++ signature at its start."""
     return str(error).rsplit("Error: ", 1)[-1].strip().rstrip(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -217,8 +218,10 @@ def test_an_index_that_could_not_be_opened_again_is_not_written(tmp_path: Path) 
         index.write(tmp_path / "index")
 
 
-def test_an_empty_or_missing_file_is_damage(tmp_path: Path) -> None:
-    (tmp_path / "index").touch()
-    for name, message in (("index", "it is empty"), ("none", "No such file")):
+def test_what_is_not_a_regular_file_with_content_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to("empty")
+    os.mkfifo(tmp_path / "pipe")
+    for name, message in (("empty", "it is empty"), ("none", "missing"), ("link", "a symbolic link"), ("pipe", "pipe")):
         with pytest.raises(DamageError, match=message):
             FaissIndex.read(tmp_path / name, dim=DIM, binary=False, memory_map=True)
