@@ -40,7 +40,7 @@ def evaluate(
     leafkit evaluate --data beir/scifact beir/nfcorpus --teacher BAAI/bge-small-en-v1.5 --student my-student
     leafkit evaluate --data beir/scifact --teacher T --student S --dims 384,128 --precisions float32,int8,binary
     leafkit evaluate --data beir/* --documents 10000 --teacher T --student S --report report.html
-    leafkit evaluate --mteb stsb-en banking77 --data-root bench --student my-student
+    leafkit evaluate --mteb STSBenchmark banking77 --data-root bench --student my-student
     """
     from leafkit.evaluation.evaluate import evaluate as run
     from leafkit.evaluation.page.build import check_page, page

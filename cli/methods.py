@@ -20,7 +20,8 @@ app = typer.Typer(
 def methods(context: typer.Context, as_json: Json = False) -> None:
     """List the distillation methods: the question each answers, what it needs, and its verdict against a baseline.
 
-    The column "compared with" says what the baseline trains; for most methods it is plain LEAF with as many steps.
+    A method beats, ties with or loses to what the column "compared with" says, in the measure of its row. For most
+    methods that is plain LEAF with as many steps. Probes watch a training and change nothing.
 
     \b
     leafkit methods
@@ -35,12 +36,11 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
     if as_json:
         say_json([row.to_json() for row in rows], indent=1)
         return
-    cells = [("method", "folder", "needs", "task", "verdict", "difference", "compared with", "paper")]
+    cells = [("method", "folder", "needs", "verdict", "compared with", "difference", "measure", "paper")]
     for row in rows:
-        task = (row.result or {}).get("task", "")
         paper = row.paper.removeprefix("https://")
-        facts = (row.name, row.folder, ",".join(row.needs), task)
-        cells.append((*facts, row.verdict, row.difference, row.compared_with, paper))
+        facts = (row.name, row.folder, ",".join(row.needs), row.verdict, row.compared_with if row.difference else "")
+        cells.append((*facts, row.difference, row.measure, paper))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         say("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

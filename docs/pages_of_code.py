@@ -213,7 +213,7 @@ def methods_table() -> str:
     for page in methods():
         found = page["result"]
         paper = f"[{page['paper'].removeprefix('https://')}]({page['paper']})"
-        baseline = found.get("compared_with") or found["baseline"] or ""
+        baseline = (found.get("compared_with") or found["baseline"] or "") if found["difference"] else ""
         facts = (found["task"] or "", baseline, _difference(found), found["verdict"], paper)
         rows.append((f"[{page['name']}]({page['name']}.md)", page["folder"], ", ".join(page["needs"]), *facts))
     head = ("method", "folder", "needs", "task", "compared with", "difference", "verdict", "paper")

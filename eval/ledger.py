@@ -23,7 +23,7 @@ the middle 95 % of a paired bootstrap over seeds and items. A method `beats` its
 
 Read the figures with three limits in mind. The setting is small (seconds of training on a CPU). The intervals are not
 corrected for the number of rows. On the task `classes`, the method was given the labels of the training texts, and
-LEAF was not. Probes watch the training and change nothing, so their difference is 0.
+LEAF was not. Probes watch the training and change nothing, so they have no difference.
 """
 _AGAIN = """To repeat a row, run its command from the root of the checkout and then `python -m eval.ledger`. The recipes
 are in [eval/recipes](../../../eval/recipes/README.md). The files here record the commands as they were typed then."""
@@ -41,7 +41,7 @@ def _table(rows: Sequence[LedgerRow]) -> str:
     cells = [head]
     for row in rows:
         task = str((row.result or {}).get("task", ""))
-        result = [task, row.compared_with, row.difference, row.verdict]
+        result = [task, row.compared_with if row.difference else "", row.difference, row.verdict]
         cells.append([row.name, row.folder, row.paper, ", ".join(row.needs), *result])
     return markdown_table(cells, ["---"] * len(head))
 

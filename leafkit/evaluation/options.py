@@ -19,8 +19,8 @@ class EvaluationOptions(Options):
     data_root: Annotated[
         str | PathLike[str] | None,
         Option(
-            "Folder that contains a folder for each MTEB task, read instead of the hub; NAME:clustering measures a "
-            "table as another kind of task.",
+            "Folder that contains a folder for each MTEB task, read instead of the hub; a folder goes by its name, by "
+            "that of MTEB or by the heading of its SOURCE.md. NAME:clustering measures a table as another kind.",
             none="the hub",
         ),
     ] = None

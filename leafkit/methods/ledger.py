@@ -17,7 +17,7 @@ VERDICTS = Path(__file__).resolve().parent / "verdicts"
 BASELINES = VERDICTS / "baselines.json"
 """What each baseline recipe trains, in words, by the name of the recipe."""
 
-NOT_MEASURED, MEASURED, BASELINE = "not measured", "measured", "baseline"
+NOT_MEASURED, WATCHES, BASELINE = "not measured", "watches", "baseline"
 _LEAF = "leaf"
 
 
@@ -43,22 +43,35 @@ class LedgerRow:
 
     @property
     def verdict(self) -> str:
-        """``beats``, ``loses`` or ``ties``; ``measured`` for a probe, ``baseline`` for LEAF, or ``not measured``."""
+        """``beats``, ``loses`` or ``ties``; ``watches`` for a probe, ``baseline`` for LEAF, or ``not measured``."""
         if self.name == _LEAF:
             return BASELINE
         if self.result is None:
             return NOT_MEASURED
-        return MEASURED if self.folder == "probes" else str(self.result["verdict"])
+        return WATCHES if self.is_probe else str(self.result["verdict"])
 
     @property
     def difference(self) -> str:
-        """The difference from the baseline with its interval; empty without a result."""
+        """The difference from the baseline with its interval; empty without a result and for a probe."""
         difference = (self.result or {}).get("difference")
-        return format_difference(difference) if difference else ""
+        return format_difference(difference) if difference and not self.is_probe else ""
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether the method only watches a training, so that there is no difference to measure."""
+        return self.folder == "probes"
+
+    @property
+    def measure(self) -> str:
+        """What was measured: the metric and the task; empty without a difference."""
+        result = self.result or {}
+        return f"{result['metric']} ({result['task']})" if self.difference and result.get("task") else ""
 
     @property
     def summary(self) -> str:
         """One sentence: the verdict, the difference, the task, the seeds and what the method was compared with."""
+        if self.is_probe and self.result is not None:
+            return "watches the training and changes nothing, so there is no difference to measure"
         if not self.difference or self.result is None:
             return self.verdict
         task, metric, seeds = (self.result.get(name) for name in ("task", "metric", "seeds"))
@@ -76,7 +89,8 @@ class LedgerRow:
             "folder": self.folder,
             "paper": self.paper,
             "needs": list(self.needs),
-            **{name: result.get(name) for name in ("task", "metric", "baseline", "difference", "seeds", "command")},
+            **{name: result.get(name) for name in ("task", "metric", "baseline", "seeds", "command")},
+            "difference": None if self.is_probe else result.get("difference"),
             "verdict": self.verdict,
             "compared_with": self.compared_with or None,
             "summary": self.summary,

@@ -17,8 +17,24 @@ def test_every_method_is_listed_with_its_folder(run):
     code, out, _ = run("methods")
     assert code == 0
     titles, *lines = [re.split(r"  +", line) for line in out.splitlines()]
-    assert titles == ["method", "folder", "needs", "task", "verdict", "difference", "compared with", "paper"]
+    assert titles == ["method", "folder", "needs", "verdict", "compared with", "difference", "measure", "paper"]
     assert {line[0]: line[1] for line in lines} == method_folders()
+
+
+def test_a_verdict_stands_beside_what_the_method_was_compared_with(run):
+    out = run("methods")[1]
+    (condense,) = [re.split(r"  +", line) for line in out.splitlines() if line.startswith("condense ")]
+    assert condense[2:5] == ["beats", "LEAF on as many texts, drawn at random", "+0.0207 [+0.0019, +0.0372]"]
+    assert condense[5] == "nDCG@10, asymmetric (retrieval)"
+
+
+def test_a_probe_has_no_difference(run):
+    probes = [line for line in run("methods")[1].splitlines() if " probes " in line]
+    assert probes
+    assert all(" watches " in line and "+0.0000" not in line and "LEAF" not in line for line in probes)
+    rows = json.loads(run("methods", "--json")[1])
+    assert [row["difference"] for row in rows if row["folder"] == "probes"] == [None] * len(probes)
+    assert "watches the training and changes nothing" in run("methods", "show", "fidelity")[1]
 
 
 def test_the_list_as_json_has_the_verdict(run):

@@ -71,11 +71,12 @@ def test_a_baseline_without_an_explanation_is_named_by_its_recipe(tmp_path):
     assert ledger_row("leaf", tmp_path).compared_with == "mine"
 
 
-def test_the_verdict_of_a_probe_is_that_it_was_measured(tmp_path):
+def test_the_verdict_of_a_probe_is_that_it_watches(tmp_path):
     name = next(name for name, folder in method_folders().items() if folder == "probes")
     assert ledger_row(name, tmp_path).verdict == "not measured"
     (tmp_path / f"{name}.json").write_text(json.dumps(RESULT | {"system": name, "verdict": "ties"}))
-    assert ledger_row(name, tmp_path).verdict == "measured"
+    row = ledger_row(name, tmp_path)
+    assert (row.verdict, row.difference, row.measure) == ("watches", "", "")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"verdict": "ties"}', '{"system": "leaf", "verdict": null}'])

@@ -126,10 +126,11 @@ def _table(lines: Sequence[Sequence[str]]) -> Html:
 
 def _cell(title: str, text: str) -> Html:
     if _css_class(title) != "number":
-        return element("td", text, class_=_css_class(title))
+        return element("td", text, class_=_css_class(title), data_title=title)
     value, _, span = text.partition(" ")
     parts = joined([value, " ", element("span", span, class_="interval")]) if span else value
-    return element("td", parts, class_="number")
+    # On a narrow screen each row is a block of lines, which show the titles of their columns from data-title.
+    return element("td", element("span", parts), class_="number", data_title=title)
 
 
 def _css_class(title: str) -> str:

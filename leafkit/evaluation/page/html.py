@@ -15,12 +15,13 @@ class Html(str):
 def element(tag: str, *parts: object, **attributes: object) -> Html:
     """Return ``<tag attributes>parts</tag>``; attributes are escaped, and so are parts other than `Html`.
 
-    A trailing underscore of an attribute's name is removed.
+    A trailing underscore of an attribute's name is removed, and another one stands for a hyphen.
 
     >>> element("p", "a < b", element("b", 1), class_="note")
     '<p class="note">a &lt; b<b>1</b></p>'
     """
-    given = "".join(f' {name.rstrip("_")}="{escape(str(value))}"' for name, value in attributes.items())
+    named = {name.rstrip("_").replace("_", "-"): escape(str(value)) for name, value in attributes.items()}
+    given = "".join(f' {name}="{value}"' for name, value in named.items())
     return Html(f"<{tag}{given}>{joined(parts)}</{tag}>")
 
 

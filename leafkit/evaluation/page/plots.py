@@ -131,11 +131,11 @@ def _readable_ticks(dims: Sequence[int]) -> list[int]:
 
 
 def retention_bars(name: str, retentions: Mapping[str, Mapping[Series, Retention]], hues: Mapping[Series, int]) -> Html:
-    """Plot the retention of each series on each collection as bars with intervals, with the figure next to each bar."""
+    """Plot the retention of each series on each collection as bars with intervals; each bar shows its figure."""
     every = [retention for of_data in retentions.values() for retention in of_data.values()]
     height = 0.7 + 0.27 * len(every) + 0.16 * len(retentions)
     top = max(1.0, *(one.interval.high if one.interval else one.value for one in every))
-    with new_figure(8.2, height) as (figure, axes):
+    with new_figure(5.6, height) as (figure, axes):
         place, ticks = 0.0, []
         for of_data in retentions.values():
             ticks.append(place + (len(of_data) - 1) / 2)
@@ -153,11 +153,11 @@ def retention_bars(name: str, retentions: Mapping[str, Mapping[Series, Retention
 
 
 def _bar(axes: Axes, place: float, retention: Retention, hue: int, top: float) -> None:
-    axes.barh(place, retention.value, height=0.76, color=placeholder_colour(hue), alpha=0.75)
+    axes.barh(place, retention.value, height=0.76, color=placeholder_colour(hue), alpha=0.45)
     span = ""
     if retention.interval:
         low, high = retention.interval.low, retention.interval.high
         axes.plot([low, high], [place, place], color=INK, linewidth=1.3)
         axes.plot([low, high], [place, place], color=INK, linestyle="", marker="|")
         span = f"  [{low * 100:.1f}, {high * 100:.1f}]"
-    axes.text(top * 1.04, place, f"{retention.value:.1%}{span}", va="center", color=INK)
+    axes.text(top * 0.012, place, f"{retention.value:.1%}{span}", va="center", color=INK)

@@ -13,7 +13,7 @@ from leafkit.evaluation.page.build import page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 # The page runs no script, so a frame around it measures what is visible.
-FRAME = """<!DOCTYPE html><iframe width="1200" height="2000" src="page.html"></iframe><pre></pre><script>
+FRAME = """<!DOCTYPE html><iframe width="WIDTH" height="2000" src="page.html"></iframe><pre></pre><script>
 onload = () => {
   const page = document.querySelector("iframe").contentWindow, size = one => one.getBoundingClientRect();
   const texts = [...page.document.querySelectorAll("svg text")].filter(one => one.textContent);
@@ -26,6 +26,8 @@ onload = () => {
     cut: boxes.filter((a, i) => !within(a, frames[i])).length,
     requests: page.performance.getEntriesByType("resource").map(one => one.name),
     width: page.document.documentElement.scrollWidth,
+    hidden: [...page.document.querySelectorAll(".wide")].map(one => one.scrollWidth - one.clientWidth),
+    sizes: boxes.map(one => one.height).filter(one => one > 0),
     text: page.document.body.innerText,
     alerted: typeof page.alerted,
   }).replaceAll("<", "\\\\u003c");
@@ -39,10 +41,10 @@ def browser():
     return found or pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
 
 
-def shown(browser, folder, html):
-    """Return what the browser shows of the page, and the lines on its console."""
+def shown(browser, folder, html, *, width=1200):
+    """Return what the browser shows of the page in a window of ``width``, and the lines on its console."""
     (folder / "page.html").write_text(html, encoding="utf-8")
-    (folder / "frame.html").write_text(FRAME, encoding="utf-8")
+    (folder / "frame.html").write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")
     options = [
         "--headless",
         "--no-sandbox",
@@ -59,16 +61,19 @@ def shown(browser, folder, html):
     return json.loads(content[1].replace("&amp;", "&").replace("&gt;", ">")), console
 
 
-def test_a_page_is_drawn_without_any_request(browser, make, add_curves, tmp_path):
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_page_is_drawn_without_any_request(browser, make, add_curves, tmp_path, width):
     dims, precisions = [768, 512, 384, 256, 128, 64], ["float32", "int8", "binary"]
     report = make(["scifact", "WWW/mmmmmmmmmmmmmmmmmmmmmmmm"], ["small", "smaller"], dims=dims, precisions=precisions)
-    found, console = shown(browser, tmp_path, page([add_curves(report, "small", "smaller")]))
+    found, console = shown(browser, tmp_path, page([add_curves(report, "small", "smaller")]), width=width)
     assert console == []
     assert found["requests"] == []
     assert len(found["svg"]) == 3 + 2
     assert all(width > 100 and height > 100 for width, height in found["svg"])
     assert (found["overlaps"], found["cut"]) == (0, 0)
-    assert found["width"] <= 1200, "nothing reaches beyond the right edge"
+    assert found["width"] <= width, "nothing reaches beyond the right edge"
+    assert set(found["hidden"]) == {0}, "no table has columns to scroll to"
+    assert min(found["sizes"]) >= 9, "no text of a plot is too small to read"
     assert "small, smaller: distilled from the-teacher" in found["text"]
 
 
@@ -86,3 +91,8 @@ def test_the_checks_detect_a_bad_page(browser, tmp_path):
     assert (found["alerted"], found["svg"], len(found["requests"])) == ("number", [[0, 0], [90, 50]], 1)
     assert (found["overlaps"], found["cut"]) == (1, 1)
     assert console
+
+
+def test_the_checks_detect_a_table_that_is_cut(browser, tmp_path):
+    found, _ = shown(browser, tmp_path, f'<div class="wide" style="overflow-x: auto"><p>{"m" * 999}</p></div>')
+    assert found["hidden"][0] > 100
