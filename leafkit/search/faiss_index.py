@@ -39,6 +39,10 @@ RowBits = NDArray[numpy.uint8]
 # return the cosines of the first thousand err by 1.5e-3 instead of 1.1e-3 (99.9th percentile).
 RANGE_MARGIN = 0.15
 
+# The most nodes kept open for a search that skips rows. FAISS compares all open nodes at each step, so an index of a
+# million rows without a live one would be searched for minutes. Where too few rows are found, all are scored instead.
+MOST_NODES = 1 << 15
+
 
 class FaissIndex:
     """A FAISS index whose labels are the rows 0, 1, 2 ... in the order they were added.
@@ -63,7 +67,7 @@ class FaissIndex:
                 native = api.index_binary_factory(-(-dim // 8) * 8, plan.factory)
             else:
                 native = api.index_factory(dim, plan.factory, api.METRIC_INNER_PRODUCT)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             raise OptionError(
                 f"FAISS rejects the factory {plan.factory!r} for {dim} components and inner product: "
                 f"{_reason(error)}. Choose another factory."
@@ -248,7 +252,8 @@ class Depth:
 
     def within(self, share: float) -> Depth:
         """Return the depth at which a search limited to this ``share`` of the rows still meets as many allowed rows."""
-        return replace(self, nodes=math.ceil(self.nodes / share), widening=1 / share)
+        nodes = max(self.nodes, min(MOST_NODES, math.ceil(self.nodes / share)))
+        return replace(self, nodes=nodes, widening=1 / share)
 
 
 def _parameters(native: Any, selector: Any, depth: Depth, references: list[Any]) -> Any:

@@ -31,6 +31,9 @@ SUPPORTED = (
     "BFlat, BHNSW... and BIVF...."
 )
 
+# FAISS crashes on factory strings of some ten thousand characters.
+LONGEST_FACTORY = 200
+
 _LISTS_OR_GRAPH = re.compile(r"(.*,)?(IVF\d+(_HNSW\d*|\(.*\))?|HNSW\d*)")
 
 
@@ -72,6 +75,8 @@ def check_rescore(rescore: str | None) -> None:
 
 
 def _plan_factory(factory: str, precision: str) -> Plan:
+    if len(factory) > LONGEST_FACTORY:
+        raise OptionError(f"factory has {len(factory)} characters; expected at most {LONGEST_FACTORY}.")
     if "_direct" in factory:
         raise OptionError(
             f"factory is {factory!r}, but _direct codecs store numbers from 0 to 255, not unit vectors. Use SQ8."

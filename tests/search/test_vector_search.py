@@ -241,6 +241,8 @@ def test_no_rescoring_vectors_are_kept_if_the_index_is_as_exact() -> None:
         ({"factory": "LSH"}, "FAISS rejects the factory 'LSH'"),
         ({"factory": ""}, "FAISS rejects the factory ''"),
         ({"factory": "PQ7"}, "FAISS rejects the factory 'PQ7'"),
+        ({"factory": "PCA8," * 2000 + "Flat"}, "factory has 10004 characters; expected at most 200"),
+        ({"factory": "IVF9999999M,Flat"}, "FAISS rejects the factory 'IVF9999999M,Flat'"),
         ({"factory": "IVF5000"}, "FAISS cannot train this factory on 600 vectors"),
         ({"factory": "RaBitQ", "rescore": "none", "precision": "int8"}, "contradicts precision int8"),
         ({"factory": "ITQ32,Flat", "rescore": "none"}, "Use --rescore float16 or int8"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy
 
+from leafkit.errors import DamageError
 from leafkit.index.fill import fill_index
 from leafkit.search.faiss_fields import Fields, FormatError
 from leafkit.search.faiss_file import check_faiss_file
@@ -77,6 +78,8 @@ def use(precision: str, factory: str | None, dim: int, folder: Path) -> str:
         FaissIndex.read(folder / "index.faiss", dim=dim, binary=precision == "binary", memory_map=memory_map)
         for memory_map in (True, False)
     )
+    if len(mapped) != ROWS:
+        raise DamageError("a package compares the number of rows with the manifest")
     results: list[object] = []
     for selector in (None, bits) if mapped.supports_selector else (None,):
         results += [mapped.nearest(queries, count, bits=selector, depth=Depth()) for count in (8, 150)]

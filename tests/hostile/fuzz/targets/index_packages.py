@@ -29,7 +29,7 @@ def use(folder: Path) -> str:
     results: list[object] = []
     for memory_map in (True, False):
         searcher = Searcher.open(folder, memory_map=memory_map)
-        for hits in (searcher.search(VECTORS[80], 40), searcher.search(VECTORS[81], 5, allow=IDS[::2])):
+        for hits in (searcher.search(VECTORS[80], 100), searcher.search(VECTORS[81], 5, allow=IDS[::2])):
             results += [hits.ids, hits.scores, hits.payload]
     update_vectors(folder, ids=["new", "document 5"], vectors=VECTORS[82:], replace=True)
     hits = Searcher.open(folder).search(VECTORS[82], 5)
