@@ -24,8 +24,8 @@ from leafkit.search.faiss_parts import (
     read_transform,
 )
 
-# FAISS needs some 170 bytes of memory for each inverted list, however small the file.
-_LISTS, _BYTES_PER_LIST = 65_536, 64
+# FAISS needs some 170 bytes of memory for each inverted list, however small the file, and the check some microseconds.
+_LISTS, _MOST_LISTS, _BYTES_PER_LIST = 1 << 16, 1 << 20, 64
 
 # Reads what follows the name of a type: an index of `dim` components. Returns its number of rows.
 _Reader = Callable[[Fields, int], int]
@@ -163,7 +163,7 @@ def _graph(storage: dict[str, _Reader]) -> _Reader:
 
 def _lists_header(fields: Fields, dim: int, rows: int, trained: bool, quantiser: _Reader) -> int:
     """Read what all inverted lists begin with, up to their codec; returns their number."""
-    limit = max(_LISTS, rows, fields.size // _BYTES_PER_LIST)
+    limit = min(_MOST_LISTS, max(_LISTS, rows, fields.size // _BYTES_PER_LIST))
     lists = fields.between("Q", 1, limit if trained else _LISTS, "the number of lists")
     fields.between("Q", 1, 1 << 31, "the number of lists to visit")
     centroids = quantiser(fields, dim)

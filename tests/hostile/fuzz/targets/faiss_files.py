@@ -127,7 +127,7 @@ TARGETS = [
         use=partial(use, *kind),
         files=("index.faiss",),
         mutations=(change_field(*kind),),
-        cases=4,
+        cases=10,
     )
     for name, kind in TYPES.items()
 ]
