@@ -26,7 +26,7 @@ onload = () => {
     cut: boxes.filter((a, i) => !within(a, frames[i])).length,
     requests: page.performance.getEntriesByType("resource").map(one => one.name),
     width: page.document.documentElement.scrollWidth,
-    hidden: [...page.document.querySelectorAll(".wide")].map(one => one.scrollWidth - one.clientWidth),
+    hidden: [...page.document.querySelectorAll(".wide, .heats")].map(one => one.scrollWidth - one.clientWidth),
     sizes: boxes.map(one => one.height).filter(one => one > 0),
     text: page.document.body.innerText,
     alerted: typeof page.alerted,
@@ -63,7 +63,7 @@ def shown(browser, folder, html, *, width=1200):
 
 @pytest.mark.parametrize("width", [1200, 400])
 def test_a_page_is_drawn_without_any_request(browser, make, add_curves, tmp_path, width):
-    dims, precisions = [768, 512, 384, 256, 128, 64], ["float32", "int8", "binary"]
+    dims, precisions = [768, 512, 384, 256, 128, 64], ["float32", "float16", "int8", "int4", "binary", "binary+none"]
     report = make(["scifact", "WWW/mmmmmmmmmmmmmmmmmmmmmmmm"], ["small", "smaller"], dims=dims, precisions=precisions)
     found, console = shown(browser, tmp_path, page([add_curves(report, "small", "smaller")]), width=width)
     assert console == []
