@@ -120,13 +120,34 @@ def change_field(precision: str, factory: str | None, dim: int) -> Mutation:
     return mutate
 
 
+def change_array(precision: str, factory: str | None, dim: int) -> Mutation:
+    """Return a mutation that shuffles a part of an array, or fills it with drawn bytes or with one number."""
+
+    def mutate(content: bytes, random: numpy.random.Generator) -> bytes:
+        places = [place for place in fields_of(content, dim, precision == "binary") if place[1] > 8]
+        start, size = places[random.integers(len(places))] if places else (0, len(content))
+        item = int(random.choice([2, 4, 8]))
+        first = start + int(random.integers(1 + size // item // 2)) * item
+        part = content[first : first + (start + size - first) // item * item]
+        kind = random.integers(3)
+        if kind == 0:
+            part = random.permutation(numpy.frombuffer(part, f"<u{item}")).tobytes()
+        elif kind == 1:
+            part = random.bytes(len(part))
+        else:
+            part = write_number(part[:item], 0, item, random) * (len(part) // item)
+        return content[:first] + part + content[first + len(part) :]
+
+    return mutate
+
+
 TARGETS = [
     Target(
         name=f"faiss-{name}",
         build=partial(build, *kind),
         use=partial(use, *kind),
         files=("index.faiss",),
-        mutations=(change_field(*kind),),
+        mutations=(change_field(*kind), change_array(*kind)),
         cases=10,
     )
     for name, kind in TYPES.items()
