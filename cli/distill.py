@@ -12,6 +12,7 @@ from leafkit.cli.options import Recipe, Teacher, argument_help, with_options
 from leafkit.cli.printing import say
 from leafkit.options import options_of
 from leafkit.teachers.options import TeacherOptions
+from leafkit.texts.options import TextOptions
 from leafkit.training.recipe import RunOptions
 from leafkit.training.recipe_file import DISTILL_OPTIONS
 
@@ -42,6 +43,13 @@ def distill(
     leafkit distill vectors.parquet --teacher vectors.parquet --student MODEL --out my-student
     leafkit distill --recipe my-student.toml --epochs 3
     """
+    from leafkit.texts.read import check_texts
+
+    # Before torch is imported, which takes seconds.
+    reading = options_of(TextOptions, options)
+    for sources in (texts, reading.valid):
+        if sources:
+            check_texts(sources, reading)
     from leafkit.training.distill import distill as run
     from leafkit.training.verdict import next_commands
 

@@ -28,6 +28,7 @@ from leafkit.files.options import CacheOptions
 from leafkit.options import options_of, takes
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
+from leafkit.texts.beir import check_beir
 from leafkit.texts.options import SkipOptions
 from leafkit.types import Teacher
 from leafkit.vectors.cached import cached
@@ -70,6 +71,8 @@ def evaluate(
     folders, tasks = as_paths(data), [mteb] if isinstance(mteb, str) else list(mteb or ())
     check_subset_size(asked.documents, folders=bool(folders))
     _check_sources(folders, tasks, asked.data_root, asked.split)
+    for folder in folders:
+        check_beir(folder, asked.split, skip_bad=skip_bad)
     _check_extras(bool(folders), bool(tasks), bm25=asked.bm25, cross_check=asked.cross_check)
     chosen = check_modes(asked.modes, teacher=teacher is not None, student=bool(as_paths(student)))
     encoder = choose_encoder(student, asked.encoder)

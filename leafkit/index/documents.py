@@ -22,7 +22,7 @@ from leafkit.errors import TextError
 from leafkit.files.arrays import save_array
 from leafkit.search.documents import KEY, Document, DocumentFiles, Documents, id_key, parse_line
 from leafkit.texts.options import ReadingOptions
-from leafkit.texts.read import read_texts
+from leafkit.texts.read import check_texts, read_texts
 from leafkit.texts.record import Text, join_title
 from leafkit.texts.table import Sources
 from leafkit.types import Encoder, Float32, Int64
@@ -38,11 +38,12 @@ log = logging.getLogger("leafkit")
 def read_documents(sources: Sources, reading: ReadingOptions) -> Iterator[Document]:
     """Read every document of ``sources``; texts with the role query are skipped and counted in the log.
 
-    Raises `TextError`: for a missing source at once, for a bad row when it is reached.
+    Raises `TextError`: at once for a missing source and for a bad row near the start, else when the row is reached.
     """
     paths = [sources] if isinstance(sources, str | PathLike) else sources
     # The texts of a .npy vectors file are in the .jsonl file of the same name.
     paths = [Path(path).with_suffix(".jsonl") if str(path).endswith(".npy") else path for path in paths]
+    check_texts(paths, reading)
     texts = read_texts(paths, role="document", unique_ids=reading.skip_bad, **reading.only(ReadingOptions))
     return _documents(texts)
 

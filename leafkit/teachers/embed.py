@@ -13,7 +13,7 @@ from leafkit.options import options_of, takes
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import EmbedOptions, TeacherOptions
 from leafkit.texts.options import ReadingOptions, RoleOptions
-from leafkit.texts.read import read_texts
+from leafkit.texts.read import check_texts, read_texts
 from leafkit.texts.record import Text
 from leafkit.types import Encoder, Role, Teacher, check_role
 from leafkit.vectors.cached import cached
@@ -49,6 +49,7 @@ def embed(
     default_role, precision = check_role(reading.role), options_of(EmbedOptions, options).precision
     overwrite, cache = files.overwrite, files.cache
     check_vectors_output(out, overwrite=overwrite)
+    check_texts(texts, options_of(ReadingOptions, options))
     opening = options_of(TeacherOptions, options)
     opened = open_with(encoder, opening) if isinstance(encoder, str | Path) else encoder
     label = SpaceLabel(space=opened.space, approximate=not is_exact(opened))

@@ -10,10 +10,12 @@ from typing import Any
 from leafkit.errors import LeafkitError, TextError
 from leafkit.extras import import_optional
 from leafkit.texts.columns import VECTOR_NAMES, Columns, Row, RowError
-from leafkit.texts.lines import not_utf8, unreadable
+from leafkit.texts.lines import unreadable
 
 # Rows read at a time: enough to be fast, few enough for long documents.
 BATCH_ROWS = 1000
+# The most bytes of such a batch.
+LARGEST_BATCH = 1 << 30
 
 
 def arrow_rows(tables: Iterable[Any], columns: Columns, where: str) -> Iterator[Row]:
@@ -26,6 +28,7 @@ def arrow_rows(tables: Iterable[Any], columns: Columns, where: str) -> Iterator[
     try:
         for table in tables:
             _check_schema(table.schema, columns, where)
+            _check_size(table, where, number)
             for record in _records(table):
                 number += 1
                 yield Row(number, {}, record) if isinstance(record, RowError) else Row(number, record)
@@ -60,6 +63,26 @@ def _check_schema(schema: Any, columns: Columns, where: str) -> None:
         raise TextError(f"{where}: the text column {name!r} has the type {kind}; expected strings.")
 
 
+def _check_size(table: Any, where: str, number: int) -> None:
+    """Raise `TextError` if the strings of ``table`` take more than 1 GiB as Python objects.
+
+    A dictionary column holds an equal string once, so that a small file could stand for more than any memory.
+    """
+    pyarrow = import_optional("pyarrow")
+    compute = import_optional("pyarrow.compute")
+    size = table.nbytes
+    for column in table.columns:
+        for chunk in column.chunks if isinstance(column, pyarrow.ChunkedArray) else [column]:
+            if pyarrow.types.is_dictionary(chunk.type) and not pyarrow.types.is_primitive(chunk.type.value_type):
+                lengths = compute.fill_null(compute.take(compute.binary_length(chunk.dictionary), chunk.indices), 0)
+                size += compute.sum(lengths).as_py() or 0
+    if size > LARGEST_BATCH:
+        raise TextError(
+            f"{where}: the {table.num_rows} rows from row {number + 1} on take {size >> 20} MiB; expected at most "
+            f"{LARGEST_BATCH >> 20} MiB. Remove the column that is not text."
+        )
+
+
 def _records(table: Any) -> list[dict[str, Any] | RowError]:
     """Return the rows of ``table`` as dictionaries ready for JSON, with a `RowError` for each row that is not UTF-8."""
     try:
@@ -67,7 +90,7 @@ def _records(table: Any) -> list[dict[str, Any] | RowError]:
     except UnicodeDecodeError as error:
         if table.num_rows > 1:
             return [record for index in range(table.num_rows) for record in _records(table.slice(index, 1))]
-        return [not_utf8(error)]
+        return [RowError("not UTF-8", f"the row holds the byte {error.object[error.start]:#04x}; expected UTF-8")]
 
 
 def _jsonable(value: Any) -> Any:

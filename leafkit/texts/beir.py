@@ -9,7 +9,8 @@ from pathlib import Path
 from leafkit.errors import TextError
 from leafkit.texts.columns import Row, RowError
 from leafkit.texts.delimited import table_rows
-from leafkit.texts.read import read_texts
+from leafkit.texts.options import ReadingOptions
+from leafkit.texts.read import check_texts, read_texts
 from leafkit.texts.record import Text
 from leafkit.texts.source import find_plain_or_compressed
 from leafkit.types import Role
@@ -30,6 +31,16 @@ def read_corpus(folder: str | PathLike[str], *, skip_bad: bool = False) -> Itera
 def read_queries(folder: str | PathLike[str], *, skip_bad: bool = False) -> dict[str, str]:
     """Return a dict from query id to text, for all splits; raise `TextError` naming both lines of a repeated id."""
     return {query.id: query.text for query in _read(folder, "queries.jsonl", "query", skip_bad)}
+
+
+def check_beir(folder: str | PathLike[str], split: str, *, skip_bad: bool = False) -> None:
+    """Read the judgements of ``split`` and the first documents and queries, so that an error is found in a moment.
+
+    Raises `TextError` as `read_corpus`, `read_queries` and `read_qrels` do.
+    """
+    for name in ("corpus.jsonl", "queries.jsonl"):
+        check_texts(_find(folder, name), ReadingOptions(skip_bad=skip_bad, text_column="text", id_column="_id"))
+    read_qrels(folder, split)
 
 
 def read_qrels(folder: str | PathLike[str], split: str = "test") -> dict[str, dict[str, int]]:

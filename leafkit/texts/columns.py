@@ -63,6 +63,15 @@ class Columns:
             raise RowError("no id", f"the columns are {_quoted(names)}; expected the id column {self.id!r}")
         return self.id
 
+    def fits(self, names: Sequence[str]) -> bool:
+        """Tell whether ``names`` contain a text column, and the id column if the user named one."""
+        try:
+            self.id_in(names)
+            self.text_in(names)
+        except RowError:
+            return False
+        return True
+
     def check_header(self, names: Sequence[str], where: str) -> str:
         """Return the text column of a table with the columns ``names``.
 

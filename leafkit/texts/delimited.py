@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from leafkit.errors import TextError
 from leafkit.texts.columns import Columns, Row, RowError
-from leafkit.texts.lines import LONGEST_LINE, read_lines
+from leafkit.texts.lines import LONGEST_LINE, foreign_byte, read_lines
+
+log = logging.getLogger("leafkit")
+
+# What separates columns, and what messages call it. Spreadsheets of many countries write semicolons into a .csv file.
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def csv_rows(path: Path, columns: Columns) -> Iterator[Row]:
-    """Yield every record of a comma-separated file; raise `TextError` if the file has no text column."""
-    return table_rows(path, ",", columns.check_header)
+    """Yield every record of a comma-separated file; raise `TextError` if the file has no text column.
+
+    Columns separated by semicolons, tabs or bars are read too, if that alone gives the header its text column.
+    """
+    return _rows(path, ",", columns)
 
 
 def tsv_rows(path: Path, columns: Columns) -> Iterator[Row]:
     """Yield every record of a tab-separated file; raise `TextError` if the file has no text column."""
-    return table_rows(path, "\t", columns.check_header)
+    return _rows(path, "\t", columns)
 
 
 def table_rows(path: Path, delimiter: str, check_header: Callable[[Sequence[str], str], object]) -> Iterator[Row]:
@@ -42,21 +51,49 @@ def table_rows(path: Path, delimiter: str, check_header: Callable[[Sequence[str]
             yield Row(number, dict(zip(header, fields)))
 
 
+def _rows(path: Path, usual: str, columns: Columns) -> Iterator[Row]:
+    found = _delimiter(path, usual, columns)
+    if found != usual:
+        log.info("%s: the columns are separated by %s", path, DELIMITERS[found])
+    yield from table_rows(path, found, columns.check_header)
+
+
+def _delimiter(path: Path, usual: str, columns: Columns) -> str:
+    """Return the ``usual`` delimiter unless the header has a text column with exactly one other delimiter only."""
+    fitting = []
+    for delimiter in (usual, *(other for other in DELIMITERS if other != usual)):
+        _, header = next(_records(path, delimiter), (1, []))
+        if not isinstance(header, RowError) and columns.fits(header):
+            if delimiter == usual:
+                return usual
+            fitting.append(delimiter)
+    return fitting[0] if len(fitting) == 1 else usual
+
+
 def _records(path: Path, delimiter: str) -> Iterator[tuple[int, list[str] | RowError]]:
     """Yield every record that is not blank, or the problem with it, together with the line where the record starts."""
     # The field size limit is a setting of the whole process. Its default of 128 KiB is too small for real documents.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
-    decoded = (line.decode(errors="surrogateescape") for _, line in read_lines(path))
-    reader = csv.reader(decoded, delimiter=delimiter, strict=True)
+    start, size = 1, 0
+
+    def decoded() -> Iterator[str]:
+        nonlocal size
+        for _, line in read_lines(path):
+            size += len(line)
+            if size > 2 * LONGEST_LINE:
+                raise TextError(f"{path}:{start}: the record is longer than {2 * LONGEST_LINE >> 20} MiB. Split it.")
+            yield line.decode(errors="surrogateescape")
+
+    reader = csv.reader(decoded(), delimiter=delimiter, strict=True)
     while True:
-        start = reader.line_num + 1
+        start, size = reader.line_num + 1, 0
         try:
             fields = next(reader)
             "".join(fields).encode()
         except StopIteration:
             return
-        except UnicodeEncodeError:
-            yield start, RowError("not UTF-8", "the row holds bytes that are not UTF-8; expected UTF-8")
+        except UnicodeEncodeError as error:
+            yield start, foreign_byte(ord(error.object[error.start]) - 0xDC00)
         except csv.Error as error:
             if "unexpected end" in str(error):
                 raise TextError(f"{path}:{start}: the record starts a quote that is never closed.") from error

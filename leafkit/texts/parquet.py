@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
+from leafkit.errors import TextError
 from leafkit.extras import import_optional
 from leafkit.texts.arrow import BATCH_ROWS, arrow_rows, vector_columns
 from leafkit.texts.columns import Columns, Row
 from leafkit.texts.lines import COMPRESSIONS, open_decompressed
+
+# How many times its own size a compressed Parquet file may take when decompressed, and the size that any may take.
+MOST_TIMES = 20
+LEAST_COPIED = 1 << 26
 
 
 def parquet_rows(path: Path, columns: Columns) -> Iterator[Row]:
@@ -47,10 +51,28 @@ def _batches(path: Path) -> Iterator[Any]:
         if path.suffix.lower() in COMPRESSIONS:
             # A Parquet reader starts at the end of the file, which a compressed stream cannot do.
             with tempfile.TemporaryFile() as decompressed:
-                shutil.copyfileobj(file, decompressed)
+                _copy(file, decompressed, path)
                 yield from _file_batches(parquet.ParquetFile(decompressed, buffer_size=1 << 20))
         else:
             yield from _file_batches(parquet.ParquetFile(file, buffer_size=1 << 20))
+
+
+def _copy(file: BinaryIO, decompressed: IO[bytes], path: Path) -> None:
+    """Copy ``file`` to the temporary file ``decompressed``; raise `TextError` if it is too large for the disk.
+
+    The limit is 20 times the size of ``path`` and at least 64 MiB. Parquet files are compressed inside and hardly
+    shrink again, so that only a bomb is larger.
+    """
+    most = max(LEAST_COPIED, MOST_TIMES * path.stat().st_size)
+    copied = 0
+    while block := file.read(1 << 20):
+        copied += len(block)
+        if copied > most:
+            raise TextError(
+                f"{path} is more than {MOST_TIMES} times larger when decompressed. Decompress the file yourself if you "
+                "trust it."
+            )
+        decompressed.write(block)
 
 
 def _file_batches(file: Any) -> Iterator[Any]:

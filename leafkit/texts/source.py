@@ -14,6 +14,7 @@ from leafkit.errors import TextError
 from leafkit.texts.columns import Columns, Row
 from leafkit.texts.dataset import hub_rows, is_saved_dataset, saved_rows
 from leafkit.texts.delimited import csv_rows, tsv_rows
+from leafkit.texts.documents_folder import SUFFIXES, document_files, document_rows
 from leafkit.texts.jsonl import jsonl_rows
 from leafkit.texts.lines import COMPRESSIONS
 from leafkit.texts.parquet import parquet_parts, parquet_rows
@@ -32,6 +33,9 @@ FORMATS: dict[str, Callable[[Path, Columns], Iterator[Row]]] = {
 
 SENTENCES = "sentences"
 
+# Files of models, students and indexes, whose .txt and .md files (vocab.txt, README.md) are not documents.
+_MARKERS = ("config.json", "leafkit.json", "manifest.json", "modules.json", "tokenizer.json")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
@@ -42,6 +46,7 @@ class Source:
     role: the role of all rows, if a prefix or the kind of folder sets one.
     rows: yields the rows.
     sentences: whether each text is replaced by one of its sentences (`leafkit.texts.sentences`).
+    note: a message to log when the source is read.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Source:
     role: Role | None
     rows: Callable[[Columns], Iterator[Row]]
     sentences: bool = False
+    note: str = ""
 
 
 def find_sources(source: str | PathLike[str]) -> list[Source]:
@@ -78,9 +84,10 @@ def _named_sources(name: str, role: Role | None) -> list[Source]:
 
 
 def _path_sources(path: Path, role: Role | None) -> list[Source]:
-    if path.is_dir():
-        return _folder_sources(path, role)
-    return [_file_source(path, role)]
+    try:
+        return _folder_sources(path, role) if path.is_dir() else [_file_source(path, role)]
+    except OSError as error:
+        raise TextError(f"{path} cannot be read: {error.strerror}. Check its name and its permissions.") from error
 
 
 def _file_source(path: Path, role: Role | None) -> Source:
@@ -101,11 +108,29 @@ def _folder_sources(folder: Path, role: Role | None) -> list[Source]:
     kinds = {extension(file) for file in folder.iterdir() if file.is_file()} - {None}
     if kinds == {".parquet"}:
         return [_file_source(part, role) for part in parquet_parts(folder)]
+    is_package = any((folder / marker).is_file() for marker in _MARKERS)
+    if kinds <= {".txt"} and not is_package and (source := _documents_source(folder, role)):
+        return [source]
     globs = " ".join(f"{folder}/*{kind}" for kind in sorted(kinds, key=str))
     advice = f"Name its files: {globs}" if globs else f"It contains no {', '.join(FORMATS)} file."
     raise TextError(
         f"{folder} is neither a folder in BEIR layout (with corpus.jsonl), nor a saved dataset, nor a folder with only "
-        f"Parquet files. {advice}"
+        f"Parquet files or only documents ({' and '.join(SUFFIXES)}). {advice}"
+    )
+
+
+def _documents_source(folder: Path, role: Role | None) -> Source | None:
+    """Return ``folder`` as a source with one document per .txt or .md file, or None if it has no such file."""
+    files, others = document_files(folder)
+    if not files:
+        return None
+    counts = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common())
+    return Source(
+        name=str(folder),
+        label=folder.name,
+        role=role,
+        rows=partial(document_rows, folder, files),
+        note=f"{folder}: skipped {others.total()} files that are not text ({counts})" if others else "",
     )
 
 

@@ -137,9 +137,9 @@ class DistillArguments(Options):
     texts: Annotated[
         str | list[str] | None,
         Option(
-            "Files or folders of texts: JSONL, CSV, Parquet, plain text (also .gz, .zst), a BEIR folder, a saved "
-            "dataset or hub:OWNER/NAME. query:FILE or document:FILE sets the role of its texts; sentences:FILE uses "
-            "one sentence of each document as a query."
+            "Files or folders of texts: JSONL, CSV, Parquet, plain text (also .gz, .zst), a folder of .txt and "
+            ".md files (one document each), a BEIR folder, a saved dataset or hub:OWNER/NAME. query:FILE or "
+            "document:FILE sets the role of its texts; sentences:FILE uses one sentence of each document as a query."
         ),
     ] = None
     teacher: Annotated[

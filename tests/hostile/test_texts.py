@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leafkit.errors import TextError
-from leafkit.texts import lines
+from leafkit.texts import delimited, lines, parquet
 from leafkit.texts.beir import read_corpus, read_qrels, read_queries
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text
@@ -41,7 +41,7 @@ BAD_ROWS = {
     "a list as role": ("a.jsonl", b'{"text": "b", "role": ["query"]}', r"the role is \['query'\]; expected"),
     "bad UTF-8 in JSON": ("a.jsonl", b'{"text": "\xff"}', "the byte 0xff; expected UTF-8"),
     "bad UTF-8 in plain text": ("a.txt", b"b\xe9", "the byte 0xe9; expected UTF-8"),
-    "bad UTF-8 in CSV": ("a.csv", b"2,b\xe9", "bytes that are not UTF-8"),
+    "bad UTF-8 in CSV": ("a.csv", b"2,b\xe9", "the byte 0xe9; expected UTF-8.*iconv -f WINDOWS-1252 -t UTF-8"),
     "half a pair": ("a.jsonl", b'{"text": "b", "x": ["\\ud83d"]}', "half a surrogate pair"),
     "too few fields": ("a.csv", b"2", "the row has 1 fields; expected 2, as many as the header"),
     "too many fields": ("a.tsv", b"2\tb\tc", "the row has 3 fields; expected 2"),
@@ -150,7 +150,7 @@ def test_a_header_with_a_repeated_column_raises(tmp_path):
 @pytest.mark.parametrize("header", [b'"id"x,text', b"id,t\xe9xt"])
 def test_an_invalid_header_raises(tmp_path, header):
     (tmp_path / "a.csv").write_bytes(header + b"\n1,a\n")
-    with pytest.raises(TextError, match=r"a.csv:1: (invalid CSV up to line 1|the row holds bytes that are not UTF-8)"):
+    with pytest.raises(TextError, match=r"a.csv:1: (invalid CSV up to line 1|the row holds the byte 0xe9;)"):
         list(read_texts(tmp_path / "a.csv", skip_bad=True))
 
 
@@ -165,6 +165,43 @@ def test_a_line_without_end_raises_before_it_fills_the_memory(tmp_path, monkeypa
     (tmp_path / "a.txt").write_bytes(b"a\n" + bytes(3 << 20))
     with pytest.raises(TextError, match=r"a.txt:2: the line is longer than 1 MiB"):
         list(read_texts(tmp_path / "a.txt", skip_bad=True))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_a_record_without_end_raises_before_it_fills_the_memory(tmp_path, monkeypatch, name):
+    """A quoted field may span lines, so that no line of this record is long."""
+    monkeypatch.setattr(delimited, "LONGEST_LINE", 1 << 18)
+    content = b"id,text\n1,a\n" + b'"\n",' * (1 << 18)
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(TextError, match=r"a.csv(.gz)?:3: the record is longer than 0 MiB"):
+        list(read_texts(tmp_path / name, skip_bad=True))
+
+
+def test_a_compressed_parquet_file_of_zeros_raises_before_it_fills_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "LEAST_COPIED", 1 << 20)
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(bytes(64 << 20)))
+    with pytest.raises(TextError, match=r"a.parquet.gz is more than 20 times larger when decompressed"):
+        list(read_texts(tmp_path / "a.parquet.gz", skip_bad=True))
+
+
+def test_a_dictionary_of_one_long_string_raises_before_it_fills_the_memory(tmp_path):
+    """One row group of a few kilobytes would make Python strings of 16 GiB."""
+    indices = pyarrow.array([0] * 1000, pyarrow.int32())
+    table = pyarrow.table({"text": pyarrow.DictionaryArray.from_arrays(indices, pyarrow.array(["x" * (1 << 24)]))})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet", dictionary_pagesize_limit=1 << 28, compression="zstd")
+    assert (tmp_path / "a.parquet").stat().st_size < 10_000
+    with pytest.raises(TextError, match=r"a.parquet: the 1000 rows from row 1 on take 16016 MiB"):
+        list(read_texts(tmp_path / "a.parquet", skip_bad=True))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-16-le"])
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.jsonl"])
+def test_a_file_in_utf_16_or_utf_32_is_named_as_such(tmp_path, name, encoding):
+    mark = "" if encoding in ("utf-16", "utf-32") else "\ufeff"
+    (tmp_path / name).write_bytes((mark + "id,text\n1,ä\n").encode(encoding))
+    named = encoding.upper().removesuffix("-LE")
+    with pytest.raises(TextError, match=rf"is in {named}; expected UTF-8. Convert it: iconv -f {named} -t UTF-8"):
+        list(read_texts(tmp_path / name, skip_bad=True))
 
 
 @pytest.mark.parametrize(

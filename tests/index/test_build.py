@@ -25,6 +25,7 @@ from leafkit.search.searcher import Searcher
 from leafkit.space import Space
 from leafkit.teachers.embed import embed
 from leafkit.teachers.open import open_teacher
+from leafkit.texts.read import FIRST_ROWS
 from tests.fixtures.packages import index_vectors
 
 
@@ -157,8 +158,8 @@ def test_a_repeated_id_is_an_error_or_skipped(tiny_teacher: Path, tmp_path: Path
     assert sorted(Searcher.open(index).search(numpy.ones(32)).ids) == ["a", "b"]
 
 
-def test_invalid_options_raise_an_error_before_a_text_is_read(tiny_teacher: Path, tmp_path: Path) -> None:
-    (tmp_path / "broken.jsonl").write_text("no JSON\n")
+def test_invalid_options_raise_an_error_before_all_texts_are_read(tiny_teacher: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.jsonl").write_text('{"text": "list"}\n' * FIRST_ROWS + "no JSON\n")
     for options in ({"dim": 33}, {"precision": "int2"}, {"factory": "Nonsense"}, {"rescore": "x"}, {"threads": 0}):
         with pytest.raises(OptionError):
             build_index(tmp_path / "broken.jsonl", tiny_teacher, tmp_path / "index", **options)
