@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import numpy
@@ -11,6 +12,9 @@ from leafkit.students.source import load_tokenizer
 from leafkit.students.spec import FORMS, Static
 from leafkit.students.student import Body
 from leafkit.types import Float32, Teacher
+from leafkit.vectors.cached import CachedEncoder
+
+log = logging.getLogger("leafkit")
 
 
 def static_body(student: Static, teacher: Teacher, teacher_model: str | None, seed: int) -> Body:
@@ -82,5 +86,10 @@ def reduce_to_principal(vectors: Float32, dim: int) -> Float32:
 def _token_vectors(teacher: Teacher, words: list[str]) -> Float32:
     known = [position for position, word in enumerate(words) if word]
     vectors = numpy.zeros((len(words), teacher.space.dim), dtype=numpy.float32)
-    vectors[known] = teacher.encode([words[position] for position in known], "document")
+    tokens = [words[position] for position in known]
+    log.info("token table: the teacher encodes the %d tokens of the vocabulary, where the table starts", len(known))
+    if isinstance(teacher, CachedEncoder):
+        vectors[known] = teacher.encode(tokens, "document", label="vocabulary")
+    else:
+        vectors[known] = teacher.encode(tokens, "document")
     return vectors

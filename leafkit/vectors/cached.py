@@ -28,9 +28,12 @@ class CachedEncoder:
         """What a student can learn from the teacher."""
         return self.teacher.signals
 
-    def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Return the vectors of ``texts``, (rows, dim): the teacher encodes missing texts, the store returns all."""
-        return self.store.gather(self.store.fill(self.teacher, texts, role))
+    def encode(self, texts: Sequence[str], role: Role, *, label: str = "teacher") -> Float32:
+        """Return the vectors of ``texts``, (rows, dim): the teacher encodes missing texts, the store returns all.
+
+        label: the label of the progress bar.
+        """
+        return self.store.gather(self.store.fill(self.teacher, texts, role, label=label))
 
 
 def cached(teacher: Teacher, cache: Path | None, *, dtype: str = "float16") -> CachedEncoder:
