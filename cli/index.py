@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from leafkit.cli.options import Teacher, with_options
+from leafkit.cli.options import argument_help, with_options
 from leafkit.cli.printing import say
 from leafkit.files.options import OutputOptions
 from leafkit.index.options import BuildOptions
@@ -18,8 +18,11 @@ from leafkit.texts.options import ReadingOptions
 @with_options(BuildOptions, ReadingOptions, TeacherOptions, OutputOptions)
 def index(
     documents: Annotated[list[str], typer.Argument(help="Files or folders of documents, or a vectors file of them.")],
-    teacher: Teacher,
     out: Annotated[Path, typer.Option(help="The index folder to write.", show_default=False)],
+    teacher: Annotated[
+        str | None,
+        typer.Option(help=f"{argument_help('teacher')} By default, the documents' own vectors.", show_default=False),
+    ] = None,
     student: Annotated[
         Path | None,
         typer.Option(help="The student that encodes queries: a folder or a name. It is copied into the index."),
@@ -33,7 +36,7 @@ def index(
 
     \b
     leafkit index docs.jsonl --teacher BAAI/bge-small-en-v1.5 --student my-student --out docs.index
-    leafkit index docs.parquet --teacher docs.parquet --student my-student --out docs.index --dim 256 --precision int8
+    leafkit index vectors.parquet --student my-student --out docs.index --dim 256 --precision int8
     leafkit index from-an-api.parquet --teacher from-an-api.parquet --teacher-space my-student \\
         --student my-student --out docs.index
     leafkit index docs.jsonl --teacher BAAI/bge-small-en-v1.5 --fold my-student --dim 192 --out docs.index

@@ -25,7 +25,9 @@ def update(
     ] = None,
     teacher: Annotated[
         str | None,
-        typer.Option(help="The teacher of the added documents (default: the teacher that the index was built with)."),
+        typer.Option(
+            help="The teacher of the added documents (default: their own vectors, or else the teacher of the index)."
+        ),
     ] = None,
     **options: Any,
 ) -> None:
@@ -35,6 +37,7 @@ def update(
 
     \b
     leafkit update docs.index --add new.jsonl
+    leafkit update docs.index --add night.parquet   # with a column of vectors
     leafkit update docs.index --remove doc-17 --remove @old-ids.txt
     """
     from leafkit.index.update import read_ids, update_index

@@ -8,6 +8,7 @@ from typing import Any
 
 from leafkit.files.options import OutputOptions
 from leafkit.index.documents import read_documents
+from leafkit.index.embedded import embedded_teacher
 from leafkit.index.new_package import check_output, plan_package, write_package
 from leafkit.index.options import BuildOptions
 from leafkit.index.recorded_teacher import teacher_record
@@ -24,7 +25,7 @@ log = logging.getLogger("leafkit")
 @takes(BuildOptions, ReadingOptions, TeacherOptions, OutputOptions)
 def build_index(
     documents: Sources,
-    teacher: str | Path | Teacher,
+    teacher: str | Path | Teacher | None,
     out: str | Path,
     *,
     student: str | Path | None = None,
@@ -34,7 +35,7 @@ def build_index(
 
     documents: files or folders of texts (see `leafkit.read_texts`), or a vectors file that is the teacher as well.
     teacher: the model that encodes the documents, or a file of their vectors (see `leafkit.open_teacher`). Vectors of
-        a model are cached.
+        a model are cached. None: the documents are a vectors file, which is the teacher as well.
     student: a distilled student of that teacher's space, or the name of one that ships. Its query encoder is copied
         into the package.
 
@@ -50,6 +51,8 @@ def build_index(
     opening, files = options_of(TeacherOptions, options), options_of(OutputOptions, options)
     check_output(out, overwrite=files.overwrite)
     read = read_documents(documents, reading)
+    if teacher is None:
+        teacher, opening = embedded_teacher(documents, opening, student if storage.fold is None else storage.fold)
     opened = open_with(teacher, opening)
     plan = plan_package(opened.space, student, **storage.only(BuildOptions))
     return write_package(

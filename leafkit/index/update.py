@@ -10,6 +10,7 @@ from leafkit.errors import InputError
 from leafkit.files.options import CacheOptions
 from leafkit.index.build import through_cache
 from leafkit.index.documents import read_documents
+from leafkit.index.embedded import embedded_file, open_embedded
 from leafkit.index.next_generation import UpdateCounts, apply_update
 from leafkit.index.options import UpdateOptions
 from leafkit.index.package_files import open_for_update
@@ -36,9 +37,10 @@ def update_index(
 ) -> UpdateCounts:
     """Remove the ids ``remove`` from the index, then add the documents of ``add``; return the counts.
 
-    teacher: encodes the documents of ``add``. The default is the teacher that the index was built with, opened with
-        the recorded options; options given here override the recorded ones. A teacher with code of its own is opened
-        only if this call sets ``trust_remote_code``.
+    teacher: encodes the documents of ``add``. By default the file ``add`` is the teacher if it holds vectors, which are
+        checked as in the build. Else it is the teacher that the index was built with, opened with the recorded options;
+        options given here override the recorded ones. A teacher with code of its own is opened only if this call sets
+        ``trust_remote_code``.
 
     Added vectors are stored with the codes and lists fitted to the first documents; a warning is logged if they fit
     badly. Readers keep using the old index, and an interrupted update leaves it unchanged. Raises `InputError` for ids
@@ -51,7 +53,7 @@ def update_index(
         encoder: Encoder | None = None
         if add is not None:
             documents = read_documents(add, reading)
-            encoder = through_cache(_open_teacher(package, teacher, opening), cache)
+            encoder = through_cache(_open_teacher(package, teacher, opening, add), cache)
         return apply_update(package, documents, encoder, remove or (), **change.only(UpdateOptions))
 
 
@@ -73,15 +75,22 @@ def read_ids(names: Iterable[str]) -> Iterator[str]:
             ) from error
 
 
-def _open_teacher(package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions) -> Teacher:
-    """Open ``teacher``, or by default the teacher that the index was built with.
+def _open_teacher(
+    package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions, add: Sources
+) -> Teacher:
+    """Open ``teacher``; by default the file ``add`` if it holds vectors, or else the teacher of the build.
 
     Raises `OptionError` and `InputError` as `recorded_teacher` does, and `SpaceError` for a teacher of another space.
     """
-    options = given
-    if teacher is None:
-        teacher, options = recorded_teacher(package, given)
-    opened = open_with(teacher, options)
+    path = embedded_file(add) if teacher is None else None
+    opened = None if path is None else open_embedded(package, path, given)
+    if opened is None:
+        options = given
+        if teacher is None:
+            teacher, options = recorded_teacher(package, given)
+        opened = open_with(teacher, options)
     space = package.teacher_space
-    require_same(space, opened.space, expected_by=f"the index {package.folder}", got_from=f"the teacher {teacher}")
+    require_same(
+        space, opened.space, expected_by=f"the index {package.folder}", got_from=f"the teacher {teacher or path}"
+    )
     return opened
