@@ -21,7 +21,7 @@ from leafkit.vectors.check import check_vectors
 from leafkit.vectors.cosine import are_unit, unit_rows
 from leafkit.vectors.keys import KeyIndex, Keys, text_keys
 from leafkit.vectors.vectors_file import open_vectors_file
-from leafkit.vectors.vectors_file_types import BATCH, SpaceLabel, VectorsFile
+from leafkit.vectors.vectors_file_types import BATCH, PairBatch, SpaceLabel, VectorsFile
 
 ANY_ROLE = ""  # the role in the key of a text that is valid for both roles
 
@@ -115,7 +115,7 @@ def _read_rows(file: VectorsFile) -> _Rows:
         check_vectors(batch.vectors, rows=len(batch.texts), dim=dim, source=str(batch.path), first=batch.first)
         if not starts:
             # Filled in place: concatenating a list of batches would need twice the memory.
-            vectors = numpy.empty((file.rows, batch.vectors.shape[1]), dtype=batch.vectors.dtype)
+            vectors = _empty(file, batch)
         elif vectors.dtype != batch.vectors.dtype:
             vectors = vectors.astype(numpy.float32, copy=False)
         starts.append((row, batch.path, batch.first))
@@ -124,6 +124,17 @@ def _read_rows(file: VectorsFile) -> _Rows:
         unit = unit and are_unit(batch.vectors)
         row += len(batch.texts)
     return _Rows(keys=numpy.concatenate(keys), vectors=vectors, unit=unit, starts=starts)
+
+
+def _empty(file: VectorsFile, first: PairBatch) -> NDArray[Any]:
+    """Return room for all vectors of ``file``; raise `VectorError` for more than fit into memory."""
+    try:
+        return numpy.empty((file.rows, first.vectors.shape[1]), dtype=first.vectors.dtype)
+    except (MemoryError, ValueError) as error:
+        raise VectorError(
+            f"{first.path} records {file.rows} rows of width {first.vectors.shape[1]}, which do not fit into memory. "
+            "If it has fewer rows, write the file again."
+        ) from error
 
 
 def _check_repeats(first_rows: Int64, rows: _Rows) -> None:

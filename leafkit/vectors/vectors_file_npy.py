@@ -16,7 +16,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from leafkit.errors import InputError, VectorError
+from leafkit.files.arrays import read_array
 from leafkit.files.atomic import atomic_file, write_file
+from leafkit.files.json_file import explain_invalid, read_bytes
 from leafkit.texts.read import read_texts
 from leafkit.texts.record import Text
 from leafkit.types import Float32, Role
@@ -50,7 +52,10 @@ def files(path: Path) -> list[Path]:
 def read_label(path: Path) -> SpaceLabel | None:
     """Return the label of the file at ``path``, or None if leafkit did not write the file."""
     label = path.with_suffix(".space.json")
-    return SpaceLabel.from_json(label.read_bytes(), where=str(label)) if label.is_file() else None
+    if not label.is_file():
+        return None
+    with explain_invalid(label, expected="the space of a vectors file", advice="Write the file again."):
+        return SpaceLabel.from_json(read_bytes(label), where=str(label))
 
 
 @contextlib.contextmanager
@@ -86,10 +91,9 @@ def _write_header(file: BinaryIO, rows: int, dim: int, dtype: numpy.dtype) -> in
 
 
 def _open(path: Path) -> NDArray[Any]:
-    try:
-        vectors = numpy.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # numpy parses the header as Python text, which raises many types
-        raise VectorError(f"{path} is not a .npy array, or it is truncated ({error}). Write the file again.") from error
+    advice = "The file may be truncated. Write it again."
+    with explain_invalid(path, expected="a .npy array", advice=advice, error_type=VectorError):
+        vectors = read_array(path, memory_map=True)
     if vectors.ndim != 2 or not len(vectors) or vectors.dtype.kind != "f":
         raise VectorError(
             f"{path} holds {vectors.dtype} of shape {vectors.shape}; expected floats of shape (rows, width)."

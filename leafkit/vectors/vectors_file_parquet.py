@@ -98,7 +98,9 @@ def _parquet_writer(file: BinaryIO, schema: pyarrow.Schema) -> parquet.ParquetWr
 
 def _open(path: Path) -> parquet.ParquetFile:
     try:
-        return parquet.ParquetFile(path)
+        file = parquet.ParquetFile(path)
+        file.schema_arrow  # noqa: B018  # parsed when it is first asked for
+        return file
     except Exception as error:  # pyarrow raises many types for a damaged file
         raise VectorError(
             f"{path} is not a Parquet file, or it is truncated ({error}). Write the file again."
@@ -127,7 +129,7 @@ def _batches(file: parquet.ParquetFile, path: Path, text: str, vector: str) -> I
                 f"{path} holds {start} rows, but its footer records {file.metadata.num_rows}; expected the same number "
                 "and at least 1. Write the file again."
             )
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pyarrow.ArrowException, ArithmeticError, LookupError, MemoryError, OSError, ValueError) as error:
         raise VectorError(f"{path} cannot be read from row {start} on ({error}). Write the file again.") from error
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from leafkit.errors import DamageError
+from leafkit.files.json_file import parse_json_object
 from leafkit.space import Space
 from leafkit.texts.record import Text
 from leafkit.types import Float32, Role
@@ -57,11 +58,9 @@ class SpaceLabel:
     def from_json(cls, content: bytes, where: str) -> SpaceLabel:
         """Return the label in the JSON ``content``; raise `DamageError` naming ``where`` if it is invalid."""
         try:
-            fields = json.loads(content)
+            fields = parse_json_object(content)
         except ValueError as error:
             raise DamageError(f"{where}: the recorded space is not JSON ({error}). Write the file again.") from error
-        if not isinstance(fields, dict):
-            raise DamageError(f"{where}: the recorded space is not a JSON object. Write the file again.")
         return cls(space=Space.from_json(fields, where=where), approximate=fields.get("stand_in") is True)
 
 

@@ -101,6 +101,57 @@ def test_an_npy_file_shorter_than_its_header_says_raises(npy):
 
 
 @pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (3, 2",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 2)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (10**30, 2)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"9" * 400 + b", 2)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999999, 999999999999999)}",
+        b"{'descr': '<f4', 'fortran_order': False, 'shape': 3}",
+        b"{'descr': '<f4', 'fortran_order': 'no', 'shape': (3, 2)}",
+        b"{'descr': [('a', '<f4', (1000000, 1000000))], 'fortran_order': False, 'shape': (3, 2)}",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (3, 2)}",
+        b"{'descr': 3, 'fortran_order': False, 'shape': (3, 2)}",
+        b"__import__('os').system('touch exploded')",
+        b"[" * 5000,
+        b"-" * 5000 + b"1",
+        b"'''",
+        b"\xff\x00\n(",
+        b"",
+    ],
+)
+def test_a_hand_made_npy_header_raises(npy, header, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for start, form in ((b"\x93NUMPY\x01\x00", "<H"), (b"\x93NUMPY\x02\x00", "<I"), (b"\x93NUMPY\x03\x00", "<I")):
+        npy.write_bytes(start + struct.pack(form, len(header)) + header + VECTORS.tobytes())
+        with pytest.raises(VectorError, match=r"v\.npy is not a \.npy array"):
+            open_teacher(npy)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_parquet_footer_that_records_more_rows_than_memory_holds_raises(parquet_file, monkeypatch):
+    def too_much(shape, **_):
+        raise MemoryError
+
+    empty = numpy.empty
+    monkeypatch.setattr(numpy, "empty", lambda shape, **how: (too_much if shape == (3, 2) else empty)(shape, **how))
+    with pytest.raises(VectorError, match=r"v\.parquet records 3 rows of width 2, which do not fit into memory"):
+        open_teacher(parquet_file)
+
+
+def test_two_columns_of_one_name_raise(parquet_file):
+    texts, vectors = pyarrow.array(TEXTS), pyarrow.array(list(VECTORS))
+    for names, arrays in (
+        (["text", "vector", "vector"], [texts, vectors, vectors]),
+        (["text", "text", "vector"], [texts, texts, vectors]),
+    ):
+        parquet.write_table(pyarrow.Table.from_arrays(arrays, names), parquet_file)
+        with pytest.raises(VectorError):
+            open_teacher(parquet_file)
+
+
+@pytest.mark.parametrize(
     "vectors",
     [
         numpy.arange(6).reshape(3, 2),
@@ -113,7 +164,7 @@ def test_an_npy_file_shorter_than_its_header_says_raises(npy):
 )
 def test_an_npy_file_without_vectors_raises(npy, vectors):
     numpy.save(npy, vectors)
-    with pytest.raises(VectorError, match=r"expected floats of shape \(rows, width\)"):
+    with pytest.raises(VectorError, match=r"expected floats of shape \(rows, width\)|an array of plain numbers"):
         open_teacher(npy)
 
 
@@ -152,7 +203,7 @@ def test_columns_of_other_types_raise(parquet_file, columns):
         open_teacher(parquet_file)
 
 
-@pytest.mark.parametrize("label", [b"", b"{", b"[]", b"null", b"{}", b'{"id": "x", "dim": "wide"}'])
+@pytest.mark.parametrize("label", [b"", b"{", b"[]", b"null", b"{}", b'{"id": "x", "dim": "wide"}', b"[" * 90_000])
 def test_an_invalid_label_raises(npy, parquet_file, label):
     table = parquet.read_table(parquet_file)
     parquet.write_table(table.replace_schema_metadata({b"leafkit.space": label}), parquet_file)
