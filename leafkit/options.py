@@ -128,13 +128,20 @@ class Field:
     def _check_range(self, value: float) -> None:
         option = self.option
         inside = (
-            math.isfinite(value)
+            _is_finite(value)
             and (option.at_least is None or value >= option.at_least)
             and (option.above is None or value > option.above)
             and (option.at_most is None or value <= option.at_most)
         )
         if not inside:
             raise OptionError(f"{self.name} is {value!r}; expected {self.expected()}")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer of more than 308 digits
+        return False
 
 
 class Options:

@@ -98,7 +98,8 @@ def _check_methods(path: Path, text: str, options: Mapping[str, Any]) -> None:
         try:
             parse_method(spec)
         except OptionError as error:
-            line = next(number for number, line in enumerate(text.splitlines(), 1) if spec in line)
+            # A name with an escape sequence stands in no line as it reads.
+            line = next((number for number, line in enumerate(text.splitlines(), 1) if spec in line), 1)
             raise OptionError(f"{path}:{line}: {error}") from error
     try:
         make_plan(lists["methods"], lists["feeds"], lists["writers"])

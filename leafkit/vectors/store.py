@@ -259,6 +259,6 @@ class VectorStore:
 
 
 def _checked_block(block: dict[str, Any]) -> dict[str, Any]:
-    if type(block["rows"]) is not int or block["rows"] < 1:
+    if type(block["rows"]) is not int or not 1 <= block["rows"] < 1 << 40:
         raise ValueError(f"a block has {block['rows']!r} rows")
     return {name: block[name] for name in ("rows", "sha256_keys", "sha256_vectors")}

@@ -232,7 +232,7 @@ def test_a_changed_bit_in_a_store_raises_when_opened_or_verified(store, tmp_path
         file.write_bytes(whole)
 
 
-@pytest.mark.parametrize("rows", [-1, 0, 4, 10**18, "3", 3.5, None, [3]])
+@pytest.mark.parametrize("rows", [-1, 0, 4, 10**18, 10**30, "3", 3.5, None, [3]])
 def test_a_manifest_with_a_wrong_row_count_raises(store, tmp_path, rows):
     manifest = json.loads((store.path / "manifest.json").read_text())
     manifest["blocks"][0]["rows"] = rows

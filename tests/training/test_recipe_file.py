@@ -33,6 +33,7 @@ BAD = {
     'pooling = "men"': "pooling is 'men'; did you mean 'mean'",
     "epochs = -1": "epochs is -1; expected a number of at least 0",
     "learning_rate = 0": "learning_rate is 0; expected a number above 0",
+    f"learning_rate = 1{'0' * 400}": "expected a number above 0",
     "max_length = 0": "max_length is 0; expected a whole number of at least 1",
     "[training]": "no option 'training'",
 }
@@ -51,6 +52,11 @@ def test_a_bad_field_is_named_with_its_line_and_the_nearest_name(tmp_path, line)
         read_recipe(file)
     assert f"{file}:4: " in str(refused.value)
     assert BAD[line] in str(refused.value)
+
+
+def test_a_method_written_with_an_escape_sequence_is_an_error_as_well(tmp_path):
+    with pytest.raises(OptionError, match=r"recipe\.toml:1: .*leaf"):
+        read_recipe(written(tmp_path, 'methods = ["le\\u0061fy"]'))
 
 
 @pytest.mark.parametrize("text", ["a = ", "a = 1\na = 2\n", "epochs 2"])
