@@ -18,6 +18,7 @@ from leafkit.cli import (
     index,
     info,
     methods,
+    push,
     quickstart,
     search,
     update,
@@ -58,7 +59,7 @@ def _root(
     logging.getLogger("leafkit").setLevel(level)
 
 
-for command in (quickstart, distill, index, update, search, evaluate, compare, embed, export, check, info):
+for command in (quickstart, distill, index, update, search, evaluate, compare, embed, export, check, push, info):
     name = command.__name__.rpartition(".")[2]
     kind = ManyValuesCommand if command is evaluate else Command
     app.command(name, cls=kind)(getattr(command, name))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from leafkit.search.query_encoder import QueryEncoder as QueryEncoder
     from leafkit.search.searcher import Searcher as Searcher
     from leafkit.space import Space as Space
+    from leafkit.students.push import push as push
     from leafkit.teachers.embed import embed as embed
     from leafkit.teachers.open import open_teacher as open_teacher
     from leafkit.texts.read import read_texts as read_texts
@@ -44,6 +45,7 @@ _MODULES = {
     "export": "leafkit.onnx.student",
     "info": "leafkit.describe",
     "open_teacher": "leafkit.teachers.open",
+    "push": "leafkit.students.push",
     "read_recipe": "leafkit.training.recipe_file",
     "read_texts": "leafkit.texts.read",
     "update_index": "leafkit.index.update",
