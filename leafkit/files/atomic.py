@@ -86,7 +86,8 @@ def parent_folders(path: Path) -> Iterator[None]:
     """Create the missing parent folders of ``path``; if the block raises, delete those that are still empty."""
     missing = [parent for parent in path.parents if not parent.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with explain_disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
         for parent in missing:

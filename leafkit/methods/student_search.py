@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import OptionError
-from leafkit.files.atomic import write_json
+from leafkit.files.atomic import atomic_folder, write_json
+from leafkit.files.checksums import CHECKSUMS, check_checksums, write_checksums
 from leafkit.methods.budget import Budget, parse_budget
 from leafkit.methods.method import Architecture, Method
 from leafkit.methods.registry import check_option, method_name, method_spec, parse_method
@@ -33,15 +34,20 @@ class StudentSearch:
     def student(self, folder: Path, teacher: Any, texts: Sequence[str], seed: int) -> str:
         """Return the student in the text form that `leafkit.students.spec` parses; run the search if there is one.
 
-        A search writes its result to ``folder``; later calls reuse that file. Raises `OptionError` if a search is given
-        and ``teacher`` is not a sentence-transformers model.
+        A search writes its result below ``folder``, and later calls reuse it. Raises `OptionError` if a search is given
+        and ``teacher`` is not a sentence-transformers model, and `DamageError` if the result was changed.
         """
         if self.architecture is None or self.budget is None:
             return self.name
-        config = folder / "architecture.json"
-        if not config.is_file():
-            write_json(config, self.architecture.pick(_teacher_model(teacher), texts, self.budget, seed))
-        return f"fresh:{config}"
+        found = folder / "architecture"
+        if found.is_dir():
+            check_checksums(found, advice=f"Delete {folder} to start again.")
+        else:
+            with atomic_folder(found, marker=CHECKSUMS) as new:
+                picked = self.architecture.pick(_teacher_model(teacher), texts, self.budget, seed)
+                write_json(new / "architecture.json", picked)
+                write_checksums(new)
+        return f"fresh:{found / 'architecture.json'}"
 
 
 def choose_student(student: str | None, architecture: str | Method | None, budget: str | None) -> StudentSearch:

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import DamageError
-from leafkit.files.atomic import flush_to_disk, write_json
-from leafkit.files.disk_errors import explain_disk_errors
+from leafkit.files.atomic import atomic_folder, write_json
+from leafkit.files.checksums import check_checksums, write_checksums
+from leafkit.files.json_file import explain_invalid, read_json_object
+from leafkit.files.partial import partial_path
 
 if TYPE_CHECKING:
     from leafkit.training.moments import Reader, Tensors
 
 # The number of newest checkpoints that stay on disk, in addition to the best one.
 KEPT = 2
+_STATE = "state.json"
 
 
 @dataclass
@@ -49,6 +50,7 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         """Use ``folder``, which need not exist yet."""
         self.folder = folder
+        self._checked: set[int] = set()
 
     def write(self, state: State, tensors: Mapping[str, Tensors]) -> None:
         """Add the checkpoint of ``state``, with a file NAME.safetensors for each entry of ``tensors``.
@@ -59,25 +61,19 @@ class Checkpoints:
 
         if self._folder(state.step).is_dir():
             return
-        with explain_disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(dir=self.folder, prefix=".partial-"))
-            try:
-                for name, named in tensors.items():
-                    # Written as bytes, because safetensors' own writing hides a full disk behind another error.
-                    (partial / f"{name}.safetensors").write_bytes(save(_copied(named)))
-                write_json(partial / "state.json", dataclasses.asdict(state))
-                for file in partial.iterdir():
-                    flush_to_disk(file)
-                partial.rename(self._folder(state.step))
-                flush_to_disk(self.folder)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
+        with atomic_folder(self._folder(state.step), marker=_STATE) as folder:
+            for name, named in tensors.items():
+                # Written as bytes, because safetensors' own writing hides a full disk behind another error.
+                (folder / f"{name}.safetensors").write_bytes(save(_copied(named)))
+            write_json(folder / _STATE, dataclasses.asdict(state))
+            write_checksums(folder)
         self._remove_old(state)
 
     def newest(self) -> State | None:
-        """Return the state of the newest checkpoint; None if there is none."""
+        """Return the state of the newest checkpoint; None if there is none.
+
+        Raises `DamageError` naming a file of that checkpoint that was changed.
+        """
         steps = self.steps()
         return self._state(steps[-1]) if steps else None
 
@@ -85,18 +81,18 @@ class Checkpoints:
     def reading(self, step: int) -> Iterator[Reader]:
         """Give a function that reads the tensors of one file NAME.safetensors in the checkpoint of ``step``.
 
-        Raises `DamageError` naming the checkpoint if the block fails because of the file or its content.
+        Raises `DamageError` naming the checkpoint if a byte of it was changed, or if the block fails because of the
+        file or its content.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         folder = self._folder(step)
+        self._check(step)
         try:
             yield lambda name: load_file(folder / f"{name}.safetensors")
         except (OSError, KeyError, RuntimeError, ValueError, SafetensorError) as error:
-            raise DamageError(
-                f"the checkpoint {folder} cannot be read: {error}. Delete that folder to resume from an earlier one."
-            ) from error
+            raise DamageError(f"the checkpoint {folder} cannot be read: {error}. {self._advice(step)}") from error
 
     def steps(self) -> list[int]:
         """Return the steps that have a checkpoint, oldest first."""
@@ -107,22 +103,34 @@ class Checkpoints:
         return self.folder / f"step-{step:09d}"
 
     def _state(self, step: int) -> State:
-        file = self._folder(step) / "state.json"
-        try:
-            return State(**json.loads(file.read_bytes()))
-        except (OSError, ValueError, TypeError) as error:
-            raise DamageError(
-                f"the checkpoint {file} cannot be read: {error}. Delete its folder to resume from an earlier one."
-            ) from error
+        file = self._folder(step) / _STATE
+        self._check(step)
+        with explain_invalid(file, expected="the state of a training", advice=self._advice(step)):
+            return State(**read_json_object(file))
+
+    def _check(self, step: int) -> None:
+        """Compare the checkpoint of ``step`` with its checksums, once per process: its bytes decide the weights."""
+        if step not in self._checked:
+            check_checksums(self._folder(step), advice=self._advice(step))
+            self._checked.add(step)
+
+    def _advice(self, step: int) -> str:
+        return (
+            f"Delete {self._folder(step)} to resume from an earlier checkpoint, or {self.folder.parent} to start again."
+        )
 
     def _remove_old(self, state: State) -> None:
         kept = {*self.steps()[-KEPT:], state.best}
+        self._remove_leftovers()
         for step in self.steps():
             if step not in kept:
                 # Renamed first: a checkpoint whose removal is interrupted must not look like a complete one.
-                self._folder(step).rename(self.folder / f".partial-{step}")
-        for left_over in self.folder.glob(".partial-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+                self._folder(step).rename(partial_path(self._folder(step)))
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        for leftover in self.folder.glob(partial_path(self.folder / "step-*").name):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _copied(tensors: Tensors) -> Tensors:

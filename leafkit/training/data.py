@@ -23,6 +23,7 @@ from leafkit.vectors.store import VectorStore
 
 # Texts tokenised in one call.
 CHUNK = 2048
+PLACES = "places.npy"  # the file of a run that is written anew when the run resumes
 
 
 class TokenFile:
@@ -145,7 +146,7 @@ def write_data(folder: Path, corpus: Corpus, student: Student, *, max_length: in
 
 def save_places(folder: Path, places: Int64) -> None:
     """Write ``places``, the rows of the texts in the teacher's store, (texts,), into ``folder``."""
-    save_array(folder / "places.npy", places)
+    save_array(folder / PLACES, places)
 
 
 def open_data(folder: Path, layout: Layout, store: VectorStore, mapping: LinearMap | None) -> TrainingData:
@@ -155,7 +156,7 @@ def open_data(folder: Path, layout: Layout, store: VectorStore, mapping: LinearM
         roles=numpy.load(folder / "roles.npy", allow_pickle=False),
         labels=numpy.load(folder / "labels.npy", allow_pickle=False),
         domains=numpy.load(folder / "domains.npy", allow_pickle=False),
-        places=numpy.load(folder / "places.npy", allow_pickle=False),
+        places=numpy.load(folder / PLACES, allow_pickle=False),
         store=store,
         mapping=mapping,
     )

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import OutputError
-from leafkit.files.atomic import explain_disk_errors, write_json
+from leafkit.files.atomic import parent_folders, write_json
+from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.files.lock import exclusive_lock
+from leafkit.files.partial import delete
+
+_DESCRIPTION, _LOCK = "run.json", "lock"
 
 
 @dataclass(frozen=True)
@@ -37,20 +41,31 @@ class RunFolder:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process; raise `OutputError` if another run holds it."""
-        with explain_disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+        """Hold the folder for this process; raise `OutputError` if another run holds it.
+
+        A run that fails before it has written anything but its description leaves no folder.
+        """
         busy = f"another run is writing to {self.path}. Wait until that run has finished or choose another output path."
-        with exclusive_lock(self.path / "lock", error=busy):
-            yield
+        with parent_folders(self.path), exclusive_lock(self.path / _LOCK, error=busy):
+            try:
+                yield
+            except BaseException:
+                if self._has_description_only():
+                    self.remove()
+                raise
 
     def claim(self, description: dict[str, Any]) -> None:
         """Record the ``description`` of this run, or check that the unfinished run in the folder has the same.
 
         Raises `OutputError` naming the first field that differs, and saying how to continue.
         """
-        file = self.path / "run.json"
-        if not file.is_file() or {path.name for path in self.path.iterdir()} <= {file.name, "lock"}:
+        file = self.path / _DESCRIPTION
+        if not file.is_file():
+            # What a finished run left that was killed while it removed its folder must not be taken for this run's.
+            for path in self.path.iterdir():
+                if path.name != _LOCK:
+                    delete(path)
+        if not file.is_file() or self._has_description_only():
             write_json(file, description)
             return
         before = _read(file)
@@ -64,8 +79,13 @@ class RunFolder:
                 )
 
     def remove(self) -> None:
-        """Delete the folder of a finished run."""
+        """Delete the folder of a finished run, its description first: without one, nothing in the folder is used."""
+        with explain_disk_errors(self.path):
+            (self.path / _DESCRIPTION).unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _has_description_only(self) -> bool:
+        return self.path.is_dir() and {path.name for path in self.path.iterdir()} <= {_DESCRIPTION, _LOCK}
 
 
 def _read(file: Path) -> dict[str, Any]:

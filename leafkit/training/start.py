@@ -8,6 +8,7 @@ from typing import Any
 import numpy
 
 from leafkit.files.atomic import atomic_folder
+from leafkit.files.checksums import check_checksums, write_checksums
 from leafkit.students.build import build_student
 from leafkit.students.folder import MARKER, write_student
 from leafkit.students.head import MOST_TEXTS, fit_head, set_head
@@ -16,7 +17,7 @@ from leafkit.students.student import Student
 from leafkit.training import pick
 from leafkit.training.batches import sample_rows
 from leafkit.training.corpus import Corpus
-from leafkit.training.data import TrainingData, open_data, save_places, write_data
+from leafkit.training.data import PLACES, TrainingData, open_data, save_places, write_data
 from leafkit.training.forward import StudentForward
 from leafkit.training.run import Run
 from leafkit.training.source import open_source, teacher_model
@@ -39,7 +40,11 @@ def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec) -
     store = run.open_store(teacher.space)
     start = run.folder.start
     # Built before the teacher encodes for hours, so that a student that cannot be built fails at once.
-    student = None if (start / MARKER).is_file() else new_student(run, CachedEncoder(teacher, store), spec)
+    student = None
+    if (start / MARKER).is_file():
+        check_checksums(start, advice=f"Delete {run.folder.path} to start again.")
+    else:
+        student = new_student(run, CachedEncoder(teacher, store), spec)
     places = store.fill(teacher, corpus.texts, corpus.roles)
     if student is not None:
         mapping = _rotation(run, corpus, store, places)
@@ -48,6 +53,7 @@ def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec) -
             save_places(folder, places)
             facts = _fit(run, spec, student.to(run.device), open_data(folder, student.layout, store, mapping))
             write_student(folder, student.to("cpu"), mapping.space if mapping else teacher.space, facts, mapping)
+            write_checksums(folder, leave_out=[PLACES])
     # Written again when a run resumes, because the cache may have been rebuilt with the texts in other rows.
     save_places(start, places)
 

@@ -15,7 +15,6 @@ import numpy
 
 from leafkit.errors import InputError, OutputError
 from leafkit.files.atomic import parent_folders
-from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.texts.parquet import parquet_files, parquet_parts
 from leafkit.vectors.vectors_file_types import ReadTexts, SpaceLabel, VectorsFile, WriteRows
 
@@ -73,7 +72,7 @@ def vectors_file_writer(path: Path, label: SpaceLabel, *, precision: str, texts:
     Raises `OutputError` while another process writes to ``path``.
     """
     writer = _format(path).writer(path, label, numpy.dtype(precision), texts)
-    with explain_disk_errors(path), parent_folders(path), writer as write:
+    with parent_folders(path), writer as write:
         yield write
 
 

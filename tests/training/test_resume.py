@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.distill import distill
 from leafkit.training.moments import restore_training, training_tensors
 from leafkit.training.optimiser import adamw
+from leafkit.training.run_folder import RunFolder
 from leafkit.vectors.store import VectorStore
 
 # A server that has imported everything forks each run, which so starts at once.
@@ -179,12 +181,78 @@ def test_two_runs_do_not_write_to_one_folder(unfinished, settings):
             distill(**settings("student", epochs=1))
 
 
-@pytest.mark.parametrize("name", ["student.safetensors", "optimiser.safetensors", "state.json"])
-def test_a_damaged_checkpoint_is_named(name, unfinished, settings):
+@pytest.mark.parametrize("damage", ["changed", "truncated", "missing"])
+@pytest.mark.parametrize(
+    "name", ["student.safetensors", "optimiser.safetensors", "random.safetensors", "state.json", "checksums.json"]
+)
+def test_a_damaged_checkpoint_is_never_trained_from(name, damage, tmp_path):
+    model = torch.nn.Linear(2, 2)
+    for step in (3, 7):
+        Checkpoints(tmp_path).write(
+            State(step=step), training_tensors(model, adamw(model, learning_rate=0.1, weight_decay=0.0))
+        )
+    newest = tmp_path / "step-000000007"
+    spoil(newest / name, damage)
+    checkpoints = Checkpoints(tmp_path)
+    with pytest.raises(DamageError, match=rf"Delete .*{newest.name} to resume from an earlier checkpoint"):
+        checkpoints.newest()
+    with pytest.raises(DamageError, match=newest.name), checkpoints.reading(7) as read:
+        read("student")
+    shutil.rmtree(newest)
+    assert checkpoints.newest() == State(step=3)
+
+
+def test_a_changed_byte_anywhere_in_an_unfinished_run_is_an_error_and_never_another_student(unfinished, settings):
+    """What a resumed run reads besides its description: the start, the tokenised texts and the newest checkpoint."""
     newest = sorted((unfinished / "checkpoints").glob("step-*"))[-1]
-    (newest / name).write_bytes((newest / name).read_bytes()[:-20])
-    with pytest.raises(DamageError, match=newest.name):
-        distill(**settings("student", epochs=1))
+    files = [file for folder in (unfinished / "start", newest) for file in sorted(folder.rglob("*")) if file.is_file()]
+    assert len(files) >= 15
+    for file in files[::3]:
+        if file.name == "places.npy":  # written anew when a run resumes
+            continue
+        whole = file.read_bytes()
+        spoil(file, "changed")
+        with pytest.raises(DamageError, match=r"Delete .*\.student\.run"):
+            distill(**settings("student", epochs=1))
+        file.write_bytes(whole)
+
+
+def spoil(file, damage):
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content if damage == "changed" else content[:-20])
+    if damage == "missing":
+        file.unlink()
+
+
+def test_what_a_finished_run_left_is_never_taken_for_another_run(tmp_path):
+    """A finished run that is killed while it deletes its folder has already deleted the description."""
+    folder = RunFolder.of_output(tmp_path / "student")
+    with folder.locked():
+        folder.claim({"epochs": 1})
+        Checkpoints(folder.checkpoints(0)).write(State(step=9), {})
+    with folder.locked():
+        folder.claim({"epochs": 1})
+        assert Checkpoints(folder.checkpoints(0)).steps() == [9]
+    (folder.path / "run.json").unlink()
+    with folder.locked():
+        folder.claim({"epochs": 2})
+        assert Checkpoints(folder.checkpoints(0)).steps() == []
+
+
+def test_a_run_that_fails_at_once_leaves_no_folder_and_one_that_fails_later_stays(tmp_path):
+    folder = RunFolder.of_output(tmp_path / "new" / "student")
+    with pytest.raises(ValueError), folder.locked():
+        folder.claim({"epochs": 1})
+        raise ValueError
+    assert not any(tmp_path.iterdir())
+    with pytest.raises(ValueError), folder.locked():
+        folder.claim({"epochs": 1})
+        Checkpoints(folder.checkpoints(0)).write(State(step=9), {})
+        raise ValueError
+    with pytest.raises(OutputError, match="its epochs differs"), folder.locked():
+        folder.claim({"epochs": 2})
+    assert Checkpoints(folder.checkpoints(0)).steps() == [9]
 
 
 def test_a_full_disk_keeps_the_previous_checkpoint_and_the_run_resumes(settings, tmp_path, monkeypatch):
@@ -192,7 +260,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint_and_the_run_resumes(settings,
 
     def full(descriptor):
         flushes.append(descriptor)
-        if len(flushes) > 80:
+        if len(flushes) > 160:
             raise OSError(errno.ENOSPC, "No space left on device")
         flush(descriptor)
 
@@ -201,7 +269,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint_and_the_run_resumes(settings,
         distill(**settings("student"))
     folder = tmp_path / ".student.run"
     assert steps_done(folder) > 0
-    assert not list((folder / "checkpoints").glob(".partial-*"))
+    assert not list((folder / "checkpoints").glob(".*"))
     distill(**settings("whole"))
     distill(**settings("student"))
     assert weights(tmp_path / "student") == weights(tmp_path / "whole")
@@ -252,7 +320,8 @@ def test_tied_weights_are_saved_and_restored(tmp_path):
 
 
 def test_a_partial_checkpoint_is_ignored_and_removed(tmp_path):
-    (tmp_path / ".partial-abc").mkdir()
+    (tmp_path / ".step-000000007.partial").mkdir()
+    (tmp_path / ".step-000000007.partial" / "student.safetensors").write_bytes(b"half")
     assert Checkpoints(tmp_path).newest() is None
     model = torch.nn.Linear(2, 2)
     Checkpoints(tmp_path).write(State(), {"student": model.state_dict()})
