@@ -90,8 +90,8 @@ def _is_deeper(value: Any, levels: int) -> bool:
     """Tell whether more than ``levels`` lists and objects of ``value`` are inside each other."""
     containers = [value] if isinstance(value, dict | list) else []
     for _ in range(levels):
-        inner = (item for one in containers for item in (one.values() if isinstance(one, dict) else one))
-        containers = [item for item in inner if isinstance(item, dict | list)]
+        inside = [one.values() if isinstance(one, dict) else one for one in containers]
+        containers = [item for items in inside for item in items if isinstance(item, (dict, list))]
         if not containers:
             return False
     return bool(containers)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -16,7 +16,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: Path, *, follow_links: bool = True) -> BinaryIO:
+def open_regular(path: Path, *, follow_links: bool = True) -> BufferedReader:
     """Open the regular file at ``path`` for reading, without ever blocking.
 
     follow_links: whether ``path`` may be a symbolic link. The files of an index may not, because a link can lead out

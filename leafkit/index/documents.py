@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from leafkit.errors import TextError
 from leafkit.files.arrays import save_array
+from leafkit.files.json_file import DEEPEST, parse_json
+from leafkit.files.open_files import OpenFiles
 from leafkit.search.documents import KEY, Document, DocumentFiles, Documents, id_key, parse_line
 from leafkit.texts.options import ReadingOptions
 from leafkit.texts.read import check_texts, read_texts
@@ -54,7 +56,8 @@ def write_documents(files: DocumentFiles, documents: Iterable[Document]) -> Docu
         for document in documents:
             writer.add(document)
         writer.finish()
-    return Documents(files)
+    with OpenFiles(files.lines.parent, follow_links=False) as opened:
+        return Documents(files, opened)
 
 
 def encode_documents(documents: Documents, encoder: Encoder) -> Iterator[Float32]:
@@ -147,9 +150,12 @@ def _json_line(document: Document) -> bytes:
     record = {"id": document.id, "payload": dict(document.payload)}
     try:
         try:
-            return (json.dumps(record, ensure_ascii=False) + "\n").encode()
+            line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
         except UnicodeEncodeError:  # half of a surrogate pair: escape it, so that the file stays UTF-8
-            return (json.dumps(record) + "\n").encode()
+            line = (json.dumps(record) + "\n").encode()
+        if line.count(b"[") + line.count(b"{") > DEEPEST:
+            parse_json(line)  # raises ValueError if the payload is nested too deeply to be read back
+        return line
     except (TypeError, ValueError, RecursionError) as error:
         raise TextError(
             f"the payload of document {document.id!r} cannot be written as JSON: {error}. "

@@ -9,21 +9,20 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.errors import DamageError
+from leafkit.files.arrays import array_in
+from leafkit.files.json_file import explain_invalid
+from leafkit.files.open_files import OpenFiles
 from leafkit.types import Int64
 
 
-def read_array(path: Path, *, memory_map: bool) -> NDArray[Any]:
-    """Open the ``.npy`` array at ``path``, as a memory map or read into memory.
+def read_array(path: Path, files: OpenFiles, *, memory_map: bool) -> NDArray[Any]:
+    """Open the ``.npy`` array at ``path`` among ``files``, as a memory map or read into memory.
 
-    Raises `DamageError` if the file is truncated, holds a pickle or is not an array.
+    Raises `DamageError` if the file is missing, truncated, holds a pickle or is not an array.
     """
-    try:
-        return numpy.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise DamageError(
-            f"{path} is not an array that leafkit wrote: {error}. Copy the index again or build it again."
-        ) from error
+    advice = "Copy the index again or build it again."
+    with explain_invalid(path, expected="an array that leafkit wrote", advice=advice):
+        return array_in(files.open(path), memory_map=memory_map)
 
 
 def blocks_of(array: NDArray[Any], rows: Int64 | None = None, size: int = 16_384) -> Iterator[NDArray[Any]]:

@@ -6,7 +6,6 @@ writes these files.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,11 +17,14 @@ from numpy.typing import NDArray
 
 from leafkit.errors import DamageError
 from leafkit.files.digest import text_key
+from leafkit.files.json_file import explain_invalid, parse_json_object
+from leafkit.files.open_files import OpenFiles
 from leafkit.search.arrays import read_array
 from leafkit.types import Int64
 
 KEY = numpy.dtype("S16")  # the hash of an id
 _PIECE = 1 << 24  # 16 MiB, the most that one read of several lines returns
+_LONGEST_LINE = 1 << 27  # 128 MiB, twice the longest text that leafkit reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +55,28 @@ class Documents:
     The files stay open, so deleting them does not disturb a reader.
     """
 
-    def __init__(self, files: DocumentFiles, *, memory_map: bool = True) -> None:
-        """Open ``files``; raises `DamageError` if they do not belong together."""
+    def __init__(self, files: DocumentFiles, opened: OpenFiles, *, memory_map: bool = True) -> None:
+        """Open ``files`` among ``opened``; raises `DamageError` if they do not belong together."""
         self.path = files.lines
-        self._offsets = read_array(files.offsets, memory_map=memory_map)
-        self._keys = read_array(files.keys, memory_map=memory_map)
-        self._rows = read_array(files.rows, memory_map=memory_map)
-        self._descriptor = os.open(files.lines, os.O_RDONLY)
-        self._size = os.fstat(self._descriptor).st_size
+        self._offsets = read_array(files.offsets, opened, memory_map=memory_map)
+        self._keys = read_array(files.keys, opened, memory_map=memory_map)
+        self._rows = read_array(files.rows, opened, memory_map=memory_map)
+        with explain_invalid(files.lines, expected="a file of documents", advice="Build the index again."):
+            lines = opened.open(files.lines).fileno()
+        self._size = os.fstat(lines).st_size
         if (
             self._offsets.ndim != 1
+            or self._keys.ndim != 1
             or self._keys.shape != self._rows.shape
-            or self._keys.dtype != KEY
+            or (self._offsets.dtype, self._keys.dtype, self._rows.dtype) != (numpy.int64, KEY, numpy.int64)
             or not len(self._offsets)
             or self._offsets[-1] != self._size
         ):
-            os.close(self._descriptor)
-            self._descriptor = -1
             raise DamageError(
                 f"{files.lines} does not match {files.offsets.name}, {files.keys.name} and {files.rows.name}. "
                 "Build the index again."
             )
+        self._descriptor = os.dup(lines)
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         # A default argument, because the module os may be gone before this object when the process ends.
@@ -93,7 +96,7 @@ class Documents:
     def line(self, row: int) -> bytes:
         """Return the JSON line of ``row``; raises `DamageError` if its offsets are outside the file."""
         start, end = int(self._offsets[row]), int(self._offsets[row + 1])
-        if not 0 <= start < end <= self._size:
+        if not 0 <= start < end <= min(self._size, start + _LONGEST_LINE):
             raise DamageError(
                 f"the offsets of {self.path} put document {row} at bytes {start} to {end}, but the file has "
                 f"{self._size} bytes. Build the index again."
@@ -102,6 +105,8 @@ class Documents:
 
     def lines(self, rows: Int64) -> Iterator[bytes]:
         """Yield the JSON lines of ascending ``rows``, joined, in pieces of at most 16 MiB."""
+        if len(self) and (self._offsets[0] != 0 or self.lengths().min() < 1):
+            raise DamageError(f"the offsets of {self.path} do not ascend from 0. Build the index again.")
         for run in numpy.split(rows, numpy.flatnonzero(numpy.diff(rows) != 1) + 1) if len(rows) else []:
             start, end = int(self._offsets[run[0]]), int(self._offsets[run[-1] + 1])
             for position in range(start, end, _PIECE):
@@ -114,6 +119,8 @@ class Documents:
     def keys(self) -> NDArray[Any]:
         """Return the key of the id in each row; empty bytes for rows removed before these files were written."""
         keys = numpy.zeros(len(self), dtype=KEY)
+        if len(self._rows) and not 0 <= self._rows.min() <= self._rows.max() < len(self):
+            raise DamageError(f"an id of {self.path} is recorded in a row that does not exist. Build the index again.")
         keys[self._rows] = self._keys
         return keys
 
@@ -143,7 +150,9 @@ def id_key(name: str) -> bytes:
 def parse_line(line: bytes, path: Path) -> Document:
     """Parse a JSON line of the file at ``path``; raises `DamageError` if leafkit did not write it."""
     try:
-        record = json.loads(line)
+        record = parse_json_object(line)
+        if not isinstance(record["id"], str) or not isinstance(record["payload"], dict):
+            raise TypeError("the id is not a string, or the payload is not an object")
         return Document(record["id"], record["payload"])
     except (ValueError, KeyError, TypeError) as error:
         raise DamageError(

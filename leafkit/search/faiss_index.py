@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from leafkit.errors import DamageError, OptionError
 from leafkit.files.json_file import explain_invalid
-from leafkit.files.regular import open_regular
+from leafkit.files.open_files import OpenFiles
 from leafkit.search.faiss_fields import Fields, FormatError
 from leafkit.search.faiss_file import check_faiss_file
 from leafkit.search.plan import SUPPORTED, Plan
@@ -82,8 +82,12 @@ class FaissIndex:
         return cls(native, dim=dim, binary=plan.binary)
 
     @classmethod
-    def read(cls, path: Path, *, dim: int, binary: bool, memory_map: bool) -> FaissIndex:
+    def read(
+        cls, path: Path, *, dim: int, binary: bool, memory_map: bool, files: OpenFiles | None = None
+    ) -> FaissIndex:
         """Read the index at ``path``. With ``memory_map`` its vectors, graph and lists stay in the file.
+
+        ``files`` are the open files of the index's folder; None opens the file for this call.
 
         Raises `DamageError` for a file that `check_faiss_file` rejects, as it does one whose vectors do not have
         ``dim`` components, before FAISS reads it.
@@ -91,8 +95,9 @@ class FaissIndex:
         with (
             explain_invalid(path, expected="an index that leafkit can open", advice="Build the index again."),
             # The file that is checked is the file that FAISS opens, even if another one takes its name meanwhile.
-            open_regular(path, follow_links=False) as file,
+            OpenFiles(path.parent, follow_links=False) as own,
         ):
+            file = (files or own).open(path)
             _check_file(file.fileno(), dim=dim, binary=binary)
             native = _read_native(f"/dev/fd/{file.fileno()}", binary=binary, memory_map=memory_map)
         return cls(native, dim=dim, binary=binary)

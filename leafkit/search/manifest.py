@@ -5,20 +5,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from leafkit.errors import DamageError, InputError
-from leafkit.files.digest import sha256_file
+from leafkit.files.json_file import explain_invalid, parse_json, read_bytes
+from leafkit.files.open_files import OpenFiles
 from leafkit.search.documents import DocumentFiles
+from leafkit.search.manifest_fields import check_fields
 from leafkit.space import Space
 
 MANIFEST = "manifest.json"
 FORMAT = "leafkit-index"
 VERSION = 1
 METRIC = "cosine"
+MOST_BYTES = 1 << 20  # a manifest has some thousand bytes
 ENCODER = "encoder"  # the folder of the query encoder inside a package
 
 # Each part of an index, and the suffix of its file. Its file is named part-generation.suffix, e.g. index-2.faiss.
@@ -93,32 +97,46 @@ def read_manifest(folder: Path) -> Manifest:
     Raises `InputError` if the folder is not an index and `DamageError` if a byte of the manifest was changed.
     """
     path = folder / MANIFEST
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise InputError(f"{folder} is not an index: it has no {MANIFEST}. Build one with: leafkit index") from error
-    except UnicodeDecodeError as error:
-        raise DamageError(_changed(path)) from error
-    content = _parse(text, path)
-    try:
+    content = _parse(read_manifest_text(folder), path)
+    with explain_invalid(path, expected="the manifest of an index", advice="Do not use it. Build the index again."):
+        check_fields(content, PARTS)
         fields = {field.name: content[field.name] for field in dataclasses.fields(Manifest)}
-        return Manifest(**{**fields, "space": Space.from_json(content["space"], where=str(path))})
-    except (KeyError, TypeError) as error:
-        raise DamageError(f"{path} lacks a field that an index needs: {error}. Build the index again.") from error
+        manifest = Manifest(**{**fields, "space": Space.from_json(content["space"], where=str(path))})
+        if manifest.dim > manifest.space.dim:
+            raise ValueError(f"dim is {manifest.dim}, but the space has {manifest.space.dim} components")
+        return manifest
 
 
-def check_files(folder: Path, manifest: Manifest, *, verify: bool) -> None:
-    """Raise `DamageError` naming the first file that is missing, truncated or, with ``verify``, changed."""
+def read_manifest_text(folder: Path) -> str:
+    """Return the manifest of the index at ``folder`` as text; raises the errors of `read_manifest`."""
+    path = folder / MANIFEST
+    with explain_invalid(path, expected="the manifest of an index", advice=_ADVICE):
+        try:
+            return read_bytes(path, most_bytes=MOST_BYTES, follow_links=False).decode()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            problem = f"{folder} is not an index: it has no {MANIFEST}."
+            raise InputError(f"{problem} Build one with: leafkit index") from error
+
+
+def open_files(folder: Path, manifest: Manifest, *, verify: bool) -> OpenFiles:
+    """Open all files of the index at ``folder``, following no links.
+
+    Raises `DamageError` naming the first file that is missing, truncated or, with ``verify``, changed. What is read
+    from the open files later is what was verified, even if another process replaces the files.
+    """
+    files = OpenFiles(folder, follow_links=False)
     for name, facts in manifest.files.items():
         path = folder / name
-        if not path.is_file():
-            raise DamageError(f"{path} is missing. Copy the index again or build it again.")
-        if path.stat().st_size != facts["bytes"]:
-            raise DamageError(f"{path} has {path.stat().st_size} bytes; expected {facts['bytes']}. {_ADVICE}")
-        if verify and sha256_file(path) != facts["sha256"]:
-            raise DamageError(_changed(path))
+        with explain_invalid(path, expected="a file of an index", advice=f"{_COPY}."):
+            size = os.fstat(files.open(path).fileno()).st_size
+            if size != facts["bytes"]:
+                raise DamageError(f"{path} has {size} bytes; expected {facts['bytes']}. {_ADVICE}")
+            if verify and files.sha256(path) != facts["sha256"]:
+                raise DamageError(_changed(path))
+    return files
 
 
+_COPY = "Copy the index again (with cp -rL if it consists of links) or build it again"
 _ADVICE = "The file was changed or truncated after leafkit wrote it. Copy the index again or build it again."
 
 
@@ -128,7 +146,7 @@ def _changed(path: Path) -> str:
 
 def _parse(text: str, path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise DamageError(_changed(path)) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -141,11 +159,6 @@ def _parse(text: str, path: Path) -> dict[str, Any]:
     # The text must equal what leafkit would write: a changed space or escape sequence is damage too.
     if _dump(content) != text or content.pop("sha256", None) != _hash(content):
         raise DamageError(_changed(path))
-    for name in content.get("files", {}):
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise DamageError(
-                f"{path} names a file outside the index folder: {name}. Do not use this index; build it again."
-            )
     return content
 
 

@@ -16,10 +16,11 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import DamageError
+from leafkit.files.open_files import OpenFiles
 from leafkit.search.arrays import read_array
 from leafkit.search.documents import Documents
 from leafkit.search.faiss_index import Depth, FaissIndex, RowBits
-from leafkit.search.manifest import Manifest, check_files, read_manifest
+from leafkit.search.manifest import Manifest, open_files, read_manifest, read_manifest_text
 from leafkit.search.rescoring import read_rescoring_vectors
 from leafkit.search.vector_search import VectorSearch
 from leafkit.space import Space
@@ -30,13 +31,14 @@ Opened = TypeVar("Opened")
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """An index folder whose files match ``manifest``.
+    """An index folder whose files match ``manifest``. All of its parts are read from the open ``files``.
 
     ``mapping`` turns vectors of the teacher into those of the index; None if the index holds the vectors it was given.
     """
 
     folder: Path
     manifest: Manifest
+    files: OpenFiles
     mapping: LinearMap | None = None
 
     @property
@@ -46,7 +48,7 @@ class Package:
 
     def documents(self, *, memory_map: bool = True) -> Documents:
         """Open the documents; raises `DamageError` if their number differs from the manifest's."""
-        documents = Documents(self.manifest.document_files(self.folder), memory_map=memory_map)
+        documents = Documents(self.manifest.document_files(self.folder), self.files, memory_map=memory_map)
         self._check_rows(len(documents), "documents")
         return documents
 
@@ -58,6 +60,7 @@ class Package:
             dim=manifest.dim,
             binary=manifest.precision == "binary",
             memory_map=memory_map,
+            files=self.files,
         )
         self._check_rows(len(index), "index")
         return index
@@ -68,14 +71,16 @@ class Package:
             return None
         path = self.manifest.path(self.folder, "vectors")
         shape = (self.manifest.rows, self.manifest.dim)
-        return read_rescoring_vectors(path, shape=shape, precision=self.manifest.rescore, memory_map=memory_map)
+        return read_rescoring_vectors(
+            path, self.files, shape=shape, precision=self.manifest.rescore, memory_map=memory_map
+        )
 
     def live(self) -> RowBits | None:
         """Read the bitmap of rows that are not removed; None if no row is removed."""
         if "live" not in self.manifest.parts:
             return None
         path = self.manifest.path(self.folder, "live")
-        live: RowBits = read_array(path, memory_map=False)
+        live: RowBits = read_array(path, self.files, memory_map=False)
         if live.shape != (-(-self.manifest.rows // 8),) or live.dtype != numpy.uint8:
             raise DamageError(
                 f"{path} holds {live.dtype} of shape {live.shape}; expected one bit for each of "
@@ -116,17 +121,21 @@ def open_package(folder: str | Path, *, verify: bool) -> Package:
     """
     folder = Path(folder)
     manifest = read_manifest(folder)
-    check_files(folder, manifest, verify=verify)
+    files = open_files(folder, manifest, verify=verify)
     # A space can have a rotation without a mapping file: the indexed vectors came from a student of that rotation.
-    return Package(folder, manifest, read_mapping(folder, manifest.space) if MAPPING_FILE in manifest.files else None)
+    mapping = read_mapping(folder, manifest.space, files) if MAPPING_FILE in manifest.files else None
+    return Package(folder, manifest, files, mapping)
 
 
 def retry_during_update(folder: Path, opener: Callable[[], Opened]) -> Opened:
-    """Return ``opener()``, calling it again if it failed because an update replaced the files of ``folder``."""
+    """Return ``opener()``, calling it again if it failed because an update or a build replaced ``folder``.
+
+    Compares whole manifests: a new index begins again with generation 1.
+    """
     while True:
-        generation = read_manifest(folder).generation
+        manifest = read_manifest_text(folder)
         try:
             return opener()
-        except (DamageError, FileNotFoundError):
-            if read_manifest(folder).generation == generation:
+        except DamageError:
+            if read_manifest_text(folder) == manifest:
                 raise

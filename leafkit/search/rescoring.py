@@ -13,6 +13,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import DamageError
+from leafkit.files.open_files import OpenFiles
 from leafkit.search.arrays import read_array
 from leafkit.types import Float32
 
@@ -37,9 +38,14 @@ def decode(codes: NDArray[Any]) -> Float32:
     return codes.astype(numpy.float32)
 
 
-def read_rescoring_vectors(path: Path, *, shape: tuple[int, int], precision: str, memory_map: bool) -> NDArray[Any]:
-    """Open the encoded rescoring vectors at ``path``; raises `DamageError` for another ``shape`` or ``precision``."""
-    array = read_array(path, memory_map=memory_map)
+def read_rescoring_vectors(
+    path: Path, files: OpenFiles, *, shape: tuple[int, int], precision: str, memory_map: bool
+) -> NDArray[Any]:
+    """Open the encoded rescoring vectors at ``path`` among ``files``.
+
+    Raises `DamageError` for another ``shape`` or ``precision``.
+    """
+    array = read_array(path, files, memory_map=memory_map)
     if array.shape != shape or array.dtype != DTYPES[precision]:
         raise DamageError(
             f"{path} holds {array.dtype} of shape {array.shape}; expected {precision} of shape {shape}. "

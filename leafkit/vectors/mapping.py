@@ -6,6 +6,7 @@ student of the new space needs no extra step: the map is multiplied into the stu
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -16,13 +17,17 @@ from pathlib import Path
 import numpy
 
 from leafkit.errors import DamageError, VectorError
+from leafkit.files.arrays import arrays_in
 from leafkit.files.atomic import atomic_file
+from leafkit.files.json_file import explain_invalid, parse_json_object
+from leafkit.files.open_files import OpenFiles
 from leafkit.space import Space
 from leafkit.types import Encoder, Float32, Role, Teacher
 from leafkit.vectors.cosine import unit_prefix
 
 MAPPING_FILE = "mapping.npz"
 FOLD = "fold"
+ARRAYS = ("space", "kind", "documents", "queries", "length")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -112,27 +117,29 @@ class LinearMap:
             )
 
 
-def read_mapping(folder: Path, space: Space) -> LinearMap | None:
+def read_mapping(folder: Path, space: Space, files: OpenFiles | None = None) -> LinearMap | None:
     """Return the map in ``folder`` that leads to ``space``, or None if ``space`` is not a mapped space.
+
+    ``files`` are the open files of the folder; None opens the file of the map.
 
     Raises `DamageError` if the file is missing or damaged, or if its map leads to another space.
     """
     if space.rotation is None:
         return None
     file = folder / MAPPING_FILE
-    try:
-        with numpy.load(file, allow_pickle=False) as content:
-            mapping = LinearMap(
-                base=Space.from_json(json.loads(str(content["space"])), where=str(file)),
-                kind=str(content["kind"]),
-                documents=content["documents"],
-                queries=content["queries"],
-                adds_length=bool(content["length"]),
-            )
-            target = mapping.space
+    with explain_invalid(file, expected="a mapping", advice="Copy the folder again."):
+        with contextlib.ExitStack() as stack:
+            opened = files or stack.enter_context(OpenFiles(folder, follow_links=True))
+            content = arrays_in(opened.open(file), ARRAYS)
+        mapping = LinearMap(
+            base=Space.from_json(parse_json_object(str(content["space"])), where=str(file)),
+            kind=str(content["kind"]),
+            documents=content["documents"],
+            queries=content["queries"],
+            adds_length=bool(content["length"]),
+        )
         _check_matrices(mapping)
-    except Exception as error:  # a damaged zip file raises many types without a common base
-        raise DamageError(f"{file} is missing or not a mapping ({error}). Copy the folder again.") from error
+        target = mapping.space
     if target != replace(space, teacher=target.teacher):
         raise DamageError(f"{file} is the mapping {target.rotation}; expected {space.rotation}. Copy the folder again.")
     return mapping

@@ -140,13 +140,13 @@ def test_a_folder_instead_of_a_file_raises_an_error(index: Path) -> None:
         content = (index / name).read_bytes()
         (index / name).unlink()
         (index / name).mkdir()
-        with pytest.raises(DamageError, match=re.escape(f"{name} is missing")):
+        with pytest.raises(DamageError, match=re.escape(f"{name} is a folder; expected a regular file")):
             Searcher.open(index)
         (index / name).rmdir()
         (index / name).write_bytes(content)
     (index / MANIFEST).unlink()
     (index / MANIFEST).mkdir()
-    with pytest.raises(InputError):
+    with pytest.raises(DamageError, match=r"manifest\.json is a folder"):
         Searcher.open(index)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leafkit.errors import DamageError
+from leafkit.files.open_files import OpenFiles
 from leafkit.index.documents import DocumentWriter, write_documents
 from leafkit.search.documents import Document, DocumentFiles, Documents
 
@@ -28,6 +29,11 @@ def files_in(folder: Path) -> DocumentFiles:
     )
 
 
+def opened(folder: Path, *, memory_map: bool = True) -> Documents:
+    with OpenFiles(folder, follow_links=False) as files:
+        return Documents(files_in(folder), files, memory_map=memory_map)
+
+
 def written(folder: Path, ids: list[str]) -> Documents:
     return write_documents(files_in(folder), [Document(name, {"text": f"text of {name}"}) for name in ids])
 
@@ -38,7 +44,7 @@ def test_any_id_and_payload_read_back_equal(payloads: dict[str, dict[str, object
         files = files_in(Path(folder))
         assert len(write_documents(files, [Document(*pair) for pair in payloads.items()])) == len(payloads)
         for memory_map in (True, False):
-            documents = Documents(files, memory_map=memory_map)
+            documents = opened(Path(folder), memory_map=memory_map)
             assert {document.id: document.payload for document in documents} == payloads
             assert documents.rows_of(list(payloads)).tolist() == list(range(len(payloads)))
 
@@ -57,7 +63,7 @@ def test_a_removed_document_releases_its_id(tmp_path: Path) -> None:
         for text in ("old", "new"):
             writer.add(Document("a", {"text": text}))
         writer.finish(numpy.array([False, True]))
-    assert Documents(files_in(tmp_path)).rows_of(["a"]).tolist() == [1]
+    assert opened(tmp_path).rows_of(["a"]).tolist() == [1]
 
 
 def test_there_may_be_no_documents(tmp_path: Path) -> None:
@@ -82,7 +88,7 @@ def test_files_that_do_not_belong_together_are_damage(tmp_path: Path) -> None:
             (tmp_path / "broken" / part).write_bytes((tmp_path / part).read_bytes())
         (tmp_path / "broken" / name).write_bytes(content)
         with pytest.raises(DamageError):
-            Documents(files_in(tmp_path / "broken"))
+            opened(tmp_path / "broken")
 
 
 def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
@@ -90,4 +96,4 @@ def test_a_pickle_is_never_loaded(tmp_path: Path) -> None:
     numpy.save(tmp_path / "o.npy", numpy.array([print, 1], dtype=object), allow_pickle=True)
     for memory_map in (True, False):
         with pytest.raises(DamageError):
-            Documents(files_in(tmp_path), memory_map=memory_map)
+            opened(tmp_path, memory_map=memory_map)

@@ -129,7 +129,7 @@ def rewrite(index: Path, **changes: object) -> None:
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../outside"])
 def test_a_manifest_with_a_path_outside_its_folder_is_damage(index: Path, name: str) -> None:
-    rewrite(index, files={name: {"sha256": "", "bytes": 0}})
+    rewrite(index, files={name: {"sha256": "0" * 64, "bytes": 0}})
     with pytest.raises(DamageError, match="names a file outside the index folder"):
         open_package(index, verify=False)
 

@@ -8,6 +8,7 @@ import numpy
 import pytest
 
 from leafkit.errors import DamageError
+from leafkit.files.open_files import OpenFiles
 from leafkit.index.vector_files import write_rescoring_vectors
 from leafkit.search.rescoring import decode, encode, read_rescoring_vectors
 from leafkit.vectors.cosine import row_cosines, unit_rows
@@ -55,8 +56,9 @@ def test_rescoring_vectors_read_back_as_they_were_written_in_blocks(
     codes = encode(draw(50, 8), precision)
     file = tmp_path / "vectors.npy"
     write_rescoring_vectors(file, [codes[:20], codes[20:]], shape=(50, 8), precision=precision)
-    read = read_rescoring_vectors(file, shape=(50, 8), precision=precision, memory_map=memory_map)
+    files = OpenFiles(tmp_path, follow_links=False)
+    read = read_rescoring_vectors(file, files, shape=(50, 8), precision=precision, memory_map=memory_map)
     numpy.testing.assert_array_equal(read, codes)
     assert isinstance(read, numpy.memmap) == memory_map
     with pytest.raises(DamageError, match=rf"expected {precision} of shape \(49, 8\). Build the index again"):
-        read_rescoring_vectors(file, shape=(49, 8), precision=precision, memory_map=memory_map)
+        read_rescoring_vectors(file, files, shape=(49, 8), precision=precision, memory_map=memory_map)

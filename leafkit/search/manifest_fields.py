@@ -1,0 +1,67 @@
+"""Check the fields of a manifest: types, ranges, and names that stay inside the folder of the index."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from leafkit.search.plan import PRECISIONS, RESCORES
+
+# One or more names, none of them hidden, `..` or absolute: the paths of all files of an index.
+_PATH = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(/[A-Za-z0-9][\w.-]{0,99}){0,3}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_WIDEST = 1 << 16  # FAISS itself accepts no more than 2**31, but a vector of this width is no embedding
+
+
+def check_fields(content: Mapping[str, Any], parts: Mapping[str, str]) -> None:
+    """Raise ValueError for the first field of the manifest ``content`` that no index can have.
+
+    ``parts`` maps each part that an index can have to the suffix of its file. The field ``space`` is not checked.
+    """
+    _expect(_count(content, "dim", least=1) <= _WIDEST, f"dim is larger than {_WIDEST}")
+    _expect(content["precision"] in PRECISIONS, f"the precision is {content['precision']!r}")
+    _expect(content["rescore"] in RESCORES, f"rescore is {content['rescore']!r}")
+    _expect(isinstance(content["factory"], str), "the factory is not a string")
+    rows = _count(content, "rows")
+    _expect(_count(content, "count") <= rows, f"count is larger than rows, {rows}")
+    _count(content, "generation")
+    loss = content["loss"]
+    _expect(isinstance(loss, int | float) and math.isfinite(loss), f"the loss is {loss!r}")
+    for name in ("files", "parts", "built"):
+        _expect(isinstance(content[name], dict), f"{name} is not an object")
+    _expect(content["encoder"] is None or isinstance(content["encoder"], dict), "the encoder is not an object")
+    _check_files(content["files"])
+    _check_parts(content, parts)
+
+
+def _check_files(files: Mapping[str, Any]) -> None:
+    for name, facts in files.items():
+        _expect(_PATH.fullmatch(name) is not None, f"it names a file outside the index folder: {name[:200]}")
+        _expect(isinstance(facts, dict), f"what it says of {name} is not an object")
+        _count(facts, "bytes")
+        hashed = facts["sha256"]
+        _expect(isinstance(hashed, str) and _SHA256.fullmatch(hashed) is not None, f"{name} has no SHA-256")
+
+
+def _check_parts(content: Mapping[str, Any], known: Mapping[str, str]) -> None:
+    files, parts = content["files"], content["parts"]
+    for part, name in parts.items():
+        _expect(part in known, f"an index has no part {part!r}")
+        _expect(isinstance(name, str) and name in files and "/" not in name, f"the part {part} is no file of the index")
+    optional = {"live", *(["vectors"] if content["rescore"] == "none" else [])}
+    missing = sorted(known.keys() - parts.keys() - optional)
+    _expect(not missing, f"the parts {', '.join(missing)} are missing")
+
+
+def _count(fields: Mapping[str, Any], name: str, *, least: int = 0) -> int:
+    value = fields[name]
+    if type(value) is not int or not least <= value < 1 << 62:
+        raise ValueError(f"{name} is {value!r}; expected a number from {least}")
+    return value
+
+
+def _expect(fulfilled: bool, problem: str) -> None:
+    if not fulfilled:
+        raise ValueError(problem)
