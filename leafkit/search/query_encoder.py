@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,26 +14,30 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy
 
 from leafkit.errors import DamageError, InputError, OptionError
-from leafkit.files.digest import sha256_file
-from leafkit.files.json_file import explain_invalid, read_json_object
+from leafkit.files.json_file import MOST_BYTES, explain_invalid, parse_json_object
+from leafkit.files.open_files import OpenFiles
+from leafkit.search.onnx_session import OnnxSession
+from leafkit.search.tokenizer_check import MOST_BYTES as MOST_TOKENIZER_BYTES
+from leafkit.search.tokenizer_check import check_tokenizer
 from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
 from leafkit.types import Float32, Int64, Role, check_role
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
     from tokenizers import Tokenizer
 
 Precision = Literal["auto", "int8", "float32"]
 # The paths where other runtimes look for these graphs, the faster one first.
 FILES = {"int8": "onnx/model_quantized.onnx", "float32": "onnx/model.onnx"}
-OUTPUT = "sentence_embedding"
+INPUTS, OUTPUT = frozenset({"input_ids", "attention_mask", "token_type_ids"}), "sentence_embedding"
 MARKER, TOKENIZER = "leafkit.json", "tokenizer.json"
 RECORD = "onnx/export.json"
 FORMAT, VERSION = "leafkit-export", 1
 # Golden texts encoded when a student is opened: enough to detect a processor that computes int8 differently, and
 # still fast.
 CHECKED = 3
+# The longest golden text among these, in characters. They have 30; a longer one could cost as much time as it likes.
+LONGEST_CHECKED = 1000
 # The smallest accepted cosine between a golden vector of the exporting machine and the same vector here. Products of
 # int8 are whole numbers and equal everywhere, but processors or runtimes that let them overflow give 0.998 or less.
 AGREEMENT = 0.9999
@@ -58,16 +63,23 @@ class ExportRecord:
     golden: list[dict[str, Any]]
 
     @classmethod
-    def read(cls, folder: Path) -> ExportRecord:
-        """Read the record in ``folder``; raises `InputError` if it is missing and `DamageError` if it is damaged."""
+    def read(cls, folder: Path, files: OpenFiles | None = None) -> ExportRecord:
+        """Read the record in ``folder``; raises `InputError` if it is missing and `DamageError` if it is damaged.
+
+        ``files`` are the open files of the folder; None opens the record for this call.
+        """
+        if files is None:
+            with OpenFiles(folder, follow_links=True) as files:
+                return cls.read(folder, files)
         file = folder / RECORD
-        if not file.is_file():
-            raise InputError(
-                f"{folder} is not an exported student: it has no {RECORD}. "
-                f"Run: leafkit export {folder}{shipped_hint(folder)}"
-            )
         with explain_invalid(file, expected="an export record", advice="Export the student again."):
-            raw = read_json_object(file)
+            try:
+                raw = parse_json_object(files.read(file, most_bytes=MOST_BYTES))
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise InputError(
+                    f"{folder} is not an exported student: it has no {RECORD}. "
+                    f"Run: leafkit export {folder}{shipped_hint(folder)}"
+                ) from error
             if (raw["format"], raw["version"]) != (FORMAT, VERSION):
                 raise DamageError(
                     f"{file} has the format {raw['format']} version {raw['version']}; expected {FORMAT} version "
@@ -87,15 +99,20 @@ class ExportRecord:
         """The exported precisions, the faster one first."""
         return [precision for precision, file in FILES.items() if file in self.files]
 
-    def check(self, folder: Path, name: str) -> Path:
-        """Return the path of the file ``name`` in ``folder``; raises `DamageError` if its hash differs."""
+    def check(self, folder: Path, name: str, files: OpenFiles | None = None) -> Path:
+        """Return the path of the file ``name`` in ``folder``; raises `DamageError` if its hash differs.
+
+        ``files`` are the open files of the folder: what is read from them later is what was hashed here.
+        """
+        if files is None:
+            with OpenFiles(folder, follow_links=True) as files:
+                return self.check(folder, name, files)
         file = folder / name
-        if not file.is_file():
-            raise DamageError(f"{file} is missing. Copy or export the student again.")
-        if sha256_file(file) != self.files.get(name):
-            raise DamageError(
-                f"{file} is truncated or changed (its SHA-256 differs). Copy or export the student again."
-            )
+        with explain_invalid(file, expected="a file of a student", advice="Copy or export the student again."):
+            if files.sha256(file) != self.files.get(name):
+                raise DamageError(
+                    f"{file} is truncated or changed (its SHA-256 differs). Copy or export the student again."
+                )
         return file
 
 
@@ -111,13 +128,12 @@ class QueryEncoder:
     # Keeps the cache of teacher vectors from storing these vectors as the teacher's own.
     approximate = True
 
-    def __init__(self, session: InferenceSession, tokenizer: Tokenizer, space: Space, precision: str) -> None:
+    def __init__(self, session: OnnxSession, tokenizer: Tokenizer, space: Space, precision: str) -> None:
         """Combine parts that are already open; `QueryEncoder.open` opens them."""
         self.space = space
         self.precision = precision
         self._session = session
         self._tokenizer = tokenizer
-        self._inputs = [given.name for given in session.get_inputs()]
 
     @classmethod
     def open(cls, folder: str | Path, *, precision: Precision = "auto", threads: int = 1) -> QueryEncoder:
@@ -136,15 +152,23 @@ class QueryEncoder:
         if threads < 1:
             raise OptionError(f"threads is {threads}; expected at least 1.")
         root = resolve_student(folder)
-        record = ExportRecord.read(root)
-        space = _space(root, record)
-        tokenizer = _tokenizer(root, record)
+        with OpenFiles(root, follow_links=True) as files:
+            return cls.read(root, files, precision=precision, threads=threads)
+
+    @classmethod
+    def read(cls, root: Path, files: OpenFiles, *, precision: Precision = "auto", threads: int = 1) -> QueryEncoder:
+        """Open the exported student in the folder ``root`` from its open ``files``; see `open`."""
+        record = ExportRecord.read(root, files)
+        space = _space(root, files, record)
+        tokenizer = _tokenizer(root, files, record)
         present = [name for name in record.precisions if (root / FILES[name]).is_file()]
         tried = present if precision == "auto" else [name for name in present if name == precision]
         if not tried:
             raise DamageError(f"{root / 'onnx'} lacks the {precision} file. Copy or export the student again.")
         for name in tried:
-            encoder = cls(_session(record.check(root, FILES[name]), threads), tokenizer, space, name)
+            file = record.check(root, FILES[name], files)
+            session = OnnxSession(files.open(file), file, output=OUTPUT, inputs=INPUTS, threads=threads)
+            encoder = cls(session, tokenizer, space, name)
             if encoder._reproduces_golden(root, record):
                 return encoder
             log.warning("%s does not reproduce its golden vectors in %s on this processor", root, name)
@@ -164,9 +188,7 @@ class QueryEncoder:
         vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
         for row, text in enumerate(texts):
             try:
-                # The one output is an array (1, dim); onnxruntime's annotation also allows sparse tensors and lists.
-                output: Any = self._session.run([OUTPUT], self.tokens(text, role))[0]
-                vectors[row] = output[0]
+                vectors[row] = self._vector(text, role)
             except OptionError as error:
                 raise OptionError(f"text {row + 1} of {len(texts)}: {error}") from error
         return vectors
@@ -177,30 +199,50 @@ class QueryEncoder:
         if not isinstance(text, str):
             raise OptionError(f"got {type(text).__name__}; expected a string.")
         try:
-            encoding = self._tokenizer.encode(prompt + text)
+            with _panics_as_errors():
+                encoding = self._tokenizer.encode(prompt + text)
         except TypeError as error:  # half of a surrogate pair
             raise OptionError(f"{text!r} is not valid Unicode. Replace its invalid characters.") from error
+        except Exception as error:  # tokenizers raises bare Exception
+            raise DamageError(
+                f"the student's {TOKENIZER} cannot encode this text: {error}. Copy or export the student again."
+            ) from error
         # A tokenizer without special tokens returns no token for an empty text, but the graph needs at least one.
         columns = {
             "input_ids": encoding.ids or [0],
             "attention_mask": encoding.attention_mask or [0],
             "token_type_ids": encoding.type_ids or [0],
         }
-        return {name: numpy.array([columns[name]], dtype=numpy.int64) for name in self._inputs}
+        return {name: numpy.array([columns[name]], dtype=numpy.int64) for name in self._session.inputs}
+
+    def _vector(self, text: str, role: Role, options: Any = None) -> Float32:
+        """Return the vector of one text, (dim,); ``options`` are those of `OnnxSession.time_limit`."""
+        output = self._session.run(self.tokens(text, role), options)
+        if not isinstance(output, numpy.ndarray) or output.shape != (1, self.space.dim) or output.dtype.kind != "f":
+            raise DamageError(
+                f"the student's ONNX file returns {getattr(output, 'dtype', type(output).__name__)} of shape "
+                f"{getattr(output, 'shape', None)}; expected floats of shape (1, {self.space.dim}). "
+                "Copy or export the student again."
+            )
+        return output[0]
 
     def _reproduces_golden(self, root: Path, record: ExportRecord) -> bool:
         """Tell whether the first golden texts get the vectors that they got on the exporting machine."""
+        with self._session.time_limit() as options:
+            return self._agrees(root / RECORD, record.golden[:CHECKED], options)
+
+    def _agrees(self, file: Path, golden_texts: list[dict[str, Any]], options: Any) -> bool:
         try:
-            for golden in record.golden[:CHECKED]:
+            for golden in golden_texts:
                 recorded = numpy.array(golden[self.precision], dtype=numpy.float32)
-                computed = self.encode([golden["text"]], golden["role"])[0]
+                if len(golden["text"]) > LONGEST_CHECKED:
+                    raise ValueError(f"a text of {len(golden['text'])} characters")
+                computed = self._vector(golden["text"], golden["role"], options)
                 lengths = float(numpy.linalg.norm(recorded) * numpy.linalg.norm(computed))
                 if not float(recorded @ computed) >= AGREEMENT * lengths:  # `not`, so that NaN fails as well
                     return False
         except (ValueError, KeyError, TypeError, OptionError) as error:
-            raise DamageError(
-                f"{root / RECORD} has an invalid golden text ({error!r}). Export the student again."
-            ) from error
+            raise DamageError(f"{file} has an invalid golden text ({error!r}). Export the student again.") from error
         return True
 
 
@@ -213,10 +255,11 @@ def digest(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
-def _space(root: Path, record: ExportRecord) -> Space:
+def _space(root: Path, files: OpenFiles, record: ExportRecord) -> Space:
     file = root / MARKER
     with explain_invalid(file, expected="the description of a student", advice="Copy or export the student again."):
-        space = Space.from_json(read_json_object(file)["space"], where=str(file))
+        facts = parse_json_object(files.read(file, most_bytes=MOST_BYTES))
+        space = Space.from_json(facts["space"], where=str(file))
     if space.id != record.space:
         raise DamageError(
             f"{file} has the space {space.id}, but the ONNX files have the space {record.space}. "
@@ -225,35 +268,33 @@ def _space(root: Path, record: ExportRecord) -> Space:
     return space
 
 
-def _tokenizer(root: Path, record: ExportRecord) -> Tokenizer:
+def _tokenizer(root: Path, files: OpenFiles, record: ExportRecord) -> Tokenizer:
     from tokenizers import Tokenizer
 
-    file = record.check(root, TOKENIZER)
+    file = record.check(root, TOKENIZER, files)
     try:
-        tokenizer = Tokenizer.from_file(str(file))
-        # The settings in the file are for other uses: some tokenizers pad every text to 128 tokens.
-        tokenizer.no_padding()
-        if record.max_length is None:
-            tokenizer.no_truncation()
-        else:
-            side = (tokenizer.truncation or {}).get("direction", "right")
-            tokenizer.enable_truncation(record.max_length, direction=side)
+        content = files.read(file, most_bytes=MOST_TOKENIZER_BYTES)
+        check_tokenizer(content)
+        with _panics_as_errors():
+            tokenizer = Tokenizer.from_buffer(content)
+            # The settings in the file are for other uses: some tokenizers pad every text to 128 tokens.
+            tokenizer.no_padding()
+            if record.max_length is None:
+                tokenizer.no_truncation()
+            else:
+                side = (tokenizer.truncation or {}).get("direction", "right")
+                tokenizer.enable_truncation(record.max_length, direction=side)
     except Exception as error:  # tokenizers raises bare Exception
         raise DamageError(f"{file} cannot be opened as a tokenizer: {error}. Export the student again.") from error
     return tokenizer
 
 
-def _session(file: Path, threads: int) -> InferenceSession:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Without memory patterns a text of 512 tokens peaks at 190 MB, instead of 230 (patterns and arena) or 440 (no
-    # arena), at the same speed.
-    options.enable_mem_pattern = False
-    options.log_severity_level = 3
+@contextmanager
+def _panics_as_errors() -> Iterator[None]:
+    """Turn a panic inside tokenizers, which is no `Exception` in Python, into a RuntimeError."""
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no common class
-        raise DamageError(f"{file} cannot be opened with onnxruntime: {error}. Export the student again.") from error
+        yield
+    except (Exception, KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # pyo3_runtime.PanicException cannot be imported
+        raise RuntimeError(f"tokenizers failed: {error}") from error

@@ -12,6 +12,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import OptionError, VectorError
+from leafkit.files.open_files import OpenFiles
 from leafkit.search.documents import Documents
 from leafkit.search.faiss_index import Depth
 from leafkit.search.manifest import ENCODER
@@ -85,12 +86,13 @@ class Searcher:
 
         def open_once() -> Searcher:
             package = open_package(folder, verify=verify)
-            return cls(
-                package,
-                package.vector_search(memory_map=memory_map, threads=threads, oversample=oversample, depth=depth),
-                package.documents(memory_map=memory_map),
-                _open_encoder(package, encoder, threads),
-            )
+            with package.files:
+                return cls(
+                    package,
+                    package.vector_search(memory_map=memory_map, threads=threads, oversample=oversample, depth=depth),
+                    package.documents(memory_map=memory_map),
+                    _open_encoder(package, encoder, threads),
+                )
 
         return retry_during_update(folder, open_once)
 
@@ -185,11 +187,12 @@ def _open_encoder(package: Package, encoder: str | Path | Encoder | None, thread
 
     A rotated index maps any encoder of the teacher's space. A folded index accepts only the student it was folded for.
     """
+    files = None
     if encoder is None:
         if package.manifest.encoder is None:
             return None
-        encoder = package.folder / ENCODER
-    opened = _open_folder(Path(encoder), threads) if isinstance(encoder, str | Path) else encoder
+        encoder, files = package.folder / ENCODER, package.files
+    opened = _open_folder(Path(encoder), threads, files) if isinstance(encoder, str | Path) else encoder
     mapping = package.mapping
     if mapping is not None and mapping.kind != FOLD and opened.space.id == mapping.base.id:
         return MappedEncoder(opened, mapping)
@@ -200,7 +203,10 @@ def _open_encoder(package: Package, encoder: str | Path | Encoder | None, thread
     return opened
 
 
-def _open_folder(folder: Path, threads: int) -> Encoder:
+def _open_folder(folder: Path, threads: int, files: OpenFiles | None) -> Encoder:
+    """Open the exported student in ``folder``: the one inside the index if its open ``files`` are given."""
     from leafkit.search.query_encoder import QueryEncoder
 
+    if files is not None:
+        return QueryEncoder.read(folder, files, threads=threads)
     return QueryEncoder.open(folder, threads=threads)
