@@ -36,9 +36,12 @@ def write_file(path: Path, content: bytes | str) -> None:
 def atomic_file(path: Path, *, wait: bool = False) -> Iterator[BinaryIO]:
     """Open a partial file for writing and rename it to ``path`` when the block ends.
 
-    If the block raises, the partial file is deleted and the old file at ``path`` is unchanged. While another process
-    writes ``path`` the call raises `OutputError`, or waits with ``wait``.
+    If the block raises, the partial file is deleted and the old file at ``path`` is unchanged. Raises `OutputError` for
+    a folder or a device at ``path``, and while another process writes ``path``, unless ``wait`` is set.
     """
+    with explain_disk_errors(path):
+        if path.exists() and not path.is_file():
+            raise OutputError(f"{path} is a folder or a device; expected a file. Choose another output path.")
     with explain_disk_errors(path), new_partial(path, folder=False, wait=wait) as partial:
         with open(partial, "wb") as file:
             yield file
@@ -70,7 +73,8 @@ def atomic_folder(path: Path, *, marker: str, overwrite: bool = False) -> Iterat
     waits for a process that holds that folder's lock, such as an update. Raises `OutputError` if ``path`` may not be
     written, or if another process is writing it.
     """
-    path = path.resolve() if path.is_symlink() else path
+    with explain_disk_errors(path):
+        path = path.resolve() if path.is_symlink() else path
     check_output_folder(path, marker=marker, overwrite=overwrite)
     with explain_disk_errors(path), parent_folders(path), new_partial(path, folder=True, wait=False) as partial:
         _restore(path)
@@ -98,10 +102,9 @@ def parent_folders(path: Path) -> Iterator[None]:
 
 def check_output_folder(path: Path, *, marker: str, overwrite: bool = False) -> None:
     """Raise `OutputError` unless `atomic_folder` may write to ``path``. Call this before expensive work."""
-    if path.is_dir() and not any(path.iterdir()):
-        return
-    if not path.exists():
-        return
+    with explain_disk_errors(path):
+        if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+            return
     if not (path / marker).is_file():
         raise OutputError(
             f"{path} already exists and was not written by leafkit (it does not contain {marker}). "

@@ -41,4 +41,12 @@ def _disk_error_message(path: Path, error: OSError) -> str | None:
         return f"cannot write {path}: {error.strerror}. Choose another output path."
     if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
         return f"cannot lock {path}: this file system has no file locks. Choose an output path on another file system."
+    # Some file systems, such as /proc, give odd reasons. The error must be about a file beside the output.
+    other = Path(error.filename) if isinstance(error.filename, str) else path
+    if (
+        other != path
+        and other.parent == path.parent
+        and error.errno in (errno.ENOENT, errno.EINVAL, errno.EIO, errno.ENXIO)
+    ):
+        return f"cannot write {path}: {error.strerror}. Choose another output path."
     return None

@@ -87,6 +87,8 @@ def _check_value(name: str, value: Any, fields: Mapping[str, Field]) -> None:
     if any(isinstance(part, dict | list) for part in parts):
         # Named by its type, because tables in tables cannot be printed to any depth.
         raise OptionError(f"{name} holds a table or a list of lists; expected {fields[name].expected()}")
+    if any(isinstance(part, str) and "\0" in part for part in parts):
+        raise OptionError(f"{name} holds a NUL character, which no path and no text has. Remove it.")
     fields[name].check(value)
 
 

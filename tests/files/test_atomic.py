@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,7 @@ def test_a_reader_never_sees_a_partial_file_while_the_writer_is_killed(tmp_path)
 
 PROGRAM = """
 import sys
+from functools import partial
 from pathlib import Path
 from leafkit.files.atomic import atomic_file, atomic_folder
 path, kind = Path(sys.argv[1]), sys.argv[2]
@@ -337,3 +339,37 @@ def test_a_failed_write_deletes_the_parent_folders_that_it_created(tmp_path):
     with pytest.raises(ValueError), atomic_folder(tmp_path / "kept" / "a" / "b" / "index", marker="m"):
         raise ValueError
     assert names(tmp_path / "kept") == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.EINVAL, errno.EACCES])
+def test_a_place_where_nothing_can_be_created_is_an_output_error(tmp_path, monkeypatch, code):
+    """As in /proc, which exists but takes no files."""
+
+    def refuse(path, *_, **__):
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr("leafkit.files.partial._create", refuse)
+    with pytest.raises(OutputError, match=rf"cannot write .*out: {os.strerror(code)}"), atomic_file(tmp_path / "out"):
+        pass
+    with pytest.raises(OutputError, match="cannot write"), atomic_folder(tmp_path / "out", marker="m"):
+        pass
+
+
+def test_an_error_about_another_file_passes_through(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "out"):
+        (tmp_path / "in" / "missing").read_bytes()
+
+
+def test_a_folder_or_device_is_never_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(OutputError, match=rf"{name} is a folder or a device"), atomic_file(tmp_path / name):
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]
+
+
+def test_a_name_that_is_too_long_is_an_output_error(tmp_path):
+    for write in (atomic_file, partial(atomic_folder, marker="m")):
+        with pytest.raises(OutputError, match="File name too long"), write(tmp_path / ("x" * 300)):
+            pass

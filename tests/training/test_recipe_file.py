@@ -74,6 +74,7 @@ def test_invalid_toml_is_an_error_with_its_line(tmp_path, text):
         ("seed = 1\nseed" + ".a" * 20_000 + " = 1", "recipe.toml:2: the line has more than 500 dots"),
         ("# " + "x" * 200_000, "larger than 131072 bytes"),
         ("seed" + ".a" * 400 + " = 1", "recipe.toml:1: seed holds a table"),
+        ('out = "a\\u0000b"', "recipe.toml:1: out holds a NUL character"),
         ("\ntexts = " + "[" * 90 + "]" * 90, "recipe.toml:2: texts holds a table or a list of lists"),
     ],
 )
