@@ -26,7 +26,7 @@ def test_a_short_run_of_every_target_ends_in_answers_or_refusals(capsys: pytest.
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", sorted(HELD))
 def test_a_long_run_ends_in_answers_or_refusals(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    cases = int(os.environ.get("LEAFKIT_FUZZ_CASES", "2000"))
+    cases = int(os.environ.get("LEAFKIT_FUZZ_CASES", "1000"))
     tally = run([(name, 1, 0, cases)])
     with capsys.disabled():
         print(f"\n{tally}")
