@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -11,10 +10,8 @@ from leafkit.errors import TextError
 from leafkit.texts.columns import Columns, Row, RowError
 from leafkit.texts.lines import LONGEST_LINE, foreign_byte, read_lines
 
-log = logging.getLogger("leafkit")
-
-# What separates columns, and what messages call it. Spreadsheets of many countries write semicolons into a .csv file.
-DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+# What may separate columns. Spreadsheets of many countries write semicolons into a .csv file.
+DELIMITERS = ",;\t|"
 
 
 def csv_rows(path: Path, columns: Columns) -> Iterator[Row]:
@@ -52,10 +49,7 @@ def table_rows(path: Path, delimiter: str, check_header: Callable[[Sequence[str]
 
 
 def _rows(path: Path, usual: str, columns: Columns) -> Iterator[Row]:
-    found = _delimiter(path, usual, columns)
-    if found != usual:
-        log.info("%s: the columns are separated by %s", path, DELIMITERS[found])
-    yield from table_rows(path, found, columns.check_header)
+    yield from table_rows(path, _delimiter(path, usual, columns), columns.check_header)
 
 
 def _delimiter(path: Path, usual: str, columns: Columns) -> str:

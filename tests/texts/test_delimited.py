@@ -1,22 +1,18 @@
 """The delimiter of a table is the usual one, unless only another one gives the header its text column."""
 
-import logging
-
 import pytest
 
 from leafkit.errors import TextError
 from leafkit.texts.read import read_texts
 
 
-@pytest.mark.parametrize(("delimiter", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "bars")])
-def test_another_delimiter_is_found_in_the_header_and_named_in_the_log(tmp_path, caplog, delimiter, name):
-    caplog.set_level(logging.INFO, "leafkit")
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_another_delimiter_is_found_in_the_header(tmp_path, delimiter):
     rows = [["id", "text", "size"], ["7", '"a, b"', "1,5"], ["8", "c", "2"]]
     (tmp_path / "a.csv").write_text("".join(delimiter.join(row) + "\n" for row in rows))
     first, second = read_texts(tmp_path / "a.csv")
     assert (first.id, first.text, first.payload) == ("7", "a, b", {"size": "1,5"})
     assert (second.id, second.text) == ("8", "c")
-    assert caplog.messages == [f"{tmp_path / 'a.csv'}: the columns are separated by {name}"]
 
 
 def test_commas_in_a_file_for_tabs_are_found(tmp_path):
