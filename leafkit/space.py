@@ -11,6 +11,9 @@ from typing import Any
 
 from leafkit.errors import DamageError, SpaceError
 
+# No embedding is wider. A width from a file decides how much memory is allocated.
+WIDEST = 1 << 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
@@ -61,6 +64,7 @@ class Space:
         names = {field.name for field in dataclasses.fields(cls)}
         try:
             space = cls(**{name: fields[name] for name in names})
+            space.check_types()
         except KeyError as error:
             raise DamageError(
                 f"{where} does not describe a vector space (the field {error} is missing). "
@@ -76,6 +80,17 @@ class Space:
                 "The file was edited; copy or write the file again."
             )
         return space
+
+    def check_types(self) -> None:
+        """Raise TypeError for the first field that no space can have: of another type, or a width that is none."""
+        optional: dict[str, type] = {"max_length": int, "rotation": str}
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            expected = optional.get(field.name) or {"dim": int, "normalised": bool}.get(field.name, str)
+            if type(value) is not expected and not (value is None and field.name in optional):
+                raise TypeError(f"{field.name} is {value!r}")
+        if not 1 <= self.dim <= WIDEST:
+            raise TypeError(f"dim is {self.dim}")
 
     def difference(self, other: Space) -> str | None:
         """Return the name of the first field that differs, or None if the spaces are the same."""

@@ -73,3 +73,12 @@ def test_a_missing_field_raises_with_its_name():
 def test_the_prompt_depends_on_the_role():
     assert SPACE.prompt("query") == "query: "
     assert SPACE.prompt("document") == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("dim", 0), ("dim", 1 << 40), ("dim", 32.0), ("dim", True), ("normalised", 1), ("pooling", None), ("teacher", [])],
+)
+def test_a_field_of_another_type_raises_with_its_name(field, value):
+    with pytest.raises(DamageError, match=rf"m\.json does not describe a vector space \({field} is "):
+        Space.from_json(dataclasses.replace(SPACE, **{field: value}).to_json(), where="m.json")

@@ -28,11 +28,6 @@ def read_json_object(file: Path, *, most_bytes: int = MOST_BYTES, follow_links: 
     return parse_json_object(read_bytes(file, most_bytes=most_bytes, follow_links=follow_links))
 
 
-def read_json(file: Path, *, most_bytes: int = MOST_BYTES) -> Any:
-    """Return the content of the JSON ``file``, of any type; see `read_json_object`."""
-    return parse_json(read_bytes(file, most_bytes=most_bytes))
-
-
 def read_bytes(file: Path, *, most_bytes: int = MOST_BYTES, follow_links: bool = True) -> bytes:
     """Return the content of the regular ``file``; raise ValueError for more than ``most_bytes``."""
     with open_regular(file, follow_links=follow_links) as opened:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from leafkit.errors import InputError
 from leafkit.files.digest import sha256_file
-from leafkit.files.json_file import explain_invalid, read_json_object
+from leafkit.files.json_file import explain_invalid, parse_json, read_bytes, read_json_object
 
 _ADVICE = "Download the model again."
 
@@ -58,7 +57,7 @@ def read_modules(folder: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
     with explain_invalid(file, expected="a list of modules", advice=_ADVICE, error_type=InputError):
-        modules = json.loads(file.read_bytes())
+        modules = parse_json(read_bytes(file))
         if not all(isinstance(module["type"], str) for module in modules):
             raise TypeError("the type of a module is not a string")
         return modules

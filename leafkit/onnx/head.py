@@ -5,7 +5,6 @@ This needs no torch and changes nothing but the head, so it also works on studen
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy
@@ -15,6 +14,7 @@ from onnx import GraphProto, ModelProto, TensorProto, numpy_helper
 from leafkit.errors import InputError
 from leafkit.files.atomic import write_json
 from leafkit.files.digest import sha256_file
+from leafkit.files.json_file import read_json_object
 from leafkit.search.query_encoder import FILES, MARKER, RECORD, ExportRecord, digest
 from leafkit.space import Space
 from leafkit.types import Float32
@@ -40,7 +40,7 @@ def map_head(folder: Path, mapping: LinearMap, space: Space) -> None:
     are updated. Raises `InputError` for a student whose graph has its head quantised, as leafkit 0.1 wrote it.
     """
     record = ExportRecord.read(folder)
-    raw = json.loads((folder / RECORD).read_bytes())
+    raw = read_json_object(folder / RECORD)
     present = [name for name in record.precisions if (folder / FILES[name]).is_file()]
     for name in present:
         file = record.check(folder, FILES[name])
@@ -58,7 +58,7 @@ def map_head(folder: Path, mapping: LinearMap, space: Space) -> None:
     raw["space"] = space.id
     raw["sha256"] = digest(raw)
     write_json(folder / RECORD, raw)
-    facts = json.loads((folder / MARKER).read_bytes())
+    facts = read_json_object(folder / MARKER)
     write_json(folder / MARKER, {**facts, "space": space.to_json()})
 
 

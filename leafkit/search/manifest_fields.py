@@ -12,7 +12,6 @@ from leafkit.search.plan import PRECISIONS, RESCORES
 # One or more names, none of them hidden, `..` or absolute: the paths of all files of an index.
 _PATH = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(/[A-Za-z0-9][\w.-]{0,99}){0,3}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_WIDEST = 1 << 16  # FAISS itself accepts no more than 2**31, but a vector of this width is no embedding
 
 
 def check_fields(content: Mapping[str, Any], parts: Mapping[str, str]) -> None:
@@ -20,7 +19,7 @@ def check_fields(content: Mapping[str, Any], parts: Mapping[str, str]) -> None:
 
     ``parts`` maps each part that an index can have to the suffix of its file. The field ``space`` is not checked.
     """
-    _expect(_count(content, "dim", least=1) <= _WIDEST, f"dim is larger than {_WIDEST}")
+    _count(content, "dim", least=1)
     _expect(content["precision"] in PRECISIONS, f"the precision is {content['precision']!r}")
     _expect(content["rescore"] in RESCORES, f"rescore is {content['rescore']!r}")
     _expect(isinstance(content["factory"], str), "the factory is not a string")

@@ -11,7 +11,9 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import DamageError, InputError
+from leafkit.files.arrays import read_array
 from leafkit.files.atomic import atomic_file
+from leafkit.files.json_file import explain_invalid
 from leafkit.space import Space
 from leafkit.types import Float32
 
@@ -37,10 +39,8 @@ def read_query_moment(folder: Path, space: Space) -> NDArray[numpy.float64]:
             f"{folder} does not say which directions its queries use ({FILE} is missing): the student was distilled "
             "by a version of leafkit that could not fold yet. Distil the student again, or index without folding."
         )
-    try:
-        moment = numpy.load(file, allow_pickle=False).astype(numpy.float64)
-    except (ValueError, EOFError) as error:
-        raise DamageError(f"{file} is not an array that leafkit wrote: {error}. Distil the student again.") from error
+    with explain_invalid(file, expected="an array that leafkit wrote", advice="Distil the student again."):
+        moment = read_array(file).astype(numpy.float64)
     if moment.shape != (space.dim, space.dim) or not numpy.allclose(moment, moment.T, atol=1e-5):
         raise DamageError(
             f"{file} is not a second moment: its shape is {moment.shape}; expected a symmetric matrix of shape "

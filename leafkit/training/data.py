@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leafkit.errors import DamageError
-from leafkit.files.arrays import save_array
+from leafkit.files.arrays import read_array, save_array
+from leafkit.files.json_file import explain_invalid
 from leafkit.files.progress import progress
 from leafkit.students.student import Layout, Student
 from leafkit.training.corpus import Corpus
@@ -35,7 +36,7 @@ class TokenFile:
     def __init__(self, folder: Path, layout: Layout) -> None:
         """Open what `write_tokens` wrote to ``folder``; raise `DamageError` if the two files do not agree."""
         try:
-            ends = numpy.load(folder / "ends.npy", allow_pickle=False)
+            ends = read_array(folder / "ends.npy")
             self._tokens = _open_tokens(folder / "tokens.bin")
         except (OSError, ValueError, EOFError) as error:
             raise DamageError(
@@ -153,13 +154,19 @@ def open_data(folder: Path, layout: Layout, store: VectorStore, mapping: LinearM
     """Open the texts in ``folder`` for a student whose batches have ``layout``; ``store`` has the teacher's vectors."""
     return TrainingData(
         tokens=TokenFile(folder / "tokens", layout),
-        roles=numpy.load(folder / "roles.npy", allow_pickle=False),
-        labels=numpy.load(folder / "labels.npy", allow_pickle=False),
-        domains=numpy.load(folder / "domains.npy", allow_pickle=False),
-        places=numpy.load(folder / PLACES, allow_pickle=False),
+        roles=_read_rows(folder / "roles.npy"),
+        labels=_read_rows(folder / "labels.npy"),
+        domains=_read_rows(folder / "domains.npy"),
+        places=_read_rows(folder / PLACES),
         store=store,
         mapping=mapping,
     )
+
+
+def _read_rows(file: Path) -> Int64:
+    advice = f"To start again, delete the folder {file.parent.parent}."
+    with explain_invalid(file, expected="an array that leafkit wrote", advice=advice):
+        return read_array(file)
 
 
 def _open_tokens(path: Path) -> NDArray[numpy.int32]:

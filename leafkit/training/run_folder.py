@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from leafkit.errors import OutputError
 from leafkit.files.atomic import parent_folders, write_json
 from leafkit.files.disk_errors import explain_disk_errors
+from leafkit.files.json_file import read_json_object
 from leafkit.files.lock import exclusive_lock
 from leafkit.files.partial import delete
 
@@ -90,7 +90,7 @@ class RunFolder:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_bytes()))
+        return read_json_object(file)
     except (OSError, ValueError) as error:
         raise OutputError(
             f"{file} cannot be read ({error}). To start again, delete the folder {file.parent}."

@@ -17,6 +17,8 @@ from typing import Any, ClassVar
 import numpy
 
 from leafkit.errors import InputError
+from leafkit.files.arrays import read_array
+from leafkit.files.json_file import explain_invalid
 from leafkit.methods.method import Probe
 from leafkit.types import Float32
 
@@ -111,10 +113,9 @@ def rises(series: Sequence[float], share: float, smoothing: float = 0.5) -> bool
 
 def _read_oracle(path: Path, shape: tuple[int, ...]) -> Float32:
     """Read the oracle's vectors from the .npy file ``path``; raise `InputError` unless they have ``shape``."""
-    try:
-        oracle = numpy.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"hacking:oracle: cannot read {path}: {error}. Provide a .npy file of vectors.") from error
+    advice = "Provide a .npy file of vectors."
+    with explain_invalid(f"hacking:oracle: {path}", expected="a .npy array", advice=advice, error_type=InputError):
+        oracle = read_array(path)
     if oracle.shape != shape:
         raise InputError(
             f"hacking:oracle: {path} contains vectors of shape {oracle.shape}; expected {shape}, one vector for each "
