@@ -85,7 +85,7 @@ def modern(tiny_teacher, tmp_path_factory):
 
 
 def test_a_student_without_biases_is_restored(modern, tiny_texts, teacher, tmp_path):
-    leafkit.distill(tiny_texts, teacher, modern, tmp_path / "student", epochs=1, keep="last")
+    leafkit.distill(tiny_texts, teacher, modern, tmp_path / "student", epochs=1, keep="last", export=False)
     shipped = leafkit.export(tmp_path / "student", out=tmp_path / "shipped")
     ours = weights_of(open_student(tmp_path / "student", device="cpu").model)
     assert all(torch.equal(ours[name], values) for name, values in weights_of(restore(shipped).model).items())
@@ -97,7 +97,7 @@ def test_a_student_without_biases_is_restored(modern, tiny_texts, teacher, tmp_p
 
 @pytest.mark.parametrize("spec", ["static:dim=16", "teacher:layers=1,pooling=cls"])
 def test_token_tables_and_other_poolings_are_restored(spec, tiny_texts, teacher, sentences, tmp_path):
-    leafkit.distill(tiny_texts, teacher, spec, tmp_path / "student", epochs=0, head_bias=False)
+    leafkit.distill(tiny_texts, teacher, spec, tmp_path / "student", epochs=0, head_bias=False, export=False)
     shipped = leafkit.export(tmp_path / "student", out=tmp_path / "shipped")
     wanted = open_student(tmp_path / "student").model.encode(sentences[:20])
     assert numpy.allclose(restore(shipped).model.encode(sentences[:20]), wanted, atol=1e-6)
