@@ -24,8 +24,9 @@ def check_charsmap(text: str) -> None:
     replacements = content[4 + size :]
     replacements.decode("utf-8")
     places = numpy.arange(len(units))
-    # Units with the highest bit are values; no text leads to them as to a node.
+    # Units with the highest bit are values; no text leads to them as to a node. The first unit is the root in any case.
     node = (units >> 31) == 0
+    node[0] = True
     base = places ^ ((units >> 10) << ((units & 512) >> 6)).astype(numpy.int64)
     # The children of a node are at base ^ byte.
     if ((base | 255) >= len(units))[node].any():
