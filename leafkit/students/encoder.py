@@ -69,6 +69,9 @@ class StudentEncoder:
         try:
             with quiet_transformers():
                 model = SentenceTransformer(str(facts.path), device=device, local_files_only=True)
+                model.encode(
+                    ["a"], show_progress_bar=False
+                )  # modules of widths that do not fit load, but cannot encode
         except Exception as error:  # damaged files make the loaders raise errors of many classes
             raise DamageError(
                 f"the student in {facts.path} cannot be loaded: {error}. Copy its folder again, or distil it again."

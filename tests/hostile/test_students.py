@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from leafkit.errors import DamageError, InputError
-from leafkit.students.encoder import open_student
+from leafkit.students.encoder import StudentEncoder, open_student
 from leafkit.students.folder import read_student, write_student
 from leafkit.students.spec import parse_student
 from leafkit.teachers.open import open_teacher
@@ -45,6 +45,16 @@ def test_missing_truncated_and_changed_weights_are_named(name, student):
     file.unlink()
     with pytest.raises(DamageError, match=f"{name} is missing"):
         open_student(student)
+
+
+def test_modules_whose_widths_do_not_fit_are_damage_when_the_student_is_opened(student):
+    """A mean and a maximum are twice as wide as what the head takes."""
+    file = student / "1_Pooling" / "config.json"
+    pooling = json.loads(file.read_text())
+    pooling.pop("pooling_mode", None)
+    file.write_text(json.dumps({**pooling, "pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}))
+    with pytest.raises(DamageError, match="cannot be loaded"):
+        StudentEncoder.open(read_student(student))
 
 
 def test_an_edited_space_raises_because_its_id_differs(student):
