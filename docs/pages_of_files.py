@@ -1,4 +1,4 @@
-"""Pages made from other Markdown files of the repository: CHANGELOG, CONTRIBUTING and the studies in eval/results."""
+"""Pages made from other Markdown files of the repository: CHANGELOG, CONTRIBUTING, SECURITY and the studies in eval/results."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def _addresses() -> dict[str, str]:
     return {
         "CHANGELOG.md": "changelog.md",
         "CONTRIBUTING.md": "contributing.md",
+        "SECURITY.md": "security.md",
         **result_pages(),
     }
 
