@@ -29,7 +29,8 @@ def use_exported(folder: Path) -> str:
     """Open the student as a query host does, and encode."""
     from leafkit.search.query_encoder import QueryEncoder
 
-    return digest(QueryEncoder.open(folder).encode(TEXTS[:3], "query"))
+    # With precision auto, a damaged golden vector makes the other precision serve, whose vectors are as right.
+    return digest(QueryEncoder.open(folder, precision="int8").encode(TEXTS[:3], "query"))
 
 
 def use_torch(folder: Path) -> str:
