@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from leafkit.index.build import build_index as build_index
     from leafkit.index.update import update_index as update_index
     from leafkit.onnx.student import export as export
+    from leafkit.onnx.teacher import export_teacher as export_teacher
     from leafkit.runtimes.check import check_student as check_student
+    from leafkit.runtimes.router import export_router as export_router
     from leafkit.search.query_encoder import QueryEncoder as QueryEncoder
     from leafkit.search.searcher import Searcher as Searcher
     from leafkit.space import Space as Space
@@ -43,6 +45,8 @@ _MODULES = {
     "embed": "leafkit.teachers.embed",
     "evaluate": "leafkit.evaluation.evaluate",
     "export": "leafkit.onnx.student",
+    "export_router": "leafkit.runtimes.router",
+    "export_teacher": "leafkit.onnx.teacher",
     "info": "leafkit.describe",
     "open_teacher": "leafkit.teachers.open",
     "push": "leafkit.students.push",

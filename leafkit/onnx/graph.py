@@ -1,4 +1,4 @@
-"""Write a student as one ONNX graph: token ids in, text vectors out, with pooling, head and normalisation inside.
+"""Write a model as one ONNX graph: token ids in, text vectors out, with pooling, head and normalisation inside.
 
 The first output is ``sentence_embedding`` (batch, dim). text-embeddings-inference prefers it to all other outputs and
 does not pool it. fastembed takes it with ``PoolingType.DISABLED``, and transformers.js returns it as
@@ -17,7 +17,7 @@ import inspect
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,20 +28,21 @@ from torch import Tensor, nn
 from leafkit.errors import ExportError
 from leafkit.onnx.head import HEAD
 from leafkit.search.query_encoder import OUTPUT
-from leafkit.students.student import Student, is_normalize
+from leafkit.students.student import Body, Student, is_normalize
 
 REPEATED = "logits"
+LARGE = 1 << 30
 # Prefixes of the names of weights in a student's graph: attributes of the two classes below.
 MODULES, TABLE, TABLE_REST = "modules_in_order.", "table.", "rest."
 
 
 class TransformerGraph(nn.Module):
-    """A transformer student that takes named tensors instead of a dict."""
+    """A transformer model that takes named tensors instead of a dict."""
 
-    def __init__(self, student: Student) -> None:
-        """Share the modules of ``student``."""
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        """Share the ``modules`` of a model."""
         super().__init__()
-        self.modules_in_order = nn.ModuleList(_exportable(module) for module in student.model)
+        self.modules_in_order = nn.ModuleList(_exportable(module) for module in modules)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
@@ -56,13 +57,15 @@ class TransformerGraph(nn.Module):
 
 
 class StaticGraph(nn.Module):
-    """A static student as a table with a masked mean, so that runtimes feed it like a transformer."""
+    """A table of token vectors with a masked mean, so that runtimes feed it like a transformer."""
 
-    def __init__(self, student: Student) -> None:
-        """Copy the token table of ``student`` and share its other modules."""
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        """Copy the token table, which is the first of ``modules``, and share the others."""
         super().__init__()
-        self.table = nn.Embedding.from_pretrained(student.table_weight.detach().clone())
-        self.rest = nn.ModuleList(_exportable(module) for module in list(student.model)[1:])
+        table, *rest = modules
+        weight = cast(nn.EmbeddingBag, table.embedding).weight
+        self.table = nn.Embedding.from_pretrained(weight.detach().clone())
+        self.rest = nn.ModuleList(_exportable(module) for module in rest)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return vectors (batch, dim) of token ids and mask (batch, length), and their copy for each token."""
@@ -108,11 +111,23 @@ def write_float(student: Student, path: Path) -> None:
 
     Raises `ExportError` if torch cannot export the student.
     """
-    names = _input_names(student)
-    graph = (StaticGraph(student) if student.kind == "table" else TransformerGraph(student)).eval()
+    graph = write_model(list(student.model), path)
+    _name_products(path, graph)
+
+
+def write_model(modules: Sequence[nn.Module], path: Path, *, may_split: bool = False) -> nn.Module:
+    """Write the float32 graph of the ``modules`` of a sentence-transformers model to ``path``, and return the graph.
+
+    Batch size and length are free. With ``may_split``, weights of more than a gigabyte go to a second file next to
+    ``path``, because one ONNX file holds at most two. Raises `ExportError` if torch cannot export the model.
+    """
+    body = Body.of(modules)
+    names = _input_names(body)
+    graph = (StaticGraph(modules) if body.kind == "table" else TransformerGraph(modules)).eval()
+    size = sum(weight.numel() * weight.element_size() for weight in graph.parameters())
     # The exporter takes sizes of 1 for constants, and merges inputs that are one tensor.
     examples = tuple(torch.ones(2, 8, dtype=torch.long) for _ in names)
-    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=_positions(student))}
+    free = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=2, max=_positions(body))}
     shapes = tuple(dict(free) for _ in names)
     try:
         with quiet_exporter(), torch.no_grad():
@@ -126,12 +141,12 @@ def write_float(student: Student, path: Path) -> None:
                 dynamo=True,
                 verbose=False,
             )
-            program.save(str(path), external_data=False)
-        _name_products(path, graph)
+            program.save(str(path), external_data=may_split and size > LARGE)
     except Exception as error:  # the exporter has no error class of its own
         raise ExportError(
-            f"torch cannot write this student as ONNX: {error}. Use another student, or distil without an export."
+            f"torch cannot write this model as ONNX: {error}. Use another model, or distil without an export."
         ) from error
+    return graph
 
 
 def _name_products(path: Path, graph: nn.Module) -> None:
@@ -157,18 +172,18 @@ def _name_products(path: Path, graph: nn.Module) -> None:
     onnx.save(model, str(path))
 
 
-def _input_names(student: Student) -> tuple[str, ...]:
+def _input_names(body: Body) -> tuple[str, ...]:
     """Return the inputs that the tokenizer gives and the model uses, in the order that runtimes expect."""
-    if student.kind == "table":
+    if body.kind == "table":
         return ("input_ids", "attention_mask")
-    given = student.tokenizer.model_input_names
-    used = inspect.signature(student.transformer.forward).parameters
+    given = body.tokenizer.model_input_names
+    used = inspect.signature(body.transformer.forward).parameters
     return tuple(n for n in ("input_ids", "attention_mask", "token_type_ids") if n in given and n in used)
 
 
-def _positions(student: Student) -> int:
+def _positions(body: Body) -> int:
     """Return the longest input, in tokens, that the graph must allow."""
-    config = student.transformer.config if student.kind == "transformer" else None
+    config = body.transformer.config if body.kind == "transformer" else None
     return int(getattr(config, "max_position_embeddings", None) or 1 << 16)
 
 

@@ -16,6 +16,7 @@ from tokenizers import Encoding, Tokenizer
 from leafkit.errors import InputError
 from leafkit.files.model_folder import read_json, read_modules, weights_hash
 from leafkit.space import Space
+from leafkit.teachers.exported import GRAPH, MARKER, ExportedTeacher
 from leafkit.teachers.options import GRAPHS, POOLINGS, TeacherOptions
 from leafkit.texts.batches import length_batches
 from leafkit.types import Float32, Int64, Role, check_role
@@ -120,8 +121,14 @@ class OnnxTeacher:
 
     @classmethod
     def open(cls, folder: Path, options: TeacherOptions) -> OnnxTeacher:
-        """Open the ONNX model in ``folder``; raise `InputError` if the folder does not record its pooling."""
+        """Open the ONNX model in ``folder``; raise `InputError` if the folder does not record its pooling.
+
+        A folder that `leafkit.export_teacher` wrote belongs to the teacher's own space. Raises `DamageError` if its
+        files are changed.
+        """
         options.refuse(["compute", "trust_remote_code"], kind="an ONNX folder, which runs as it was exported")
+        if (folder / MARKER).is_file():
+            return cls._open_exported(folder, options)
         file = next(folder / at for at in GRAPHS if (folder / at).is_file())
         graph = Graph.open(file)
         length = options.max_length or _max_length(folder)
@@ -144,6 +151,21 @@ class OnnxTeacher:
             max_length=length,
         )
         return cls(encoder, space)
+
+    @classmethod
+    def _open_exported(cls, folder: Path, options: TeacherOptions) -> OnnxTeacher:
+        record = ExportedTeacher.read(folder)
+        space = record.opened(folder, options)
+        graph, pad = Graph.open(folder / GRAPH), _pad(folder)
+
+        def opened(space: Space) -> OnnxTeacher:
+            tokenizer = _tokenizer(folder, space.max_length)
+            rows = options.teacher_batch_size
+            encoder = GraphEncoder(graph=graph, tokenizer=tokenizer, pad=pad, pooling=SENTENCE, batch_rows=rows)
+            return cls(encoder, space)
+
+        record.check(folder, opened(record.space))
+        return opened(space)
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
         """Return the vectors of ``texts``, shape (rows, dim), float32, in the order of ``texts``."""

@@ -81,6 +81,7 @@ def _open_folder(path: Path, options: TeacherOptions) -> Teacher:
         options.refuse(options.given() - {"device"}, kind="a student, which records its space")
         return open_any_student(path, device=options.device)
     graph = (path / "tokenizer.json").is_file() and any((path / at).is_file() for at in GRAPHS)
+    graph = graph or (path / "teacher.json").is_file()
     if (path / "modules.json").is_file() and (torch_weight_files(path) or not graph):
         return _open_model(path, options, name=path.resolve().name)
     if graph:
