@@ -16,6 +16,7 @@ import numpy
 from leafkit.extras import explain_missing_extras
 from leafkit.files.atomic import atomic_folder, write_json
 from leafkit.files.digest import sha256_file
+from leafkit.files.lock import folder_lock
 from leafkit.files.options import OverwriteOptions
 from leafkit.onnx.options import ExportOptions
 from leafkit.options import options_of, takes
@@ -50,14 +51,22 @@ def export(
     folder = read_student(student).path
     int8, overwrite = options_of(ExportOptions, options).int8, options_of(OverwriteOptions, options).overwrite
     if out is None:
-        with atomic_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
-            _write_export(folder, made, int8=int8)
-        return folder / "onnx"
+        # Held against a training that replaces the student meanwhile.
+        busy = f"another process is writing {folder}. Run this command again when that process has finished."
+        with folder_lock(folder, error=busy):
+            return export_inside(folder, int8=int8, overwrite=overwrite)
     with atomic_folder(Path(out), marker=MARKER, overwrite=overwrite) as made:
         (made / "onnx").mkdir()
         _write_export(folder, made / "onnx", int8=int8)
         copy_description(folder, made)
     return Path(out)
+
+
+def export_inside(folder: Path, *, int8: bool = True, overwrite: bool = False) -> Path:
+    """Write the ONNX files of the student in ``folder``, which this process has locked, and return their folder."""
+    with atomic_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
+        _write_export(folder, made, int8=int8)
+    return folder / "onnx"
 
 
 def copy_description(student: Path, folder: Path) -> None:

@@ -109,10 +109,10 @@ def versions() -> dict[str, str]:
 
 def _try_export(folder: Path) -> ExportError | None:
     """Export the student in ``folder``; return an error instead of raising it, because the student is worth keeping."""
-    from leafkit.onnx.student import export
+    from leafkit.onnx.student import export_inside
 
     try:
-        export(folder)
+        export_inside(folder)
     except ExportError as error:
         return error
     return None

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 import leafkit
 from leafkit.errors import ExportError, InputError, OutputError
+from leafkit.files.lock import folder_lock
 from leafkit.onnx import student as exporter
 from leafkit.onnx.head import read_head
 from leafkit.search.query_encoder import QueryEncoder
@@ -80,6 +81,11 @@ def test_a_second_export_needs_overwrite(copied):
         leafkit.export(copied)
     assert leafkit.export(copied, int8=False, overwrite=True) == copied / "onnx"
     assert QueryEncoder.open(copied).precision == "float32"
+
+
+def test_an_export_into_a_student_that_another_process_writes_raises(copied):
+    with folder_lock(copied), pytest.raises(OutputError, match="another process is writing"):
+        leafkit.export(copied, overwrite=True)
 
 
 def test_a_graph_that_disagrees_raises_and_the_old_export_stays(copied, monkeypatch):

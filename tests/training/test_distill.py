@@ -293,7 +293,7 @@ def test_a_failed_export_keeps_the_student(distil, tmp_path, monkeypatch):
     def refuse(folder):
         raise ExportError("int8 does not agree")
 
-    monkeypatch.setattr("leafkit.onnx.student.export", refuse)
+    monkeypatch.setattr("leafkit.onnx.student.export_inside", refuse)
     with pytest.raises(ExportError, match=r"finished in .* without ONNX files: int8 does not agree"):
         distil(epochs=0, export=True)
     assert open_student(tmp_path / "student").encode(["a file"], "query").shape == (1, 32)
