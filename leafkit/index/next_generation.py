@@ -11,7 +11,7 @@ from itertools import chain
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.errors import InputError, OptionError
+from leafkit.errors import DamageError, InputError, OptionError
 from leafkit.files.arrays import save_array
 from leafkit.files.atomic import flush_to_disk
 from leafkit.files.disk_errors import explain_disk_errors
@@ -97,7 +97,7 @@ def _only_named_files(package: Package) -> Iterator[list[Manifest]]:
     written: list[Manifest] = []
     try:
         yield written
-    except FileNotFoundError:
+    except (FileNotFoundError, DamageError):
         check_in_place(package)
         raise
     finally:
