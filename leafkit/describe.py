@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import InputError
 from leafkit.files.json_file import explain_invalid, read_json_object
 from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space, describe
 from leafkit.students.held_out import overlap_text
+
+if TYPE_CHECKING:
+    from leafkit.vectors.fingerprint import Fingerprint
 
 Facts = dict[str, Any]
 
@@ -39,12 +42,15 @@ def info(anything: str | Path) -> Facts:
 def _student(path: Path) -> Facts:
     from leafkit.search.query_encoder import FILES, ExportRecord, QueryEncoder
     from leafkit.students.folder import check_weights, read_student
+    from leafkit.vectors.fingerprint import read_fingerprint
     from leafkit.vectors.mapping import MAPPING_FILE, read_mapping
 
     facts = read_student(path)
+    mapping = None
     # The query encoder inside an index may leave its mapping out: the index stores it next to the vectors.
     if not facts.runtime_only or (path / MAPPING_FILE).is_file():
-        read_mapping(path, facts.space)
+        mapping = read_mapping(path, facts.space)
+    fingerprint = read_fingerprint(path, mapping.base if mapping else facts.space)
     formats, checks = [], []
     if not facts.runtime_only:
         check_weights(facts)
@@ -62,10 +68,15 @@ def _student(path: Path) -> Facts:
     return {
         "kind": "student",
         "space": describe(facts.space),
+        "fingerprint": _fingerprint(fingerprint),
         "weights": ", ".join(formats),
         **_training(facts.training),
         "health": f"intact: {', '.join(checks)}",
     }
+
+
+def _fingerprint(fingerprint: Fingerprint | None) -> str:
+    return "none, so the space is known by its id alone" if fingerprint is None else str(fingerprint)
 
 
 def _training(training: Facts) -> Facts:
@@ -109,11 +120,13 @@ def _manifest(path: Path) -> Facts:
 def _index(path: Path) -> Facts:
     from leafkit.search.package import open_package
 
-    manifest = open_package(path, verify=True).manifest
+    package = open_package(path, verify=True)
+    manifest = package.manifest
     shown = ("count", "dim", "precision", "factory", "rescore", "metric")
     return {
         "kind": "index",
         "space": describe(manifest.space),
+        "fingerprint": _fingerprint(package.fingerprint()),
         **{name: getattr(manifest, name) for name in shown},
         "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         "health": "intact: every file matches its checksum",

@@ -26,8 +26,8 @@ from leafkit.evaluation.students import check_spaces, choose_encoder, open_stude
 from leafkit.extras import import_optional
 from leafkit.files.options import CacheOptions
 from leafkit.options import options_of, takes
-from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
+from leafkit.teachers.same_space import RecordedSpace, open_in_space
 from leafkit.texts.beir import check_beir
 from leafkit.texts.options import SkipOptions
 from leafkit.types import Teacher
@@ -77,7 +77,9 @@ def evaluate(
     chosen = check_modes(asked.modes, teacher=teacher is not None, student=bool(as_paths(student)))
     encoder = choose_encoder(student, asked.encoder)
     root = cache or default_cache()
-    opened = None if teacher is None else _with_cache(open_with(teacher, opening), root)
+    # All students share one space, so the teacher is recognised by the first one's.
+    recorded = next(map(RecordedSpace.of_student, as_paths(student)), None)
+    opened = None if teacher is None else _with_cache(open_in_space(teacher, opening, recorded), root)
     students = open_students(student, encoder, opening.device, opening.compute)
     if opened and students:
         # A student with rotated coordinates is measured in them: their prefixes differ from the teacher's prefixes.

@@ -18,6 +18,7 @@ from leafkit.space import Space, require_same
 from leafkit.students.folder import read_student
 from leafkit.teachers.options import Compute
 from leafkit.types import Encoder, Float32, Role
+from leafkit.vectors.fingerprint import Fingerprint, read_fingerprint
 from leafkit.vectors.mapping import LinearMap, read_mapping
 
 ENCODERS = ("torch", "onnx", "onnx-int8")
@@ -31,7 +32,7 @@ class OpenStudent:
     """An open student: its name in the results, its encoder, the hash of its files and its coordinates.
 
     ``mapping`` leads from the teacher's coordinates to the student's; None if they are the same. ``curve`` holds the
-    validations of the student's training.
+    validations of the student's training, and ``fingerprint`` what the teacher writes; None for an old student.
     """
 
     name: str
@@ -39,6 +40,7 @@ class OpenStudent:
     sha256: str
     mapping: LinearMap | None = None
     curve: tuple[CurvePoint, ...] = ()
+    fingerprint: Fingerprint | None = None
 
 
 class ProgressEncoder:
@@ -95,7 +97,8 @@ def _open_student(name: str, folder: Path, encoder: str, device: str | None, com
     opened = _open_encoder(folder, encoder, device, compute)
     mapping = read_mapping(folder, opened.space)
     curve = learning_curve(read_student(folder).training)
-    return OpenStudent(name, ProgressEncoder(opened, name), student_digest(folder), mapping, curve)
+    fingerprint = read_fingerprint(folder, mapping.base if mapping else opened.space)
+    return OpenStudent(name, ProgressEncoder(opened, name), student_digest(folder), mapping, curve, fingerprint)
 
 
 def _open_encoder(folder: Path, encoder: str, device: str | None, compute: Compute) -> Encoder:
@@ -126,5 +129,15 @@ def check_spaces(students: Sequence[OpenStudent], space: Space | None) -> Space:
                 f"the student {student.name} uses the coordinates {student.encoder.space.rotation}, but "
                 f"{students[0].name} uses {expected.rotation}. Measure students of different rotations one at a time."
             )
+        if _learned_the_same(students[0], student):
+            continue
         require_same(expected, student.encoder.space, expected_by=owner, got_from=f"the student {student.name}")
     return expected
+
+
+def _learned_the_same(first: OpenStudent, other: OpenStudent) -> bool:
+    """Tell whether two students without rotations learned from copies of one teacher, by their fingerprints."""
+    if first.fingerprint is None or other.fingerprint is None or first.mapping or other.mapping:
+        return False
+    agreement = first.fingerprint.agreement(other.fingerprint)
+    return agreement is not None and agreement.is_same_space

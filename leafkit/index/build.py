@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from leafkit.index.new_package import check_output, plan_package, write_package
 from leafkit.index.options import BuildOptions
 from leafkit.index.recorded_teacher import teacher_record
 from leafkit.options import options_of, takes
-from leafkit.teachers.open import open_with
+from leafkit.teachers.agreement import fingerprint_of
 from leafkit.teachers.options import TeacherOptions
+from leafkit.teachers.same_space import RecordedSpace, open_in_space
 from leafkit.texts.options import ReadingOptions
 from leafkit.texts.table import Sources
 from leafkit.types import Teacher
+from leafkit.vectors.fingerprint import Fingerprint
 
 log = logging.getLogger("leafkit")
 
@@ -35,7 +38,8 @@ def build_index(
 
     documents: files or folders of texts (see `leafkit.read_texts`), or a vectors file that is the teacher as well.
     teacher: the model that encodes the documents, or a file of their vectors (see `leafkit.open_teacher`). Vectors of
-        a model are cached. None: the documents are a vectors file, which is the teacher as well.
+        a model are cached. Another copy of the student's teacher is recognised by its vectors. None: the documents are
+        a vectors file, which is the teacher as well.
     student: a distilled student of that teacher's space, or the name of one that ships. Its query encoder is copied
         into the package.
 
@@ -53,16 +57,29 @@ def build_index(
     read = read_documents(documents, reading)
     if teacher is None:
         teacher, opening = embedded_teacher(documents, opening, student if storage.fold is None else storage.fold)
-    opened = open_with(teacher, opening)
+    recorded = _space_of(student if storage.fold is None else storage.fold)
+    opened = open_in_space(teacher, opening, recorded)
     plan = plan_package(opened.space, student, **storage.only(BuildOptions))
+    encoder = through_cache(opened, files.cache)
     return write_package(
         read,
-        through_cache(opened, files.cache),
+        encoder,
         out,
         plan,
         overwrite=files.overwrite,
         teacher=teacher_record(teacher, opening),
+        fingerprint=_fingerprint(encoder, recorded),
     )
+
+
+def _space_of(student: str | Path | PathLike[str] | None) -> RecordedSpace | None:
+    return None if student is None else RecordedSpace.of_student(Path(student))
+
+
+def _fingerprint(teacher: Teacher, recorded: RecordedSpace | None) -> Fingerprint | None:
+    """Return the fingerprint of the space of ``teacher``: the student's, or else what the teacher writes."""
+    known = None if recorded is None or recorded.space.id != teacher.space.id else recorded.fingerprint
+    return known or fingerprint_of(teacher)
 
 
 def through_cache(teacher: Teacher, cache: Path | None) -> Teacher:

@@ -25,6 +25,7 @@ from leafkit.shipped import resolve_student
 from leafkit.space import Space
 from leafkit.types import Encoder, Float32
 from leafkit.vectors.cosine import check_dim
+from leafkit.vectors.fingerprint import FINGERPRINT, Fingerprint
 from leafkit.vectors.mapping import MAPPING_FILE
 from leafkit.vectors.rotation import SAMPLE
 
@@ -83,11 +84,12 @@ def write_package(
     *,
     overwrite: bool,
     teacher: Mapping[str, Any] | None,
+    fingerprint: Fingerprint | None = None,
 ) -> Path:
     """Write the package of ``documents``, encoded by ``encoder``, to ``out`` and return that path.
 
-    ``teacher`` records how to open the encoder again. Raises `TextError` for an invalid document, `VectorError` for
-    invalid vectors and `OutputError` if ``out`` is not free or the disk is full.
+    ``teacher`` records how to open the encoder again, and ``fingerprint`` what it writes. Raises `TextError` for an
+    invalid document, `VectorError` for invalid vectors and `OutputError` if ``out`` is not free or the disk is full.
     If the call fails, ``out`` is unchanged.
     """
     check_output(out, overwrite=overwrite)
@@ -97,7 +99,11 @@ def write_package(
             copy_query_encoder(plan.student, folder / ENCODER)
             encoder_facts = {"student": plan.student.resolve().name}
         manifest = _fill_folder(folder, documents, encoder, plan)
-        files = {**manifest.files, **describe_files(folder, encoder_file_names(folder, folder / ENCODER))}
+        written = encoder_file_names(folder, folder / ENCODER)
+        if fingerprint is not None:
+            fingerprint.save(folder)
+            written.append(FINGERPRINT)
+        files = {**manifest.files, **describe_files(folder, written)}
         built = {**provenance(), "teacher": teacher}
         write_manifest(folder, replace(manifest, files=files, encoder=encoder_facts, built=built))
     return out

@@ -23,9 +23,10 @@ from leafkit.options import options_of, takes
 from leafkit.search.query_encoder import FILES, FORMAT, RECORD, TOKENIZER, VERSION, Precision, QueryEncoder, digest
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import MARKER, read_student
-from leafkit.students.golden import GOLDEN, compare_export
+from leafkit.students.golden import compare_export
 from leafkit.students.query_moment import FILE as MOMENT
 from leafkit.types import Encoder, Float32
+from leafkit.vectors.golden_texts import GOLDEN
 from leafkit.vectors.mapping import MAPPING_FILE
 
 logger = logging.getLogger("leafkit")

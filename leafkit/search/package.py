@@ -24,6 +24,7 @@ from leafkit.search.manifest import Manifest, open_files, read_manifest, read_ma
 from leafkit.search.rescoring import read_rescoring_vectors
 from leafkit.search.vector_search import VectorSearch
 from leafkit.space import Space
+from leafkit.vectors.fingerprint import FINGERPRINT, Fingerprint, read_fingerprint
 from leafkit.vectors.mapping import MAPPING_FILE, LinearMap, read_mapping
 
 Opened = TypeVar("Opened")
@@ -45,6 +46,11 @@ class Package:
     def teacher_space(self) -> Space:
         """The space of the document vectors before any mapping."""
         return self.mapping.base if self.mapping else self.manifest.space
+
+    def fingerprint(self) -> Fingerprint | None:
+        """Read the fingerprint of `teacher_space`; None if the index has none, and `DamageError` if it is damaged."""
+        known = FINGERPRINT in self.manifest.files
+        return read_fingerprint(self.folder, self.teacher_space, self.files) if known else None
 
     def documents(self, *, memory_map: bool = True) -> Documents:
         """Open the documents; raises `DamageError` if their number differs from the manifest's."""

@@ -17,6 +17,7 @@ from leafkit.files.atomic import write_json
 from leafkit.files.digest import sha256_file
 from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
+from leafkit.vectors.fingerprint import Fingerprint
 from leafkit.vectors.mapping import LinearMap
 
 if TYPE_CHECKING:
@@ -55,10 +56,12 @@ def write_student(
     space: Space,
     training: dict[str, Any],
     mapping: LinearMap | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> StudentFacts:
     """Write ``student`` into ``folder``, so that plain SentenceTransformer(folder) gives the same vectors.
 
     ``mapping`` leads from the teacher's coordinates to those of ``space``; None if the two are the same.
+    ``fingerprint`` is that of the teacher's space.
     """
     from leafkit.students.other_runtimes import describe_for_other_runtimes
     from leafkit.students.source import quiet_transformers
@@ -68,6 +71,8 @@ def write_student(
     describe_for_other_runtimes(folder, student)
     if mapping is not None:
         mapping.save(folder)
+    if fingerprint is not None:
+        fingerprint.save(folder)
     weights = {file.relative_to(folder).as_posix(): sha256_file(file) for file in sorted(folder.rglob("*.safetensors"))}
     write_json(
         folder / MARKER,

@@ -8,8 +8,9 @@ similar vectors for a sample of the texts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy
 
@@ -18,13 +19,16 @@ from leafkit.search.query_encoder import RECORD, QueryEncoder
 from leafkit.space import Space, describe
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student
-from leafkit.students.golden import GOLDEN
+from leafkit.teachers.agreement import agreement_with
 from leafkit.teachers.options import TeacherOptions
-from leafkit.teachers.vectors_file import VectorsFileTeacher
+from leafkit.teachers.vectors_file import VectorsFileTeacher, identity
 from leafkit.types import Encoder, Float32, Role, Teacher
+from leafkit.vectors.adopted import AdoptedTeacher
 from leafkit.vectors.cosine import unit_rows
+from leafkit.vectors.fingerprint import Agreement, read_fingerprint
+from leafkit.vectors.golden_texts import GOLDEN
 from leafkit.vectors.mapping import map_teacher, read_mapping
-from leafkit.vectors.vectors_file import open_vectors_file
+from leafkit.vectors.vectors_file import is_vectors_file, open_vectors_file
 from leafkit.vectors.vectors_file_types import VectorsFile
 
 # The smallest mean cosine between the student's and the teacher's vectors, and the smallest share of texts whose two
@@ -35,40 +39,15 @@ MIN_COSINE, MIN_NEAREST = 0.5, 0.5
 CHECKED = 64  # texts of a vectors file that are compared
 
 
-@dataclass(frozen=True)
-class DeclaredSpaceTeacher:
-    """``teacher`` with the space ``space``, which the user declared and a student confirmed.
-
-    approximate: whether a student, not the teacher, made the vectors.
-    """
-
-    teacher: Teacher
-    space: Space
-    approximate: bool = False
-
-    @property
-    def signals(self) -> frozenset[str]:
-        """What a student can learn from the teacher."""
-        return self.teacher.signals
-
-    @property
-    def model(self) -> object:
-        """The teacher's sentence-transformers model, whose layers a student can copy, or None."""
-        return getattr(self.teacher, "model", None)
-
-    def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Return the vectors of ``texts``, shape (rows, dim), float32, in the order of ``texts``."""
-        return self.teacher.encode(texts, role)
-
-
 def open_in_declared_space(
     teacher: str, options: TeacherOptions, opener: Callable[[str, TeacherOptions], Teacher]
-) -> DeclaredSpaceTeacher:
+) -> AdoptedTeacher:
     """Open ``teacher`` as a teacher of the space of the student ``options.teacher_space``.
 
     opener: opens the teacher; it gets the prompts and the maximum length of the student's space as options.
 
-    Teacher and student encode some texts: the first of a vectors file, or else a few that ship with leafkit. Raises
+    A vectors file that holds the texts of the student's fingerprint must hold their vectors as well. Otherwise teacher
+    and student encode some texts: the first of a vectors file, or else a few that ship with leafkit. Raises
     `SpaceError` unless the mean cosine is above 0.5 and at least half of the teacher's vectors are nearest to the
     student's vector of the same text.
     """
@@ -78,18 +57,37 @@ def open_in_declared_space(
     mapping = read_mapping(facts.path, facts.space)
     space = mapping.base if mapping else facts.space
     given = {name: getattr(space, name) for name in recorded if name != "teacher_name"}
-    opened = opener(teacher, replace(options, teacher_space=None, teacher_name=space.teacher, **given))
+    if is_vectors_file(Path(teacher)):  # with a name, the space that the file records does not contradict the options
+        given["teacher_name"] = space.teacher
+    opened = opener(teacher, replace(options, teacher_space=None, **given))
     if opened.space.dim != space.dim:
         raise SpaceError(
             f"{teacher} has vectors of width {opened.space.dim}; expected {space.dim}, the width of the space of "
             f"{facts.path}: {describe(space)}."
         )
     file = open_vectors_file(opened.path) if isinstance(opened, VectorsFileTeacher) else None
-    declared = DeclaredSpaceTeacher(opened, space, approximate=bool(file and file.label and file.label.approximate))
+    fingerprint = read_fingerprint(facts.path, space)
+    if isinstance(opened, VectorsFileTeacher) and file is not None:
+        opened = replace(opened, space=replace(space, teacher=opened.path.name, weights=identity(file)))
+    approximate = bool(file and file.label and file.label.approximate)
+    declared = AdoptedTeacher(opened, space, fingerprint, approximate)
+    if file is not None and fingerprint is not None and not approximate:
+        agreement = agreement_with(fingerprint, opened)
+        if agreement is not None:
+            _check_agreement(teacher, agreement, space)
+            return declared
     is_exported = (facts.path / RECORD).is_file()
     student = QueryEncoder.open(facts.path) if is_exported else open_student(facts.path, device=options.device)
     _check_declaration(teacher, map_teacher(declared, mapping), student, _sample_texts(file))
     return declared
+
+
+def _check_agreement(name: str, agreement: Agreement, space: Space) -> None:
+    if not agreement.is_same_space:
+        raise SpaceError(
+            f"{name} was declared to belong to the space {describe(space)}, but holds other vectors for the texts of "
+            f"its fingerprint: {agreement.shortfall}. Check that this model made the vectors, with these prompts."
+        )
 
 
 def _sample_texts(file: VectorsFile | None) -> list[tuple[str, Role]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy
 import onnxruntime
@@ -114,9 +115,13 @@ class OnnxTeacher:
 
     signals = frozenset({"embeddings", "online"})
 
-    def __init__(self, encoder: GraphEncoder, space: Space) -> None:
-        """Combine ``encoder`` and its space; use `OnnxTeacher.open` instead."""
+    def __init__(self, encoder: GraphEncoder, space: Space, *, records_normalisation: bool = True) -> None:
+        """Combine ``encoder`` and its space; use `OnnxTeacher.open` instead.
+
+        records_normalisation: whether the folder says that vectors are or are not scaled to length 1.
+        """
         self.space = space
+        self.records_normalisation = records_normalisation
         self._encoder = encoder
 
     @classmethod
@@ -150,7 +155,13 @@ class OnnxTeacher:
             pooling=encoder.pooling,
             max_length=length,
         )
-        return cls(encoder, space)
+        return cls(encoder, space, records_normalisation=(folder / "modules.json").is_file())
+
+    def with_fields(self, fields: Mapping[str, Any]) -> Self:
+        """Return the same teacher with other ``fields`` of its space: a prompt, or ``normalised``."""
+        other = copy.copy(self)
+        other.space = replace(self.space, **fields)
+        return other
 
     @classmethod
     def _open_exported(cls, folder: Path, options: TeacherOptions) -> OnnxTeacher:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy
 import torch
@@ -70,6 +72,12 @@ class SentenceTransformerTeacher:
         )
         set_compute(model, options.compute)
         return cls(model, space, batch_size=options.teacher_batch_size)
+
+    def with_fields(self, fields: Mapping[str, Any]) -> Self:
+        """Return the same teacher with other ``fields`` of its space: ``query_prompt`` or ``document_prompt``."""
+        other = copy.copy(self)
+        other.space = replace(self.space, **fields)
+        return other
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], role: Role) -> Float32:

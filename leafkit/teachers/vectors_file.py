@@ -13,7 +13,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import DamageError, VectorError
-from leafkit.files.digest import sha256_file
+from leafkit.files.digest import sha256_file, text_key
 from leafkit.space import Space
 from leafkit.teachers.options import TeacherOptions, check_space_options
 from leafkit.types import Float32, Int64, Role, check_role
@@ -24,6 +24,7 @@ from leafkit.vectors.vectors_file import open_vectors_file
 from leafkit.vectors.vectors_file_types import BATCH, PairBatch, SpaceLabel, VectorsFile
 
 ANY_ROLE = ""  # the role in the key of a text that is valid for both roles
+SAMPLE, LONGEST = 32, 8192  # the texts of a fingerprint, and the characters of the longest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +68,34 @@ class VectorsFileTeacher:
     def __len__(self) -> int:
         return len(self.vectors)
 
+    def holds(self, texts: Sequence[str], role: Role) -> NDArray[numpy.bool_]:
+        """Tell for each text whether the file has a vector for it in ``role``, shape (texts,)."""
+        return self._rows([text.strip() for text in texts], role) >= 0
+
+    def sample_texts(self) -> list[tuple[str, Role]]:
+        """Return up to 32 texts of the file with their roles, the same on every call and spread over the whole file.
+
+        Half of them are of each role if the file has both. A text without a role counts as a document, and texts of
+        more than 8,192 characters are left out. The file is read again.
+        """
+        lowest: dict[Role, dict[bytes, str]] = {}
+        for batch in open_vectors_file(self.path).batches:
+            for text, role in zip(batch.texts, batch.roles, strict=True):
+                if len(text) <= LONGEST:
+                    lowest.setdefault(role or "document", {})[text_key(role or "document", text)] = text
+            for kept in lowest.values():
+                for key in sorted(kept)[SAMPLE:]:
+                    del kept[key]
+        each = SAMPLE // max(1, len(lowest))
+        return [(kept[key], role) for role, kept in sorted(lowest.items()) for key in sorted(kept)[:each]]
+
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
         """Return the vectors of ``texts``, (rows, dim), float32; raise `VectorError` naming the first missing text.
 
         White space around a text is ignored, because texts that leafkit reads have none.
         """
         texts = [text.strip() for text in texts]
-        rows = self.index.find(text_keys(texts, [check_role(role)] * len(texts)))
-        rows = numpy.where(rows < 0, self.index.find(text_keys(texts, [ANY_ROLE] * len(texts))), rows)
+        rows = self._rows(texts, role)
         missing = numpy.flatnonzero(rows < 0)
         if len(missing):
             raise VectorError(
@@ -83,6 +104,10 @@ class VectorsFileTeacher:
             )
         vectors = self.vectors[rows].astype(numpy.float32, copy=False)
         return unit_rows(vectors) if self.scale else vectors
+
+    def _rows(self, texts: Sequence[str], role: Role) -> Int64:
+        rows = self.index.find(text_keys(texts, [check_role(role)] * len(texts)))
+        return numpy.where(rows < 0, self.index.find(text_keys(texts, [ANY_ROLE] * len(texts))), rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +189,8 @@ def _label(file: VectorsFile, path: Path, options: TeacherOptions, *, dim: int, 
             )
         check_space_options(file.label.space, options, source=str(path))
         return file.label
-    digests = "".join(map(sha256_file, file.parts))
-    weights = "sha256:" + (digests if len(file.parts) == 1 else hashlib.sha256(digests.encode()).hexdigest())
     space = Space(
-        **options.identity(path.resolve().name if path.is_dir() else path.stem, weights),
+        **options.identity(path.resolve().name if path.is_dir() else path.stem, _content_hash(file)),
         **options.prompts({}),
         dim=dim,
         normalised=unit if options.normalised is None else options.normalised,
@@ -175,3 +198,13 @@ def _label(file: VectorsFile, path: Path, options: TeacherOptions, *, dim: int, 
         max_length=options.max_length,
     )
     return SpaceLabel(space=space)
+
+
+def identity(file: VectorsFile) -> str:
+    """Return the identity of what made the vectors: the model's that the file records, or else a hash of the file."""
+    return file.label.space.weights if file.label is not None else _content_hash(file)
+
+
+def _content_hash(file: VectorsFile) -> str:
+    digests = "".join(map(sha256_file, file.parts))
+    return "sha256:" + (digests if len(file.parts) == 1 else hashlib.sha256(digests.encode()).hexdigest())

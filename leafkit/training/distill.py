@@ -13,7 +13,6 @@ from leafkit.methods.options import MethodOptions
 from leafkit.methods.plan import make_plan
 from leafkit.options import options_of, takes
 from leafkit.students.folder import StudentFacts
-from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.options import TextOptions
 from leafkit.texts.table import Sources
@@ -22,6 +21,7 @@ from leafkit.training.recipe import Recipe, RunOptions
 from leafkit.training.recipe_file import DISTILL_OPTIONS
 from leafkit.training.run import Run
 from leafkit.training.run_folder import RunFolder
+from leafkit.training.source import open_for_student
 from leafkit.training.stages import follow, lead
 from leafkit.types import Teacher
 
@@ -77,5 +77,5 @@ def distill(
         device=device,
     )
     if accelerator.is_main_process:
-        return lead(run, texts, reading, lambda: open_with(teacher, replace(opening, device=device)))
+        return lead(run, texts, reading, lambda: open_for_student(teacher, replace(opening, device=device), student))
     return follow(run)

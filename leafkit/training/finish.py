@@ -22,22 +22,30 @@ from leafkit.training.generations import Generations
 from leafkit.training.run import Run
 from leafkit.training.verdict import verdict
 from leafkit.types import ROLES, Float32
+from leafkit.vectors.adopted import AdoptedSpace
+from leafkit.vectors.fingerprint import read_fingerprint
 from leafkit.vectors.mapping import read_mapping
 from leafkit.version import __version__
 
 logger = logging.getLogger("leafkit")
 
 
-def finish(run: Run, generations: Generations, training: dict[str, Any]) -> StudentFacts:
+def finish(run: Run, generations: Generations, training: dict[str, Any], adopted: AdoptedSpace | None) -> StudentFacts:
     """Write the last student of ``generations`` to the output with the record ``training``; return its facts.
 
-    Raises `ExportError` if the ONNX files do not agree with the student. The student is kept in that case.
+    ``adopted`` is the space into which the teacher was adopted, and which the student records in place of the
+    teacher's own. Raises `ExportError` if the ONNX files do not agree with the student, which is kept in that case.
     """
     start = run.folder.start
     space = run.start_facts().space
+    mapping = read_mapping(start, space)
+    fingerprint = read_fingerprint(start, mapping.base if mapping else space)
+    if adopted is not None:
+        mapping = dataclasses.replace(mapping, base=adopted.space) if mapping else None
+        space, fingerprint = mapping.space if mapping else adopted.space, adopted.fingerprint
     queries = query_vectors(run, generations)
     with atomic_folder(run.out, marker=MARKER, overwrite=run.options.overwrite) as folder:
-        facts = write_student(folder, generations.trained.to("cpu"), space, training, read_mapping(start, space))
+        facts = write_student(folder, generations.trained.to("cpu"), space, training, mapping, fingerprint)
         write_query_moment(folder, queries)
         write_card(facts, name=run.out.name)
         export_error = _try_export(folder) if run.options.export else None

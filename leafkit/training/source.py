@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from leafkit.errors import OptionError
+from leafkit.errors import OptionError, SpaceError
 from leafkit.students.folder import MARKER, read_student
 from leafkit.students.source import open_model, source_folder
-from leafkit.students.spec import FORMS, Pretrained, StudentSpec
+from leafkit.students.spec import FORMS, Pretrained, StudentSpec, parse_student
 from leafkit.students.student import transformer_of
+from leafkit.teachers.open import open_with
+from leafkit.teachers.options import TeacherOptions
+from leafkit.teachers.same_space import FIELDS, RecordedSpace, adopt
+from leafkit.types import Teacher
+from leafkit.vectors.adopted import AdoptedTeacher
 from leafkit.vectors.cached import CachedEncoder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+logger = logging.getLogger("leafkit")
 
 
 def open_source(spec: StudentSpec, teacher_model: str | None) -> SentenceTransformer | None:
@@ -36,6 +45,25 @@ def open_source(spec: StudentSpec, teacher_model: str | None) -> SentenceTransfo
 
         return restore(folder).model
     return open_model(source)
+
+
+def open_for_student(teacher: str | Path | Teacher, options: TeacherOptions, student: str | None) -> Teacher:
+    """Open ``teacher`` to train ``student`` with.
+
+    If the student starts from another student, and the teacher writes the vectors of that student's space, the teacher
+    is adopted into this space, so that the trained student fits the same indexes.
+    """
+    opened = open_with(teacher, options)
+    spec = None if student is None else parse_student(student)
+    folder = source_folder(spec.source) if isinstance(spec, Pretrained) and spec.source != "teacher" else None
+    if folder is None or not (folder / MARKER).is_file() or isinstance(opened, AdoptedTeacher):
+        return opened
+    try:
+        fixed = FIELDS if opened is teacher else options.given()
+        return adopt(opened, RecordedSpace.of_student(folder), name=f"the teacher {opened.space.teacher}", fixed=fixed)
+    except SpaceError as error:
+        logger.info("the new student leaves the space of the one it starts from: %s", error)
+        return opened
 
 
 def teacher_model(teacher: Any) -> str | None:

@@ -24,6 +24,7 @@ from leafkit.training.source import teacher_model
 from leafkit.training.start import build_start, reads_all_targets
 from leafkit.training.tensorboard import tensorboard_report
 from leafkit.types import Teacher
+from leafkit.vectors.adopted import adopted_space, exact_teacher
 from leafkit.vectors.store import is_exact
 
 logger = logging.getLogger("leafkit")
@@ -43,8 +44,11 @@ def lead(
     search = choose_student(run.student, run.architecture, run.budget)
     check_output_folder(run.out, marker=MARKER, overwrite=run.options.overwrite)
     corpus = read_corpus(texts, reading, seed=run.recipe.seed)
-    teacher = open_teacher()
-    check_teacher(teacher)
+    opened = open_teacher()
+    check_teacher(opened)
+    # The run works in the teacher's own space, so that copies of a model never share cached vectors.
+    teacher, adopted = exact_teacher(opened), adopted_space(opened)
+    del opened
     check_plan(run, corpus, teacher)
     with run.folder.locked():
         run.folder.claim(description(run, corpus, teacher))
@@ -57,7 +61,7 @@ def lead(
         generations = train(run, corpus.train)
         asked = texts_read if reads_all_targets(run, spec) else generations.asked
         record = training_record(run, corpus, generations, student=search.name, asked=asked)
-        return finish(run, generations, record)
+        return finish(run, generations, record, adopted)
 
 
 def follow(run: Run) -> StudentFacts:

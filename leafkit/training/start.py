@@ -14,6 +14,7 @@ from leafkit.students.folder import MARKER, write_student
 from leafkit.students.head import MOST_TEXTS, fit_head, set_head
 from leafkit.students.spec import Pretrained, Static, StudentSpec
 from leafkit.students.student import Student
+from leafkit.teachers.agreement import fingerprint_of
 from leafkit.training import pick
 from leafkit.training.batches import sample_rows
 from leafkit.training.corpus import Corpus
@@ -52,7 +53,8 @@ def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec) -
             write_data(folder, corpus, student, max_length=run.recipe.training_length)
             save_places(folder, places)
             facts = _fit(run, spec, student.to(run.device), open_data(folder, student.layout, store, mapping))
-            write_student(folder, student.to("cpu"), mapping.space if mapping else teacher.space, facts, mapping)
+            space = mapping.space if mapping else teacher.space
+            write_student(folder, student.to("cpu"), space, facts, mapping, fingerprint_of(teacher))
             write_checksums(folder, leave_out=[PLACES])
     # Written again when a run resumes, because the cache may have been rebuilt with the texts in other rows.
     save_places(start, places)

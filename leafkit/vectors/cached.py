@@ -8,6 +8,7 @@ from pathlib import Path
 
 from leafkit.space import Space
 from leafkit.types import Float32, Role, Teacher
+from leafkit.vectors.adopted import exact_teacher
 from leafkit.vectors.store import VectorStore, check_exact
 
 
@@ -39,9 +40,10 @@ class CachedEncoder:
 def cached(teacher: Teacher, cache: Path | None, *, dtype: str = "float16") -> CachedEncoder:
     """Return ``teacher`` with a cache in the folder ``cache`` (None: the user's default cache).
 
-    Raises `OptionError` for a student, whose vectors only approximate those of the teacher.
+    The cache is that of the teacher's own space, even if the teacher was adopted into another space. Raises
+    `OptionError` for a student, whose vectors only approximate those of the teacher.
     """
     if isinstance(teacher, CachedEncoder):
         return teacher
     check_exact(teacher)
-    return CachedEncoder(teacher, VectorStore.open(cache, teacher.space, dtype=dtype))
+    return CachedEncoder(teacher, VectorStore.open(cache, exact_teacher(teacher).space, dtype=dtype))

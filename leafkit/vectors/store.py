@@ -26,6 +26,7 @@ from leafkit.files.progress import progress
 from leafkit.space import Space, require_same
 from leafkit.texts.batches import length_batches
 from leafkit.types import Encoder, Float32, Int64, Role
+from leafkit.vectors.adopted import exact_teacher
 from leafkit.vectors.block_checks import BlockChecks
 from leafkit.vectors.check import check_vectors
 from leafkit.vectors.cosine import unit_rows
@@ -103,6 +104,7 @@ class VectorStore:
         `OutputError` for a full disk.
         """
         check_exact(teacher)
+        teacher = exact_teacher(teacher)
         require_same(self.space, teacher.space, expected_by=f"the store {self.path}", got_from="the teacher")
         text_roles = expand_roles(roles, len(texts))
         keys = text_keys(texts, text_roles)

@@ -196,5 +196,5 @@ def test_missing_extras_name_their_install_command(made, tiny_teacher):
 
 
 def test_the_python_api_refuses_the_same(made, other_teacher, tmp_path):
-    with pytest.raises(leafkit.LeafkitError, match=r"weights is .*; expected"):
+    with pytest.raises(leafkit.LeafkitError, match=r"does not write the vectors of the student .*; expected"):
         leafkit.build_index(made / "docs.jsonl", other_teacher, tmp_path / "x", student=made / "student")

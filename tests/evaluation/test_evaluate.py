@@ -10,6 +10,7 @@ import leafkit
 from leafkit.errors import InputError, MissingExtraError, OptionError, SpaceError
 from leafkit.evaluation.evaluate import evaluate
 from leafkit.teachers.open import open_teacher
+from tests.fixtures.copies import copy_model, half, tuned
 
 
 class Counting:
@@ -58,8 +59,19 @@ def test_several_students_have_rows_of_their_own(beir_folder, tiny_teacher, exac
 
 
 def test_a_student_of_another_teacher_is_refused(beir_folder, other_teacher, exact_student):
-    with pytest.raises(SpaceError, match="student exact does not belong to the vector space of the teacher: weights"):
+    with pytest.raises(SpaceError, match=r"other-teacher does not belong to the vector space of .*exact: weights is"):
         evaluate(beir_folder, teacher=other_teacher, student=exact_student)
+
+
+def test_another_copy_of_the_teacher_is_measured_as_the_teacher(beir_folder, tiny_teacher, exported, tmp_path):
+    copy = copy_model(tiny_teacher, tmp_path / "copy", half, prompts={})
+    cells = {"student": exported, "dims": [32, 8]}
+    left, right = (evaluate(beir_folder, teacher=teacher, **cells).rows for teacher in (tiny_teacher, copy))
+    assert [row.mode for row in right] == [row.mode for row in left]
+    for one, other in zip(left, right, strict=True):
+        assert other.metrics["ndcg@10"] == pytest.approx(one.metrics["ndcg@10"], abs=0.02)
+    with pytest.raises(SpaceError, match="does not write the vectors of the student"):
+        evaluate(beir_folder, teacher=copy_model(tiny_teacher, tmp_path / "tuned", tuned), student=exported)
 
 
 def test_a_student_is_refused_as_the_teacher(beir_folder, exact_student):

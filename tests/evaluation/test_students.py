@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy
 import pytest
 
@@ -55,6 +57,24 @@ def test_students_must_share_a_space(exact_student, tiny_teacher, other_teacher)
         check_spaces([student, stranger], None)
     with pytest.raises(InputError, match="nothing to measure: no teacher and no student is given"):
         check_spaces([], None)
+
+
+def test_students_of_two_copies_of_one_teacher_share_a_space(exported):
+    (student,) = open_students(exported, "torch", "cpu")
+    renamed = dataclasses.replace(student.fingerprint.space, weights="name:another-copy")
+    copy = dataclasses.replace(student.fingerprint, space=renamed)
+    other = OpenStudent("other", Relabelled(student.encoder, renamed), "", fingerprint=copy)
+    assert check_spaces([student, other], None) == student.encoder.space
+    turned = dataclasses.replace(copy, vectors=numpy.roll(copy.vectors, 1, axis=0))
+    with pytest.raises(SpaceError, match="the student other does not belong"):
+        check_spaces([student, dataclasses.replace(other, fingerprint=turned)], None)
+
+
+class Relabelled:
+    """An encoder in a space of another name."""
+
+    def __init__(self, encoder, space):
+        self.encode, self.space = encoder.encode, space
 
 
 def test_the_digest_covers_the_files_that_the_vectors_depend_on(tmp_path):

@@ -13,7 +13,8 @@ from leafkit.onnx import student as exporter
 from leafkit.onnx.head import read_head
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.students.encoder import open_student
-from leafkit.students.golden import GOLDEN, compare_export, nearest_kept
+from leafkit.students.golden import compare_export, nearest_kept
+from leafkit.vectors.golden_texts import GOLDEN
 
 
 def cosines(left, right):

@@ -146,7 +146,7 @@ def test_weights_have_seven_bits_and_operators_are_standard(exported):
 
 ELSEWHERE = """
 import json, sys, leafkit
-from leafkit.students.golden import GOLDEN
+from leafkit.vectors.golden_texts import GOLDEN
 encoder = leafkit.QueryEncoder.open(sys.argv[1], precision="int8")
 print(json.dumps([encoder.encode([text], role)[0].tolist() for text, role in GOLDEN[:8]]))
 """

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from leafkit.errors import DamageError, InputError, OptionError
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.students.encoder import open_student
-from leafkit.students.golden import GOLDEN
 from leafkit.types import Encoder
+from leafkit.vectors.golden_texts import GOLDEN
 
 HEAVY = {"torch", "transformers", "sentence_transformers", "pyarrow", "pandas", "scipy", "sklearn", "onnx"}
 

@@ -14,6 +14,8 @@ from leafkit.errors import ExportError, MissingExtraError, OptionError, OutputEr
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student
 from leafkit.teachers.open import open_teacher
+from leafkit.vectors.mapping import read_mapping
+from tests.fixtures.copies import copy_model, half
 
 QUERY = ["list the files of a user", "the key of a server"]
 
@@ -298,3 +300,22 @@ def test_a_failed_export_keeps_the_student(distil, tmp_path, monkeypatch):
         distil(epochs=0, export=True)
     assert open_student(tmp_path / "student").encode(["a file"], "query").shape == (1, 32)
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.endswith(".run")] == []
+
+
+def test_a_student_of_another_copy_of_the_teacher_stays_in_the_space(distil, exported, tiny_teacher, tmp_path):
+    from leafkit.vectors.fingerprint import read_fingerprint
+
+    copy = copy_model(tiny_teacher, tmp_path / "copy", half, prompts={})
+    before = read_student(exported).space
+    facts = distil(teacher=str(copy), student=str(exported), epochs=0, rotate="pca", cache=tmp_path / "cache")
+    mapping = read_mapping(facts.path, facts.space)
+    assert mapping.base == before
+    assert read_fingerprint(facts.path, before).vectors.tolist() == read_fingerprint(exported, before).vectors.tolist()
+    assert before.id not in {folder.name.partition("-")[0] for folder in (tmp_path / "cache").iterdir()}
+
+
+def test_another_teacher_may_train_a_student_further_in_its_own_space(distil, exported, other_teacher, caplog):
+    with caplog.at_level(logging.INFO, "leafkit"):
+        facts = distil(teacher=str(other_teacher), student=str(exported), epochs=0)
+    assert facts.space.id == open_teacher(other_teacher).space.id
+    assert "the new student leaves the space of the one it starts from" in caplog.text
