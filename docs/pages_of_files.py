@@ -1,4 +1,4 @@
-"""Pages made from other Markdown files of the repository: CHANGELOG, CONTRIBUTING, SECURITY and the studies in eval/results."""
+"""Pages made from other Markdown files: CHANGELOG, CONTRIBUTING, SECURITY and the studies in eval/results."""
 
 from __future__ import annotations
 
