@@ -1,6 +1,7 @@
 """Fuzz what strangers may hand over: ``python -m tests.hostile.fuzz [TARGET ...] [--seed 0] [--cases 1000]``.
 
-``--case N`` runs one case again, with its whole traceback; ``--keep FOLDER`` keeps the damaged folder.
+``--case N`` runs one case again. With ``--keep FOLDER`` it runs without a child, prints its whole traceback and leaves
+the damaged folder.
 """
 
 from __future__ import annotations
