@@ -41,7 +41,7 @@ def info(anything: str | Path) -> Facts:
 
 def _student(path: Path) -> Facts:
     from leafkit.search.query_encoder import FILES, ExportRecord, QueryEncoder
-    from leafkit.students.folder import check_weights, read_student
+    from leafkit.students.folder import check_files, read_student
     from leafkit.vectors.fingerprint import read_fingerprint
     from leafkit.vectors.mapping import MAPPING_FILE, read_mapping
 
@@ -52,10 +52,12 @@ def _student(path: Path) -> Facts:
         mapping = read_mapping(path, facts.space)
     fingerprint = read_fingerprint(path, mapping.base if mapping else facts.space)
     formats, checks = [], []
+    # The query encoder inside an index has only the files of the export.
+    if not facts.runtime_only or (path / "modules.json").is_file():
+        check_files(facts)
+        checks.append("the student's files match their checksums")
     if not facts.runtime_only:
-        check_weights(facts)
         formats.append("torch")
-        checks.append("the weights match their checksum")
     if (path / "onnx").is_dir():
         record = ExportRecord.read(path)
         for name in record.files:

@@ -12,7 +12,7 @@ from leafkit.onnx.student import copy_description, golden_vectors
 from leafkit.onnx.weights import read_weights
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.students.encoder import StudentEncoder
-from leafkit.students.folder import read_student
+from leafkit.students.folder import check_files, read_student
 from leafkit.students.golden import compare_export
 from leafkit.students.student import Student
 from leafkit.types import Float32
@@ -32,6 +32,7 @@ def restore(folder: Path) -> Student:
             "others) are missing. Start from the student's own folder, or from a new export of it: "
             "leafkit export STUDENT --out NEW"
         )
+    check_files(read_student(folder))
     weights = read_weights(folder)
     with tempfile.TemporaryDirectory(prefix="leafkit-") as place:
         restored = Path(place)

@@ -13,7 +13,7 @@ import numpy
 from leafkit.runtimes.golden import GoldenVectors, NotInstalledError, prompts_by_hand
 from leafkit.runtimes.runtime import Answer
 from leafkit.search.query_encoder import FILES, Precision, QueryEncoder
-from leafkit.students.folder import check_weights, read_student
+from leafkit.students.folder import check_files, read_student
 from leafkit.types import Float32
 
 
@@ -32,7 +32,7 @@ class SentenceTransformers:
         facts = read_student(golden.folder)
         if facts.runtime_only:
             raise NotInstalledError(f"no torch weights here; {golden.advice}")
-        check_weights(facts)
+        check_files(facts)
         from sentence_transformers import SentenceTransformer
 
         model = SentenceTransformer(str(golden.folder), device="cpu", local_files_only=True)

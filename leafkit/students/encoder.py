@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leafkit.errors import DamageError, InputError
 from leafkit.space import Space
-from leafkit.students.folder import StudentFacts, check_weights, read_student
+from leafkit.students.folder import StudentFacts, check_files, read_student
 from leafkit.types import Float32, Role, check_role
 
 if TYPE_CHECKING:
@@ -17,9 +19,12 @@ if TYPE_CHECKING:
     from leafkit.search.query_encoder import QueryEncoder
     from leafkit.students.student import Student
 
+# The numbers of a model that may be missing from its weights: a pooler, tables of positions. 256 MB in float32.
+MARGIN = 1 << 26
+
 
 def open_student(path: str | PathLike[str], device: str | None = None) -> StudentEncoder:
-    """Open the student at ``path`` as an encoder on ``device``, after checking its weight files against leafkit.json.
+    """Open the student at ``path`` as an encoder on ``device``, after checking its files against leafkit.json.
 
     Raises `InputError` if the folder holds no student or no torch weights, and `DamageError` if its files are damaged.
     """
@@ -30,7 +35,7 @@ def open_student(path: str | PathLike[str], device: str | None = None) -> Studen
             "an index (--student), as the start of a training (leafkit distill --student), in an evaluation with "
             "--encoder onnx-int8, or open it as leafkit.QueryEncoder."
         )
-    check_weights(facts)
+    check_files(facts)
     return StudentEncoder.open(facts, device)
 
 
@@ -67,6 +72,7 @@ class StudentEncoder:
         from leafkit.students.student import Student
 
         try:
+            _check_size(facts.path)
             with quiet_transformers():
                 model = SentenceTransformer(str(facts.path), device=device, local_files_only=True)
                 model.encode(
@@ -93,3 +99,29 @@ class StudentEncoder:
         prompt = self.space.prompt(check_role(role))
         vectors = self.model.encode(list(texts), prompt=prompt or None, convert_to_numpy=True, show_progress_bar=False)
         return vectors.reshape(len(texts), self.space.dim)
+
+
+def _check_size(folder: Path) -> None:
+    """Raise ValueError if config.json describes a transformer much larger than its weights: it would fill the memory.
+
+    The model is built without memory for its numbers. Three times the numbers of the file are allowed, because a model
+    may be a part of what config.json describes, such as the encoder of T5.
+    """
+    import torch
+    from safetensors import safe_open
+    from transformers import AutoConfig, AutoModel
+
+    if not (folder / "model.safetensors").is_file():
+        return
+    with safe_open(str(folder / "model.safetensors"), framework="numpy") as file:
+        shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118 - no dict
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    for name, value in config.to_dict().items():
+        if "layer" in name and isinstance(value, int) and value > len(shapes):
+            raise ValueError(f"config.json says {name} {value}, but the weights have {len(shapes)} tensors")
+    with torch.device("meta"):
+        model = AutoModel.from_config(config)
+    needed = sum(values.numel() for values in (*model.parameters(), *model.buffers()))
+    stored = sum(math.prod(shape) for shape in shapes)
+    if needed > 3 * stored + MARGIN:
+        raise ValueError(f"config.json describes a model of {needed} numbers, but the weights have {stored}")

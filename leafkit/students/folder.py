@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,34 +13,42 @@ from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import DamageError, InputError
 from leafkit.files.atomic import write_json
-from leafkit.files.digest import sha256_file
+from leafkit.files.json_file import explain_invalid, read_json_object
 from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
+from leafkit.students.contents import MARKER, check_file, check_names, check_settings, hash_files
 from leafkit.vectors.fingerprint import Fingerprint
 from leafkit.vectors.mapping import LinearMap
 
 if TYPE_CHECKING:
     from leafkit.students.student import Student
 
-MARKER = "leafkit.json"
-FORMAT, VERSION = "leafkit-student", 1
+FORMAT, VERSION = "leafkit-student", 2
+# Version 1 lists the weight files only, under this name.
+LISTED = {1: "weights", 2: "files"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudentFacts:
     """The content of a student's leafkit.json.
 
-    ``path`` is the folder. ``head_width`` is the number of inputs of the student's head. ``weights`` maps each weight
-    file to its SHA-256. ``training`` records how the student was made (recipe, data, validation). ``raw`` is the
-    whole JSON object.
+    ``path`` is the folder. ``head_width`` is the number of inputs of the student's head. ``files`` maps each file that
+    decides the student's vectors to its SHA-256; in a student of ``version`` 1, each weight file. ``training`` records
+    how the student was made (recipe, data, validation). ``raw`` is the whole JSON object.
     """
 
     path: Path
+    version: int
     space: Space
     head_width: int
-    weights: dict[str, str]
+    files: dict[str, str]
     training: dict[str, Any]
     raw: dict[str, Any]
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """The SHA-256 of each weight file."""
+        return {name: digest for name, digest in self.files.items() if name.endswith(".safetensors")}
 
     @property
     def runtime_only(self) -> bool:
@@ -61,7 +68,8 @@ def write_student(
     """Write ``student`` into ``folder``, so that plain SentenceTransformer(folder) gives the same vectors.
 
     ``mapping`` leads from the teacher's coordinates to those of ``space``; None if the two are the same.
-    ``fingerprint`` is that of the teacher's space.
+    ``fingerprint`` is that of the teacher's space. Other files of the student, like the second moment of its queries,
+    must be in ``folder`` before, because their hashes are written down here.
     """
     from leafkit.students.other_runtimes import describe_for_other_runtimes
     from leafkit.students.source import quiet_transformers
@@ -73,18 +81,13 @@ def write_student(
         mapping.save(folder)
     if fingerprint is not None:
         fingerprint.save(folder)
-    weights = {file.relative_to(folder).as_posix(): sha256_file(file) for file in sorted(folder.rglob("*.safetensors"))}
-    write_json(
-        folder / MARKER,
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "space": space.to_json(),
-            "head_width": student.head.in_features,
-            "weights": weights,
-            "training": training,
-        },
-    )
+    return write_facts(folder, space=space, head_width=student.head.in_features, training=training)
+
+
+def write_facts(folder: Path, *, space: Space, head_width: int, training: dict[str, Any]) -> StudentFacts:
+    """Write leafkit.json for the student whose other files are in ``folder``, with their hashes."""
+    content = {"space": space.to_json(), "head_width": head_width, "files": hash_files(folder), "training": training}
+    write_json(folder / MARKER, {"format": FORMAT, "version": VERSION, **content})
     return read_student(folder)
 
 
@@ -100,36 +103,36 @@ def read_student(path: str | PathLike[str]) -> StudentFacts:
             f"{folder} holds no student: it has no {MARKER}{shipped_hint(folder)}. "
             "Make a student with `leafkit distill`."
         )
-    try:
-        raw = json.loads(file.read_bytes())
-        if (raw["format"], raw["version"]) != (FORMAT, VERSION):
+    with explain_invalid(file, expected="a description of a student", advice="Distil the student again."):
+        raw = read_json_object(file)
+        if raw["format"] != FORMAT or raw["version"] not in LISTED:
             raise DamageError(
-                f"{file} has format {raw['format']} version {raw['version']}; expected {FORMAT} version {VERSION}. "
-                "Distil the student again, or use the leafkit that wrote it."
+                f"{file} has format {raw['format']} version {raw['version']}; expected {FORMAT} version 1 or "
+                f"{VERSION}. Distil the student again, or use the leafkit that wrote it."
             )
         return StudentFacts(
             path=folder,
+            version=raw["version"],
             space=Space.from_json(raw["space"], where=str(file)),
             head_width=int(raw["head_width"]),
-            weights={str(name): str(digest) for name, digest in raw["weights"].items()},
+            files={str(name): str(digest) for name, digest in raw[LISTED[raw["version"]]].items()},
             training=dict(raw["training"]),
             raw=raw,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamageError(f"{file} does not describe a student: {error!r}. Distil the student again.") from error
 
 
-def check_weights(facts: StudentFacts) -> None:
-    """Raise `DamageError` for the first weight file that is missing or differs from the one that was written."""
-    for name, digest in facts.weights.items():
-        file = facts.path / name
-        if not file.is_file():
-            raise DamageError(f"{file} is missing. Copy the whole student folder again, or distil the student again.")
-        if sha256_file(file) != digest:
-            raise DamageError(
-                f"{file} is truncated or changed: its SHA-256 differs from the one in {MARKER}. "
-                "Copy the student folder again."
-            )
+def check_files(facts: StudentFacts) -> None:
+    """Raise `DamageError` unless the files of a student are those that were written, and no loader would read others.
+
+    Weights that only the ONNX file of a `StudentFacts.runtime_only` student holds may be missing.
+    """
+    folder, complete = facts.path, facts.version > 1
+    check_names(folder, facts.files, complete=complete)
+    absent = facts.weights if facts.runtime_only else {}
+    for name, digest in facts.files.items():
+        if name not in absent:
+            check_file(folder, name, digest)
+    check_settings(folder)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ The folder is therefore written in the layout of sentence-transformers 2 to 5.3,
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,9 @@ ASSUMED: dict[str, Any] = {
     "transformer_task": "feature-extraction",
 }
 READS_TEXT = {"method": "forward", "method_output_name": "last_hidden_state"}
-# Arguments of the call that loaded the tokenizer, which the library transformers writes down with its settings.
-OF_THE_CALL = ("is_local", "local_files_only")
+# Arguments of the call that loaded the tokenizer and the files that it was loaded from, which the library transformers
+# writes down with its settings.
+OF_THE_CALL = re.compile(r"is_local|local_files_only|.*_files?")
 # transformers 5 has a new name for the class that is nothing but its tokenizer.json. Version 4 knows the old name only.
 TOKENIZER_CLASSES = {"TokenizersBackend": "PreTrainedTokenizerFast"}
 
@@ -105,7 +107,7 @@ def _describe_transformer(folder: Path, student: Student) -> None:
 
 
 def _tokenizer_settings(config: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in config.items() if name not in OF_THE_CALL}
+    kept = {name: value for name, value in config.items() if not OF_THE_CALL.fullmatch(name)}
     return kept | {"tokenizer_class": TOKENIZER_CLASSES.get(kept["tokenizer_class"], kept["tokenizer_class"])}
 
 

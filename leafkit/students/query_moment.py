@@ -15,9 +15,11 @@ from leafkit.files.arrays import read_array
 from leafkit.files.atomic import atomic_file
 from leafkit.files.json_file import explain_invalid
 from leafkit.space import Space
+from leafkit.students.contents import MOMENT as FILE
+from leafkit.students.contents import check_file
+from leafkit.students.folder import read_student
 from leafkit.types import Float32
 
-FILE = "query_moment.npy"
 MOST_QUERIES = 4_096
 
 
@@ -31,7 +33,8 @@ def write_query_moment(folder: Path, queries: Float32) -> None:
 def read_query_moment(folder: Path, space: Space) -> NDArray[numpy.float64]:
     """Read the second moment, (dim, dim) float64, of the student in ``folder``.
 
-    Raises `InputError` if the file is missing, and `DamageError` if it does not hold a second moment in ``space``.
+    Raises `InputError` if the file is missing, and `DamageError` if it was changed or does not hold a second moment in
+    ``space``.
     """
     file = folder / FILE
     if not file.is_file():
@@ -39,6 +42,9 @@ def read_query_moment(folder: Path, space: Space) -> NDArray[numpy.float64]:
             f"{folder} does not say which directions its queries use ({FILE} is missing): the student was distilled "
             "by a version of leafkit that could not fold yet. Distil the student again, or index without folding."
         )
+    facts = read_student(folder)
+    if facts.version > 1:
+        check_file(folder, FILE, facts.files.get(FILE, "none"))
     with explain_invalid(file, expected="an array that leafkit wrote", advice="Distil the student again."):
         moment = read_array(file).astype(numpy.float64)
     if moment.shape != (space.dim, space.dim) or not numpy.allclose(moment, moment.T, atol=1e-5):

@@ -45,8 +45,8 @@ def finish(run: Run, generations: Generations, training: dict[str, Any], adopted
         space, fingerprint = mapping.space if mapping else adopted.space, adopted.fingerprint
     queries = query_vectors(run, generations)
     with atomic_folder(run.out, marker=MARKER, overwrite=run.options.overwrite) as folder:
-        facts = write_student(folder, generations.trained.to("cpu"), space, training, mapping, fingerprint)
         write_query_moment(folder, queries)
+        facts = write_student(folder, generations.trained.to("cpu"), space, training, mapping, fingerprint)
         write_card(facts, name=run.out.name)
         export_error = _try_export(folder) if run.options.export else None
     run.accelerator.wait_for_everyone()

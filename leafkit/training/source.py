@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import OptionError, SpaceError
-from leafkit.students.folder import MARKER, read_student
+from leafkit.students.contents import MARKER
+from leafkit.students.folder import check_files, read_student
 from leafkit.students.source import open_model, source_folder
 from leafkit.students.spec import FORMS, Pretrained, StudentSpec, parse_student
 from leafkit.students.student import transformer_of
@@ -29,7 +30,8 @@ def open_source(spec: StudentSpec, teacher_model: str | None) -> SentenceTransfo
     """Open the model that the student ``spec`` starts from, on the CPU in float32; None if it starts from no model.
 
     ``teacher_model`` is the folder or hub id of the teacher's model. Raises `OptionError` if the student should start
-    from the teacher's model and there is none, and `InputError` if the model cannot be opened.
+    from the teacher's model and there is none, `InputError` if the model cannot be opened, and `DamageError` if a file
+    of a student was changed.
     """
     if not isinstance(spec, Pretrained):
         return None
@@ -40,10 +42,13 @@ def open_source(spec: StudentSpec, teacher_model: str | None) -> SentenceTransfo
             f"Name a model to start from. A student is one of:\n{FORMS}"
         )
     folder = source_folder(source)
-    if (folder / MARKER).is_file() and read_student(folder).runtime_only:
-        from leafkit.onnx.restore import restore
+    if (folder / MARKER).is_file():
+        facts = read_student(folder)
+        if facts.runtime_only:
+            from leafkit.onnx.restore import restore
 
-        return restore(folder).model
+            return restore(folder).model
+        check_files(facts)
     return open_model(source)
 
 
