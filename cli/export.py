@@ -22,7 +22,10 @@ def export(
         Path | None, typer.Argument(help="The student folder; none to export the teacher.", show_default=False)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder to write; by default the ONNX files go to the student folder.")
+        Path | None,
+        typer.Option(
+            help="Folder to write, complete for every runtime; by default the ONNX files go to the student's."
+        ),
     ] = None,
     teacher: Annotated[
         str | None, typer.Option(help=f"With --router or without a student: {argument_help('teacher')}")
@@ -41,9 +44,11 @@ def export(
 
     The files are written only if they give the vectors of the student and the teacher. leafkit distill exports the
     student at its end. The ONNX files of a student are float32 and int8, with pooling, head and normalisation inside.
+    The folder in --out has the torch weights as well; those of a student that ships are read back from its ONNX file.
 
     \b
     leafkit export my-student
+    leafkit export bge-small-leaf --out bge-small-leaf-complete
     leafkit export my-student --router --teacher BAAI/bge-small-en-v1.5 --out my-search-model
     leafkit export --teacher BAAI/bge-small-en-v1.5 --out bge-small-onnx
     """

@@ -46,16 +46,16 @@ def _student(path: Path) -> Facts:
     from leafkit.vectors.mapping import MAPPING_FILE, read_mapping
 
     facts = read_student(path)
-    mapping = None
-    # The query encoder inside an index may leave its mapping out: the index stores it next to the vectors.
-    if not facts.runtime_only or (path / MAPPING_FILE).is_file():
-        mapping = read_mapping(path, facts.space)
-    fingerprint = read_fingerprint(path, mapping.base if mapping else facts.space)
     formats, checks = [], []
     # The query encoder inside an index has only the files of the export.
     if not facts.runtime_only or (path / "modules.json").is_file():
         check_files(facts)
         checks.append("the student's files match their checksums")
+    mapping = None
+    # The query encoder inside an index may leave its mapping out: the index stores it next to the vectors.
+    if not facts.runtime_only or (path / MAPPING_FILE).is_file():
+        mapping = read_mapping(path, facts.space)
+    fingerprint = read_fingerprint(path, mapping.base if mapping else facts.space)
     if not facts.runtime_only:
         formats.append("torch")
     if (path / "onnx").is_dir():

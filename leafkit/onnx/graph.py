@@ -149,6 +149,21 @@ def write_model(modules: Sequence[nn.Module], path: Path, *, may_split: bool = F
     return graph
 
 
+def copy_graph(source: Path, path: Path) -> None:
+    """Copy the graph at ``source`` to ``path`` without what the exporter noted about where it came from."""
+    model = onnx.load(str(source))
+    _forget_origin(model)
+    onnx.save(model, str(path))
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Remove the notes of the exporter in place: stack traces with the paths of files on this machine."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
+
+
 def _name_products(path: Path, graph: nn.Module) -> None:
     """Name the head `HEAD`, and give transposed matrices the names that they have in torch.
 
@@ -169,6 +184,7 @@ def _name_products(path: Path, graph: nn.Module) -> None:
             tensor.name = same[0]
     for node in model.graph.node:
         node.input[:] = [renamed.get(name, name) for name in node.input]
+    _forget_origin(model)
     onnx.save(model, str(path))
 
 

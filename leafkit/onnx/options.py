@@ -18,3 +18,11 @@ class ExportOptions(Options):
         bool,
         Option("Write the int8 file as well: a quarter of the size, about twice as fast.", flags=("--int8/--no-int8",)),
     ] = True
+    licence: Annotated[
+        str | None,
+        Option(
+            "Licence that the model card in --out states, such as mit or apache-2.0.",
+            none="the licence of the student's card",
+            flags=("--licence", "--license"),
+        ),
+    ] = None

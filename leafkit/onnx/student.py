@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 import tempfile
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
-
-import numpy
 
 from leafkit.extras import explain_missing_extras
 from leafkit.files.atomic import atomic_folder, write_json
@@ -21,13 +18,14 @@ from leafkit.files.options import OverwriteOptions
 from leafkit.onnx.options import ExportOptions
 from leafkit.options import options_of, takes
 from leafkit.search.query_encoder import FILES, FORMAT, RECORD, TOKENIZER, VERSION, Precision, QueryEncoder, digest
-from leafkit.students.encoder import open_student
-from leafkit.students.folder import MARKER, read_student
-from leafkit.students.golden import compare_export
-from leafkit.students.query_moment import FILE as MOMENT
-from leafkit.types import Encoder, Float32
+from leafkit.students.card import copy_card
+from leafkit.students.contents import MARKER
+from leafkit.students.encoder import StudentEncoder, open_student
+from leafkit.students.folder import VERSION as VERSION_OF_STUDENTS
+from leafkit.students.folder import StudentFacts, copy_student, read_student, write_facts, write_student
+from leafkit.students.golden import compare_export, golden_vectors
+from leafkit.types import Float32
 from leafkit.vectors.golden_texts import GOLDEN
-from leafkit.vectors.mapping import MAPPING_FILE
 
 logger = logging.getLogger("leafkit")
 
@@ -42,59 +40,62 @@ def export(
     """Write a student as ONNX, in float32 and int8, and return the folder that holds the files.
 
     student: the student's folder, or the name of one that ships.
-    out: the folder to write, with everything that a search host and an index need; ``onnx`` inside the student's folder
-        if None.
+    out: the folder to write; ``onnx`` inside the student's folder if None. The folder in ``out`` is complete: torch
+        weights, both ONNX files, model card and hashes, for every runtime. The torch weights of a student that has
+        only ONNX files are read back from them.
 
     Pooling, head and normalisation are part of the graph. The golden texts and their vectors are written as well, and
     every machine that opens the files checks them. Raises `ExportError` unless cosines and nearest neighbours agree
     with the student; nothing is written then.
     """
-    folder = read_student(student).path
-    int8, overwrite = options_of(ExportOptions, options).int8, options_of(OverwriteOptions, options).overwrite
+    facts = read_student(student)
+    asked, overwrite = options_of(ExportOptions, options), options_of(OverwriteOptions, options).overwrite
     if out is None:
         # Held against a training that replaces the student meanwhile.
-        busy = f"another process is writing {folder}. Run this command again when that process has finished."
-        with folder_lock(folder, error=busy):
-            return export_inside(folder, int8=int8, overwrite=overwrite)
+        busy = f"another process is writing {facts.path}. Run this command again when that process has finished."
+        with folder_lock(facts.path, error=busy):
+            return export_inside(facts.path, int8=asked.int8, overwrite=overwrite)
     with atomic_folder(Path(out), marker=MARKER, overwrite=overwrite) as made:
+        encoder = _copy_whole(facts, made)
         (made / "onnx").mkdir()
-        _write_export(folder, made / "onnx", int8=int8)
-        copy_description(folder, made)
+        int8 = facts.path / FILES["int8"]
+        kept = int8 if facts.runtime_only and int8.is_file() else None
+        _write_export(encoder, made, made / "onnx", int8=asked.int8, kept=kept)
+        copy_card(facts.path, made, licence=asked.licence)
     return Path(out)
 
 
 def export_inside(folder: Path, *, int8: bool = True, overwrite: bool = False) -> Path:
     """Write the ONNX files of the student in ``folder``, which this process has locked, and return their folder."""
     with atomic_folder(folder / "onnx", marker=Path(RECORD).name, overwrite=overwrite) as made:
-        _write_export(folder, made, int8=int8)
+        _write_export(open_student(folder, device="cpu"), folder, made, int8=int8)
     return folder / "onnx"
 
 
-def copy_description(student: Path, folder: Path) -> None:
-    """Copy the small files of ``student`` to ``folder``: how its modules are built, its space and its query moment.
+def _copy_whole(facts: StudentFacts, folder: Path) -> StudentEncoder:
+    """Fill ``folder`` with all files of a student but its ONNX files, and open the student."""
+    if facts.runtime_only:
+        with explain_missing_extras():
+            from leafkit.onnx.restore import restore_into
+        encoder = restore_into(facts.path, folder)
+        training = facts.training | {"restored": "the weights were read back from the ONNX file"}
+        write_facts(folder, space=facts.space, head_width=facts.head_width, training=training)
+        return encoder
+    encoder = open_student(facts.path, device="cpu")
+    copy_student(facts.path, folder)
+    if facts.version < VERSION_OF_STUDENTS:
+        write_student(folder, encoder.student, facts.space, facts.training)
+    return encoder
 
-    With them the student can be trained further. fastembed and transformers.js read some of them, while
-    text-embeddings-inference needs the student's folder itself.
+
+def _write_export(encoder: StudentEncoder, folder: Path, out: Path, *, int8: bool, kept: Path | None = None) -> None:
+    """Write graphs and record of the student ``encoder``, whose files are in ``folder``, to ``out``.
+
+    ``kept`` is an int8 file to keep instead of quantising again. Raises `ExportError` if a graph disagrees.
     """
-    described = [file for pattern in ("*.json", "[0-9]*_*/*.json") for file in student.glob(pattern)]
-    for file in (*described, student / MAPPING_FILE, student / MOMENT):
-        if file.is_file():
-            copy = folder / file.relative_to(student)
-            copy.parent.mkdir(exist_ok=True)
-            shutil.copyfile(file, copy)
-
-
-def golden_vectors(encoder: Encoder) -> Float32:
-    """Return the vectors of the golden texts, each in its role, shape (texts, dim)."""
-    return numpy.concatenate([encoder.encode([text], role) for text, role in GOLDEN])
-
-
-def _write_export(folder: Path, out: Path, *, int8: bool) -> None:
-    """Write graphs and record of the student in ``folder`` to ``out``; raise `ExportError` if a graph disagrees."""
     with explain_missing_extras():
-        from leafkit.onnx.graph import write_float
+        from leafkit.onnx.graph import copy_graph, write_float
         from leafkit.onnx.int8 import write_int8
-    encoder = open_student(folder, device="cpu")
     expected = golden_vectors(encoder)
     record: dict[str, Any] = {
         "format": FORMAT,
@@ -109,8 +110,11 @@ def _write_export(folder: Path, out: Path, *, int8: bool) -> None:
         write_float(encoder.student, view / FILES["float32"])
         exported = _prove(view, record, "float32", expected)
         if int8:
-            feeds = [exported.tokens(text, role) for text, role in GOLDEN]
-            write_int8(view / FILES["float32"], view / FILES["int8"], feeds)
+            if kept is not None:
+                copy_graph(kept, view / FILES["int8"])
+            else:
+                feeds = [exported.tokens(text, role) for text, role in GOLDEN]
+                write_int8(view / FILES["float32"], view / FILES["int8"], feeds)
             _prove(view, record, "int8", expected)
         write_json(view / RECORD, record)
 

@@ -17,6 +17,7 @@ from leafkit.search.query_encoder import FILES, ExportRecord
 from leafkit.types import Float32
 
 PRODUCTS = {"Gemm", "MatMul", "MatMulInteger"}
+QUANTISED = "_quantized"
 
 
 def read_weights(folder: Path) -> dict[str, Float32]:
@@ -47,9 +48,14 @@ class _Graph:
         for name, values in self._values.items():
             if name.endswith(TABLE_INT8):
                 table = name.removesuffix(TABLE_INT8)
-                found[table] = values * self._values[table + TABLE_STEP]
-        products = [node for node in self._nodes if node.op_type in PRODUCTS and node.input[1] in self._values]
-        return found | dict(map(self._matrix, products))
+                found[table] = values * found.pop(table + TABLE_STEP)
+        for node in self._nodes:
+            if node.op_type in PRODUCTS and node.input[1] in self._values:
+                name, values = self._matrix(node)
+                for used in (node.input[1], _scale(node)):
+                    found.pop(used, None)
+                found[name] = values
+        return found
 
     def _matrix(self, node: NodeProto) -> tuple[str, Float32]:
         """Return name and values of the matrix of a product, in torch's shape (out, in)."""
@@ -58,12 +64,17 @@ class _Graph:
         if node.op_type == "Gemm" and any(given.name == "transB" and given.i for given in node.attribute):
             return name, values
         if node.op_type == "MatMulInteger":
-            name = name.removesuffix("_quantized")
-            values = (values.astype(numpy.float32) - self._values[node.input[3]]) * self._values[f"{name}_scale"]
+            name = name.removesuffix(QUANTISED)
+            values = (values.astype(numpy.float32) - self._values[node.input[3]]) * self._values[_scale(node)]
         if smoothed := SMOOTHED.fullmatch(name):
             name = smoothed["matrix"]
             values = values * self._values[smoothed["activation"] + FACTOR][:, None]
         return name, values.T
+
+
+def _scale(node: NodeProto) -> str:
+    """Return the name of the step sizes of a quantised matrix."""
+    return node.input[1].removesuffix(QUANTISED) + "_scale"
 
 
 def _name_in_torch(name: str) -> str | None:

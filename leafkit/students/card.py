@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 from leafkit.files.atomic import write_file
 from leafkit.space import describe
+from leafkit.students.card_metadata import CARD_FILE, licence_text, read_card, stated_in, tags_of, with_metadata
 from leafkit.students.folder import StudentFacts
 from leafkit.students.held_out import overlap_text
 
-CARD = """---
-library_name: sentence-transformers
-pipeline_tag: sentence-similarity
-tags: [sentence-transformers, feature-extraction, sentence-similarity, knowledge-distillation, leafkit]
----
-
+CARD = """
 # {name}
 
 A small text encoder that writes into the vector space of **{teacher}** ({dim} numbers a text). Its query vectors
@@ -36,7 +34,7 @@ With plain [sentence-transformers](https://sbert.net); the prompts are built in:
 ```python
 from sentence_transformers import SentenceTransformer
 
-model = SentenceTransformer("{name}")
+model = SentenceTransformer({quoted})
 queries = model.encode_query(["how do I list files?"])
 documents = model.encode_document(["ls lists the files of a folder"])
 ```
@@ -46,7 +44,7 @@ With leafkit, on a host without torch:
 ```python
 import leafkit
 
-queries = leafkit.QueryEncoder.open("{name}").encode(["how do I list files?"], "query")
+queries = leafkit.QueryEncoder.open({quoted}).encode(["how do I list files?"], "query")
 ```
 
 ## How close it is to its teacher
@@ -87,7 +85,7 @@ of another model, or of the same model with other prompts or another length limi
 
 ## Licence
 
-This card sets no licence. The student is derived from its base model (`{student}`) and from the outputs of {teacher}.
+{licence} The student is derived from its base model (`{student}`) and from the outputs of {teacher}.
 The terms of their licences, and of the licences of the training texts, apply to it.
 """
 
@@ -103,8 +101,11 @@ FIGURES = {
 def write_card(facts: StudentFacts, *, name: str) -> None:
     """Write README.md into the student's folder; ``name`` is the final name of that folder."""
     training, data = facts.training, facts.training["data"]
+    licence = training.get("licence")
     text = CARD.format(
         name=name,
+        quoted=json.dumps(name),
+        licence=licence_text(licence),
         teacher=facts.space.teacher,
         dim=facts.space.dim,
         version=training["versions"]["leafkit"],
@@ -136,8 +137,24 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
         command=training["command"],
         versions=", ".join(f"{package} {version}" for package, version in training["versions"].items()),
     )
+    text = with_metadata(text, tags=tags_of(facts.path), licence=licence, base_model=training.get("base_model"))
     # Names of files may not be valid UTF-8.
-    write_file(facts.path / "README.md", text.encode("utf-8", "replace"))
+    write_file(facts.path / CARD_FILE, text.encode("utf-8", "replace"))
+
+
+def copy_card(student: Path, folder: Path, *, licence: str | None = None) -> None:
+    """Copy the card of ``student`` to the complete ``folder``, with the metadata that holds there.
+
+    ``licence`` replaces the licence of the card, if given. Nothing is written for a student without a card.
+    """
+    card = read_card(student)
+    if card is None:
+        return
+    if licence is not None:
+        before = licence_text(stated_in(card).get("license"))
+        card = card.replace(before, licence_text(licence))
+    card = with_metadata(card, tags=tags_of(folder), licence=licence, base_model=None)
+    write_file(folder / CARD_FILE, card.encode("utf-8", "replace"))
 
 
 def _figure(name: str, value: float | None, texts: int) -> str:

@@ -15,13 +15,15 @@ from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 from leafkit.errors import DamageError
-from leafkit.files.json_file import explain_invalid, read_json, read_json_object
+from leafkit.files.json_file import explain_invalid, parse_json, read_bytes, read_json_object
 from leafkit.files.regular import open_regular
 
 MARKER, MOMENT = "leafkit.json", "query_moment.npy"
 MODULE = re.compile(r"\d+_\w+")
 # Endings of files that no loader of models reads. Files without an ending and hidden files belong to them.
 HARMLESS = {"", ".md", ".npy", ".csv", ".tsv", ".html", ".log", ".png", ".jpg", ".jpeg", ".svg", ".pdf"}
+# Files of leafkit that no loader of models reads: the student's description, and the checksums of a run's texts.
+OURS = {MARKER, "checksums.json"}
 # Endings of files that a student may have. An adapter, an index of several weight files, pickled weights and code are
 # not among them, even if they are listed.
 KINDS = {".json", ".safetensors", ".txt", ".model", ".jinja", ".npy", ".npz"}
@@ -39,7 +41,7 @@ COPY = "Copy the student folder again, or distil the student again."
 
 def hash_files(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file in ``folder`` that decides the student's vectors, by its path in the folder."""
-    return {name: _sha256(folder / name) for name in sorted(_deciding_files(folder))}
+    return {name: _sha256(folder / name) for name in sorted(deciding_files(folder))}
 
 
 def check_file(folder: Path, name: str, digest: str) -> None:
@@ -58,7 +60,7 @@ def check_names(folder: Path, listed: Mapping[str, str], *, complete: bool) -> N
     listed: the files that the student's leafkit.json lists.
     complete: whether ``listed`` are all files of the student; false for students of version 1, which lists weights.
     """
-    for name in (*listed, *_deciding_files(folder)):
+    for name in (*listed, *deciding_files(folder)):
         path = PurePosixPath(name)
         in_place = len(path.parts) == 1 or (len(path.parts) == 2 and MODULE.fullmatch(path.parts[0]))
         if not in_place or path.suffix not in KINDS or FOREIGN.fullmatch(name):
@@ -73,7 +75,7 @@ def check_names(folder: Path, listed: Mapping[str, str], *, complete: bool) -> N
 def check_settings(folder: Path) -> None:
     """Raise `DamageError` for settings that lead the loaders of the student in ``folder`` to other files or to code."""
     with explain_invalid(folder / "modules.json", expected="the modules of a student", advice=COPY):
-        for module in read_json(folder / "modules.json"):
+        for module in parse_json(read_bytes(folder / "modules.json")):
             if module["type"] not in _module_types() or not re.fullmatch(f"({MODULE.pattern})?", module["path"]):
                 raise ValueError(f"unknown module {module['type']} in {module['path']!r}")
     for name, leading in LEADING.items():
@@ -99,12 +101,17 @@ def _module_types() -> set[str]:
     return {f"{place}.{name}" for own, name in names for place in (own, "sentence_transformers.models")}
 
 
-def _deciding_files(folder: Path) -> list[str]:
-    """Return the paths of the files in ``folder`` and in the folders of modules that loaders could read."""
+def deciding_files(folder: Path) -> list[str]:
+    """Return the paths of those files of the student in ``folder`` that could decide its vectors.
+
+    These are all files in the folder and in the folders of its modules that a loader could read, listed or not.
+    """
     places = [folder, *(place for place in folder.iterdir() if MODULE.fullmatch(place.name) and place.is_dir())]
     files = (file for place in places for file in place.iterdir() if not file.is_dir())
     names = [file.relative_to(folder).as_posix() for file in files if not file.name.startswith(".")]
-    return [name for name in names if name != MARKER and (PurePosixPath(name).suffix not in HARMLESS or name == MOMENT)]
+    return [
+        name for name in names if name not in OURS and (PurePosixPath(name).suffix not in HARMLESS or name == MOMENT)
+    ]
 
 
 def _sha256(file: Path) -> str:

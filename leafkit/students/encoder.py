@@ -33,7 +33,8 @@ def open_student(path: str | PathLike[str], device: str | None = None) -> Studen
         raise InputError(
             f"{facts.path} holds only what a search host needs and no torch weights. Use it to search (--encoder), in "
             "an index (--student), as the start of a training (leafkit distill --student), in an evaluation with "
-            "--encoder onnx-int8, or open it as leafkit.QueryEncoder."
+            "--encoder onnx-int8, or open it as leafkit.QueryEncoder. To read the weights back from the ONNX file: "
+            f"leafkit export {path} --out FOLDER"
         )
     check_files(facts)
     return StudentEncoder.open(facts, device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
@@ -16,7 +18,7 @@ from leafkit.files.atomic import write_json
 from leafkit.files.json_file import explain_invalid, read_json_object
 from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
-from leafkit.students.contents import MARKER, check_file, check_names, check_settings, hash_files
+from leafkit.students.contents import MARKER, check_file, check_names, check_settings, deciding_files, hash_files
 from leafkit.vectors.fingerprint import Fingerprint
 from leafkit.vectors.mapping import LinearMap
 
@@ -88,6 +90,9 @@ def write_facts(folder: Path, *, space: Space, head_width: int, training: dict[s
     """Write leafkit.json for the student whose other files are in ``folder``, with their hashes."""
     content = {"space": space.to_json(), "head_width": head_width, "files": hash_files(folder), "training": training}
     write_json(folder / MARKER, {"format": FORMAT, "version": VERSION, **content})
+    # safetensors writes files that only their owner may read, the rest follows the umask.
+    for name in content["files"]:
+        (folder / name).chmod(stat.S_IMODE((folder / MARKER).stat().st_mode))
     return read_student(folder)
 
 
@@ -133,6 +138,13 @@ def check_files(facts: StudentFacts) -> None:
         if name not in absent:
             check_file(folder, name, digest)
     check_settings(folder)
+
+
+def copy_student(student: Path, folder: Path) -> None:
+    """Copy the files of ``student`` to ``folder``: all but its ONNX files and its card."""
+    for name in (MARKER, *deciding_files(student)):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(student / name, folder / name)
 
 
 @contextlib.contextmanager

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy
 
 from leafkit.errors import ExportError
-from leafkit.types import Float32
+from leafkit.types import Encoder, Float32
 from leafkit.vectors.cosine import row_cosines, unit_rows
+from leafkit.vectors.golden_texts import GOLDEN
 
 # Two texts whose cosines to a third differ by less than this count as equally near: int8 moves cosines by as much.
 TIE = 0.02
@@ -34,6 +35,11 @@ BOUNDS = {
     "float32": Bounds(least_cosine=0.99999, mean_cosine=0.99999, least_length=0.9999, nearest=1.0),
     "int8": Bounds(least_cosine=0.97, mean_cosine=0.99, least_length=0.95, nearest=0.9),
 }
+
+
+def golden_vectors(encoder: Encoder) -> Float32:
+    """Return the vectors of the golden texts, each in its role, shape (texts, dim)."""
+    return numpy.concatenate([encoder.encode([text], role) for text, role in GOLDEN])
 
 
 def compare_export(precision: str, expected: Float32, got: Float32) -> dict[str, float]:

@@ -16,7 +16,7 @@ from leafkit.files.model_folder import read_modules
 from leafkit.options import Option, Options, options_of, takes
 from leafkit.search.query_encoder import RECORD, ExportRecord
 from leafkit.shipped import resolve_student
-from leafkit.students.folder import MARKER, StudentFacts, check_weights, read_student
+from leafkit.students.folder import MARKER, StudentFacts, check_files, read_student
 
 HUB = "hub:"
 # The files of a student beside its weights, its modules and its ONNX files. Anything else in the folder is not ours.
@@ -125,7 +125,7 @@ def _complete_student(student: str | PathLike[str]) -> StudentFacts:
             f"{folder} has no torch weights, so most runtimes could not open what you upload. "
             f"Run `leafkit export {folder.name} --out FOLDER` and push FOLDER."
         )
-    check_weights(facts)
+    check_files(facts)
     if (folder / RECORD).is_file():
         record = ExportRecord.read(folder)
         for name in record.files:

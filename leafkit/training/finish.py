@@ -47,8 +47,8 @@ def finish(run: Run, generations: Generations, training: dict[str, Any], adopted
     with atomic_folder(run.out, marker=MARKER, overwrite=run.options.overwrite) as folder:
         write_query_moment(folder, queries)
         facts = write_student(folder, generations.trained.to("cpu"), space, training, mapping, fingerprint)
-        write_card(facts, name=run.out.name)
         export_error = _try_export(folder) if run.options.export else None
+        write_card(facts, name=run.out.name)
     run.accelerator.wait_for_everyone()
     run.folder.remove()
     if export_error is not None:
@@ -73,12 +73,16 @@ def training_record(run: Run, corpus: Corpus, generations: Generations, *, stude
     number of steps of one generation.
     """
     recipe, state = run.recipe, generations.state
+    start = dict(run.start_facts().training)
+    stated = start.pop("origin", {})
     kept = state.best if recipe.keep == "best" else state.step
     return {
         "student": student,
         "recipe": dataclasses.asdict(recipe),
         "methods": list(run.plan.specs),
-        "head": run.start_facts().training,
+        "head": start,
+        "licence": run.options.licence or stated.get("license"),
+        "base_model": stated.get("base_model"),
         "data": {
             "training": len(corpus.train),
             "asked": asked,

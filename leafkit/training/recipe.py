@@ -123,6 +123,14 @@ class RunOptions(OutputOptions):
         int | None, Option("Steps between checkpoints.", none="every five minutes", at_least=1)
     ] = None
     tensorboard: Annotated[Path | None, Option("Folder for TensorBoard curves.", none="no curves")] = None
+    licence: Annotated[
+        str | None,
+        Option(
+            "Licence that the model card states, such as mit or apache-2.0.",
+            none="the licence that the card of the student's start states",
+            flags=("--licence", "--license"),
+        ),
+    ] = None
     export: Annotated[
         bool, Option("Write ONNX files for the search host as well.", flags=("--export/--no-export",))
     ] = True

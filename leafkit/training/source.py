@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import OptionError, SpaceError
+from leafkit.students.card_metadata import origin_of
 from leafkit.students.contents import MARKER
 from leafkit.students.folder import check_files, read_student
 from leafkit.students.source import open_model, source_folder
@@ -69,6 +70,17 @@ def open_for_student(teacher: str | Path | Teacher, options: TeacherOptions, stu
     except SpaceError as error:
         logger.info("the new student leaves the space of the one it starts from: %s", error)
         return opened
+
+
+def origin(spec: StudentSpec, teacher_model: str | None) -> dict[str, str]:
+    """Return licence and base model (``license``, ``base_model``) of what ``spec`` starts from, as far as stated there.
+
+    ``teacher_model`` is the folder or hub id of the teacher's model.
+    """
+    if not isinstance(spec, Pretrained):
+        return {}
+    source = teacher_model if spec.source == "teacher" else spec.source
+    return {} if source is None else origin_of(source, source_folder(source))
 
 
 def teacher_model(teacher: Any) -> str | None:

@@ -21,7 +21,7 @@ from leafkit.training.corpus import Corpus
 from leafkit.training.data import PLACES, TrainingData, open_data, save_places, write_data
 from leafkit.training.forward import StudentForward
 from leafkit.training.run import Run
-from leafkit.training.source import open_source, teacher_model
+from leafkit.training.source import open_source, origin, teacher_model
 from leafkit.training.table import fit_table, most_texts
 from leafkit.types import ROLES, Int64, Teacher
 from leafkit.vectors.cached import CachedEncoder
@@ -53,6 +53,7 @@ def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec) -
             write_data(folder, corpus, student, max_length=run.recipe.training_length)
             save_places(folder, places)
             facts = _fit(run, spec, student.to(run.device), open_data(folder, student.layout, store, mapping))
+            facts["origin"] = origin(spec, teacher_model(teacher))
             space = mapping.space if mapping else teacher.space
             write_student(folder, student.to("cpu"), space, facts, mapping, fingerprint_of(teacher))
             write_checksums(folder, leave_out=[PLACES])

@@ -7,7 +7,6 @@ import numpy
 import onnx
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
 from transformers import AutoConfig
 
 import leafkit
@@ -16,6 +15,7 @@ from leafkit.files.digest import sha256_file
 from leafkit.index.encoder_files import copy_query_encoder
 from leafkit.onnx.restore import restore
 from leafkit.search.query_encoder import RECORD, digest
+from leafkit.students.contents import MARKER, hash_files
 from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student
 from leafkit.students.spec import Pretrained
@@ -25,31 +25,6 @@ from leafkit.training.source import open_source
 def weights_of(model):
     """Return the floating-point weights of ``model`` by name, without integer buffers such as position ids."""
     return {name: values for name, values in model.state_dict().items() if values.is_floating_point()}
-
-
-@pytest.fixture(scope="module")
-def teacher(tiny_teacher, tmp_path_factory):
-    """The tiny teacher with biases that differ, as those of a trained model do."""
-    model = SentenceTransformer(str(tiny_teacher), device="cpu")
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for values in model.parameters():
-            values += 0.02 * torch.randn(values.shape, generator=random)
-    folder = tmp_path_factory.mktemp("teacher") / "teacher"
-    model.save(str(folder))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def student(teacher, tiny_texts, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("student")
-    leafkit.distill(tiny_texts, teacher, "teacher:layers=2", folder / "student", epochs=0, cache=folder / "cache")
-    return folder / "student"
-
-
-@pytest.fixture(scope="module")
-def exported_once(student, tmp_path_factory):
-    return leafkit.export(student, out=tmp_path_factory.mktemp("exported") / "shipped")
 
 
 @pytest.fixture
@@ -144,12 +119,22 @@ def test_a_changed_file_raises_damage(shipped):
         restore(shipped)
 
 
+def reseal(folder):
+    """Write the hashes of the files as they are now, as an attacker can."""
+    raw = json.loads((folder / MARKER).read_bytes())
+    (folder / MARKER).write_text(json.dumps(raw | {"files": raw["files"] | hash_files(folder)}))
+
+
 @pytest.mark.parametrize(
     ("file", "content"), [("modules.json", "["), ("modules.json", '[{"path": ""}]'), ("config.json", "{}")]
 )
 def test_broken_module_files_raise_damage(shipped, file, content):
     (shipped / file).write_text(content)
-    with pytest.raises(DamageError, match=r"shipped that say how the student is built are broken"):
+    with pytest.raises(DamageError, match=rf"{file} is truncated or changed"):
+        restore(shipped)
+    reseal(shipped)
+    broken = r"modules\.json is not the modules of a student|shipped that say how the student is built are broken"
+    with pytest.raises(DamageError, match=broken):
         restore(shipped)
 
 
@@ -157,6 +142,7 @@ def test_module_files_of_another_student_raise_damage(shipped):
     file = shipped / "1_Pooling" / "config.json"
     flags = json.loads(file.read_bytes())
     file.write_text(json.dumps(flags | {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}))
+    reseal(shipped)
     with pytest.raises(DamageError, match=r"gives other vectors than its ONNX file"):
         restore(shipped)
 
