@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leafkit.errors import DamageError, InputError
-from leafkit.search.query_encoder import FILES, RECORD, ExportRecord
+from leafkit.files.open_files import OpenFiles
+from leafkit.search.query_encoder import FILES, RECORD, ExportRecord, panics_as_errors, read_tokenizer
 from leafkit.space import Space
 from leafkit.students.folder import read_student
 from leafkit.students.golden import BOUNDS
@@ -16,7 +17,7 @@ from leafkit.vectors.check import check_vectors
 from leafkit.vectors.cosine import row_cosines
 
 # The least accepted cosine between a runtime's vector and the golden vector of the same file. float32 differs by
-# rounding alone. In int8 a rounding at a boundary is a whole step: transformers.js gives 0.9999 with bge-small-leaf.
+# rounding alone. In int8 a rounding at a boundary is a whole step, which another processor may take.
 # A server may compute in half precision. With bge-small, float16 gives at least 0.99999 and bfloat16 0.9998, but 0.79
 # without the query prompt and 0.956 if texts are truncated at half the limit.
 SAME_FILE = {"float32": BOUNDS["float32"].least_cosine, "int8": 0.999}
@@ -47,11 +48,13 @@ class Comparison:
 class GoldenVectors:
     """The golden texts of the exported student in ``folder``, with their roles and recorded vectors.
 
+    record: the export record that they come from.
     vectors: for each exported precision an array (texts, dim).
     """
 
     folder: Path
     space: Space
+    record: ExportRecord
     texts: Sequence[str]
     roles: Sequence[Role]
     vectors: dict[str, Float32]
@@ -80,7 +83,7 @@ class GoldenVectors:
             raise DamageError(
                 f"{facts.path / RECORD} has an invalid golden text ({error!r}). Export the student again."
             ) from error
-        return cls(folder=facts.path, space=facts.space, texts=texts, roles=roles, vectors=vectors)
+        return cls(folder=facts.path, space=facts.space, record=record, texts=texts, roles=roles, vectors=vectors)
 
     @property
     def advice(self) -> str:
@@ -95,6 +98,14 @@ class GoldenVectors:
     def prompted(self) -> list[str]:
         """Return the texts with their prompts in front, as a runtime without prompts of its own needs them."""
         return [self.space.prompt(role) + text for text, role in zip(self.texts, self.roles, strict=True)]
+
+    def whole(self) -> list[int]:
+        """Return the numbers of the texts that are not truncated."""
+        with OpenFiles(self.folder, follow_links=True) as files:
+            tokenizer = read_tokenizer(self.folder, files, self.record)
+        with panics_as_errors():
+            encodings = tokenizer.encode_batch(self.prompted())
+        return [row for row, encoding in enumerate(encodings) if not encoding.overflowing]
 
     def compare(self, got: Float32, precision: str | None, rows: Sequence[int]) -> Comparison:
         """Compare the vectors ``got``, (len(rows), dim), of the golden texts ``rows`` with the recorded ones.

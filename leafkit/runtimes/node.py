@@ -35,7 +35,10 @@ class TransformersJs:
         return FILES[self.precision]
 
     def encode(self, golden: GoldenVectors) -> Answer:
-        """Run a script in Node.js that encodes each text alone and reads the output ``sentence_embedding``."""
+        """Run a script in Node.js that encodes each text alone and reads the output ``sentence_embedding``.
+
+        Truncated texts are left out: transformers.js cuts their last special token off as well.
+        """
         node = shutil.which("node")
         if node is None:
             raise NotInstalledError("node is not installed")
@@ -45,17 +48,19 @@ class TransformersJs:
         if not (self.node_modules / PACKAGE).is_dir():
             raise NotInstalledError(f"{self.node_modules} does not contain {PACKAGE}")
         golden.require(self.precision)
+        rows, prompted = golden.whole(), golden.prompted()
         asked = {
             "modules": str(self.node_modules.resolve()),
             "folder": str(golden.folder.resolve()),
             "dtype": DTYPES[self.precision],
-            "texts": golden.prompted(),
+            "texts": [prompted[row] for row in rows],
         }
         answer = read_answer(self._run(node, json.dumps(asked).encode()), source=self.name)
         if not isinstance(answer, dict):
             raise InputError(f"{self.name} answers with {type(answer).__name__}; expected an object.")
-        vectors = tei_vectors(answer.get("vectors"), rows=len(golden.texts), dim=golden.space.dim, source=self.name)
-        return Answer(vectors=vectors, rows=range(len(vectors)), version=str(answer.get("version", "")))
+        vectors = tei_vectors(answer.get("vectors"), rows=len(rows), dim=golden.space.dim, source=self.name)
+        note = "" if len(rows) == len(prompted) else "truncates without the last special token: long texts left out"
+        return Answer(vectors=vectors, rows=rows, version=str(answer.get("version", "")), note=note)
 
     def _run(self, node: str, asked: bytes) -> bytes:
         try:

@@ -160,7 +160,7 @@ class QueryEncoder:
         """Open the exported student in the folder ``root`` from its open ``files``; see `open`."""
         record = ExportRecord.read(root, files)
         space = _space(root, files, record)
-        tokenizer = _tokenizer(root, files, record)
+        tokenizer = read_tokenizer(root, files, record)
         present = [name for name in record.precisions if (root / FILES[name]).is_file()]
         tried = present if precision == "auto" else [name for name in present if name == precision]
         if not tried:
@@ -199,7 +199,7 @@ class QueryEncoder:
         if not isinstance(text, str):
             raise OptionError(f"got {type(text).__name__}; expected a string.")
         try:
-            with _panics_as_errors():
+            with panics_as_errors():
                 encoding = self._tokenizer.encode(prompt + text)
         except TypeError as error:  # half of a surrogate pair
             raise OptionError(f"{text!r} is not valid Unicode. Replace its invalid characters.") from error
@@ -268,14 +268,18 @@ def _space(root: Path, files: OpenFiles, record: ExportRecord) -> Space:
     return space
 
 
-def _tokenizer(root: Path, files: OpenFiles, record: ExportRecord) -> Tokenizer:
+def read_tokenizer(root: Path, files: OpenFiles, record: ExportRecord) -> Tokenizer:
+    """Read the tokenizer of the student in ``root``, which truncates texts at the limit of ``record``.
+
+    Raises `DamageError` for a tokenizer.json that was changed or could do harm.
+    """
     from tokenizers import Tokenizer
 
     file = record.check(root, TOKENIZER, files)
     try:
         content = files.read(file, most_bytes=MOST_TOKENIZER_BYTES)
         check_tokenizer(content)
-        with _panics_as_errors():
+        with panics_as_errors():
             tokenizer = Tokenizer.from_buffer(content)
             # The settings in the file are for other uses: some tokenizers pad every text to 128 tokens.
             tokenizer.no_padding()
@@ -290,7 +294,7 @@ def _tokenizer(root: Path, files: OpenFiles, record: ExportRecord) -> Tokenizer:
 
 
 @contextmanager
-def _panics_as_errors() -> Iterator[None]:
+def panics_as_errors() -> Iterator[None]:
     """Turn a panic inside tokenizers, which is no `Exception` in Python, into a RuntimeError."""
     try:
         yield

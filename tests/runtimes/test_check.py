@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy
 import pytest
+from tokenizers import Tokenizer
 
 import leafkit
 from leafkit.errors import DamageError, InputError, OptionError
@@ -37,6 +38,27 @@ def test_runtimes_that_are_missing_are_skipped_with_the_reason(exported, monkeyp
     monkeypatch.setattr(node.shutil, "which", lambda name: sys.executable)
     rows = leafkit.check_student(exported, node_modules=tmp_path)
     assert rows[-1].note == f"{tmp_path} does not contain @huggingface/transformers"
+
+
+def test_transformers_js_is_compared_without_the_texts_that_are_truncated(exported, golden, monkeypatch, tmp_path):
+    """Its truncation cuts the last special token off: [1996] in the place of [SEP] for bge-small-leaf."""
+    rows = golden.whole()
+    tokenizer = Tokenizer.from_file(str(exported / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokens = [len(tokenizer.encode(text)) for text in golden.prompted()]
+    assert rows == [row for row, length in enumerate(tokens) if length <= golden.record.max_length]
+    assert 0 < len(rows) < len(tokens)
+
+    def run(self, node, asked):
+        assert json.loads(asked)["texts"] == [golden.prompted()[row] for row in rows]
+        return json.dumps({"version": "4", "vectors": golden.vectors[self.precision][rows].tolist()}).encode()
+
+    monkeypatch.setattr(node.TransformersJs, "_run", run)
+    monkeypatch.setattr(node.shutil, "which", lambda name: sys.executable)
+    (tmp_path / node.PACKAGE).mkdir(parents=True)
+    row = leafkit.check_student(exported, node_modules=tmp_path)[-1]
+    assert (row.runtime, row.result) == ("transformers.js", "agrees")
+    assert "long texts left out" in row.note
 
 
 def test_a_student_without_torch_weights_is_checked_where_it_can_be(copied):
