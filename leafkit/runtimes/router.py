@@ -7,7 +7,7 @@ The folder has the form of the published asymmetric models, such as MongoDB/mdbr
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -19,11 +19,12 @@ from leafkit.files.atomic import atomic_folder, check_output_folder, write_file,
 from leafkit.files.options import OverwriteOptions
 from leafkit.onnx.teacher import open_model
 from leafkit.options import options_of, takes
-from leafkit.space import Space, describe, require_same
-from leafkit.students.encoder import StudentEncoder, open_student
+from leafkit.space import Space, describe
+from leafkit.students.encoder import open_student
 from leafkit.students.folder import read_student
 from leafkit.students.golden import compare_export
 from leafkit.teachers.options import TeacherOptions
+from leafkit.teachers.same_space import RecordedSpace, adopt
 from leafkit.types import ROLES, Encoder, Float32, Role, Teacher
 from leafkit.vectors.golden_texts import GOLDEN
 from leafkit.vectors.mapping import LinearMap, map_teacher, read_mapping
@@ -77,29 +78,41 @@ def export_router(student: str | PathLike[str], teacher: str | Path, out: str | 
     out, overwrite = Path(out), options_of(OverwriteOptions, options).overwrite
     check_output_folder(out, marker=MARKER, overwrite=overwrite)
     with explain_missing_extras():
+        from leafkit.students.other_runtimes import describe_router_for_other_runtimes
         from leafkit.students.source import quiet_transformers
+    opening = options_of(TeacherOptions, options)
     queries = open_student(student, device="cpu")
-    documents, modules = open_model(teacher, options_of(TeacherOptions, options))
+    opened, modules = open_model(teacher, opening)
+    recorded = RecordedSpace.of_student(Path(student))
+    documents = adopt(opened, recorded, name=f"the teacher {teacher}", fixed=opening.given())
     mapping = read_mapping(read_student(student).path, queries.space)
     mapped = map_teacher(documents, mapping)
-    require_same(queries.space, mapped.space, expected_by=f"the student {student}", got_from=f"the teacher {teacher}")
+    routes: dict[Role, Sequence[nn.Module]] = {
+        "query": list(queries.model),
+        "document": [*modules, *_rotation(mapping)],
+    }
     with atomic_folder(out, marker=MARKER, overwrite=overwrite) as made:
         with quiet_transformers():
-            router = _router(queries, [*modules, *_rotation(mapping)])
-            router.save_pretrained(str(made), create_model_card=False)
+            _router(queries.space, routes).save_pretrained(str(made), create_model_card=False)
+        describe_router_for_other_runtimes(made, routes)
         _describe(made, out.name, queries.space, Path(student).resolve().name)
         _prove(made, queries, mapped)
     return out
 
 
-def _router(student: StudentEncoder, documents: Sequence[nn.Module]) -> SentenceTransformer:
+def _router(space: Space, routes: Mapping[Role, Sequence[nn.Module]]) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Router
 
-    router = Router.for_query_document(
-        query_modules=cast(Any, list(student.model)), document_modules=cast(Any, documents), default_route="document"
-    )
-    prompts = {role: student.space.prompt(role) for role in ROLES}
+    from leafkit.students.body import drop_pooler
+    from leafkit.students.student import transformer_of
+
+    for modules in routes.values():
+        transformer = transformer_of(modules)
+        if transformer is not None:
+            drop_pooler(transformer)
+    router = Router(cast(Any, routes), default_route="document")
+    prompts = {role: space.prompt(role) for role in ROLES}
     return SentenceTransformer(modules=[router], device="cpu", prompts=prompts, similarity_fn_name="cosine")
 
 

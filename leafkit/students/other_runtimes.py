@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch import nn
 
 from leafkit.files.atomic import write_json
 from leafkit.students.body import drop_pooler
-from leafkit.students.student import Student
+from leafkit.students.student import Student, pooling_modes, transformer_of
+from leafkit.types import Role
 
 # text-embeddings-inference does not start unless these keys are present, true or false.
 POOLINGS = {
@@ -31,6 +33,7 @@ POOLINGS = {
 UNLIMITED = 1 << 20
 OLDER_NAMES = "sentence_transformers.models."
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
+ROUTER = "router_config.json"
 # Settings that every version assumes if they are missing. Older versions refuse to read them.
 ASSUMED: dict[str, Any] = {
     "module_input_name": "sentence_embedding",
@@ -61,13 +64,25 @@ def describe_for_other_runtimes(folder: Path, student: Student) -> None:
     if student.kind == "table":
         _describe_table(folder, folder / paths[0], student)
     else:
-        _describe_transformer(folder, student)
-    for path in paths[1:]:
-        (folder / path).mkdir(exist_ok=True)
-        _rewrite(folder / path / CONFIG, _module_settings)
-    for number, used in student.poolings.items():
-        modes = {name: mode in used for mode, name in POOLINGS.items()}
-        _rewrite(folder / paths[number] / CONFIG, lambda config, modes=modes: config | modes)
+        _describe_transformer(folder, student.body.first)
+    for path, module in zip(paths[1:], modules[1:], strict=True):
+        _describe_module(folder / path, module)
+
+
+def describe_router_for_other_runtimes(folder: Path, routes: Mapping[Role, Sequence[nn.Module]]) -> None:
+    """Rewrite the JSON files of a `Router`, which sentence-transformers saved in ``folder``, in the older layout.
+
+    routes: the modules of each route, the first of which reads texts. Versions before 5 know no routes by role.
+    """
+    write_json(folder / "modules.json", [{"idx": 0, "name": "0", "path": "", "type": f"{OLDER_NAMES}Router"}])
+    _rewrite(folder / "config_sentence_transformers.json", _model_settings)
+    _rewrite(folder / ROUTER, _router_settings)
+    for route, modules in routes.items():
+        paths = [folder / f"{route}_{number}_{type(module).__name__}" for number, module in enumerate(modules)]
+        if transformer_of(modules) is not None:
+            _describe_transformer(paths[0], modules[0])
+        for path, module in zip(paths[1:], modules[1:], strict=True):
+            _describe_module(path, module)
 
 
 def _path(number: int, module: nn.Module, student: Student) -> str:
@@ -89,12 +104,28 @@ def _module_settings(config: dict[str, Any]) -> dict[str, Any]:
     return older
 
 
-def _describe_transformer(folder: Path, student: Student) -> None:
-    limit = student.token_limit
+def _router_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the ``config`` of a router with older names of modules, without a setting that only version 6 knows."""
+    types = {module: OLDER_NAMES + kind.rpartition(".")[2] for module, kind in config["types"].items()}
+    parameters = {name: value for name, value in config["parameters"].items() if name != "route_mappings" or value}
+    return config | {"types": types, "parameters": parameters}
+
+
+def _describe_module(folder: Path, module: nn.Module) -> None:
+    """Rewrite the settings of ``module``, which is not the first of its model, in its own ``folder``."""
+    folder.mkdir(exist_ok=True)
+    used = pooling_modes(module)
+    flags = {name: mode in used for mode, name in POOLINGS.items()} if used else {}
+    _rewrite(folder / CONFIG, lambda config: _module_settings(config) | flags)
+
+
+def _describe_transformer(folder: Path, module: Any) -> None:
+    """Rewrite the settings of ``module``, a `Transformer` in ``folder``."""
+    limit = module.max_seq_length
 
     def settings(config: dict[str, Any]) -> dict[str, Any]:
         plain = {"max_seq_length": limit, "do_lower_case": False}
-        if drop_pooler(student.transformer):
+        if drop_pooler(module.model):
             # Otherwise BERT gets a pooler of its own, with random weights and a warning. Nothing reads its output.
             plain["model_args"] = {"add_pooling_layer": False}
         if config.get("modality_config", {}).get("text") == READS_TEXT:

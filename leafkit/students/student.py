@@ -257,16 +257,6 @@ class Student:
         finally:
             self.model.max_seq_length = cast(int, before)  # the setter takes None, its annotation does not
 
-    @property
-    def poolings(self) -> dict[int, set[str]]:
-        """The pooling modes of each `Pooling` by the number of the module."""
-        found = {}
-        for number, module in enumerate(self.model):
-            if isinstance(module, Pooling):
-                mode = module.pooling_mode
-                found[number] = {mode} if isinstance(mode, str) else set(cast(Iterable[str], mode))
-        return found
-
     def preprocess(self, texts: Sequence[str]) -> dict[str, Any]:
         """Tokenise ``texts``, prompts included, into the features that the body takes."""
         return self.body.first.preprocess(list(texts))
@@ -292,6 +282,14 @@ class Student:
 def is_normalize(module: nn.Module) -> TypeGuard[Normalize]:
     """Tell whether ``module`` scales vectors to length 1."""
     return isinstance(module, Normalize)
+
+
+def pooling_modes(module: nn.Module) -> set[str]:
+    """Return the modes of a `Pooling`; empty for another module."""
+    if not isinstance(module, Pooling):
+        return set()
+    mode = module.pooling_mode
+    return {mode} if isinstance(mode, str) else set(cast(Iterable[str], mode))
 
 
 def transformer_of(model: Iterable[nn.Module]) -> PreTrainedModel | None:

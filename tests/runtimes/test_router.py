@@ -10,6 +10,8 @@ from leafkit.errors import ExportError, InputError, OutputError, SpaceError
 from leafkit.runtimes import router
 from leafkit.students.encoder import open_student
 from leafkit.vectors.cosine import row_cosines
+from tests.fixtures.copies import copy_model, half
+from tests.fixtures.environments import run_elsewhere
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,60 @@ def test_the_folder_has_the_form_of_the_published_asymmetric_models(folder):
     assert config["parameters"]["default_route"] == "document"
     assert all((folder / name).is_dir() for names in config["structure"].values() for name in names)
     assert "asymmetric" in (folder / "README.md").read_text().split("---")[1]
+
+
+def test_the_settings_have_the_names_that_every_version_with_routers_knows(folder):
+    def read(name):
+        return json.loads((folder / name).read_bytes())
+
+    assert [module["type"] for module in read("modules.json")] == ["sentence_transformers.models.Router"]
+    config = read("router_config.json")
+    routes = {"query": "Transformer Pooling Dense Normalize", "document": "Transformer Pooling Normalize"}
+    named = [(f"{route}_{i}_{kind}", kind) for route, kinds in routes.items() for i, kind in enumerate(kinds.split())]
+    assert config["types"] == {name: f"sentence_transformers.models.{kind}" for name, kind in named}
+    assert config["parameters"] == {"default_route": "document", "allow_empty_key": True}
+    for side in routes:
+        assert read(f"{side}_0_Transformer/sentence_bert_config.json")["max_seq_length"] == 64
+        assert read(f"{side}_0_Transformer/tokenizer_config.json")["tokenizer_class"] == "PreTrainedTokenizerFast"
+        assert read(f"{side}_1_Pooling/config.json")["pooling_mode_mean_tokens"] is True
+    assert "__version__" not in read("config_sentence_transformers.json")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["5.0.0", "5.4.1", "6.2.0"])
+@pytest.mark.parametrize("spec", ["teacher:layers=2", "static:dim=8"])
+def test_every_version_with_routers_gives_the_same_vectors(
+    spec, version, tiny_texts, tiny_teacher, sentences, tmp_path
+):
+    made = leafkit.distill(tiny_texts, tiny_teacher, spec, tmp_path / "s", epochs=0, rotate="pca", export=False)
+    folder = leafkit.export_router(made.path, tiny_teacher, tmp_path / "router")
+    model, texts = opened(folder), [*sentences[:3], "the user of a server " * 40]
+    found = run_elsewhere(
+        f"sentence-transformers=={version}",
+        """
+        import json, logging, sys, warnings
+        from sentence_transformers import SentenceTransformer
+        folder, texts = json.loads(sys.argv[1])
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+        warnings.simplefilter("error")
+        model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+        sides = model.encode_query(texts), model.encode_document(texts)
+        print(json.dumps([sum(p.numel() for p in model.parameters()), *(side.tolist() for side in sides)]))
+        """,
+        [str(folder), texts],
+    )
+    assert found.result[0] == sum(parameter.numel() for parameter in model.parameters())
+    assert not {word for word in ("WARNING", "MISSING", "UNEXPECTED", "newly initialized") if word in found.said}
+    for vectors, encode in zip(found.result[1:], (model.encode_query, model.encode_document), strict=True):
+        assert numpy.abs(numpy.array(vectors) - encode(texts, show_progress_bar=False)).max() < 1e-6
+
+
+def test_a_copy_of_the_teacher_in_another_precision_is_accepted(exported, tiny_teacher, sentences, tmp_path):
+    copy = copy_model(tiny_teacher, tmp_path / "copy", half, prompts={})
+    model = opened(leafkit.export_router(exported, copy, tmp_path / "router"))
+    expected = leafkit.open_teacher(tiny_teacher, compute="float32").encode(sentences[:5], "document")
+    assert row_cosines(model.encode_document(sentences[:5], show_progress_bar=False), expected).min() > 0.999
+    assert model.prompts == {"query": "search: ", "document": ""}
 
 
 def test_the_folder_opens_as_a_teacher_like_any_model(folder, sentences):
@@ -75,7 +131,7 @@ def test_mteb_measures_the_folder_as_leafkit_measures_the_pair(folder, exported,
 
 
 def test_a_teacher_of_another_space_raises(exported, other_teacher, tmp_path):
-    with pytest.raises(SpaceError, match="vector"):
+    with pytest.raises(SpaceError, match="does not write the vectors of the student"):
         leafkit.export_router(exported, other_teacher, tmp_path / "router")
     assert list(tmp_path.iterdir()) == []
 
