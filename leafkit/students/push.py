@@ -12,20 +12,12 @@ from typing import Annotated, Any, ClassVar
 
 from leafkit.errors import InputError, OptionError, OutputError
 from leafkit.extras import explain_missing_extras
-from leafkit.files.model_folder import read_modules
 from leafkit.options import Option, Options, options_of, takes
 from leafkit.search.query_encoder import RECORD, ExportRecord
 from leafkit.shipped import resolve_student
-from leafkit.students.folder import MARKER, StudentFacts, check_files, read_student
+from leafkit.students.folder import MARKER, VERSION, StudentFacts, check_files, read_student
 
 HUB = "hub:"
-# The files of a student beside its weights, its modules and its ONNX files. Anything else in the folder is not ours.
-DESCRIPTION = (
-    *(MARKER, "README.md", "LICENSE", "config.json", "config_sentence_transformers.json", "modules.json"),
-    *("sentence_bert_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("mapping.npz", "query_moment.npy", "fingerprint.json"),
-)
-OF_A_MODULE = ("config.json", "tokenizer.json")
 ADVICE = {
     401: "The token is not valid. Run `hf auth login`, or set HF_TOKEN.",
     402: "The account has reached its limits. See the billing page of the hub.",
@@ -89,17 +81,12 @@ def push(student: str | PathLike[str], to: str, **options: Any) -> str:
 def student_files(facts: StudentFacts) -> list[str]:
     """Return the paths, below its folder, of the files that a student consists of; other files are not its own."""
     record = ExportRecord.read(facts.path) if (facts.path / RECORD).is_file() else None
-    modules = [str(module.get("path", "")) for module in read_modules(facts.path)]
-    names = {
-        *DESCRIPTION,
-        *facts.weights,
-        *(f"{module}/{name}" for module in modules if module for name in OF_A_MODULE),
-        *((RECORD, *record.files) if record else ()),
-    }
+    described = [name for name in ("README.md", "LICENSE") if (facts.path / name).is_file()]
+    names = {MARKER, *described, *facts.files, *((RECORD, *record.files) if record else ())}
     for name in names:
         if name.startswith("/") or ".." in name.split("/"):
             raise InputError(f"{facts.path} names a file outside itself, {name!r}. Distil or export the student again.")
-    return sorted(name for name in names if (facts.path / name).is_file())
+    return sorted(names)
 
 
 def _repository(to: str) -> str:
@@ -112,7 +99,10 @@ def _repository(to: str) -> str:
 
 
 def _complete_student(student: str | PathLike[str]) -> StudentFacts:
-    """Read the student and check its hashes; raise `InputError` for an index and for a student without weights."""
+    """Read the student and check its hashes.
+
+    Raises `InputError` for an index, for a student without weights and for one whose record does not list all files.
+    """
     folder = resolve_student(student)
     if (folder / "manifest.json").is_file() and not (folder / MARKER).is_file():
         raise InputError(
@@ -123,6 +113,11 @@ def _complete_student(student: str | PathLike[str]) -> StudentFacts:
     if facts.runtime_only:
         raise InputError(
             f"{folder} has no torch weights, so most runtimes could not open what you upload. "
+            f"Run `leafkit export {folder.name} --out FOLDER` and push FOLDER."
+        )
+    if facts.version < VERSION:
+        raise InputError(
+            f"{folder} was written by an earlier leafkit, which did not record all files of the student. "
             f"Run `leafkit export {folder.name} --out FOLDER` and push FOLDER."
         )
     check_files(facts)

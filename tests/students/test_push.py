@@ -1,3 +1,4 @@
+import json
 import shutil
 import socket
 
@@ -5,7 +6,7 @@ import pytest
 
 import leafkit
 from leafkit.errors import DamageError, InputError, OptionError, OutputError
-from leafkit.students.folder import read_student
+from leafkit.students.folder import MARKER, read_student
 from tests.fixtures.hub import serving_hub
 
 TOKEN = "hf_secretsecretsecret"
@@ -43,10 +44,11 @@ def test_files_that_are_not_the_students_stay_here(hub, copied):
     own = files_of(copied)
     for name in (
         ".env",
-        "notes.txt",
-        "train.jsonl",
+        "notes.md",
+        "train.csv",
+        "checksums.json",
         "onnx/model.onnx.bak",
-        "1_Pooling/x.json",
+        "1_Pooling/x.npy",
         ".git/config",
         "a/b.npy",
     ):
@@ -54,6 +56,23 @@ def test_files_that_are_not_the_students_stay_here(hub, copied):
         (copied / name).write_text("secret")
     leafkit.push(copied, "hub:me/my-student")
     assert hub.repositories["me/my-student"]["main"] == own
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "train.jsonl", "1_Pooling/x.json", "adapter_config.json"])
+def test_a_folder_with_files_that_could_change_the_vectors_is_refused(hub, copied, name):
+    (copied / name).write_text("{}")
+    with pytest.raises(DamageError, match=name):
+        leafkit.push(copied, "hub:me/my-student")
+    assert hub.tokens == set()
+
+
+def test_a_student_whose_record_lists_the_weights_alone_is_refused(hub, copied):
+    raw = json.loads((copied / MARKER).read_bytes())
+    weights = {name: digest for name, digest in raw.pop("files").items() if name.endswith(".safetensors")}
+    (copied / MARKER).write_text(json.dumps(raw | {"version": 1, "weights": weights}))
+    with pytest.raises(InputError, match="leafkit export copied --out FOLDER"):
+        leafkit.push(copied, "hub:me/my-student")
+    assert hub.tokens == set()
 
 
 def test_a_second_push_updates_the_repository(hub, copied):
