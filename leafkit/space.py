@@ -100,10 +100,11 @@ class Space:
         return None
 
 
-def require_same(expected: Space, got: Space, *, expected_by: str, got_from: str) -> None:
+def require_same(expected: Space, got: Space, *, expected_by: str, got_from: str, measured: str = "") -> None:
     """Raise `SpaceError` naming the first field that differs, unless ``expected`` and ``got`` are the same space.
 
     expected_by, got_from: what the message calls the owners of the two spaces, for example ``the index docs.index``.
+    measured: a sentence that the message says about their vectors.
     """
     field = expected.difference(got)
     if field is None:
@@ -112,6 +113,7 @@ def require_same(expected: Space, got: Space, *, expected_by: str, got_from: str
         f"{got_from} does not belong to the vector space of {expected_by}: {field} is {getattr(got, field)!r}; "
         f"expected {getattr(expected, field)!r}.\n"
         f"  {expected_by}: {describe(expected)}\n  {got_from}: {describe(got)}\n"
+        f"{measured}{' ' if measured else ''}"
         "Use a student and an index of the same teacher, prompts and maximum length, or rebuild one of them. If both "
         "come from the same model (read from other files or through an API), declare that with --teacher-space STUDENT."
     )

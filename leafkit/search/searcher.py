@@ -21,7 +21,7 @@ from leafkit.search.vector_search import VectorSearch
 from leafkit.shipped import resolve_student
 from leafkit.space import Space, require_same
 from leafkit.types import Encoder, Float32, Int64
-from leafkit.vectors.fingerprint import read_fingerprint
+from leafkit.vectors.fingerprint import Agreement, read_fingerprint
 from leafkit.vectors.mapping import FOLD, MappedEncoder
 
 log = logging.getLogger("leafkit")
@@ -198,25 +198,32 @@ def _open_encoder(package: Package, encoder: str | Path | Encoder | None, thread
     mapping = package.mapping
     if mapping is not None and mapping.kind != FOLD and opened.space.id == mapping.base.id:
         return MappedEncoder(opened, mapping)
-    if (mapping is None or mapping.kind != FOLD) and _is_same_space(package, encoder, opened.space):
+    agreement = None if mapping and mapping.kind == FOLD else _agreement(package, encoder, opened.space)
+    if agreement and agreement.is_same_space:
+        log.info("the student %s learned the vectors of the index (%s): same space", encoder, agreement)
         return opened if mapping is None else MappedEncoder(opened, mapping)
     expected_by = f"the index {package.folder}"
     if mapping is not None and mapping.kind == FOLD:
         expected_by += " (folded for the student inside it; no other encoder can search it)"
-    require_same(package.manifest.space, opened.space, expected_by=expected_by, got_from="the query encoder")
+    require_same(
+        package.manifest.space,
+        opened.space,
+        expected_by=expected_by,
+        got_from="the query encoder",
+        measured=f"The vectors of their teachers differ: {agreement.shortfall}." if agreement else "",
+    )
     return opened
 
 
-def _is_same_space(package: Package, encoder: str | Path | Encoder, space: Space) -> bool:
-    """Tell whether the student in the folder ``encoder`` learned from a teacher that writes the index's vectors."""
+def _agreement(package: Package, encoder: str | Path | Encoder, space: Space) -> Agreement | None:
+    """Compare what the teachers of the index and of the student in the folder ``encoder`` write.
+
+    None if the ids of the spaces are equal already, or one of the two has no fingerprint.
+    """
     if space.id == package.manifest.space.id or space.rotation is not None or not isinstance(encoder, str | Path):
-        return False
+        return None
     known, own = package.fingerprint(), read_fingerprint(resolve_student(encoder), space)
-    agreement = None if known is None or own is None else known.agreement(own)
-    if agreement is None or not agreement.is_same_space:
-        return False
-    log.info("the student %s learned the vectors of the index (%s): same space", encoder, agreement)
-    return True
+    return None if known is None or own is None else known.agreement(own)
 
 
 def _open_folder(folder: Path, threads: int, files: OpenFiles | None) -> Encoder:

@@ -105,6 +105,15 @@ def test_an_index_without_a_student_records_what_its_teacher_writes(
     update_index(index, add=documents, teacher=tiny_teacher, replace=True)
 
 
+def test_a_student_of_another_teacher_is_refused_with_the_cosine_of_the_teachers(
+    documents: Path, tiny_teacher: Path, exported: Path, tmp_path: Path
+) -> None:
+    model = copy_model(tiny_teacher, tmp_path / "tuned", tuned)
+    index = build_index(documents, model, tmp_path / "index")
+    with pytest.raises(SpaceError, match=r"of their teachers differ: least cosine 0\.\d+ over 16 texts, for the"):
+        Searcher.open(index, encoder=exported)
+
+
 def test_an_index_of_declared_vectors_carries_the_fingerprint_of_the_student(
     tiny_teacher: Path, exported: Path, sentences: list[str], hub_copy: Path, tmp_path: Path
 ) -> None:
