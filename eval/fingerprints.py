@@ -39,7 +39,7 @@ COPY, CHANGE = "copy", "change"
 PAGES = Path("models/quickstart/corpus.jsonl.gz")
 NOISE = (0.001, 0.01)
 STEPS = (1, 5, 20, 200)  # of fine-tuning, after which the model is measured
-BATCH, TUNED_TOKENS, RATE, TEMPERATURE = 8, 32, 1e-5, 0.05
+BATCH, TUNED_TOKENS, RATE, TEMPERATURE = 8, 16, 1e-5, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def tunings(teacher: SentenceTransformerTeacher, most_steps: int) -> Iterator[Ve
     tuned = _changed(teacher, lambda model: None)
     for step, _ in zip(range(1, most_steps + 1), _tune(tuned.model), strict=False):
         if step in STEPS:
-            yield CHANGE, f"fine-tuned, {step} steps", lambda: tuned
+            yield CHANGE, f"step {step} of a fine-tuning", lambda: tuned
 
 
 def _changed(teacher: SentenceTransformerTeacher, change: Callable[[Any], object]) -> SentenceTransformerTeacher:

@@ -22,7 +22,7 @@ def test_copies_are_accepted_and_changes_refused(teacher):
 
 def test_a_fine_tuning_goes_on_from_the_state_that_was_measured(teacher):
     one, five = measure("tiny", teacher, tunings(teacher, most_steps=6))
-    assert (one.version, five.version) == ("fine-tuned, 1 steps", "fine-tuned, 5 steps")
+    assert (one.version, five.version) == ("step 1 of a fine-tuning", "step 5 of a fine-tuning")
     assert 1 > one.cosine > five.cosine
 
 
