@@ -48,7 +48,8 @@ def _student(path: Path) -> Facts:
     facts = read_student(path)
     formats, checks = [], []
     # The query encoder inside an index has only the files of the export.
-    if not facts.runtime_only or (path / "modules.json").is_file():
+    is_encoder = facts.runtime_only and not (path / "modules.json").is_file()
+    if not is_encoder:
         check_files(facts)
         checks.append("the student's files match their checksums")
     mapping = None
@@ -71,10 +72,15 @@ def _student(path: Path) -> Facts:
         "kind": "student",
         "space": describe(facts.space),
         "fingerprint": _fingerprint(fingerprint),
-        "weights": ", ".join(formats),
+        "weights": ", ".join(formats) + (_completion(path) if facts.runtime_only and not is_encoder else ""),
         **_training(facts.training),
         "health": f"intact: {', '.join(checks)}",
     }
+
+
+def _completion(path: Path) -> str:
+    """Return how the student in ``path``, which has ONNX files alone, becomes complete."""
+    return f"; `leafkit export {path.name} --out FOLDER` writes a folder with torch weights for every runtime"
 
 
 def _fingerprint(fingerprint: Fingerprint | None) -> str:

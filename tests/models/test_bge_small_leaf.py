@@ -32,7 +32,9 @@ def vectors(pages):
 def test_its_files_are_complete_and_at_most_26_mebibytes():
     files = [path for path in resolve_student(NAME).rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 26 * 2**20
-    assert leafkit.info(NAME)["kind"] == "student"
+    facts = leafkit.info(NAME)
+    assert facts["kind"] == "student"
+    assert facts["weights"].startswith("int8 ONNX; `leafkit export bge-small-leaf --out FOLDER` writes")
 
 
 def test_its_vectors_of_held_out_questions_are_close_to_the_teachers(vectors):
