@@ -80,7 +80,7 @@ def test_other_strings_are_not_names(shipped, name):
 @pytest.mark.parametrize("opener", [read_student, leafkit.QueryEncoder.open, leafkit.info])
 def test_an_unknown_name_raises_with_the_known_names(shipped, opener):
     assert "tiny-leaf" in shipped_students()
-    with pytest.raises(InputError, match=r"(?s)tiny-laef .*\nStudents that ship with leafkit: .*tiny-leaf"):
+    with pytest.raises(InputError, match=r"(?s)tiny-laef .*\nStudents that ship with leafkit: .*tiny-leaf\.$"):
         opener("tiny-laef")
 
 

@@ -105,8 +105,8 @@ def read_student(path: str | PathLike[str]) -> StudentFacts:
     file = folder / MARKER
     if not file.is_file():
         raise InputError(
-            f"{folder} holds no student: it has no {MARKER}{shipped_hint(folder)}. "
-            "Make a student with `leafkit distill`."
+            f"{folder} holds no student: it has no {MARKER}. Make a student with `leafkit distill`."
+            f"{shipped_hint(folder)}"
         )
     with explain_invalid(file, expected="a description of a student", advice="Distil the student again."):
         raw = read_json_object(file)
