@@ -13,7 +13,7 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from leafkit.errors import SpaceError
 from leafkit.shipped import resolve_student
@@ -27,9 +27,6 @@ from leafkit.vectors.adopted import AdoptedTeacher
 from leafkit.vectors.fingerprint import Agreement, Fingerprint, read_fingerprint
 from leafkit.vectors.mapping import read_mapping
 from leafkit.vectors.store import is_exact
-
-if TYPE_CHECKING:
-    pass
 
 PROMPTS = ("query_prompt", "document_prompt")
 FIELDS = (*PROMPTS, "normalised")  # what a teacher that does not say so itself takes from the recorded space
