@@ -130,7 +130,7 @@ def _documents_source(folder: Path, role: Role | None) -> Source | None:
         label=folder.name,
         role=role,
         rows=partial(document_rows, folder, files),
-        note=f"{folder}: skipped {others.total()} files that are not text ({counts})" if others else "",
+        note=f"{folder}: skipped files that are not text ({counts})" if others else "",
     )
 
 
