@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from leafkit.cli.options import argument_help, with_options
+from leafkit.cli.options import with_options
 from leafkit.cli.printing import say
 from leafkit.errors import OptionError
 from leafkit.files.options import OverwriteOptions
@@ -28,7 +28,11 @@ def export(
         ),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(help=f"With --router or without a student: {argument_help('teacher')}")
+        str | None,
+        typer.Option(
+            help="With --router or without a student: a sentence-transformers model with torch weights (a folder, a "
+            "hub id or package:NAME)."
+        ),
     ] = None,
     router: Annotated[
         bool,
