@@ -389,7 +389,7 @@ def test_an_update_of_a_damaged_index_raises_an_error(make: Make) -> None:
 
 
 def test_an_update_asks_for_the_teacher_if_the_index_does_not_record_it(make: Make, tmp_path: Path) -> None:
-    (tmp_path / "more.jsonl").write_text("no JSON\n")
+    (tmp_path / "more.jsonl").write_text('{"text": "list the open ports"}\n')
     with pytest.raises(
         OptionError, match=r"does not record the teacher it was built with. Give the teacher with --teacher"
     ):

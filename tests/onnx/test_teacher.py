@@ -9,9 +9,9 @@ import pytest
 import leafkit
 from leafkit.errors import DamageError, ExportError, InputError, OptionError, OutputError
 from leafkit.files.digest import sha256_file
-from leafkit.students.golden import GOLDEN
 from leafkit.teachers.exported import MARKER
 from leafkit.vectors.cosine import row_cosines
+from leafkit.vectors.golden_texts import GOLDEN
 
 # A module that is None cannot be imported.
 WITHOUT_TORCH = """
