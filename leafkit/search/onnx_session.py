@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from leafkit.errors import DamageError
 from leafkit.search.graph_check import check_graph
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SECONDS = 10.0
 # The most memory in which all graphs of a process together compute. The weights, as large as their files, come on top.
 GIGABYTES = 4.0
+# How much longer than `SECONDS` a single node may compute: onnxruntime ends a run between two nodes only.
+_LAST_NODE_SECONDS = 2.0
+Result = TypeVar("Result")
 _ADVICE = "Copy or export the student again."
 
 
@@ -48,21 +51,40 @@ class OnnxSession:
     def run(self, feeds: dict[str, Int64], options: Any = None) -> Any:
         """Return the output for ``feeds``, the arrays of all `inputs`; raise `DamageError` if onnxruntime fails.
 
-        ``options`` are those of `time_limit`.
+        ``options`` are those of `within_limit`.
         """
         try:
             return self._session.run([self._output], feeds, options)[0]
         except Exception as error:  # onnxruntime's errors have no common class
             raise DamageError(f"{self._path} cannot encode this text: {_reason(error)}") from error
 
-    @contextmanager
-    def time_limit(self) -> Iterator[Any]:
-        """Give options for `run` that end all runs when the block has lasted `SECONDS`, with a `DamageError`."""
+    def within_limit(self, compute: Callable[[Any], Result]) -> Result:
+        """Return ``compute(options)``, or raise `DamageError` if that takes more than about `SECONDS`.
+
+        Runs with ``options`` end after `SECONDS`, but only between two nodes. A node that computes for hours is left
+        behind in a thread of its own, which does not keep the process alive.
+        """
         import onnxruntime
 
         options = onnxruntime.RunOptions()
+        results: list[Result] = []
+        errors: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                results.append(compute(options))
+            except BaseException as error:  # it is raised in the caller's thread
+                errors.append(error)
+
+        thread = threading.Thread(target=work, daemon=True)
         with _after_seconds(lambda: setattr(options, "terminate", True)):
-            yield options
+            thread.start()
+            thread.join(SECONDS + _LAST_NODE_SECONDS)
+        if errors:
+            raise errors[0]
+        if not results:
+            raise DamageError(f"{self._path} cannot encode its golden texts: {_too_slow()}")
+        return results[0]
 
     def _open(self, file: BinaryIO, threads: int) -> InferenceSession:
         import onnxruntime
@@ -134,11 +156,15 @@ def _path_of(file: BinaryIO) -> str:
     return f"/dev/fd/{file.fileno()}"
 
 
+def _too_slow() -> str:
+    return f"it needs more than {SECONDS:.0f} s. {_ADVICE}"
+
+
 def _reason(error: Exception) -> str:
     """Return what went wrong, and what to do about it."""
     text = str(error)
     if "terminate flag" in text or "CANCELED" in text:
-        return f"it needs more than {SECONDS:.0f} s. {_ADVICE}"
+        return _too_slow()
     if "Available memory of" in text or "Failed to allocate memory" in text:
         return (
             f"it needs more memory than the {_gigabytes():g} GB that all encoders of "

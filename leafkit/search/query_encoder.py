@@ -216,7 +216,7 @@ class QueryEncoder:
         return {name: numpy.array([columns[name]], dtype=numpy.int64) for name in self._session.inputs}
 
     def _vector(self, text: str, role: Role, options: Any = None) -> Float32:
-        """Return the vector of one text, (dim,); ``options`` are those of `OnnxSession.time_limit`."""
+        """Return the vector of one text, (dim,); ``options`` are those of `OnnxSession.within_limit`."""
         output = self._session.run(self.tokens(text, role), options)
         if not isinstance(output, numpy.ndarray) or output.shape != (1, self.space.dim) or output.dtype.kind != "f":
             raise DamageError(
@@ -228,8 +228,8 @@ class QueryEncoder:
 
     def _reproduces_golden(self, root: Path, record: ExportRecord) -> bool:
         """Tell whether the first golden texts get the vectors that they got on the exporting machine."""
-        with self._session.time_limit() as options:
-            return self._agrees(root / RECORD, record.golden[:CHECKED], options)
+        golden = record.golden[:CHECKED]
+        return self._session.within_limit(lambda options: self._agrees(root / RECORD, golden, options))
 
     def _agrees(self, file: Path, golden_texts: list[dict[str, Any]], options: Any) -> bool:
         try:

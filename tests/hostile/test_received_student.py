@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -125,6 +127,33 @@ def test_a_graph_that_computes_for_ever_is_stopped(copied: Path, where: str, mon
     with pytest.raises(DamageError, match="it needs more than 0 s"):
         opened(graph)
     assert time.monotonic() - started < 20
+
+
+ENDED = """
+import sys
+from leafkit.command import exit_on_error
+from leafkit.search import onnx_session, query_encoder
+
+onnx_session.SECONDS = 2
+with exit_on_error():
+    query_encoder.QueryEncoder.open(sys.argv[1], precision="int8")
+"""
+
+
+def test_a_single_node_that_computes_for_ever_is_left_behind(copied: Path) -> None:
+    nodes = [
+        helper.make_node("ConstantOfShape", ["size"], ["large"]),
+        helper.make_node("MatMul", ["large", "large"], ["product"]),
+        helper.make_node("Shape", ["product"], ["x"]),
+    ]
+    graph = with_graph(copied, nodes, initializer=[constant("size", [15_000, 15_000])])  # 60 s and more
+    started = time.monotonic()
+    process = subprocess.run(
+        [sys.executable, "-c", ENDED, graph], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert time.monotonic() - started < 25
+    assert "it needs more than 2 s" in process.stderr
+    assert process.returncode == 1
 
 
 def test_a_graph_cannot_take_all_memory(copied: Path) -> None:
