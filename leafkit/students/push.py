@@ -81,7 +81,9 @@ def push(student: str | PathLike[str], to: str, **options: Any) -> str:
 def student_files(facts: StudentFacts) -> list[str]:
     """Return the paths, below its folder, of the files that a student consists of; other files are not its own."""
     record = ExportRecord.read(facts.path) if (facts.path / RECORD).is_file() else None
-    described = [name for name in ("README.md", "LICENSE") if (facts.path / name).is_file()]
+    # These two have no hash, so that a link in their place could lead to any file of the user.
+    texts = (facts.path / name for name in ("README.md", "LICENSE"))
+    described = [file.name for file in texts if file.is_file() and not file.is_symlink()]
     names = {MARKER, *described, *facts.files, *((RECORD, *record.files) if record else ())}
     for name in names:
         if name.startswith("/") or ".." in name.split("/"):

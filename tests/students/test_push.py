@@ -180,8 +180,17 @@ def test_the_files_of_a_student_are_links_in_a_cache(hub, exported, tmp_path):
     """The hub's cache is made of links, and a student in it can be pushed on."""
     linked = shutil.copytree(exported, tmp_path / "linked", copy_function=lambda source, target: _link(source, target))
     leafkit.push(linked, "hub:me/my-student")
-    assert hub.repositories["me/my-student"]["main"] == files_of(exported)
+    hashed = {name: content for name, content in files_of(exported).items() if name != "README.md"}
+    assert hub.repositories["me/my-student"]["main"] == hashed
     assert read_student(linked).space == read_student(exported).space
+
+
+def test_a_card_that_leads_to_a_file_of_the_user_is_not_uploaded(hub, copied, tmp_path):
+    (tmp_path / "secret").write_text("my key")
+    (copied / "README.md").unlink()
+    (copied / "README.md").symlink_to(tmp_path / "secret")
+    leafkit.push(copied, "hub:me/my-student")
+    assert not any(b"my key" in content for content in hub.repositories["me/my-student"]["main"].values())
 
 
 def _link(source, target):
