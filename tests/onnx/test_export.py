@@ -13,6 +13,7 @@ from leafkit.onnx import student as exporter
 from leafkit.onnx.head import read_head
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.students.encoder import open_student
+from leafkit.students.folder import write_facts
 from leafkit.students.golden import compare_export, nearest_kept
 from leafkit.vectors.golden_texts import GOLDEN
 
@@ -112,12 +113,14 @@ def test_an_export_to_another_folder_is_all_that_a_query_host_needs(exported, tm
 
 
 def test_a_static_student_is_exported_too(tmp_path, tiny_teacher, tiny_texts, sentences):
-    leafkit.distill(tiny_texts, tiny_teacher, "static:dim=16", tmp_path / "static", epochs=0, export=False)
+    facts = leafkit.distill(tiny_texts, tiny_teacher, "static:dim=16", tmp_path / "static", epochs=0, export=False)
     tokenizer = Tokenizer.from_file(str(tmp_path / "static" / "tokenizer.json"))
     for limit in (None, 30):
         if limit:
             tokenizer.enable_truncation(limit)
-            tokenizer.save(str(tmp_path / "static" / "tokenizer.json"))
+            for place in ("tokenizer.json", "0_StaticEmbedding/tokenizer.json"):
+                tokenizer.save(str(tmp_path / "static" / place))
+            write_facts(facts.path, space=facts.space, head_width=facts.head_width, training=facts.training)
         leafkit.export(tmp_path / "static", overwrite=True)
         torch, onnx = open_student(tmp_path / "static"), QueryEncoder.open(tmp_path / "static", precision="float32")
         texts = [*sentences[:40], " ".join(sentences)]
