@@ -69,17 +69,23 @@ class OnnxSession:
         options = onnxruntime.RunOptions()
         results: list[Result] = []
         errors: list[BaseException] = []
+        over = threading.Event()  # computed, failed, or given up
 
         def work() -> None:
             try:
                 results.append(compute(options))
             except BaseException as error:  # it is raised in the caller's thread
                 errors.append(error)
+            over.set()
 
-        thread = threading.Thread(target=work, daemon=True)
-        with _after_seconds(lambda: setattr(options, "terminate", True)):
-            thread.start()
-            thread.join(SECONDS + _LAST_NODE_SECONDS)
+        def stop() -> None:
+            options.terminate = True
+            over.wait(_LAST_NODE_SECONDS)
+            over.set()
+
+        with _after_seconds(stop):
+            threading.Thread(target=work, daemon=True).start()
+            over.wait()
         if errors:
             raise errors[0]
         if not results:
