@@ -41,6 +41,7 @@ def info(anything: str | Path) -> Facts:
 
 def _student(path: Path) -> Facts:
     from leafkit.search.query_encoder import FILES, ExportRecord, QueryEncoder
+    from leafkit.students.contents import MARKER
     from leafkit.students.folder import check_files, read_student
     from leafkit.vectors.fingerprint import read_fingerprint
     from leafkit.vectors.mapping import MAPPING_FILE, read_mapping
@@ -51,7 +52,7 @@ def _student(path: Path) -> Facts:
     is_encoder = facts.runtime_only and not (path / "modules.json").is_file()
     if not is_encoder:
         check_files(facts)
-        checks.append("the student's files match their checksums")
+        checks.append(f"the student's {'files' if facts.version > 1 else 'weights'} match their checksums")
     mapping = None
     # The query encoder inside an index may leave its mapping out: the index stores it next to the vectors.
     if not facts.runtime_only or (path / MAPPING_FILE).is_file():
@@ -68,12 +69,14 @@ def _student(path: Path) -> Facts:
         QueryEncoder.open(path)
         checks.append("the exported files match their checksums")
         checks.append("the ONNX file returns the golden vectors on this machine")
+    with explain_invalid(path / MARKER, expected="a description of a student", advice="Distil the student again."):
+        training = _training(facts.training)
     return {
         "kind": "student",
         "space": describe(facts.space),
         "fingerprint": _fingerprint(fingerprint),
         "weights": ", ".join(formats) + (_completion(path) if facts.runtime_only and not is_encoder else ""),
-        **_training(facts.training),
+        **training,
         "health": f"intact: {', '.join(checks)}",
     }
 

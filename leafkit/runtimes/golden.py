@@ -79,7 +79,7 @@ class GoldenVectors:
                 )
                 for precision in record.precisions
             }
-        except (KeyError, TypeError, ValueError, InputError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, InputError) as error:
             raise DamageError(
                 f"{facts.path / RECORD} has an invalid golden text ({error!r}). Export the student again."
             ) from error

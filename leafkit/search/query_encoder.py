@@ -241,7 +241,7 @@ class QueryEncoder:
                 lengths = float(numpy.linalg.norm(recorded) * numpy.linalg.norm(computed))
                 if not float(recorded @ computed) >= AGREEMENT * lengths:  # `not`, so that NaN fails as well
                     return False
-        except (ValueError, KeyError, TypeError, OptionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError, OptionError) as error:
             raise DamageError(f"{file} has an invalid golden text ({error!r}). Export the student again.") from error
         return True
 

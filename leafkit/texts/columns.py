@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -77,7 +78,7 @@ class Columns:
 
         Raises `TextError` naming ``where`` if a column is missing or if two columns have the same name.
         """
-        if repeated := sorted({name for name in names if names.count(name) > 1}):
+        if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
             raise TextError(f"{where}: the column names {_quoted(repeated)} occur more than once. Rename all but one.")
         try:
             self.id_in(names)
