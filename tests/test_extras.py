@@ -78,6 +78,7 @@ def test_a_missing_module_of_leafkit_is_not_a_missing_extra():
 def test_commands_on_a_search_host_say_what_to_install(arguments, extra, tmp_path):
     for name in ("texts.jsonl", "vectors.jsonl", "vectors.npy", "docs.parquet"):
         (tmp_path / name).touch()
+    (tmp_path / "texts.jsonl").write_text('{"text": "list"}\n')
     program = f"{ABSENT} from leafkit.cli import main; sys.argv = ['leafkit', *{arguments.split()}]; main()"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1

@@ -143,7 +143,7 @@ def test_exporting_changed_weights_raises(copied, tmp_path):
 
 def test_exporting_without_the_tokenizer_raises(copied, tmp_path):
     (copied / "tokenizer.json").unlink()
-    with pytest.raises(DamageError, match=r"copied cannot be loaded: .*a tokenizer"):
+    with pytest.raises(DamageError, match=r"copied/tokenizer\.json is missing"):
         leafkit.export(copied, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -213,6 +213,15 @@ def test_a_golden_text_cannot_be_as_long_as_it_likes(copied: Path) -> None:
         opened(copied)
 
 
+def test_a_golden_vector_cannot_hold_a_number_that_no_float_can(copied: Path) -> None:
+    record = json.loads((copied / RECORD).read_bytes())
+    for precision in ("int8", "float32"):
+        record["golden"][0].setdefault(precision, [0.0])[0] = 10**400
+    (copied / RECORD).write_text(json.dumps(record))
+    with pytest.raises(DamageError, match="invalid golden text"):
+        opened(copied)
+
+
 def replace(pattern: dict[str, str], content: str) -> dict[str, object]:
     return {"type": "Replace", "pattern": pattern, "content": content}
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from leafkit.describe import info
 from leafkit.errors import DamageError, InputError
 from leafkit.files.digest import sha256_file
 from leafkit.students.encoder import StudentEncoder, open_student
@@ -81,6 +82,12 @@ def test_a_leafkit_json_with_a_missing_or_wrong_field_raises(change, student):
     edit(student, change)
     with pytest.raises(DamageError, match=r"leafkit\.json"):
         read_student(student)
+
+
+def test_an_invalid_history_of_training_is_damage(student):
+    edit(student, lambda facts: facts.update(training={"start": 5}))
+    with pytest.raises(DamageError, match=r"leafkit\.json is not a description of a student"):
+        info(student)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"format": 3}'])

@@ -14,6 +14,7 @@ from leafkit.index.update import update_index
 from leafkit.search.manifest import read_manifest
 from leafkit.search.searcher import Searcher
 from leafkit.teachers.open import open_teacher
+from leafkit.texts.read import FIRST_ROWS
 from tests.fixtures.packages import index_vectors, update_vectors
 
 QUERIES = ["show files list", "git commit branch 3", "audio video convert", "kill process 12"]
@@ -211,7 +212,8 @@ def test_a_head_that_cannot_be_changed_is_an_error_before_documents_are_read(
 
     options = {"fold" if how.pop("fold") else "student": narrow / "None", **how}
     broken = tmp_path / "broken.jsonl"
-    broken.write_text("no JSON\n")
+    # The first rows of every file are read before anything else.
+    broken.write_text('{"text": "list"}\n' * FIRST_ROWS + "no JSON\n")
     monkeypatch.setattr(home, "HEAD", "no such node")
     with pytest.raises(InputError, match=r"None has no head that leafkit recognises\. Run `leafkit export"):
         build_index(broken, tiny_teacher, tmp_path / "index", **options)

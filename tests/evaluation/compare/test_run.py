@@ -16,6 +16,7 @@ from leafkit.evaluation.compare.recipes import read_entries, read_entry
 from leafkit.evaluation.compare.report import check_out, table, write_results
 from leafkit.evaluation.compare.run import compare
 from leafkit.files.digest import sha256_file
+from leafkit.vectors.golden_texts import GOLDEN
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,15 @@ def test_teacher_vectors_of_documents_are_computed_once(results, place, monkeypa
     from leafkit.teachers.sentence_transformer import SentenceTransformerTeacher
 
     next((place["work"] / "runs").glob("twin-seed0-*")).unlink()
-    monkeypatch.setattr(SentenceTransformerTeacher, "encode", lambda *_: pytest.fail("the teacher was asked again"))
+    encode = SentenceTransformerTeacher.encode
+    golden = {text for text, _ in GOLDEN}
+
+    def encode_golden(teacher, texts, role):
+        # Every student gets a fingerprint of its own, in full precision.
+        assert set(texts) <= golden, "the teacher was asked again"
+        return encode(teacher, texts, role)
+
+    monkeypatch.setattr(SentenceTransformerTeacher, "encode", encode_golden)
     compare(**place)
 
 
