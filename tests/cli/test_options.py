@@ -27,7 +27,8 @@ FUNCTIONS = {
 }
 # More functions that a command calls, depending on its options.
 OTHERS = {"export": (leafkit.export_router, leafkit.export_teacher)}
-# The form of the output, recipe files and the choice of a function belong to the command line alone; compare names one recipe per option.
+# The form of the output, recipe files and the choice of a function belong to the command line alone; compare names one
+# recipe per option.
 ONLY_TYPED = {"as_json", "recipe", "report", "router"}
 
 
