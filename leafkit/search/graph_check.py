@@ -5,8 +5,10 @@ The search host has no package onnx, so the protobuf messages of ``onnx.proto`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
+
+from leafkit.search.division_check import Divisions
+from leafkit.search.protobuf import messages
 
 # Every operator of a text encoder. None of them runs other graphs, reads files or draws random numbers.
 OPERATORS = frozenset(
@@ -34,8 +36,6 @@ _ATTRIBUTE_TENSORS = (5, 10)
 _ATTRIBUTE_REFUSED = (6, 11, 22, 23)  # graphs, sparse tensors
 _TENSOR_EXTERNAL = (13, 14)
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-
 
 def check_graph(model: Any) -> None:
     """Raise ValueError unless the ONNX ``model`` (a buffer) is one plain graph of known operators.
@@ -43,21 +43,27 @@ def check_graph(model: Any) -> None:
     Such a graph ends after its last node, and reads nothing but the file it is in.
     """
     nodes = 0
-    for field, message in _messages(memoryview(model)):
+    graphs = []
+    for field, message in messages(memoryview(model)):
         if field in (_MODEL_FUNCTIONS, _MODEL_TRAINING):
             raise ValueError("the ONNX file defines functions or training steps")
         if field == _MODEL_GRAPH:
-            nodes += _check_nodes(message)
+            graphs.append(message)
+    divisions = Divisions(
+        tensor for graph in graphs for field, tensor in messages(graph) if field == _GRAPH_INITIALIZER
+    )
+    for graph in graphs:
+        nodes += _check_nodes(graph, divisions)
     if nodes > MOST_NODES:
         raise ValueError(f"the graph has {nodes} nodes; expected at most {MOST_NODES}")
 
 
-def _check_nodes(graph: memoryview) -> int:
+def _check_nodes(graph: memoryview, divisions: Divisions) -> int:
     nodes = 0
-    for field, message in _messages(graph):
+    for field, message in messages(graph):
         if field == _GRAPH_NODE:
             nodes += 1
-            _check_node(message)
+            divisions.check(message, _check_node(message))
         elif field == _GRAPH_INITIALIZER:
             _check_tensor(message)
         elif field == _GRAPH_SPARSE:
@@ -65,61 +71,26 @@ def _check_nodes(graph: memoryview) -> int:
     return nodes
 
 
-def _check_node(node: memoryview) -> None:
+def _check_node(node: memoryview) -> str:
+    """Check one node and return its operator."""
     operator = ""
-    for field, message in _messages(node):
+    for field, message in messages(node):
         if field == _NODE_OPERATOR:
             operator = bytes(message).decode("utf-8", "replace")
         elif field == _NODE_DOMAIN and bytes(message[:100]) not in _DOMAINS:
             raise ValueError(f"the graph has an operator of the domain {bytes(message[:100])!r}")
         elif field == _NODE_ATTRIBUTE:
-            for inner, value in _messages(message):
+            for inner, value in messages(message):
                 if inner in _ATTRIBUTE_REFUSED:
                     raise ValueError("the graph has a loop or a branch inside")
                 if inner in _ATTRIBUTE_TENSORS:
                     _check_tensor(value)
     if operator not in OPERATORS:
         raise ValueError(f"the graph has the operator {operator[:100]!r}, which no student has")
+    return operator
 
 
 def _check_tensor(tensor: memoryview) -> None:
-    for field, message in _messages(tensor):
+    for field, message in messages(tensor):
         if field in _TENSOR_EXTERNAL and len(message):
             raise ValueError("the graph has weights in another file")
-
-
-def _messages(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield the number of each field of a protobuf message with its content; a number counts as content if not 0."""
-    position, end = 0, len(view)
-    while position < end:
-        key, position = _varint(view, position)
-        field, kind = key >> 3, key & 7
-        if kind == _BYTES:
-            length, position = _varint(view, position)
-        elif kind == _VARINT:
-            start = position
-            number, position = _varint(view, position)
-            yield field, view[start : position if number else start]
-            continue
-        elif kind in (_FIXED32, _FIXED64):
-            length = 4 if kind == _FIXED32 else 8
-        else:
-            raise ValueError("the ONNX file is damaged (it has a field of an unknown kind)")
-        if length > end - position:
-            raise ValueError("the ONNX file is damaged (a field is longer than the file)")
-        yield field, view[position : position + length]
-        position += length
-
-
-def _varint(view: memoryview, position: int) -> tuple[int, int]:
-    """Return the number at ``position``, 7 bits a byte, and the position after it."""
-    number = 0
-    for shift in range(0, 70, 7):
-        if position >= len(view):
-            break
-        byte = view[position]
-        position += 1
-        number |= (byte & 127) << shift
-        if byte < 128:
-            return number, position
-    raise ValueError("the ONNX file is damaged (a number has no end)")
