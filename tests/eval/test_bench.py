@@ -254,6 +254,7 @@ def test_flops_are_those_of_the_layers_by_hand(made):
     assert peak.flops_of(student, features) == 3 * (layers * layer + head)
 
 
+@pytest.mark.slow
 def test_training_is_measured_as_a_share_of_bare_matrix_products(made, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (figure,) = peak.measure(made, rounds=1, steps=2, batch_size=8, device="cpu")
