@@ -47,7 +47,8 @@ class PushOptions(Options):
 def push(student: str | PathLike[str], to: str, **options: Any) -> str:
     """Upload the files of a student to the hub in one commit, and return the address of the repository.
 
-    student: the student's folder. A student that ships without torch weights is completed with `leafkit.export` first.
+    student: the student's folder. A student that ships without torch weights is refused; complete it with
+        ``leafkit export NAME --out FOLDER`` and push the folder.
     to: ``hub:OWNER/NAME``. The repository is made if it does not exist.
 
     Only the student's own files are uploaded, after a check of their hashes: no other file that lies in the folder. The

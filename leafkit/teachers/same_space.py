@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.errors import SpaceError
-from leafkit.shipped import resolve_student
 from leafkit.space import Space, describe, require_same
 from leafkit.students.folder import read_student
 from leafkit.teachers.agreement import agreement_with
@@ -48,7 +47,7 @@ class RecordedSpace:
     @classmethod
     def of_student(cls, student: str | Path) -> RecordedSpace:
         """Read the record of a student, given as a folder or as the name of one that ships."""
-        facts = read_student(resolve_student(student))
+        facts = read_student(student)
         mapping = read_mapping(facts.path, facts.space)
         space = mapping.base if mapping else facts.space
         return cls(owner=f"the student {student}", space=space, fingerprint=read_fingerprint(facts.path, space))
