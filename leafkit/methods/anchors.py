@@ -64,6 +64,11 @@ def check_anchor_fields(kind: str, count: int) -> dict[str, tuple[bool, str]]:
     }
 
 
+def anchor_needs(kind: str) -> frozenset[str]:
+    """Return the signals that anchors of this ``kind`` need: the labels of the texts for ``labels``, else nothing."""
+    return frozenset({"labels"} if kind == "labels" else ())
+
+
 def fit_anchors(setting: Setting, kind: AnchorKind, count: int) -> Anchors:
     """Fit anchors to the teacher's vectors of the training texts.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,10 @@ class View:
     ``teacher`` are the target vectors, (rows, dim) float32. ``roles`` (0 query, 1 document), ``rows`` (the training
     rows), ``labels`` (classes, -1 for a text without a label) and ``domains`` have the shape (rows,). ``step`` counts
     optimiser steps. Draw random numbers only from ``seed`` and ``step``, so that a resumed run repeats them.
+
+    ``origin`` (rows,) is the position in this step of the text that each row is a view of. It is 0, 1, 2 ... unless a
+    feed adds views; they follow the given texts. ``embed`` is None, or a function that changes the token embeddings of
+    a transformer student, (rows, length, width), before the first layer.
     """
 
     features: dict[str, Tensor]
@@ -28,8 +33,39 @@ class View:
     rows: Tensor
     labels: Tensor
     domains: Tensor
+    origin: Tensor
+    embed: Callable[[Tensor], Tensor] | None = None
     step: int
     seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """All stages of a student's forward pass of a batch.
+
+    ``student`` are the student's vectors and ``raw`` the same before normalisation, both (rows, dim). ``hidden`` is
+    the input of the head, (rows, width). ``layers`` holds the mean token state after each layer, each (rows, width),
+    and ``tokens`` the token states after the last layer, (rows, length, width); both only if they were asked for.
+    """
+
+    student: Tensor
+    raw: Tensor
+    hidden: Tensor
+    layers: tuple[Tensor, ...] = ()
+    tokens: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenStates:
+    """The token states of student and teacher for the same tokens.
+
+    ``student`` is (rows, length, width), with a gradient in training. ``teacher`` is (rows, length, teacher's width),
+    without. ``mask`` (rows, length) is True for words: neither padding nor special tokens such as [CLS].
+    """
+
+    student: Tensor
+    teacher: Tensor
+    mask: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,25 +75,29 @@ class Batch:
     ``student`` and ``teacher`` are (rows, dim) float32; no gradient flows to the teacher. ``raw`` is the student's
     vector before normalisation, (rows, dim). ``hidden`` is the input of the student's head, (rows, width). ``layers``
     is the mean token state after each layer of the student, each (rows, width); empty unless a method needs
-    ``layers``. ``raw`` and ``hidden`` are None if several processes train together, which only plain LEAF can do.
-    ``roles``, ``rows``, ``labels``, ``domains``, ``step`` and ``seed`` are those of the `View`.
+    ``layers``. ``tokens`` are the token states of both sides; None unless a method needs ``tokens``.
+    ``features``, ``roles``, ``rows``, ``labels``, ``domains``, ``origin``, ``step`` and ``seed`` are those of the
+    `View`.
     """
 
     student: Tensor
     teacher: Tensor
+    raw: Tensor
+    hidden: Tensor
+    layers: tuple[Tensor, ...] = ()
+    tokens: TokenStates | None = None
+    features: dict[str, Tensor]
     roles: Tensor
     rows: Tensor
-    raw: Tensor | None = None
-    hidden: Tensor | None = None
-    layers: tuple[Tensor, ...] = ()
-    labels: Tensor | None = None
-    domains: Tensor | None = None
+    labels: Tensor
+    domains: Tensor
+    origin: Tensor
     step: int = 0
     seed: int = 0
 
 
-def require_tensor(tensor: Tensor | None, name: str) -> Tensor:
-    """Return ``tensor``, the field ``name`` of a `Batch`; raise `TypeError` if it is None."""
-    if tensor is None:
-        raise TypeError(f"this batch has no {name}; only a training in a single process provides it")
-    return tensor
+def require_tokens(batch: Batch) -> TokenStates:
+    """Return the token states of ``batch``; raise `TypeError` if no method of the training declared their need."""
+    if batch.tokens is None:
+        raise TypeError("this batch has no token states; the method that reads them must need 'tokens'")
+    return batch.tokens

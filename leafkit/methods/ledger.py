@@ -114,7 +114,7 @@ def ledger_row(name: str, results: Path | None = None) -> LedgerRow:
         name=name,
         folder=method_folders()[name],
         paper=cls.paper,
-        needs=tuple(sorted(cls.needs)),
+        needs=tuple(sorted(cls().needs)),
         result=result,
         compared_with=json.loads(BASELINES.read_bytes()).get(baseline, baseline),
     )

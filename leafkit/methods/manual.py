@@ -34,7 +34,7 @@ def manual_page(name: str) -> dict[str, Any]:
         "description": _without_fields(inspect.cleandoc(cls.__doc__ or "")),
         "equations": re.sub(r"^Paper: .*\n?", "", equations.strip("\n"), flags=re.MULTILINE).strip("\n"),
         "fields": [_field(cls, field) for field in dataclasses.fields(cls)],
-        "needs": sorted(cls.needs),
+        "needs": sorted(cls().needs),
         "off": dict(cls.off),
         "reconstruction": cls.reconstruction,
         "paper": cls.paper,

@@ -1,15 +1,31 @@
 """The base classes of all distillation methods. Start here to add one.
 
 A *method* is one way to distil, usually the contribution of one paper. Each method is a frozen dataclass whose
-fields are its options. Its kind says which question the method answers:
+fields are its options. Its kind says which question the method answers, and which function it overrides:
 
-    kind          folder          question                                           overrides
-    Objective     objectives/     What does the student imitate, at what distance?   terms
-    Feed          feeds/          Which texts, how often, in which view?             refresh and feed, or views
-    Writer        writers/        Where do the training texts come from?             write
-    Topology      topologies/     Who teaches whom, in which rounds?                 run
-    Architecture  architectures/  What is the student made of?                       pick
-    Probe         probes/         What is watched during a training?                 observe
+    folder          kind          option          question                                           overrides
+    objectives/     Objective     --method        What does the student imitate, at what distance?   terms
+    feeds/          Feed          --feed          Which texts, how often, in which view?             feed, views
+    writers/        Writer        --writer        Where do the training texts come from?             write
+    topologies/     Topology      --method        Who teaches whom, in which rounds?                 run
+    architectures/  Architecture  --architecture  What is the student made of?                       pick
+    probes/         Probe         --method        What is watched during a training?                 observe
+
+The order of one training:
+
+    check                    with all sizes known, before the teacher encodes a text
+    pick, write              the student and the training texts
+    build, reserve           once for each fit of a topology; the student is at its start, e.g. its ridge solution
+    for each step:
+        refresh              before step 0, then every `refresh_every` steps: measure the student as it is now
+        feed                 which rows the next steps draw from
+        views                the texts of this step, changed or added to
+        (forward)            student, and the live teacher if a method needs it: the `Batch`
+        terms                one loss per text and name
+        (backward, optimiser step)
+        after_step           update what the method remembers
+        observe              at each validation
+    finish                   a last word about the exported head
 
 To add the method NAME, write three files and edit none:
 
@@ -19,12 +35,13 @@ To add the method NAME, write three files and edit none:
 3. ``models/recipes/NAME.toml``, a recipe that trains with the method.
 
 ``tests/methods/test_contract.py`` then checks the laws that every method obeys, and another test names the command that
-renews the generated table of all methods. A package outside leafkit adds a method through the entry-point group
-``leafkit.methods`` (`leafkit.methods.registry`).
+renews the generated table of all methods. ``objectives/pld.py`` is a good example. A package outside leafkit adds a
+method through the entry-point group ``leafkit.methods`` (`leafkit.methods.registry`).
 
 Everything that a method learns or remembers lives in the module returned by ``build``. The checkpoint saves that
 module, so a resumed training equals an uninterrupted one. A method never sees the training loop, the optimiser, the
-device or the held-out texts.
+device or the held-out texts. What it may know is in `Facts` and `Setting`, and each step's texts are in `View` and
+`Batch`.
 """
 
 from __future__ import annotations
@@ -33,14 +50,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy
+
 from leafkit.errors import OptionError
-from leafkit.methods.setting import Pool, Setting
+from leafkit.methods.setting import Facts, Pool, Setting
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from leafkit.methods.batch import Batch, View
     from leafkit.methods.budget import Budget
+    from leafkit.students.head import Linear
     from leafkit.texts.table import TextTable
     from leafkit.types import Float32, Int64
 
@@ -51,18 +71,25 @@ class Method:
 
     Class attributes state facts about the method. ``kind`` and ``option`` are set by the kind: the word for it, and
     the argument of `leafkit.distill` (also the key of a recipe) that accepts it. ``paper`` is the link to the paper.
-    ``needs`` names the signals that the method requires: ``labels`` or ``domains`` of the texts, ``layers`` of the
-    student, ``online`` for a teacher that can encode new texts during training, ``model`` for a teacher whose layers
-    are accessible. ``off`` gives the field values that disable the method: training is then plain LEAF, bit for bit.
+    ``off`` gives the field values that disable the method: training is then plain LEAF, bit for bit.
     ``reconstruction`` lists what differs from the paper and what the paper leaves open; empty if nothing.
+    ``small`` gives field values that suit two hundred texts, for tests.
     """
 
     kind: ClassVar[str]
     option: ClassVar[str]
     paper: ClassVar[str]
-    needs: ClassVar[frozenset[str]] = frozenset()
     off: ClassVar[Mapping[str, Any]]
     reconstruction: ClassVar[str] = ""
+    small: ClassVar[Mapping[str, Any]] = {}
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The signals that the method requires with its present fields; `leafkit.methods.plan.REMEDIES` lists them."""
+        return frozenset()
+
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if the method cannot work with these sizes; called before the teacher encodes a text."""
 
     def check_fields(self, checks: Mapping[str, tuple[bool, str]]) -> None:
         """Raise `OptionError` for the first invalid field; ``checks`` maps a field to (is valid, expected values)."""
@@ -96,15 +123,32 @@ class StepMethod(Method):
         """Whether the method stores facts about each text by row; it then excludes feeds that mix texts."""
         return False
 
+    @property
+    def refresh_every(self) -> int:
+        """The number of steps between two calls of `refresh`; 0 calls it only before the first step."""
+        return 0
+
+    def reserve(self, facts: Facts) -> Int64:
+        """Return the training rows, ascending, that no step may draw; the method asks for them by `Setting.batch`.
+
+        The teacher encodes reserved texts, and a ridge start uses their vectors, but no step trains on them and no
+        other method is told their labels or pairs. An empty array reserves nothing.
+        """
+        return numpy.zeros(0, dtype=numpy.int64)
+
     def build(self, setting: Setting) -> nn.Module:
         """Return a module that holds everything the method learns or remembers.
 
         Parameters are trained together with the student, with the same optimiser settings. Buffers are saved in
-        checkpoints. torch's random state is seeded around this call. Nothing in the module is exported.
+        checkpoints. A peer student (`Setting.open`) in the module is trained and saved with it. torch's random state is
+        seeded around this call.
         """
         from torch import nn
 
         return nn.Module()
+
+    def refresh(self, state: Any, setting: Setting, step: int) -> None:
+        """Measure the current student and store the result in ``state``; see `refresh_every`. No gradients."""
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
         """Return the losses by name, each of shape (rows,): one unreduced number per text.
@@ -116,6 +160,10 @@ class StepMethod(Method):
 
     def after_step(self, batch: Batch, terms: dict[str, Tensor], state: Any) -> None:
         """Update ``state`` after an optimiser step; no gradients are recorded, and ``terms`` are detached."""
+
+    def finish(self, state: Any, head: Linear) -> Linear:
+        """Return the head of the exported student, (dim, width) and (dim,); by default the trained ``head``."""
+        return head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,11 +187,10 @@ class Feed(StepMethod):
 
     every: int = 0
 
-    def refresh(self, state: Any, setting: Setting, step: int) -> None:
-        """Measure the current student and store in ``state`` which texts come next.
-
-        Called before step 0 and then every ``every`` steps.
-        """
+    @property
+    def refresh_every(self) -> int:
+        """The field ``every``."""
+        return self.every
 
     def feed(self, pool: Pool, state: Any) -> Pool:
         """Return the part of ``pool`` to draw texts from, or ``pool`` itself to use all of it.
@@ -157,7 +204,11 @@ class Feed(StepMethod):
         return texts
 
     def views(self, view: View, state: Any) -> View:
-        """Return the texts and targets of this step after the feed has changed them; rows and order stay the same."""
+        """Return the texts and targets of this step after the feed has changed them.
+
+        The given texts keep their order. Further views of them may follow, with `View.origin` naming their texts. If
+        the feed needs ``online``, the live teacher encodes the changed texts, so ``teacher`` need not be set.
+        """
         return view
 
 

@@ -9,14 +9,17 @@ from leafkit.errors import OptionError
 from leafkit.methods.method import Feed, Method, Objective, Probe, StepMethod, Topology, Writer
 from leafkit.methods.objectives.leaf import Leaf
 from leafkit.methods.registry import check_option, method_name, method_spec, parse_method
+from leafkit.methods.setting import Facts
 
 MethodSpecs = Sequence[str | Method]
 
 # How to provide each signal that a method may need; shown in the error for a missing signal.
 REMEDIES = {
     "labels": "texts with a `label` column",
+    "pairs": "queries with a `pair` column that names their documents",
     "domains": "texts from several sources (several files, or a `source` column)",
     "layers": "a student with transformer layers",
+    "tokens": "a local sentence-transformers teacher and a transformer student with the same tokenizer",
     "online": "a teacher that encodes texts, not a file of vectors",
     "model": "a sentence-transformers model as teacher",
 }
@@ -75,6 +78,11 @@ class Plan:
                 raise OptionError(
                     f"{name} needs {missing}, but this training has none. Provide {remedy} or remove {name}."
                 )
+
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if a method cannot work with a training of these sizes."""
+        for method in self.methods:
+            method.check(facts)
 
     def __str__(self) -> str:
         """One line for each part of the plan."""

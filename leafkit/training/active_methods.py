@@ -126,19 +126,20 @@ class ActiveMethods:
             step = end
 
     def _segment(self, step: int, stop: int) -> tuple[int, int]:
-        """Return the first step and the end of the steps around ``step`` for which the feeds choose texts once."""
-        periods = [feed.every for feed in self.plan.feeds if feed.every > 0]
+        """Return the first step and the end of the steps around ``step`` between which no method refreshes."""
+        methods = self.plan.step_methods.values()
+        periods = [method.refresh_every for method in methods if method.refresh_every > 0]
         begin = max((step // every * every for every in periods), default=0)
         return begin, min([stop, *((step // every + 1) * every for every in periods)])
 
     @torch.no_grad()
     def _pool(self, pool: Pool, step: int) -> Pool:
-        """Return the part of ``pool`` to draw from, after the feeds that are due at ``step`` have refreshed."""
+        """Return the part of ``pool`` to draw from, after the methods that are due at ``step`` have refreshed."""
         fed = self.modules.fed
         if step > int(fed):
-            for feed in self.plan.feeds:
-                if step == 0 or (feed.every and step % feed.every == 0):
-                    feed.refresh(self._module(feed), self.setting, step)
+            for name, method in self.plan.step_methods.items():
+                if step == 0 or (method.refresh_every and step % method.refresh_every == 0):
+                    method.refresh(self._module_of[name], self.setting, step)
             fed.fill_(step)
         for feed in self.plan.feeds:
             pool = feed.feed(pool, self._module(feed))

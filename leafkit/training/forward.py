@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from leafkit.files.progress import progress
+from leafkit.methods.batch import Outputs
 from leafkit.students.layers import layer_stack
 from leafkit.students.student import Student
 from leafkit.texts.batches import length_batches
@@ -21,21 +21,6 @@ from leafkit.types import Float32, Int64
 
 BATCH_TOKENS = 8192
 BATCH_ROWS = 256
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outputs:
-    """All stages of the forward pass of a batch.
-
-    ``student`` are the student's vectors and ``raw`` the same before normalisation, both (rows, dim). ``hidden`` is
-    the input of the head, (rows, width). ``layers`` holds the mean token state after each layer, each (rows, width),
-    if it was asked for, and is empty otherwise.
-    """
-
-    student: Tensor
-    raw: Tensor
-    hidden: Tensor
-    layers: tuple[Tensor, ...]
 
 
 class StudentForward(nn.Module):

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import torch
 
 from leafkit.errors import OptionError
 from leafkit.files.progress import progress
-from leafkit.methods.batch import Batch, View
+from leafkit.methods.batch import Batch, Outputs, View
 from leafkit.methods.setting import Gather, Setting
 from leafkit.students.held_out import overlap_text
 from leafkit.training.active_methods import ActiveMethods
@@ -20,7 +21,7 @@ from leafkit.training.alarm import check_loss, check_spread
 from leafkit.training.batches import examples_after, parts_of, share_of, steps_per_epoch
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.data import TrainingData
-from leafkit.training.forward import Outputs, StudentForward
+from leafkit.training.forward import StudentForward
 from leafkit.training.gradients import Gradients
 from leafkit.training.interrupt import interruption
 from leafkit.training.moments import restore_training, training_tensors
@@ -134,9 +135,17 @@ class Loop:
             roles=data.roles[: data.train],
             labels=data.labels,
             domains=data.domains,
+            pairs=numpy.zeros((0, 2), dtype=numpy.int64),
             lengths=data.tokens.lengths[: data.train],
+            reserved=numpy.zeros(0, dtype=numpy.int64),
             targets=lambda rows: data.targets(data.check_training_rows(rows)),
             student=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows)),
+            hidden=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows), hidden=True),
+            texts_of=_not_here("the texts"),
+            batch=lambda rows: self._batch(self._view(data.check_training_rows(rows))),
+            ask=None,
+            live=None,
+            open=_not_here("a peer student"),
             other_teacher=self.teach or _no_other_teacher,
         )
 
@@ -197,15 +206,18 @@ class Loop:
             rows=torch.from_numpy(rows).to(self._device),
             labels=torch.from_numpy(data.labels[rows]).to(self._device),
             domains=torch.from_numpy(data.domains[rows]).to(self._device),
+            origin=torch.arange(len(rows), device=self._device),
             step=self.state.step,
             seed=self.run.recipe.seed,
         )
 
     def _batch(self, view: View) -> Batch:
         """Pass ``view`` through the student."""
-        same = {name: value for name, value in vars(view).items() if name != "features"}
+        same = {name: value for name, value in vars(view).items() if name != "embed"}
         if self._parallel is not self.forward:
-            return Batch(student=self._parallel(dict(view.features)), **same)
+            vectors = self._parallel(dict(view.features))
+            # Several processes train plain LEAF only, which reads the vectors alone.
+            return Batch(student=vectors, raw=vectors, hidden=vectors, **same)
         outputs: Outputs = self.forward.outputs(dict(view.features), layers=self.run.plan.needs("layers"))
         return Batch(student=outputs.student, raw=outputs.raw, hidden=outputs.hidden, layers=outputs.layers, **same)
 
@@ -321,6 +333,13 @@ class Loop:
         tensors = training_tensors(self.forward.model, self.optimiser) | self.methods.tensors()
         self.checkpoints.write(self.state, tensors)
         self._saved = time.monotonic()
+
+
+def _not_here(what: str) -> Callable[[Any], Any]:
+    def refuse(_: Any) -> Any:
+        raise TypeError(f"this training has no access to {what}")
+
+    return refuse
 
 
 def _no_other_teacher(name: str) -> Gather:

@@ -4,7 +4,7 @@ import numpy
 import pytest
 import torch
 
-from leafkit.methods.batch import Batch, View
+from leafkit.methods.batch import Batch, Outputs, TokenStates, View
 from leafkit.methods.setting import Setting
 
 TEXTS, DIM, WIDTH, DEPTH = 120, 8, 6, 3
@@ -15,9 +15,47 @@ def unit(rows, dim, seed):
     return draw / numpy.linalg.norm(draw, axis=1, keepdims=True)
 
 
+def token_ids(rows):
+    """The padded token ids of the texts ``rows`` (CLS 2, SEP 3, padding 0), the same for a row in every batch."""
+    lengths = 3 + rows % 5
+    ids = numpy.zeros((len(rows), 7), dtype=numpy.int64)
+    for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        ids[place, :length] = [2, *range(10 + row, 10 + row + length - 2), 3]
+    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy((ids > 0).astype(numpy.int64))}
+
+
+def token_states(rows, dtype):
+    """The token states of the texts ``rows``; those of a row are the same in every batch."""
+    student, teacher = (
+        torch.stack([torch.randn(7, width, generator=torch.Generator().manual_seed(seed + int(row))) for row in rows])
+        for seed, width in ((1000, WIDTH), (2000, DIM))
+    )
+    mask = token_ids(rows)["input_ids"] > 9
+    return TokenStates(student=student.to(dtype).requires_grad_(), teacher=teacher.to(dtype), mask=mask)
+
+
+class Peer(torch.nn.Module):
+    """A peer student: a table of 300 tokens and a head, in the place of a transformer."""
+
+    def __init__(self):
+        super().__init__()
+        self.table = torch.nn.Embedding(300, WIDTH)
+        self.head = torch.nn.Linear(WIDTH, DIM)
+
+    def forward(self, features):
+        hidden = self.table(features["input_ids"] % 300).mean(dim=1)
+        raw = self.head(hidden)
+        return Outputs(student=torch.nn.functional.normalize(raw, dim=-1), raw=raw, hidden=hidden)
+
+
 @pytest.fixture
-def make_setting():
+def make_setting(make_batch):
     """Make a `Setting` of 120 texts; any field can be given."""
+    return settings(make_batch)
+
+
+def settings(make_batch):
+    """Return a function that makes a `Setting`, whose ``batch`` is made by ``make_batch``."""
 
     def make(**fields):
         teacher, student, other = unit(TEXTS, DIM, 0), unit(TEXTS, DIM, 1), unit(TEXTS, 5, 2)
@@ -33,9 +71,18 @@ def make_setting():
             "roles": rows % 2,
             "labels": rows % 4,
             "domains": (rows >= 90).astype(numpy.int64),
+            # Every third query has the next document as its answer.
+            "pairs": numpy.stack([rows[rows % 6 == 0], rows[rows % 6 == 1]], axis=1),
             "lengths": 3 + rows % 5,
+            "reserved": rows[:0],
             "targets": lambda rows: teacher[rows],
             "student": lambda rows: student[rows],
+            "hidden": lambda rows: unit(TEXTS, WIDTH, 3)[rows],
+            "texts_of": lambda rows: [f"text number {row}" for row in rows],
+            "batch": lambda rows: make_batch(rows),
+            "ask": None,
+            "live": None,
+            "open": lambda spec: Peer(),
             "other_teacher": lambda name: lambda rows: other[rows],
         }
         return Setting(**facts | fields)
@@ -44,11 +91,11 @@ def make_setting():
 
 
 @pytest.fixture
-def make_batch(make_setting):
+def make_batch():
     """Make the `Batch` of some training rows, with a student that takes gradients; any field can be given."""
 
     def make(rows=range(8), *, setting=None, dtype=torch.float32, **fields):
-        setting = setting or make_setting()
+        setting = setting or settings(make)()
         rows = numpy.asarray(list(rows))
         draw = torch.Generator().manual_seed(int(rows.sum()) + 7)
         raw = (1.5 * torch.randn(len(rows), setting.dim, generator=draw)).to(dtype).requires_grad_()
@@ -59,11 +106,14 @@ def make_batch(make_setting):
             "raw": raw,
             "hidden": hidden,
             "layers": tuple(layer.requires_grad_() for layer in layers),
+            "tokens": token_states(rows, dtype),
+            "features": token_ids(rows),
             "teacher": torch.from_numpy(setting.targets(rows)).to(dtype),
             "roles": torch.from_numpy(setting.roles[rows]),
             "rows": torch.from_numpy(rows),
             "labels": torch.from_numpy(setting.labels[rows]),
             "domains": torch.from_numpy(setting.domains[rows]),
+            "origin": torch.arange(len(rows)),
         }
         return Batch(**facts | fields)
 
@@ -77,15 +127,9 @@ def make_view(make_setting):
     def make(rows=range(8), *, setting=None, step=0, **fields):
         setting = setting or make_setting()
         rows = numpy.asarray(list(rows))
-        lengths = 3 + rows % 5
-        ids = numpy.zeros((len(rows), int(lengths.max())), dtype=numpy.int64)
-        for place, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-            ids[place, :length] = [2, *range(10 + row, 10 + row + length - 2), 3]
         facts = {
-            "features": {
-                "input_ids": torch.from_numpy(ids),
-                "attention_mask": torch.from_numpy((ids > 0).astype(numpy.int64)),
-            },
+            "features": token_ids(rows),
+            "origin": torch.arange(len(rows)),
             "teacher": torch.from_numpy(setting.targets(rows)),
             "roles": torch.from_numpy(setting.roles[rows]),
             "rows": torch.from_numpy(rows),

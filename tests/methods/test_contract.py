@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from leafkit.errors import OptionError
+from leafkit.methods.batch import TokenStates
 from leafkit.methods.method import Architecture, Probe, StepMethod
 from leafkit.methods.objectives.leaf import Leaf
 from leafkit.methods.plan import REMEDIES, make_plan
@@ -27,10 +28,17 @@ EACH = {"argvalues": list(ALL), "argnames": "name"}
 
 @pytest.fixture(scope="module")
 def texts(sentences, tmp_path_factory):
-    """Texts of two sources, both roles and four classes."""
+    """Texts of two sources, both roles and four classes; half of the queries name a document that answers them."""
     path = tmp_path_factory.mktemp("texts") / "texts.jsonl"
     rows = [
-        {"text": text, "role": ("query", "document")[i % 2], "source": "ab"[i % 3 == 0], "label": f"class {i % 4}"}
+        {
+            "_id": str(i),
+            "text": text,
+            "role": ("query", "document")[i % 2],
+            "source": "ab"[i % 3 == 0],
+            "label": f"class {i % 4}",
+            **({"pair": str(i + 1)} if i % 4 == 0 else {}),
+        }
         for i, text in enumerate(sentences)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -77,10 +85,8 @@ def plain(train, tmp_path_factory):
 
 
 def small(kind):
-    """Return the method with sizes for two hundred texts; other fields keep their defaults."""
-    known = {field.name for field in dataclasses.fields(kind)}
-    sizes = {"count": 8, "every": 5, "first": 40, "picks": 20, "share": 0.5, "generations": 1, "relation": True}
-    return kind(**{name: value for name, value in sizes.items() if name in known and kind is not Leaf})
+    """Return the method with its own sizes for two hundred texts; other fields keep their defaults."""
+    return kind(**kind.small)
 
 
 @pytest.mark.parametrize(**EACH)
@@ -104,8 +110,8 @@ def test_a_method_states_its_paper_needs_and_off_values(name):
     assert not kind.__doc__.startswith(f"{kind.__name__}("), "the dataclass has no docstring"
     plain = {hint for hint in field_types(kind).values() if get_origin(hint) is not Literal}
     assert plain <= {str, int, float, bool}, "a field that cannot be written as NAME:FIELD=VALUE"
-    assert kind.needs <= set(REMEDIES)
-    assert set(kind.off) <= {field.name for field in dataclasses.fields(kind)}
+    assert kind().needs | small(kind).needs <= set(REMEDIES)
+    assert set(kind.off) | set(kind.small) <= {field.name for field in dataclasses.fields(kind)}
     assert kind.__dataclass_params__.frozen
     assert all(field.kw_only for field in dataclasses.fields(kind))
 
@@ -117,11 +123,11 @@ def test_a_spec_is_parsed_back_to_the_same_method(name):
     assert method_name(method) == name
 
 
-@pytest.mark.parametrize("name", [name for name, kind in ALL.items() if kind.needs and name in TRAINING])
+@pytest.mark.parametrize("name", [name for name, kind in TRAINING.items() if kind().needs])
 def test_missing_needs_are_refused_before_training(name):
     kind = ALL[name]
     plan = make_plan(**{kind.option: [kind()]})
-    for missing in kind.needs:
+    for missing in kind().needs:
         with pytest.raises(OptionError, match=f"{name} needs {missing}, but this training has none"):
             plan.check_needs(frozenset(REMEDIES) - {missing})
     plan.check_needs(frozenset(REMEDIES))
@@ -143,7 +149,8 @@ def test_losses_are_finite_one_per_text_and_give_gradients_to_the_student_only(
         assert loss.shape == (len(rows),)
         assert loss.isfinite().all()
     sum(loss.sum() for loss in terms.values()).backward()
-    reached = [t.grad for t in (batch.raw, batch.hidden, *batch.layers) if t.grad is not None]
+    inputs = (batch.raw, batch.hidden, batch.tokens.student, *batch.layers)
+    reached = [tensor.grad for tensor in inputs if tensor.grad is not None]
     assert all(gradient.isfinite().all() for gradient in reached)
     assert reached
     assert batch.teacher.grad is None
@@ -160,7 +167,12 @@ def test_permuting_the_rows_permutes_the_losses(name, make_batch, make_setting):
     order = torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
     permuted = {
         field: value[order] if isinstance(value, torch.Tensor) else value for field, value in vars(batch).items()
-    } | {"layers": tuple(layer[order] for layer in batch.layers)}
+    } | {
+        "layers": tuple(layer[order] for layer in batch.layers),
+        "tokens": TokenStates(**{side: states[order] for side, states in vars(batch.tokens).items()}),
+        "features": {key: value[order] for key, value in batch.features.items()},
+        "origin": batch.origin,
+    }
     before, after = method.terms(batch, state), method.terms(type(batch)(**permuted), state)
     for key, loss in before.items():
         torch.testing.assert_close(after[key], loss[order], rtol=1e-4, atol=1e-5)
@@ -169,9 +181,7 @@ def test_permuting_the_rows_permutes_the_losses(name, make_batch, make_setting):
 @pytest.mark.parametrize("name", list(TRAINING))
 def test_a_disabled_method_trains_plain_leaf_bit_for_bit(name, train, plain, tmp_path):
     kind = TRAINING[name]
-    # The default number of anchors needs more texts than this fixture has. A disabled method does not use them.
-    sizes = {"count": 8} if "count" in {field.name for field in dataclasses.fields(kind)} else {}
-    assert train(tmp_path / "off", kind(**sizes | kind.off)) == plain
+    assert train(tmp_path / "off", kind(**{**kind.small, **kind.off})) == plain
 
 
 @pytest.mark.parametrize("name", list(TRAINING))

@@ -55,7 +55,6 @@ class Diswot(Architecture):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2303.15678"
-    needs: ClassVar[frozenset[str]] = frozenset({"model"})
     off: ClassVar[dict[str, Any]] = {}
     reconstruction: ClassVar[str] = (
         "features are pooled sentence vectors minus their mean, because the part that all texts share would hide their "
@@ -76,6 +75,11 @@ class Diswot(Architecture):
         checks = {name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()}
         known = get_args(Initial)
         self.check_fields(checks | {"teacher_init": (self.teacher_init in known, " or ".join(known))})
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The layers of the teacher's model."""
+        return frozenset({"model"})
 
     def pick(self, teacher: Any, texts: Sequence[str], budget: Budget, seed: int) -> dict[str, Any]:
         """Return the config of the best student found; raise `OptionError` if no student fits the budget."""

@@ -41,6 +41,7 @@ class Curriculum(Feed):
         "of each generation; between two extensions no text repeats before all have been drawn. As in the paper, short "
         "texts repeat often: one epoch of 6,000 texts sees two thirds of them"
     )
+    small: ClassVar[Mapping[str, Any]] = {"every": 5}
 
     every: int = 20
     initial: float = 0.01

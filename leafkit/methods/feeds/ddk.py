@@ -45,7 +45,6 @@ class Ddk(Feed):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2407.16154"
-    needs: ClassVar[frozenset[str]] = frozenset({"domains"})
     off: ClassVar[Mapping[str, Any]] = {"every": 0}
     reconstruction: ClassVar[str] = (
         "an embedding model has no perplexity, and the teacher's distance to itself is 0, so the discrepancy is the "
@@ -53,6 +52,7 @@ class Ddk(Feed):
         "the cap, the merging of small domains and the probes taken from the training texts are ours; there is no "
         "early stopping"
     )
+    small: ClassVar[Mapping[str, Any]] = {"every": 5}
 
     every: int = 100
     alpha: float = 0.5
@@ -69,6 +69,11 @@ class Ddk(Feed):
             "least": (self.least >= 10, "10 or more texts"),
         }
         self.check_fields(checks)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The sources of the texts."""
+        return frozenset({"domains"})
 
     def build(self, setting: Setting) -> nn.Module:
         """Return the state of the feed.

@@ -50,6 +50,7 @@ class Mixup(Feed):
         "are joined; a blend of unit vectors is normalised; logits are cosines with the teacher's vectors of the "
         "batch; there is no cross-entropy"
     )
+    small: ClassVar[Mapping[str, Any]] = {"every": 5, "share": 0.5, "relation": True}
 
     weight: float = 0.9
     mode: Literal["target", "text"] = "target"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import AnchorKind, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, fit_anchors
 from leafkit.methods.method import Feed
 from leafkit.methods.setting import Pool, Setting
 
@@ -53,6 +53,7 @@ class Pcoreset(Feed):
         "trained with LEAF through all rounds, without the paper's two heads and without unlabelled texts; no outliers "
         "are dropped"
     )
+    small: ClassVar[Mapping[str, Any]] = {"count": 8, "every": 5, "first": 40, "picks": 20, "share": 0.5}
 
     every: int = 15
     first: int = 100
@@ -74,6 +75,11 @@ class Pcoreset(Feed):
             "candidates": (self.candidates >= self.picks, f"{self.picks} or more texts, the number of picks"),
         }
         self.check_fields(checks)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The labels of the texts, for ``anchors=labels``."""
+        return anchor_needs(self.anchors)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return ``selected``, which marks the texts to train on, (texts,), and the ``anchors`` for ``space=prob``."""

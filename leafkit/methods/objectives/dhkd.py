@@ -11,6 +11,7 @@ Paper: https://arxiv.org/abs/2411.08937
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -18,8 +19,7 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid, normalize
 
-from leafkit.methods.anchors import AnchorKind, Anchors, check_anchor_fields, fit_anchors
-from leafkit.methods.batch import require_tensor
+from leafkit.methods.anchors import AnchorKind, Anchors, anchor_needs, check_anchor_fields, fit_anchors
 from leafkit.methods.method import Objective
 from leafkit.methods.objectives.leaf import Leaf
 
@@ -58,6 +58,7 @@ class Dhkd(Objective):
         "representation that both heads share, not over all parameters at once; there is no gradient clipping, and the "
         "loss is not switched off halfway"
     )
+    small: ClassVar[Mapping[str, Any]] = {"count": 8}
 
     weight: float = 0.1
     loss: Loss = "binary_kl_norm"
@@ -76,13 +77,18 @@ class Dhkd(Objective):
         }
         self.check_fields(checks)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """The labels of the texts, for ``anchors=labels``."""
+        return anchor_needs(self.anchors)
+
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``anchors`` with the second ``head``, which writes vectors in the teacher's space."""
         return Auxiliary(fit_anchors(setting, self.anchors, self.count), setting.width, self.units, setting.dim)
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
         """Return the divergence of each text, averaged over the anchors, (rows,)."""
-        hidden = require_tensor(batch.hidden, "hidden")
+        hidden = batch.hidden
         if self.align and hidden.requires_grad:
             base = base_gradient(batch)
             # A separate graph node, so that the hook sees the gradient of this loss only.
@@ -131,5 +137,5 @@ def aligned(kd_gradient: Tensor, base_gradient: Tensor) -> Tensor:
 
 def base_gradient(batch: Batch) -> Tensor:
     """Return the gradient of each text's LEAF loss with respect to ``batch.hidden``, (rows, width)."""
-    loss, hidden = Leaf().terms(batch)["leaf"].sum(), require_tensor(batch.hidden, "hidden")
+    loss, hidden = Leaf().terms(batch)["leaf"].sum(), batch.hidden
     return torch.autograd.grad([loss], [hidden], retain_graph=True, materialize_grads=True)[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,8 +21,8 @@ from torch import nn
 from torch.nn.functional import kl_div, normalize
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import SAMPLE, AnchorKind, Anchors, check_anchor_fields, fit_anchors
-from leafkit.methods.batch import Batch, require_tensor
+from leafkit.methods.anchors import SAMPLE, AnchorKind, Anchors, anchor_needs, check_anchor_fields, fit_anchors
+from leafkit.methods.batch import Batch
 from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Lelp(Objective):
         "found: projections are divided by one standard deviation for each class, pooled over its directions; anchors "
         "replace the teacher's classifier; all classes share one rotation; the loss is added to LEAF"
     )
+    small: ClassVar[Mapping[str, Any]] = {"count": 8}
 
     weight: float = 0.1
     subclasses: int = 4
@@ -76,6 +78,11 @@ class Lelp(Objective):
         }
         self.check_fields(checks)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """The labels of the texts, for ``anchors=labels``."""
+        return anchor_needs(self.anchors)
+
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``anchors``, the sub-classes of each anchor, and the ``head`` that predicts both."""
         if self.subclasses > setting.dim:
@@ -86,7 +93,7 @@ class Lelp(Objective):
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
         """Return the KL divergence of each text's joint distribution from the teacher's, (rows,)."""
-        teacher, hidden = batch.teacher.detach(), require_tensor(batch.hidden, "hidden")
+        teacher, hidden = batch.teacher.detach(), batch.hidden
         classes = state.anchors.logits(teacher) / self.temperature
         target = log_joint(classes, state.projections(teacher) / self.subclass_temperature).flatten(1)
         student = (state.head(hidden.to(state.head.weight.dtype)) / self.temperature).log_softmax(dim=-1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
@@ -62,6 +63,7 @@ class Mst(Objective):
         "teachers are frozen; masks are low-rank gates on the teacher's vector, trained towards the student at its "
         "start with our learning rate; the router reads probabilities, not raw logits"
     )
+    small: ClassVar[Mapping[str, Any]] = {"count": 8}
 
     weight: float = 0.1
     others: str = ""

@@ -7,11 +7,11 @@ Paper: https://arxiv.org/abs/2305.17007
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from leafkit.methods.anchors import fit_anchors
-from leafkit.methods.batch import require_tensor
+from leafkit.methods.anchors import anchor_needs, fit_anchors
 from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Nd(Objective):
         "transform; class means are taken over unit teacher vectors; a text without a label belongs to the anchor "
         "nearest to its teacher vector"
     )
+    small: ClassVar[Mapping[str, Any]] = {"count": 8}
 
     weight: float = 0.1
     anchors: Classes = "clusters"
@@ -56,6 +57,11 @@ class Nd(Objective):
             }
         )
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """The labels of the texts, for ``anchors=labels``."""
+        return anchor_needs(self.anchors)
+
     def build(self, setting: Setting) -> nn.Module:
         """Return the anchors; their centres are the directions of the classes."""
         return fit_anchors(setting, self.anchors, self.count)
@@ -63,7 +69,7 @@ class Nd(Objective):
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
         """Return the ND loss of each text, (rows,)."""
         directions = state.centres[state.classes(batch.teacher, batch.labels)]
-        return {"nd": norm_and_direction(require_tensor(batch.raw, "raw"), batch.teacher, directions)}
+        return {"nd": norm_and_direction(batch.raw, batch.teacher, directions)}
 
 
 def norm_and_direction(student: Tensor, teacher: Tensor, directions: Tensor) -> Tensor:

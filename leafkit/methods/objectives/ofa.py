@@ -10,11 +10,12 @@ Paper: https://arxiv.org/abs/2310.19444
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import AnchorKind, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, fit_anchors
 from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
@@ -41,12 +42,12 @@ class Ofa(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2310.19444"
-    needs: ClassVar[frozenset[str]] = frozenset({"layers"})
     reconstruction: ClassVar[str] = (
         "LEAF replaces cross-entropy with the class; logits are those with the anchors; a text without a label has the "
         "class of the anchor nearest to its teacher vector; a branch is a perceptron on the mean token state, not "
         "transformer blocks on tokens; all stages share one exponent"
     )
+    small: ClassVar[Mapping[str, Any]] = {"count": 8}
 
     weight: float = 0.1
     exponent: float = 1.5
@@ -61,6 +62,11 @@ class Ofa(Objective):
             **check_anchor_fields(self.anchors, self.count),
         }
         self.check_fields(checks)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The layers of the student, and the labels of the texts for ``anchors=labels``."""
+        return anchor_needs(self.anchors) | {"layers"}
 
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``anchors`` and the ``branches``, by the number of the layer that each branch reads."""

@@ -8,10 +8,11 @@ Paper: https://arxiv.org/abs/2506.12542
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from leafkit.methods.anchors import AnchorKind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, fit_anchors
 from leafkit.methods.batch import Batch
 from leafkit.methods.method import Objective
 from leafkit.methods.setting import Setting
@@ -43,6 +44,7 @@ class Pld(Objective):
         "logits are cosines with anchors that all texts share, not scores of the passages of one query; without labels "
         "the teacher's first anchor replaces the label; the student's scale is fixed"
     )
+    small: ClassVar[Mapping[str, Any]] = {"count": 8}
 
     weight: float = 0.1
     temperature: float = 1.0
@@ -59,8 +61,14 @@ class Pld(Objective):
             {
                 "scale": (self.scale <= 100, "at most 100; at 100 a softmax of cosines is already hard"),
                 "most": (self.most >= 2, "2 or more anchors to rank"),
+                **check_anchor_fields(self.anchors, self.count),
             }
         )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The labels of the texts, for ``anchors=labels``."""
+        return anchor_needs(self.anchors)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return a module with the ``anchors``."""

@@ -9,6 +9,7 @@ Paper: https://arxiv.org/abs/2006.12000
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
-from leafkit.methods.anchors import AnchorKind, Anchors, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import AnchorKind, Anchors, anchor_needs, check_anchor_fields, fit_anchors
 from leafkit.methods.method import Objective
 from leafkit.methods.objectives.ofa import weighted_cross_entropy
 
@@ -49,6 +50,7 @@ class Pskd(Objective):
         "vector; past predictions are stored as float16 and rescaled to a sum of 1; if a feed draws a text twice in an "
         "epoch, the past prediction is that of the last draw"
     )
+    small: ClassVar[Mapping[str, Any]] = {"count": 8}
 
     weight: float = 0.1
     alpha: float = 0.8
@@ -61,6 +63,11 @@ class Pskd(Objective):
             **check_anchor_fields(self.anchors, self.count),
         }
         self.check_fields(checks)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The labels of the texts, for ``anchors=labels``."""
+        return anchor_needs(self.anchors)
 
     @property
     def remembers_texts(self) -> bool:

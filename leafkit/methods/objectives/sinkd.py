@@ -8,10 +8,11 @@ Paper: https://arxiv.org/abs/2402.17110
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from leafkit.methods.anchors import AnchorKind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, fit_anchors
 from leafkit.methods.batch import Batch
 from leafkit.methods.method import Objective
 from leafkit.methods.setting import Setting
@@ -46,6 +47,7 @@ class Sinkd(Objective):
         "anchors replace classes; the loss is the mean over the batch, not the sum; LEAF replaces the cross-entropies "
         "that the paper adds; cost=vectors is ours"
     )
+    small: ClassVar[Mapping[str, Any]] = {"count": 8}
 
     weight: float = 0.03
     temperature: float = 2.0
@@ -58,7 +60,13 @@ class Sinkd(Objective):
     def __post_init__(self) -> None:
         positive = ("temperature", "blur", "rounds")
         checks = {name: (0 < getattr(self, name) < float("inf"), "more than 0") for name in positive}
-        self.check_fields(checks | {"cost": (self.cost in get_args(Cost), "anchors or vectors")})
+        checks["cost"] = (self.cost in get_args(Cost), "anchors or vectors")
+        self.check_fields(checks | check_anchor_fields(self.anchors, self.count))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The labels of the texts, for ``anchors=labels``."""
+        return anchor_needs(self.anchors)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return a module with ``anchors``, or an empty one for ``cost=vectors``."""

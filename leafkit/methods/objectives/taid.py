@@ -9,10 +9,11 @@ Paper: https://arxiv.org/abs/2501.16937
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from leafkit.methods.anchors import AnchorKind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, fit_anchors
 from leafkit.methods.batch import Batch
 from leafkit.methods.method import Objective
 from leafkit.methods.objectives.ofa import weighted_cross_entropy
@@ -43,6 +44,7 @@ class Taid(Objective):
     reconstruction: ClassVar[str] = (
         "logits are cosines with anchors divided by a temperature, not the logits of a vocabulary"
     )
+    small: ClassVar[Mapping[str, Any]] = {"count": 8}
 
     weight: float = 0.1
     start: float = 0.4
@@ -53,7 +55,13 @@ class Taid(Objective):
     count: int = 64
 
     def __post_init__(self) -> None:
-        self.check_fields({name: (0 <= getattr(self, name) <= 1, "0 to 1") for name in ("start", "rate", "momentum")})
+        shares = {name: (0 <= getattr(self, name) <= 1, "0 to 1") for name in ("start", "rate", "momentum")}
+        self.check_fields(shares | check_anchor_fields(self.anchors, self.count))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The labels of the texts, for ``anchors=labels``."""
+        return anchor_needs(self.anchors)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return a module with the ``anchors`` and the state of the schedule.

@@ -42,6 +42,7 @@ class Fidelity(Probe):
         "compared instead. Left out: queries of the student against documents of the teacher, and sweeps of noise and "
         "temperature"
     )
+    small: ClassVar[Mapping[str, Any]] = {"every": 5}
 
     texts: int = 1000
     neighbours: int = 10

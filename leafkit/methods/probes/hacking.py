@@ -43,6 +43,7 @@ class Hacking(Probe):
     reconstruction: ClassVar[str] = (
         "the paper detects deviations by eye on a log-log plot; the regression band, its values and the events are ours"
     )
+    small: ClassVar[Mapping[str, Any]] = {"every": 5}
 
     oracle: str = ""
     window: int = 8

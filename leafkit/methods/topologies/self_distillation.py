@@ -44,6 +44,7 @@ class SelfDistillation(Topology):
         "vectors, the mix is rescaled to unit length; the share of the teacher is an option and not estimated, because "
         "the estimate needs texts that no generation was trained on"
     )
+    small: ClassVar[Mapping[str, Any]] = {"generations": 1}
 
     generations: int = 2
     truth: float = 0.25

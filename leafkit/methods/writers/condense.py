@@ -58,6 +58,7 @@ class Condense(Writer):
         "without learned soft inputs, generated candidates or trajectory matching; gradients are those of the last "
         "layer of a linear student before its first step, and the weights that the pursuit gives to texts are not used"
     )
+    small: ClassVar[Mapping[str, Any]] = {"share": 0.5}
 
     mode: Mode = "herding"
     share: float = 0.25

@@ -11,7 +11,9 @@ from leafkit.methods.objectives.leaf import Leaf
 
 
 def batch(student, teacher):
-    return Batch(student=student, teacher=teacher, roles=torch.zeros(len(student)), rows=torch.arange(len(student)))
+    rows = torch.arange(len(student))
+    facts = dict.fromkeys(("roles", "rows", "labels", "domains", "origin"), rows)
+    return Batch(student=student, teacher=teacher, raw=student, hidden=student, features={}, **facts)
 
 
 def losses(distance, student, teacher):
