@@ -197,8 +197,8 @@ def test_the_state_restores_everything(space, make_setting):
 
 
 def test_a_budget_below_two_texts_is_refused(make_setting):
-    with pytest.raises(OptionError, match="expected a share of 2 texts or more"):
-        Pcoreset(share=0.01).build(make_setting())
+    with pytest.raises(OptionError, match=r"pcoreset:share is 0\.01; expected a share of 120 texts that is 2"):
+        Pcoreset(share=0.01).check(make_setting())
 
 
 @pytest.mark.parametrize(
