@@ -16,8 +16,16 @@ app = typer.Typer(
 )
 
 
+Coverage = Annotated[
+    bool,
+    typer.Option(
+        "--coverage", help="Show which ways to distil the methods cover, by the taxonomy of a survey, and the gaps."
+    ),
+]
+
+
 @app.callback(invoke_without_command=True)
-def methods(context: typer.Context, as_json: Json = False) -> None:
+def methods(context: typer.Context, as_json: Json = False, show_coverage: Coverage = False) -> None:
     """List the distillation methods: the question each answers, what it needs, and its verdict against a baseline.
 
     A method beats, ties with or loses to what the column "compared with" says, in the measure of its row. For most
@@ -26,9 +34,13 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
     \b
     leafkit methods
     leafkit methods show sinkd
+    leafkit methods --coverage
     leafkit distill docs.jsonl --teacher T --student S --method leaf --method sinkd:weight=0.1 --out my-student
     """
     if context.invoked_subcommand:
+        return
+    if show_coverage:
+        _print_coverage(as_json)
         return
     from leafkit.methods.ledger import read_ledger
 
@@ -44,6 +56,18 @@ def methods(context: typer.Context, as_json: Json = False) -> None:
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         say("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _print_coverage(as_json: bool) -> None:
+    """Print the coverage of the installed methods as a table or as JSON."""
+    from leafkit.cli.coverage_table import coverage_text
+    from leafkit.methods.coverage import coverage
+
+    covered = coverage()
+    if as_json:
+        say_json(covered.to_json(), indent=1)
+    else:
+        say(coverage_text(covered))
 
 
 @app.command()

@@ -73,7 +73,10 @@ class Method:
     the argument of `leafkit.distill` (also the key of a recipe) that accepts it. ``paper`` is the link to the paper.
     ``off`` gives the field values that disable the method: training is then plain LEAF, bit for bit.
     ``reconstruction`` lists what differs from the paper and what the paper leaves open; empty if nothing.
-    ``small`` gives field values that suit two hundred texts, for tests.
+    ``small`` gives field values that suit two hundred texts, for tests. ``elicits``, ``learns_by``, ``skills`` and
+    ``verticals`` are the method's categories in the table of `leafkit.methods.coverage`: how knowledge is got out of
+    the teacher, by which algorithms the student learns it, for which skills, and for which fields (empty for all). A
+    method that teaches the student nothing, such as a probe, has none of them.
     """
 
     kind: ClassVar[str]
@@ -82,6 +85,10 @@ class Method:
     off: ClassVar[Mapping[str, Any]]
     reconstruction: ClassVar[str] = ""
     small: ClassVar[Mapping[str, Any]] = {}
+    elicits: ClassVar[tuple[str, ...]] = ()
+    learns_by: ClassVar[tuple[str, ...]] = ()
+    skills: ClassVar[tuple[str, ...]] = ()
+    verticals: ClassVar[tuple[str, ...]] = ()
 
     @property
     def needs(self) -> frozenset[str]:

@@ -43,6 +43,18 @@ def test_the_list_as_json_has_the_verdict(run):
     assert all(row["verdict"] for row in rows)
 
 
+def test_the_coverage_table_shows_methods_and_gaps(run):
+    code, out, _ = run("methods", "--coverage")
+    assert code == 0
+    row = next(line for line in out.splitlines() if line.startswith("self-knowledge"))
+    assert re.split(r"  +", row)[1:3] == ["pskd", "self_distillation"]
+    assert re.search(r"covered by no method\n  elicitation +expansion\n", out)
+    assert "teach the student nothing: diswot, fidelity, hacking" in out
+    pages = json.loads(run("methods", "--coverage", "--json")[1])
+    assert len(pages["cells"]) == 24
+    assert "expansion" in pages["gaps"]["elicitation"]
+
+
 def test_a_method_is_explained(run):
     code, out, _ = run("methods", "show", "leaf")
     assert code == 0

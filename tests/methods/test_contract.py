@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from leafkit.errors import OptionError
+from leafkit.methods import coverage
 from leafkit.methods.batch import TokenStates
 from leafkit.methods.method import Architecture, Probe, StepMethod
 from leafkit.methods.objectives.leaf import Leaf
@@ -114,6 +115,21 @@ def test_a_method_states_its_paper_needs_and_off_values(name):
     assert set(kind.off) | set(kind.small) <= {field.name for field in dataclasses.fields(kind)}
     assert kind.__dataclass_params__.frozen
     assert all(field.kw_only for field in dataclasses.fields(kind))
+
+
+@pytest.mark.parametrize(**EACH)
+def test_a_method_that_teaches_states_its_categories_in_the_survey(name):
+    kind = ALL[name]
+    skills = {skill for group in coverage.SKILLS.values() for skill in group}
+    given = [
+        (kind.elicits, set(coverage.ELICITATIONS)),
+        (kind.learns_by, set(coverage.ALGORITHMS)),
+        (kind.skills, skills),
+    ]
+    for stated, known in given:
+        assert set(stated) <= known, f"{stated} contains a category that leafkit.methods.coverage does not know"
+        assert bool(stated) != issubclass(kind, Probe | Architecture), "a method that teaches states each category"
+    assert set(kind.verticals) <= set(coverage.VERTICALS)
 
 
 @pytest.mark.parametrize(**EACH)

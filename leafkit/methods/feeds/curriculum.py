@@ -35,6 +35,9 @@ class Curriculum(Feed):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/1903.09848"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling",)
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     off: ClassVar[Mapping[str, Any]] = {"every": 0}
     reconstruction: ClassVar[str] = (
         "lengths are in tokens of the student, prompts included; LEAF replaces translation; T is a share of the steps "

@@ -45,6 +45,9 @@ class Ddk(Feed):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2407.16154"
+    elicits: ClassVar[tuple[str, ...]] = ("feedback",)
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     off: ClassVar[Mapping[str, Any]] = {"every": 0}
     reconstruction: ClassVar[str] = (
         "an embedding model has no perplexity, and the teacher's distance to itself is 0, so the discrepancy is the "

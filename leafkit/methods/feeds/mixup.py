@@ -43,6 +43,9 @@ class Mixup(Feed):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2211.03946"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling",)
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     off: ClassVar[Mapping[str, Any]] = {"share": 0.0}
     mixes_texts: ClassVar[bool] = True
     reconstruction: ClassVar[str] = (

@@ -44,6 +44,9 @@ class Pcoreset(BudgetedFeed):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2506.00910"
+    elicits: ClassVar[tuple[str, ...]] = ("curation", "feedback")
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     reconstruction: ClassVar[str] = (
         "teacher calls are scarce, not labels; anchors fitted to the first texts replace classes; one student is "
         "trained with LEAF through all rounds, without the paper's two heads and without unlabelled texts; no outliers "

@@ -51,6 +51,9 @@ class Dhkd(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2411.08937"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling",)
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("understanding",)
     reconstruction: ClassVar[str] = (
         "LEAF replaces cross-entropy on the first head; the second head writes a vector, whose logits are those with "
         "the anchors; the loss is the mean over the anchors, not the sum; the hidden layer has no dropout and no batch "

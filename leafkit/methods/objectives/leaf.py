@@ -29,6 +29,9 @@ class Leaf(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2509.12539"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling", "feature")
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     off: ClassVar[Mapping[str, Any]] = {}  # LEAF is the baseline of all other methods.
 
     distance: Distance = "norm"

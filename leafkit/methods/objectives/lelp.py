@@ -55,6 +55,9 @@ class Lelp(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2409.20449"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling", "feature")
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("understanding",)
     reconstruction: ClassVar[str] = (
         "the paper's scaling inside the sub-class softmax, number of sub-classes and sub-class temperature were not "
         "found: projections are divided by one standard deviation for each class, pooled over its directions; anchors "

@@ -58,6 +58,9 @@ class Mst(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2507.07015"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling", "feature")
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     reconstruction: ClassVar[str] = (
         "LEAF replaces cross-entropy, and cosines with anchors replace logits; the first stage is left out, because "
         "teachers are frozen; masks are low-rank gates on the teacher's vector, trained towards the student at its "

@@ -38,6 +38,9 @@ class Nd(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2305.17007"
+    elicits: ClassVar[tuple[str, ...]] = ("feature",)
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("understanding",)
     reconstruction: ClassVar[str] = (
         "LEAF replaces KD++'s cross-entropy and warmed-up logit loss; the student's own head is the embedding "
         "transform; class means are taken over unit teacher vectors; a text without a label belongs to the anchor "

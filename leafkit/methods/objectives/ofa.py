@@ -42,6 +42,9 @@ class Ofa(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2310.19444"
+    elicits: ClassVar[tuple[str, ...]] = ("feature",)
+    learns_by: ClassVar[tuple[str, ...]] = ("supervised fine-tuning", "divergence and similarity")
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     reconstruction: ClassVar[str] = (
         "LEAF replaces cross-entropy with the class; logits are those with the anchors; a text without a label has the "
         "class of the anchor nearest to its teacher vector; a branch is a perceptron on the mean token state, not "

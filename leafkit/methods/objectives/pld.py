@@ -40,6 +40,9 @@ class Pld(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2506.12542"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling",)
+    learns_by: ClassVar[tuple[str, ...]] = ("rank optimization",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval",)
     reconstruction: ClassVar[str] = (
         "logits are cosines with anchors that all texts share, not scores of the passages of one query; without labels "
         "the teacher's first anchor replaces the label; the student's scale is fixed"

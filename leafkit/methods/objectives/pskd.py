@@ -44,6 +44,9 @@ class Pskd(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2006.12000"
+    elicits: ClassVar[tuple[str, ...]] = ("self-knowledge",)
+    learns_by: ClassVar[tuple[str, ...]] = ("supervised fine-tuning",)
+    skills: ClassVar[tuple[str, ...]] = ("understanding",)
     moves_target: ClassVar[bool] = True
     reconstruction: ClassVar[str] = (
         "logits are those with the anchors; a text without a label has the class of the anchor nearest to its teacher "

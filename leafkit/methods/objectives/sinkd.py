@@ -42,6 +42,9 @@ class Sinkd(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2402.17110"
+    elicits: ClassVar[tuple[str, ...]] = ("feature",)
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("understanding",)
     cannot_train_alone: ClassVar[bool] = True
     reconstruction: ClassVar[str] = (
         "anchors replace classes; the loss is the mean over the batch, not the sum; LEAF replaces the cross-entropies "

@@ -40,6 +40,9 @@ class Taid(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2501.16937"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling",)
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     moves_target: ClassVar[bool] = True
     reconstruction: ClassVar[str] = (
         "logits are cosines with anchors divided by a temperature, not the logits of a vocabulary"

@@ -38,6 +38,9 @@ class SelfDistillation(Topology):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2102.13088"
+    elicits: ClassVar[tuple[str, ...]] = ("self-knowledge",)
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     off: ClassVar[Mapping[str, Any]] = {"generations": 0}
     reconstruction: ClassVar[str] = (
         "the distance to the mixed vector is that of the objective, LEAF by default; if the teacher's vectors are unit "

@@ -52,6 +52,9 @@ class Condense(Writer):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2504.14772"
+    elicits: ClassVar[tuple[str, ...]] = ("curation",)
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     off: ClassVar[Mapping[str, Any]] = {"share": 1.0}
     reconstruction: ClassVar[str] = (
         "the survey names families of methods, and these modes are their simplest members: they select real texts, "
