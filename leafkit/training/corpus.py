@@ -52,7 +52,7 @@ def read_corpus(texts: Sources, options: TextOptions, *, seed: int) -> Corpus:
         )
     if options.valid is None:
         return _split(everything, seed)
-    held_out = distinct_texts(options.valid, replace(options, queries=None, documents=None))
+    held_out = distinct_texts(options.valid, replace(options, queries=None, documents=None), pairs=False)
     train = _without(everything, set(held_out.texts))
     if len(train) < len(everything):
         logger.warning(

@@ -18,7 +18,7 @@ from leafkit.files.json_file import explain_invalid
 from leafkit.files.progress import progress
 from leafkit.students.student import Layout, Student
 from leafkit.training.corpus import Corpus
-from leafkit.types import ROLES, Float32, Int64, Role
+from leafkit.types import Float32, Int64, Role
 from leafkit.vectors.mapping import LinearMap
 from leafkit.vectors.store import VectorStore
 
@@ -87,7 +87,8 @@ class TrainingData:
     """All texts of a run: the first rows are for training, the others are held out.
 
     ``roles`` (0 query, 1 document) and ``places``, the rows in ``store``, are (texts,). ``labels`` (-1 for none) and
-    ``domains`` are those of the training texts. ``mapping`` leads from the teacher's coordinates to the student's;
+    ``domains`` are those of the training texts. ``pairs``, (pairs, 2), are their rows of queries and documents that
+    belong together. ``mapping`` leads from the teacher's coordinates to the student's;
     None if the two are the same. ``other_targets``, (training texts, dim), replace the teacher's vectors of the
     training texts if a method trains on other targets.
     """
@@ -96,6 +97,7 @@ class TrainingData:
     roles: Int64
     labels: Int64
     domains: Int64
+    pairs: Int64
     places: Int64
     store: VectorStore
     mapping: LinearMap | None
@@ -139,10 +141,10 @@ def write_data(folder: Path, corpus: Corpus, student: Student, *, max_length: in
     `save_places` adds where the teacher's vectors of the texts are.
     """
     write_tokens(folder / "tokens", student, corpus.texts, corpus.roles, max_length=max_length)
-    roles = numpy.array([ROLES.index(role) for role in corpus.roles], dtype=numpy.int64)
-    save_array(folder / "roles.npy", roles)
+    save_array(folder / "roles.npy", numpy.concatenate([corpus.train.role_ids(), corpus.valid.role_ids()]))
     save_array(folder / "labels.npy", corpus.train.label_ids())
     save_array(folder / "domains.npy", corpus.train.domain_ids())
+    save_array(folder / "pairs.npy", corpus.train.pairs)
 
 
 def save_places(folder: Path, places: Int64) -> None:
@@ -157,6 +159,7 @@ def open_data(folder: Path, layout: Layout, store: VectorStore, mapping: LinearM
         roles=_read_rows(folder / "roles.npy"),
         labels=_read_rows(folder / "labels.npy"),
         domains=_read_rows(folder / "domains.npy"),
+        pairs=_read_rows(folder / "pairs.npy"),
         places=_read_rows(folder / PLACES),
         store=store,
         mapping=mapping,

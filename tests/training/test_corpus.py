@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from leafkit.errors import OptionError, TextError
@@ -104,3 +106,19 @@ def test_reading_stops_when_all_limits_are_reached(tmp_path):
     file.write_text('{"text": "one", "role": "query"}\n{"text": "two", "role": "document"}\n' * 2 + "{broken\n")
     valid = lines(tmp_path / "valid.txt", ["held out"])
     assert len(corpus(file, [f"query:{valid}"], queries=1, documents=1).train) == 2
+
+
+def test_pairs_of_held_out_texts_are_dropped_and_held_out_files_need_none(tmp_path):
+    rows = [{"_id": f"d{i}", "text": f"document {i}", "role": "document"} for i in range(100)]
+    rows += [{"_id": f"q{i}", "text": f"query {i}", "role": "query", "pair": f"d{i}"} for i in range(100)]
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = corpus(file)
+    texts = found.train.texts
+    assert {(texts[q], texts[d]) for q, d in found.train.pairs} == {
+        (f"query {i}", f"document {i}") for i in range(100) if {f"query {i}", f"document {i}"} <= set(texts)
+    }
+    assert len(found.train.pairs) < 100
+    valid = tmp_path / "valid.jsonl"
+    valid.write_text(json.dumps({"text": "held out", "role": "query", "pair": "elsewhere"}) + "\n")
+    assert len(corpus(file, valid=valid).train.pairs) == 100
