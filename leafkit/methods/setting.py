@@ -27,7 +27,8 @@ class Facts:
 
     ``dim`` is the width of the teacher's vectors, ``width`` the width of the student's states before the head, and
     ``depth`` the number of layers of the student (0 for a token table). ``steps`` is the number of optimiser steps of
-    the whole training, ``epoch_steps`` the number of steps in one epoch.
+    the whole training, ``epoch_steps`` the number of steps in one epoch, and ``validations`` the number of validations,
+    the one at the start included.
 
     ``roles`` (0 query, 1 document), ``labels`` (-1 for a text without a label) and ``domains`` are arrays of shape
     (texts,). ``pairs``, (pairs, 2), has the row of a query and the row of a document that answers it in each line.
@@ -38,6 +39,7 @@ class Facts:
     depth: int
     steps: int
     epoch_steps: int
+    validations: int
     batch_size: int
     seed: int
     roles: Int64

@@ -13,7 +13,7 @@ from leafkit.files.checksums import CHECKSUMS, check_checksums, write_checksums
 from leafkit.methods.budget import Budget, parse_budget
 from leafkit.methods.method import Architecture, Method
 from leafkit.methods.registry import check_option, method_name, method_spec, parse_method
-from leafkit.students.spec import parse_student
+from leafkit.students.spec import Fresh, StudentSpec, parse_student
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -31,14 +31,19 @@ class StudentSearch:
     architecture: Architecture | None = None
     budget: Budget | None = None
 
-    def student(self, folder: Path, teacher: Any, texts: Sequence[str], seed: int) -> str:
-        """Return the student in the text form that `leafkit.students.spec` parses; run the search if there is one.
+    @property
+    def named(self) -> StudentSpec | None:
+        """The student that the user named; None if a search has to find it."""
+        return parse_student(self.name) if self.architecture is None else None
+
+    def student(self, folder: Path, teacher: Any, texts: Sequence[str], seed: int) -> StudentSpec:
+        """Return the student; run the search if there is one.
 
         A search writes its result below ``folder``, and later calls reuse it. Raises `OptionError` if a search is given
         and ``teacher`` is not a sentence-transformers model, and `DamageError` if the result was changed.
         """
         if self.architecture is None or self.budget is None:
-            return self.name
+            return parse_student(self.name)
         found = folder / "architecture"
         if found.is_dir():
             check_checksums(found, advice=f"Delete {folder} to start again.")
@@ -47,7 +52,7 @@ class StudentSearch:
                 picked = self.architecture.pick(_teacher_model(teacher), texts, self.budget, seed)
                 write_json(new / "architecture.json", picked)
                 write_checksums(new)
-        return f"fresh:{found / 'architecture.json'}"
+        return Fresh(config=str(found / "architecture.json"))
 
 
 def choose_student(student: str | None, architecture: str | Method | None, budget: str | None) -> StudentSearch:

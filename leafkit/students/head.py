@@ -54,6 +54,15 @@ def fit_head(features: Float32, targets: Float32, *, bias: bool = True, seed: in
     return dataclasses.replace(_NormalEquations(features, targets, centred=bias).solve(penalty), cosine=cosine)
 
 
+def head_of(student: Student) -> Linear:
+    """Return a copy of the head of ``student``; its bias is 0 if the head has none."""
+    linear = student.linear
+    bias = numpy.zeros(linear.out_features, dtype=numpy.float32)
+    if linear.bias is not None:
+        bias = linear.bias.detach().cpu().numpy().copy()
+    return Linear(weight=linear.weight.detach().cpu().numpy().copy(), bias=bias, penalty=float("nan"))
+
+
 def set_head(student: Student, head: Linear) -> None:
     """Copy ``head`` into the head of ``student``."""
     import torch

@@ -69,13 +69,15 @@ def training_record(run: Run, corpus: Corpus, generations: Generations, *, stude
     """Return recipe, methods, data, validation, command and versions of a finished run, ready for JSON.
 
     ``student`` is the text form of the student or of its search, and ``asked`` the number of texts whose teacher
-    vectors were used. In the record, ``best`` is the validation of the student that is kept, and ``steps`` is the
-    number of steps of one generation.
+    vectors were used. In the record, ``best`` is the validation of the student that is kept, with the figures of the
+    finished student if the methods changed its head, and ``steps`` is the number of steps of the last generation.
     """
     recipe, state = run.recipe, generations.state
     start = dict(run.start_facts().training)
     stated = start.pop("origin", {})
     kept = state.best if recipe.keep == "best" else state.step
+    best = next(entry for entry in state.history if entry["step"] == kept)
+    finished = {} if generations.finished is None else dataclasses.asdict(generations.finished)
     return {
         "student": student,
         "recipe": dataclasses.asdict(recipe),
@@ -94,9 +96,9 @@ def training_record(run: Run, corpus: Corpus, generations: Generations, *, stude
             ],
             "digest": corpus.train.digest(),
         },
-        "steps": recipe.steps(len(corpus.train)),
+        "steps": generations.steps,
         "generations": generations.count,
-        "best": next(entry for entry in state.history if entry["step"] == kept),
+        "best": best | finished,
         "start": state.history[0],
         "history": state.history,
         "command": command_line(),

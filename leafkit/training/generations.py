@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from leafkit.methods.setting import Gather, Setting
@@ -12,6 +12,7 @@ from leafkit.training.data import TrainingData
 from leafkit.training.forward import StudentForward
 from leafkit.training.loop import Loop, Report
 from leafkit.training.run import Run
+from leafkit.training.validation import Figures
 from leafkit.types import Float32, Int64
 
 
@@ -19,18 +20,26 @@ class Generations:
     """Trains one or more students of ``run``, one after the other, as a `Training` that a topology can drive.
 
     After `run` or `fit`, ``trained`` is the last student, ``state`` the final state of its training, and ``data`` the
-    texts that it was trained on. ``asked`` is the number of training texts whose teacher vectors were used, and
-    ``count`` the number of students trained.
+    texts that it was trained on. ``steps`` is the number of steps of its training, and ``finished`` are its figures if
+    the methods changed its head afterwards. ``asked`` is the number of training texts whose teacher vectors were used,
+    and ``count`` the number of students trained.
     """
 
     trained: Student
     state: State
     data: TrainingData
+    steps: int
+    finished: Figures | None
     asked: int
 
-    def __init__(self, run: Run, report: Report | None, teach: Callable[[str], Gather] | None) -> None:
-        """Prepare to train; ``report`` receives figures, and ``teach`` opens another teacher by name."""
-        self._run, self._report, self._teach = run, report, teach
+    def __init__(
+        self, run: Run, report: Report | None, teach: Callable[[str], Gather] | None, texts: Sequence[str] | None
+    ) -> None:
+        """Prepare to train; ``report`` receives figures, and ``teach`` opens another teacher by name.
+
+        ``texts`` are the training texts, None in a process that did not read them.
+        """
+        self._run, self._report, self._teach, self._texts = run, report, teach, texts
         self.count = 0
 
     def run(self) -> None:
@@ -50,6 +59,7 @@ class Generations:
         loop = self._loop(generation, targets)
         self.state = loop.train()
         self.trained, self.asked = loop.forward.student, loop.methods.asked()
+        self.steps, self.finished = loop.steps, loop.finished
         self.count += 1
 
     def student(self, rows: Int64) -> Float32:
@@ -72,4 +82,5 @@ class Generations:
             checkpoints=Checkpoints(self._run.folder.checkpoints(generation)),
             report=self._report,
             teach=self._teach,
+            texts=self._texts,
         )

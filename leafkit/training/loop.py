@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -15,12 +16,14 @@ from leafkit.errors import OptionError
 from leafkit.files.progress import progress
 from leafkit.methods.batch import Batch, Outputs, View
 from leafkit.methods.setting import Gather, Setting
+from leafkit.students.head import head_of, set_head
 from leafkit.students.held_out import overlap_text
 from leafkit.training.active_methods import ActiveMethods
 from leafkit.training.alarm import check_loss, check_spread
-from leafkit.training.batches import examples_after, parts_of, share_of, steps_per_epoch
+from leafkit.training.batches import examples_after, parts_of, share_of
 from leafkit.training.checkpoint import Checkpoints, State
 from leafkit.training.data import TrainingData
+from leafkit.training.facts import Draw, plan_draw, training_facts
 from leafkit.training.forward import StudentForward
 from leafkit.training.gradients import Gradients
 from leafkit.training.interrupt import interruption
@@ -35,7 +38,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKPOINT_SECONDS = 300
-VALIDATIONS = 10
 # The most padded tokens that pass through the student at once on a CPU: 32 texts of 128. The memory that the backward
 # pass needs grows with them (batches of 32 SciFact abstracts, six layers of 384: 4.0 GB at once, 2.1 GB in parts, at
 # the same speed).
@@ -62,6 +64,8 @@ class Loop:
 
     ``forward`` holds the student, which is trained in place on ``data``. ``report`` is called with a step and named
     figures (loss and rate, or validation). ``teach`` opens another teacher by name, for methods that need several.
+    ``texts`` are the training texts, for methods that read them. After `train`, ``finished`` are the figures of the
+    student whose head the methods changed, or None if they did not change the head.
     """
 
     run: Run
@@ -70,6 +74,8 @@ class Loop:
     checkpoints: Checkpoints
     report: Report | None = None
     teach: Callable[[str], Gather] | None = None
+    texts: Sequence[str] | None = None
+    finished: Figures | None = field(default=None, init=False)
     _losses: list[Tensor] = field(default_factory=list)
     _terms: list[dict[str, dict[str, Tensor]]] = field(default_factory=list)
 
@@ -88,19 +94,32 @@ class Loop:
             for rows in batches:
                 self._step(rows)
                 self._after_step(rows, bar, stop=interrupted())
-        if self.run.is_main and self.run.recipe.keep == "best" and self.state.best is not None:
+        if self.run.is_main:
+            self._finish()
+        return self.state
+
+    def _finish(self) -> None:
+        """Load the student to keep with the state that the methods had then, and let the methods finish its head."""
+        if self.run.recipe.keep == "best" and self.state.best is not None:
             with self.checkpoints.reading(self.state.best) as read:
                 self.forward.model.load_state_dict(read("student"))
-        return self.state
+                self.methods.restore_modules(read)
+        trained = head_of(self.forward.student)
+        head = self.methods.finish(trained)
+        if head is not trained:
+            set_head(self.forward.student, head)
+            self.finished = measure(*self._held_out())
 
     def _prepare(self) -> None:
         run, student = self.run, self.forward.student
-        self.steps = run.recipe.steps(self.data.train)
-        self.valid_every = run.recipe.valid_every or max(1, self.steps // VALIDATIONS)
+        self.steps = self.draw.facts.steps
+        self.valid_every = run.recipe.steps_between_validations(len(self.draw.rows))
         self._device = self.forward.device
         self.forward.train()
         self.optimiser = optimiser_of(student, run.recipe)
-        self.methods = ActiveMethods(run.plan, self.setting(), run.recipe, self._device)
+        self.methods = ActiveMethods(
+            run.plan, self.setting(), run.recipe, self._device, reserved=self.draw.reserved, drawn=self.draw.rows
+        )
         self.state = self._resumed() or State()
         several = run.processes > 1
         lazy = self._device.type == "cpu" and not several
@@ -121,33 +140,49 @@ class Loop:
             logger.info("resuming from step %d of %d", state.step, self.steps)
         return state
 
-    def setting(self) -> Setting:
-        """Return this training as the methods see it."""
-        data, recipe, student = self.data, self.run.recipe, self.forward.student
-        return Setting(
+    @cached_property
+    def draw(self) -> Draw:
+        """The texts that steps draw, and those that methods reserve."""
+        data, student = self.data, self.forward.student
+        facts = training_facts(
+            self.run.recipe,
             dim=student.head.out_features,
             width=student.head.in_features,
             depth=student.depth,
-            steps=recipe.steps(data.train),
-            epoch_steps=steps_per_epoch(data.train, recipe.batch_size),
-            batch_size=recipe.batch_size,
-            seed=recipe.seed,
             roles=data.roles[: data.train],
             labels=data.labels,
             domains=data.domains,
-            pairs=numpy.zeros((0, 2), dtype=numpy.int64),
+            pairs=data.pairs,
+        )
+        return plan_draw(self.run.plan, self.run.recipe, facts)
+
+    def setting(self) -> Setting:
+        """Return this training as the methods see it."""
+        data = self.data
+        return Setting(
+            **vars(self.draw.facts),
             lengths=data.tokens.lengths[: data.train],
             reserved=numpy.zeros(0, dtype=numpy.int64),
             targets=lambda rows: data.targets(data.check_training_rows(rows)),
             student=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows)),
             hidden=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows), hidden=True),
-            texts_of=_not_here("the texts"),
-            batch=lambda rows: self._batch(self._view(data.check_training_rows(rows))),
+            texts_of=self._texts_of,
+            batch=self._batch_of,
             ask=None,
             live=None,
             open=_not_here("a peer student"),
             other_teacher=self.teach or _no_other_teacher,
         )
+
+    def _texts_of(self, rows: Int64) -> list[str]:
+        if self.texts is None:
+            raise TypeError("this training has no access to the texts")
+        return [self.texts[int(row)] for row in self.data.check_training_rows(rows)]
+
+    def _batch_of(self, rows: Int64) -> Batch:
+        """Return the texts ``rows`` as the current student writes them, with gradients even where a caller has none."""
+        with torch.enable_grad():
+            return self._batch(self._view(self.data.check_training_rows(rows)))
 
     def _bar(self) -> Any:
         if not self.run.is_main:
@@ -156,7 +191,7 @@ class Loop:
 
     def _examples(self, steps: int) -> int:
         """Return the number of texts in the first ``steps`` steps; only about right if a feed chooses the texts."""
-        return examples_after(steps, self.data.train, self.run.recipe.batch_size)
+        return examples_after(steps, len(self.draw.rows), self.run.recipe.batch_size)
 
     def _step(self, rows: Int64) -> None:
         """Take one optimiser step on the global batch ``rows``, of which this process computes its share."""
@@ -291,14 +326,18 @@ class Loop:
         """Measure the student on the held-out texts, raise if it has collapsed, and save."""
         if not self.run.is_main:
             return
-        rows = self.data.valid_rows
-        student, teacher = self.forward.encode(self.data.tokens, rows), self.data.targets(rows)
+        student, teacher = self._held_out()
         figures = measure(student, teacher)
         check_spread(figures, self.state, self.checkpoints.folder)
         observed = self._observe(student, teacher)
         self._record(figures)
         self.state.history[-1].update(observed)
         self._save()
+
+    def _held_out(self) -> tuple[Float32, Float32]:
+        """Return the vectors of the held-out texts by the student and by the teacher, (rows, dim) each."""
+        rows = self.data.valid_rows
+        return self.forward.encode(self.data.tokens, rows), self.data.targets(rows)
 
     def _observe(self, student: Float32, teacher: Float32) -> dict[str, dict[str, Any]]:
         """Return the figures of the probes that are due; their events are logged and change nothing.

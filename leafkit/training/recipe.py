@@ -20,6 +20,9 @@ Head = Literal["ridge", "random"]
 Keep = Literal["best", "last"]
 Optimiser = Literal["adamw", "muon"]
 
+# The validations of a training after the one at its start, unless `Recipe.valid_every` says otherwise.
+VALIDATIONS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Options):
@@ -111,6 +114,14 @@ class Recipe(Options):
     def steps(self, texts: int) -> int:
         """Return the number of optimiser steps over ``texts`` training texts."""
         return math.ceil(self.epochs * math.ceil(texts / self.batch_size))
+
+    def steps_between_validations(self, texts: int) -> int:
+        """Return the number of steps from one validation to the next in a training on ``texts`` texts."""
+        return self.valid_every or max(1, self.steps(texts) // VALIDATIONS)
+
+    def validations(self, texts: int) -> int:
+        """Return the number of validations of a training on ``texts`` texts, at its start and its end included."""
+        return 1 + math.ceil(self.steps(texts) / self.steps_between_validations(texts))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leafkit.errors import OutputError
+from leafkit.errors import OptionError, OutputError
 from leafkit.files.atomic import parent_folders, write_json
 from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.files.json_file import read_json_object
@@ -17,6 +17,8 @@ from leafkit.files.lock import exclusive_lock
 from leafkit.files.partial import delete
 
 _DESCRIPTION, _LOCK = "run.json", "lock"
+# What is made before the first step of the training.
+_START, _ARCHITECTURE = "start", "architecture"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,12 @@ class RunFolder:
     @property
     def start(self) -> Path:
         """The folder of the student as it starts, with the tokenised texts."""
-        return self.path / "start"
+        return self.path / _START
+
+    @property
+    def architecture(self) -> Path:
+        """The folder of the student that an architecture search found."""
+        return self.path / _ARCHITECTURE
 
     def checkpoints(self, generation: int) -> Path:
         """Return the folder of the checkpoints of a ``generation``, counted from 0."""
@@ -43,14 +50,16 @@ class RunFolder:
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process; raise `OutputError` if another run holds it.
 
-        A run that fails before it has written anything but its description leaves no folder.
+        A run that fails before it has written anything but its description leaves no folder. Nor does one that is
+        refused (`OptionError`) before its first checkpoint: its command must change, and would find another run's
+        folder.
         """
         busy = f"another run is writing to {self.path}. Wait until that run has finished or choose another output path."
         with parent_folders(self.path), exclusive_lock(self.path / _LOCK, error=busy):
             try:
                 yield
-            except BaseException:
-                if self._has_description_only():
+            except BaseException as error:
+                if self._has_only() or (isinstance(error, OptionError) and self._has_only(_START, _ARCHITECTURE)):
                     self.remove()
                 raise
 
@@ -65,7 +74,7 @@ class RunFolder:
             for path in self.path.iterdir():
                 if path.name != _LOCK:
                     delete(path)
-        if not file.is_file() or self._has_description_only():
+        if not file.is_file() or self._has_only():
             write_json(file, description)
             return
         before = _read(file)
@@ -84,8 +93,9 @@ class RunFolder:
             (self.path / _DESCRIPTION).unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def _has_description_only(self) -> bool:
-        return self.path.is_dir() and {path.name for path in self.path.iterdir()} <= {_DESCRIPTION, _LOCK}
+    def _has_only(self, *names: str) -> bool:
+        """Tell whether the folder has nothing but the description and, at most, entries called ``names``."""
+        return self.path.is_dir() and {path.name for path in self.path.iterdir()} <= {_DESCRIPTION, _LOCK, *names}
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -10,24 +10,29 @@ from typing import Any
 from leafkit.errors import OptionError
 from leafkit.files.atomic import check_output_folder
 from leafkit.methods.setting import Gather
-from leafkit.methods.student_search import choose_student
+from leafkit.methods.student_search import StudentSearch, choose_student
 from leafkit.students.folder import MARKER, StudentFacts, read_student
-from leafkit.students.spec import Static, parse_student
+from leafkit.students.spec import Pretrained, Static, StudentSpec, parse_student
+from leafkit.students.student import Student
 from leafkit.teachers.open import open_teacher as open_any_teacher
 from leafkit.texts.options import TextOptions
 from leafkit.texts.table import Sources, TextTable
 from leafkit.training.corpus import Corpus, read_corpus
+from leafkit.training.facts import check_facts
 from leafkit.training.finish import finish, training_record
 from leafkit.training.generations import Generations
 from leafkit.training.run import Run
 from leafkit.training.source import teacher_model
-from leafkit.training.start import build_start, reads_all_targets
+from leafkit.training.start import build_start, has_start, new_student, reads_all_targets
 from leafkit.training.tensorboard import tensorboard_report
 from leafkit.types import Teacher
 from leafkit.vectors.adopted import adopted_space, exact_teacher
 from leafkit.vectors.store import is_exact
 
 logger = logging.getLogger("leafkit")
+
+# Width and depth of a student that a search has yet to find: no upper bound of a method refuses them.
+UNKNOWN = 1 << 20
 
 
 def lead(
@@ -53,15 +58,53 @@ def lead(
     with run.folder.locked():
         run.folder.claim(description(run, corpus, teacher))
         texts_read = len(corpus.train)
-        corpus = write_texts(run, corpus, teacher)
-        spec = parse_student(search.student(run.folder.path, teacher, corpus.train.texts, run.recipe.seed))
-        build_start(run, corpus, teacher, spec)
+        corpus, spec = prepare(run, corpus, teacher, search)
         del teacher  # its memory is needed for training
         run.accelerator.wait_for_everyone()
         generations = train(run, corpus.train)
         asked = texts_read if reads_all_targets(run, spec) else generations.asked
         record = training_record(run, corpus, generations, student=search.name, asked=asked)
         return finish(run, generations, record, adopted)
+
+
+def prepare(run: Run, corpus: Corpus, teacher: Teacher, search: StudentSearch) -> tuple[Corpus, StudentSpec]:
+    """Make the training texts and the start of the student; return the corpus to train on and what the student is.
+
+    The methods check their sizes before the teacher encodes a text. What a writer or a search decides is checked after
+    it. An earlier call that wrote the start has checked the same.
+    """
+    resumed = has_start(run)
+    spec = search.named
+    student = None if resumed else early_student(run, teacher, spec)
+    if not resumed:
+        check_sizes(run, corpus, teacher, spec, student)
+    if run.plan.writer is not None or spec is None:
+        corpus = write_texts(run, corpus, teacher)
+        spec = search.student(run.folder.path, teacher, corpus.train.texts, run.recipe.seed)
+        if not resumed:
+            student = student or early_student(run, teacher, spec)
+            check_sizes(run, corpus, teacher, spec, student)
+    build_start(run, corpus, teacher, spec, student)
+    return corpus, spec
+
+
+def early_student(run: Run, teacher: Teacher, spec: StudentSpec | None) -> Student | None:
+    """Build the student ``spec`` if that needs no vector of the teacher; return None for a token table or no spec."""
+    return None if spec is None or isinstance(spec, Static) else new_student(run, teacher, spec)
+
+
+def check_sizes(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec | None, student: Student | None) -> None:
+    """Raise `OptionError` if a method cannot work with the texts of ``corpus`` and the student.
+
+    While a search has yet to find the student (``spec`` is None), the student counts as large enough for any method.
+    """
+    if isinstance(spec, Static):
+        width, depth = spec.dim, 0
+    else:
+        width, depth = (UNKNOWN, UNKNOWN) if student is None else (student.head.in_features, student.depth)
+    if isinstance(spec, Pretrained) and isinstance(spec.layers, int):
+        depth = spec.layers  # with pick=greedy, the layers to keep are chosen later
+    check_facts(run.plan, run.recipe, corpus.train, dim=teacher.space.dim, width=width, depth=depth)
 
 
 def follow(run: Run) -> StudentFacts:
@@ -117,7 +160,8 @@ def write_texts(run: Run, corpus: Corpus, teacher: Teacher) -> Corpus:
 def train(run: Run, texts: TextTable | None) -> Generations:
     """Train all generations of ``run``; ``texts`` are the training texts, None in a process that did not read them."""
     with tensorboard_report(run.options.tensorboard if run.is_main else None) as report:
-        generations = Generations(run, report, None if texts is None else other_teachers(run, texts))
+        teach = None if texts is None else other_teachers(run, texts)
+        generations = Generations(run, report, teach, None if texts is None else texts.texts)
         generations.run()
     return generations
 

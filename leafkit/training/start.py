@@ -32,19 +32,19 @@ from leafkit.vectors.store import VectorStore
 logger = logging.getLogger("leafkit")
 
 
-def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec) -> None:
+def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec, student: Student | None = None) -> None:
     """Cache the teacher's vectors of ``corpus``, and write the student ``spec`` and the texts into the run folder.
 
-    Anything that an interrupted call already wrote is kept. Afterwards `Run.open_start` and `Run.open_data` find
-    everything that training needs, in this process or another.
+    ``student`` is the student ``spec`` if it is already built. Anything that an interrupted call already wrote is kept.
+    Afterwards `Run.open_start` and `Run.open_data` find everything that training needs, in this process or another.
     """
     store = run.open_store(teacher.space)
     start = run.folder.start
-    # Built before the teacher encodes for hours, so that a student that cannot be built fails at once.
-    student = None
-    if (start / MARKER).is_file():
+    if has_start(run):
         check_checksums(start, advice=f"Delete {run.folder.path} to start again.")
-    else:
+        student = None
+    elif student is None:
+        # Built before the teacher encodes for hours, so that a student that cannot be built fails at once.
         student = new_student(run, CachedEncoder(teacher, store), spec)
     places = store.fill(teacher, corpus.texts, corpus.roles)
     if student is not None:
@@ -59,6 +59,11 @@ def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec) -
             write_checksums(folder, leave_out=[PLACES])
     # Written again when a run resumes, because the cache may have been rebuilt with the texts in other rows.
     save_places(start, places)
+
+
+def has_start(run: Run) -> bool:
+    """Tell whether an earlier call already wrote the start of ``run``."""
+    return (run.folder.start / MARKER).is_file()
 
 
 def new_student(run: Run, teacher: Teacher, spec: StudentSpec) -> Student:

@@ -66,6 +66,7 @@ def settings(make_batch):
             "depth": DEPTH,
             "steps": 100,
             "epoch_steps": 15,
+            "validations": 11,
             "batch_size": 8,
             "seed": 0,
             "roles": rows % 2,

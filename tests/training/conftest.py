@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -36,5 +37,33 @@ def distil(texts_file, tiny_teacher, tmp_path):
             **settings,
         }
         return distill(**settings)
+
+    return run
+
+
+@pytest.fixture
+def planned(monkeypatch, distil):
+    """`leafkit.distill` with LEAF and methods that are not registered; keyword arguments override."""
+    from leafkit.methods.method import Probe, StepMethod, Topology, Writer
+    from leafkit.training import distill as home
+
+    def run(*methods, **settings):
+        whole = home.make_plan
+
+        def plan(*specs):
+            made = whole(*specs)
+            named = {type(method).__name__.lower(): method for method in methods}
+            return dataclasses.replace(
+                made,
+                step_methods=made.step_methods | {k: v for k, v in named.items() if isinstance(v, StepMethod)},
+                topology=next((method for method in methods if isinstance(method, Topology)), None),
+                writer=next((method for method in methods if isinstance(method, Writer)), None),
+                probes={name: method for name, method in named.items() if isinstance(method, Probe)},
+            )
+
+        with monkeypatch.context() as patched:
+            patched.setattr(home, "make_plan", plan)
+            patched.setattr("leafkit.methods.plan.method_spec", lambda method: type(method).__name__.lower())
+            return distil(**settings)
 
     return run

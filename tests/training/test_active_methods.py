@@ -39,9 +39,10 @@ def active_methods():
     def make(*feeds):
         rows = numpy.arange(90)
         setting = Setting(
-            dim=4, width=4, depth=1, steps=40, epoch_steps=9, batch_size=10, seed=3, roles=rows % 2, labels=rows % 3,
-            domains=rows % 2, pairs=rows[:0].reshape(0, 2), lengths=LENGTHS, reserved=rows[:0], targets=None,
-            student=None, hidden=None, texts_of=None, batch=None, ask=None, live=None, open=None, other_teacher=None,
+            dim=4, width=4, depth=1, steps=40, epoch_steps=9, validations=11, batch_size=10, seed=3, roles=rows % 2,
+            labels=rows % 3, domains=rows % 2, lengths=LENGTHS, pairs=rows[:60].reshape(-1, 2), reserved=rows[:0],
+            targets=None, student=None, hidden=None, texts_of=None, batch=None, ask=None, live=None, open=None,
+            other_teacher=None,
         )  # fmt: skip
         plan = Plan(step_methods={("train", "half", "type")[i]: feed for i, feed in enumerate(feeds)}, probes={})
         return ActiveMethods(plan, setting, Recipe(), torch.device("cpu"))

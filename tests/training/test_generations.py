@@ -37,31 +37,9 @@ class Peeking(Objective):
         setting.targets(numpy.array([setting.texts]))
 
 
-@pytest.fixture
-def planned(monkeypatch, distil):
-    """Distil with a plan that contains unregistered methods."""
-
-    def run(**systems):
-        whole = home.make_plan
-
-        def plan(*specs):
-            made = whole(*specs)
-            return dataclasses.replace(
-                made,
-                step_methods=made.step_methods | {k: v for k, v in systems.items() if isinstance(v, Objective)},
-                topology=systems.get("topology"),
-            )
-
-        monkeypatch.setattr(home, "make_plan", plan)
-        monkeypatch.setattr("leafkit.methods.plan.method_spec", lambda system: type(system).__name__.lower())
-        return distil(epochs=6, learning_rate=1e-3, head="random")
-
-    return run
-
-
 def test_a_later_generation_learns_what_the_topology_gives_it(planned, tmp_path):
     topology = Leaning()
-    planned(topology=topology)
+    planned(topology, epochs=6, learning_rate=1e-3, head="random")
     lean, first, second = topology.seen[0]
     assert numpy.linalg.norm(second - lean, axis=1).mean() < 0.7 * numpy.linalg.norm(first - lean, axis=1).mean()
     history = json.loads((tmp_path / "student" / "leafkit.json").read_text())["training"]["history"]
@@ -70,7 +48,7 @@ def test_a_later_generation_learns_what_the_topology_gives_it(planned, tmp_path)
 
 def test_a_method_that_asks_for_held_out_texts_raises(planned):
     with pytest.raises(IndexError, match="outside the 196 training texts"):
-        planned(peeking=Peeking())
+        planned(Peeking())
 
 
 def test_a_student_is_either_named_or_searched_for(distil):
