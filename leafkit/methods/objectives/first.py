@@ -57,6 +57,9 @@ class First(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2408.12168"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling",)
+    learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
+    skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
     small: ClassVar[Mapping[str, Any]] = {"count": 8, "most": 2, "calibration": 20}
     reconstruction: ClassVar[str] = (
         "the official code was read for the loss, the calibration only in reviews: its grid of temperatures is not "
