@@ -214,7 +214,8 @@ class Feed(StepMethod):
         """Return the texts and targets of this step after the feed has changed them.
 
         The given texts keep their order. Further views of them may follow, with `View.origin` naming their texts. If
-        the feed needs ``online``, the live teacher encodes the changed texts, so ``teacher`` need not be set.
+        the feed needs ``live``, the live teacher encodes all texts whose tokens changed, so their ``teacher`` need not
+        be set. `View.embed` leaves the target as it is.
         """
         return view
 

@@ -13,13 +13,15 @@ from leafkit.methods.setting import Facts
 
 MethodSpecs = Sequence[str | Method]
 
+_LIVE = "a local sentence-transformers teacher and a transformer student with the same tokenizer"
 # How to provide each signal that a method may need; shown in the error for a missing signal.
 REMEDIES = {
     "labels": "texts with a `label` column",
     "pairs": "queries with a `pair` column that names their documents",
     "domains": "texts from several sources (several files, or a `source` column)",
     "layers": "a student with transformer layers",
-    "tokens": "a local sentence-transformers teacher and a transformer student with the same tokenizer",
+    "tokens": _LIVE,
+    "live": _LIVE,
     "online": "a teacher that encodes texts, not a file of vectors",
     "model": "a sentence-transformers model as teacher",
 }

@@ -73,10 +73,10 @@ class Setting(Facts):
     ``hidden`` the inputs of the current student's head, (rows, width), ``texts_of`` the texts, and ``batch`` the
     current student's `Batch` with gradients.
 
-    ``ask`` encodes any text with the teacher, and ``live`` computes with the teacher inside a step; both only if a
-    method needs ``online`` or ``tokens``, otherwise None. ``open`` builds a peer student from its name, such as
-    ``teacher:layers=3``, with a ridge head. ``other_teacher`` opens another teacher by name and returns a function for
-    the vectors of that teacher.
+    ``ask`` encodes any text with the teacher; None unless a method needs ``online``. ``live`` computes with the teacher
+    inside a step, on token ids; None unless a method needs ``live`` or ``tokens``. ``open`` builds a peer student from
+    its name, such as ``teacher:layers=3``, with a ridge head. ``other_teacher`` opens another teacher by name and
+    returns a function for the vectors of that teacher.
     """
 
     lengths: Int64
@@ -105,6 +105,7 @@ class Setting(Facts):
             pairs=none.reshape(0, 2),
             reserved=none,
             ask=None,
+            live=None,
             **{name: values[name][rows] for name in of_texts},
             **{name: _renumbered(values[name], rows) for name in of_rows},
         )

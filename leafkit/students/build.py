@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from leafkit.space import Space
 from leafkit.students.body import fresh_body, pretrained_body
-from leafkit.students.spec import Fresh, Pretrained, StudentSpec
+from leafkit.students.spec import Fresh, Pretrained, Static, StudentSpec
 from leafkit.students.static import static_body
 from leafkit.students.student import Body, Student
 from leafkit.types import ROLES, Teacher
@@ -31,8 +32,26 @@ def build_student(
     ``teacher_model`` is the folder or hub id of the teacher's model. Students of the other kinds use its tokenizer
     unless they have their own. The weights of the head, with or without a bias, are drawn from ``seed``.
     """
-    space = teacher.space
-    body = _body(spec, teacher, source, teacher_model, seed)
+    if isinstance(spec, Static):
+        body = static_body(spec, teacher, teacher_model, seed)
+    else:
+        body = transformer_body(spec, source, teacher_model, seed)
+    return assemble(body, teacher.space, head_bias=head_bias, seed=seed)
+
+
+def transformer_body(
+    spec: Pretrained | Fresh, source: SentenceTransformer | None, teacher_model: str | None, seed: int
+) -> Body:
+    """Build the body of a student that is not a token table; the arguments are those of `build_student`."""
+    if isinstance(spec, Fresh):
+        return fresh_body(spec, teacher_model, seed)
+    if source is None:
+        raise TypeError(f"a student that starts from {spec.source} needs that model as its source")
+    return pretrained_body(spec, source)
+
+
+def assemble(body: Body, space: Space, *, head_bias: bool, seed: int) -> Student:
+    """Give ``body`` a head into ``space`` with weights drawn from ``seed``, and the prompts and length of ``space``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = Student.from_parts(
@@ -45,15 +64,3 @@ def build_student(
     if space.max_length is not None and student.kind == "transformer":
         student.model.max_seq_length = min(space.max_length, body.longest_input())
     return student
-
-
-def _body(
-    spec: StudentSpec, teacher: Teacher, source: SentenceTransformer | None, teacher_model: str | None, seed: int
-) -> Body:
-    if isinstance(spec, Pretrained):
-        if source is None:
-            raise TypeError(f"a student that starts from {spec.source} needs that model as its source")
-        return pretrained_body(spec, source)
-    if isinstance(spec, Fresh):
-        return fresh_body(spec, teacher_model, seed)
-    return static_body(spec, teacher, teacher_model, seed)

@@ -67,6 +67,11 @@ class Layers:
         """The layers that the model has now."""
         return getattr(self._parent, self._name)
 
+    @property
+    def first_is_shared(self) -> bool:
+        """Whether the first layer holds weights that the others lack and use, such as T5's relative positions."""
+        return not set(self._shapes[0]) <= set(self._shapes[-1])
+
     def misplaced(self, kept: Sequence[int]) -> int | None:
         """Return the first position in ``kept`` whose layer does not fit there; None if all layers fit.
 

@@ -91,7 +91,7 @@ class SentenceTransformerTeacher:
             prompt = self.space.prompt(role)
             features = self.model.preprocess([texts[i] for i in pool], prompt=prompt, task=role)
             batches = self._batches(features, len(pool))
-            encoded = [self._forward(_take_rows(features, batch), role) for batch in batches]
+            encoded = [self._forward(take_rows(features, batch), role) for batch in batches]
             vectors[pool[numpy.concatenate(batches)]] = torch.cat(encoded).float().cpu().numpy()
         return check_vectors(vectors, rows=len(texts), dim=self.space.dim, source=f"the teacher {self.space.teacher}")
 
@@ -107,7 +107,7 @@ class SentenceTransformerTeacher:
         return self.model(moved, task=role)["sentence_embedding"]
 
 
-def _take_rows(features: dict[str, Any], batch: Int64) -> dict[str, Any]:
+def take_rows(features: dict[str, Any], batch: Int64) -> dict[str, Any]:
     """Return the rows ``batch`` of tokenised texts, without the columns that are padding in all these rows."""
     mask = features.get("attention_mask")
     if mask is None:

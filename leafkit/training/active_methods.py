@@ -16,6 +16,7 @@ from leafkit.methods.registry import method_name
 from leafkit.methods.setting import Pool, Setting
 from leafkit.training.batches import batches_from, drawn_batches
 from leafkit.training.facts import Reserved
+from leafkit.training.live import retarget
 from leafkit.training.moments import Reader, Tensors, moments, set_moments
 from leafkit.training.optimiser import adamw
 from leafkit.training.recipe import Recipe
@@ -71,9 +72,16 @@ class ActiveMethods:
             return self.plan.step_methods[name].build(self._settings[name]).to(device)
 
     def view(self, view: View) -> View:
-        """Return the texts of a step as the student reads them, after every feed has changed ``view``."""
+        """Return the texts of a step as the student reads them, after every feed has changed ``view``.
+
+        For a feed that needs ``live``, the live teacher encodes the texts that the feed changed or added.
+        """
         for feed in self.plan.feeds:
-            view = feed.views(view, self._module(feed))
+            before, view = view, feed.views(view, self._module(feed))
+            if view is not before:
+                check_view(before, view, method_name(feed))
+            if "live" in feed.needs and self.setting.live is not None:
+                view = retarget(self.setting.live, before, view)
         return view
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
@@ -213,3 +221,16 @@ def own_setting(setting: Setting, name: str, reserved: Reserved) -> Setting:
 
     pairs = setting.pairs[~numpy.isin(setting.pairs, private).any(axis=1)]
     return replace(setting, reserved=own, labels=labels, pairs=pairs, batch=batch)
+
+
+def check_view(before: View, after: View, name: str) -> None:
+    """Raise `TypeError` if the feed ``name`` returned a view that lost texts or has not one entry for each row."""
+    rows = len(after.rows)
+    starts = after.features.get("offsets", after.features["input_ids"])
+    parts = (starts, after.teacher, after.roles, after.labels, after.domains, after.origin)
+    if rows < len(before.rows) or any(len(part) != rows for part in parts):
+        raise TypeError(
+            f"{name} returned a view with {', '.join(str(len(part)) for part in (after.rows, *parts))} rows, texts, "
+            f"targets, roles, labels, domains and origins; expected the same number of each, at least "
+            f"{len(before.rows)}"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy
@@ -47,31 +47,42 @@ class StudentForward(nn.Module):
         """Ignore ``mode`` and stay in evaluation mode, which turns dropout off and lets gradients flow."""
         return super().train(False)
 
-    def forward(self, features: dict[str, Tensor]) -> Tensor:
-        """Return vectors in the teacher's space, (rows, dim) float32."""
-        return self._finished(self._raw(self.hidden(features)))
+    def forward(
+        self,
+        features: dict[str, Tensor],
+        *,
+        layers: bool = False,
+        tokens: bool = False,
+        embed: Callable[[Tensor], Tensor] | None = None,
+    ) -> Outputs:
+        """Return all stages of the forward pass; the vectors are (rows, dim) float32.
 
-    def outputs(self, features: dict[str, Tensor], *, layers: bool) -> Outputs:
-        """Return all stages of the forward pass; ``layers`` asks for the states after each layer as well."""
+        ``layers`` and ``tokens`` ask for the states after each layer and of each token as well. ``embed`` changes the
+        token embeddings before the first layer, as `leafkit.methods.batch.View` says.
+        """
         states: list[Tensor] = []
-        with layer_states(self.student, features, states) if layers else contextlib.nullcontext():
-            hidden = self.hidden(features)
+        with contextlib.ExitStack() as hooks:
+            if layers:
+                hooks.enter_context(layer_states(self.student, features, states))
+            if embed is not None:
+                hooks.enter_context(changed_embeddings(self.student, embed))
+            token_states, hidden = self._states(features)
         raw = self._raw(hidden)
-        return Outputs(student=self._finished(raw), raw=raw, hidden=hidden, layers=tuple(states))
+        return Outputs(
+            student=self._finished(raw),
+            raw=raw,
+            hidden=hidden,
+            layers=tuple(states),
+            tokens=token_states if tokens else None,
+        )
 
     def hidden(self, features: dict[str, Tensor]) -> Tensor:
         """Return the input of the head, (rows, width) float32."""
-        device = self.device
-        features = {name: value.to(device, non_blocking=True) for name, value in features.items()}
-        first, *others = self.student.body.modules
-        with self._compute(device.type):
-            features = first(features)
-        for name, value in features.items():
-            if isinstance(value, Tensor) and value.is_floating_point():
-                features[name] = value.float()
-        for module in others:
-            features = module(features)
-        return features["sentence_embedding"]
+        return self._states(features)[1]
+
+    def vectors(self, features: dict[str, Tensor]) -> Tensor:
+        """Return vectors in the teacher's space, (rows, dim) float32."""
+        return self._finished(self._raw(self.hidden(features)))
 
     @torch.inference_mode()
     def encode(self, tokens: TokenFile, rows: Int64, *, hidden: bool = False, label: str | None = None) -> Float32:
@@ -79,7 +90,7 @@ class StudentForward(nn.Module):
 
         ``hidden`` returns the input of the head instead, (rows, width). ``label`` shows a progress bar of that name.
         """
-        step = self.hidden if hidden else self.forward
+        step = self.hidden if hidden else self.vectors
         width = self.student.head.in_features if hidden else self.student.head.out_features
         vectors = numpy.empty((len(rows), width), dtype=numpy.float32)
         with progress(label or "", total=len(rows), unit="texts") if label else contextlib.nullcontext() as bar:
@@ -91,6 +102,10 @@ class StudentForward(nn.Module):
                     bar.update(len(part))
         return vectors
 
+    def _states(self, features: dict[str, Tensor]) -> tuple[Tensor | None, Tensor]:
+        """Return the last token states (None for a token table) and the input of the head."""
+        return run_modules(self.student.body.modules, features, precision=self.precision, device=self.device)
+
     def _raw(self, hidden: Tensor) -> Tensor:
         return self.student.head({"sentence_embedding": hidden})["sentence_embedding"]
 
@@ -100,16 +115,36 @@ class StudentForward(nn.Module):
             features = module(features)
         return features["sentence_embedding"]
 
-    @contextlib.contextmanager
-    def _compute(self, device: str) -> Iterator[None]:
-        if self.precision == "float32":
-            yield
-            return
-        with (
-            torch.autocast(device, torch.bfloat16),
-            Float32Attention() if device == "cpu" else contextlib.nullcontext(),
-        ):
-            yield
+
+def run_modules(
+    modules: Sequence[nn.Module], features: dict[str, Tensor], *, precision: str, device: torch.device
+) -> tuple[Tensor | None, Tensor]:
+    """Pass token ids through the modules of a sentence-transformers model: the first in ``precision``, then float32.
+
+    Returns the token states after the first module, (rows, length, width), None if there are none, and the vectors of
+    the texts after the last module, (rows, width), both float32.
+    """
+    features = {name: value.to(device, non_blocking=True) for name, value in features.items()}
+    first, *others = modules
+    with _computing(precision, device.type):
+        features = first(features)
+    for name, value in features.items():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            features[name] = value.float()
+    tokens = features.get("token_embeddings")
+    for module in others:
+        features = module(features)
+    return tokens, features["sentence_embedding"]
+
+
+@contextlib.contextmanager
+def _computing(precision: str, device: str) -> Iterator[None]:
+    """Compute in ``precision``, float32 or bfloat16, inside the block."""
+    if precision == "float32":
+        yield
+        return
+    with torch.autocast(device, torch.bfloat16), Float32Attention() if device == "cpu" else contextlib.nullcontext():
+        yield
 
 
 @contextlib.contextmanager
@@ -131,3 +166,21 @@ def layer_states(student: Student, features: dict[str, Tensor], states: list[Ten
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextlib.contextmanager
+def changed_embeddings(student: Student, embed: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Pass the token embeddings, (rows, length, width), through ``embed`` inside the block, before the first layer.
+
+    Raises `TypeError` for a token table, which has no layers.
+    """
+    table: nn.Module = student.transformer.get_input_embeddings()
+
+    def change(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+        return embed(output)
+
+    hook = table.register_forward_hook(change)
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from leafkit.methods.setting import Gather, Setting
+from leafkit.methods.setting import Setting
 from leafkit.students.student import Student
 from leafkit.training.checkpoint import Checkpoints, State
+from leafkit.training.companions import Companions
 from leafkit.training.data import TrainingData
 from leafkit.training.forward import StudentForward
 from leafkit.training.loop import Loop, Report
@@ -32,14 +32,9 @@ class Generations:
     finished: Figures | None
     asked: int
 
-    def __init__(
-        self, run: Run, report: Report | None, teach: Callable[[str], Gather] | None, texts: Sequence[str] | None
-    ) -> None:
-        """Prepare to train; ``report`` receives figures, and ``teach`` opens another teacher by name.
-
-        ``texts`` are the training texts, None in a process that did not read them.
-        """
-        self._run, self._report, self._teach, self._texts = run, report, teach, texts
+    def __init__(self, run: Run, report: Report | None, companions: Companions) -> None:
+        """Prepare to train; ``report`` receives figures, and ``companions`` are the models beside the student."""
+        self._run, self._report, self._companions = run, report, companions
         self.count = 0
 
     def run(self) -> None:
@@ -81,6 +76,5 @@ class Generations:
             data=replace(self.data, other_targets=targets),
             checkpoints=Checkpoints(self._run.folder.checkpoints(generation)),
             report=self._report,
-            teach=self._teach,
-            texts=self._texts,
+            companions=self._companions,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy
 import torch
 
-from leafkit.errors import OptionError
 from leafkit.files.progress import progress
 from leafkit.methods.batch import Batch, Outputs, View
-from leafkit.methods.setting import Gather, Setting
+from leafkit.methods.setting import Setting
 from leafkit.students.head import head_of, set_head
 from leafkit.students.held_out import overlap_text
 from leafkit.training.active_methods import ActiveMethods
 from leafkit.training.alarm import check_loss, check_spread
 from leafkit.training.batches import examples_after, parts_of, share_of
 from leafkit.training.checkpoint import Checkpoints, State
+from leafkit.training.companions import Companions
 from leafkit.training.data import TrainingData
 from leafkit.training.facts import Draw, plan_draw, training_facts
 from leafkit.training.forward import StudentForward
@@ -63,9 +63,9 @@ class Loop:
     """One training of ``run``, from its newest checkpoint to its last step.
 
     ``forward`` holds the student, which is trained in place on ``data``. ``report`` is called with a step and named
-    figures (loss and rate, or validation). ``teach`` opens another teacher by name, for methods that need several.
-    ``texts`` are the training texts, for methods that read them. After `train`, ``finished`` are the figures of the
-    student whose head the methods changed, or None if they did not change the head.
+    figures (loss and rate, or validation). ``companions`` are the texts and the models beside the student. After
+    `train`, ``finished`` are the figures of the student whose head the methods changed, or None if they did not change
+    the head.
     """
 
     run: Run
@@ -73,11 +73,18 @@ class Loop:
     data: TrainingData
     checkpoints: Checkpoints
     report: Report | None = None
-    teach: Callable[[str], Gather] | None = None
-    texts: Sequence[str] | None = None
+    companions: Companions = field(default_factory=Companions)
     finished: Figures | None = field(default=None, init=False)
     _losses: list[Tensor] = field(default_factory=list)
     _terms: list[dict[str, dict[str, Tensor]]] = field(default_factory=list)
+    # The token ids of batches that methods asked for outside of steps, and whose gradients they may have left.
+    _asked: list[Tensor] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Set what methods may ask for before the training starts."""
+        self._device = self.forward.device
+        self._parallel = self.forward
+        self.state = State()
 
     def train(self) -> State:
         """Train to the end, load the weights that are kept into ``forward``, and return the final state.
@@ -114,7 +121,6 @@ class Loop:
         run, student = self.run, self.forward.student
         self.steps = self.draw.facts.steps
         self.valid_every = run.recipe.steps_between_validations(len(self.draw.rows))
-        self._device = self.forward.device
         self.forward.train()
         self.optimiser = optimiser_of(student, run.recipe)
         self.methods = ActiveMethods(
@@ -124,9 +130,8 @@ class Loop:
         several = run.processes > 1
         lazy = self._device.type == "cpu" and not several
         self.gradients = Gradients(self.forward.model, student.token_table if lazy else None)
-        self._parallel = (
-            run.accelerator.prepare_model(self.forward, device_placement=False) if several else self.forward
-        )
+        if several:
+            self._parallel = run.accelerator.prepare_model(self.forward, device_placement=False)
 
     def _resumed(self) -> State | None:
         """Restore the newest checkpoint and return its state; None if there is no checkpoint."""
@@ -169,20 +174,27 @@ class Loop:
             texts_of=self._texts_of,
             batch=self._batch_of,
             ask=None,
-            live=None,
-            open=_not_here("a peer student"),
-            other_teacher=self.teach or _no_other_teacher,
+            live=self.companions.live,
+            open=self._open_peer,
+            other_teacher=self.companions.other_teacher,
         )
 
     def _texts_of(self, rows: Int64) -> list[str]:
-        if self.texts is None:
+        if self.companions.texts is None:
             raise TypeError("this training has no access to the texts")
-        return [self.texts[int(row)] for row in self.data.check_training_rows(rows)]
+        return [self.companions.texts[int(row)] for row in self.data.check_training_rows(rows)]
 
     def _batch_of(self, rows: Int64) -> Batch:
         """Return the texts ``rows`` as the current student writes them, with gradients even where a caller has none."""
+        view = self._view(self.data.check_training_rows(rows))
+        self._asked.append(view.features["input_ids"].flatten())
         with torch.enable_grad():
-            return self._batch(self._view(self.data.check_training_rows(rows)))
+            return self._batch(view)
+
+    def _open_peer(self, name: str) -> torch.nn.Module:
+        if self.companions.peers is None:
+            raise TypeError("only the main process of a training can open a peer student")
+        return self.companions.peers.open(name, self.forward.student, self.data)
 
     def _bar(self) -> Any:
         if not self.run.is_main:
@@ -202,6 +214,9 @@ class Loop:
         mine = mine if len(mine) else rows[:1]
         for group in self.optimiser.param_groups:
             group["lr"] = self._rate()
+        if self._asked:
+            self.gradients.clear(torch.cat(self._asked))
+            self._asked.clear()
         parts = [self._backward(part, weight) for part in self._parts(mine)]
         self.optimiser.step()
         self.methods.step(self._rate())
@@ -224,11 +239,11 @@ class Loop:
         return parts_of(rows, self.data.tokens.lengths[rows], PART_TOKENS)
 
     def _backward(self, rows: Int64, weight: float) -> _Part:
-        """Add the gradients of the texts ``rows``, each with ``weight``."""
+        """Add the gradients of the texts ``rows``, each with ``weight``, which its views share."""
         view = self.methods.view(self._view(rows))
         batch = self._batch(view)
         losses, terms = self.methods.losses(batch)
-        loss = losses.sum() * weight
+        loss = losses.sum() * weight * (len(rows) / len(view.rows))  # feeds may have added views
         loss.backward()
         return _Part(ids=view.features["input_ids"].flatten(), batch=batch, terms=terms, loss=loss.detach())
 
@@ -247,14 +262,17 @@ class Loop:
         )
 
     def _batch(self, view: View) -> Batch:
-        """Pass ``view`` through the student."""
-        same = {name: value for name, value in vars(view).items() if name != "embed"}
-        if self._parallel is not self.forward:
-            vectors = self._parallel(dict(view.features))
-            # Several processes train plain LEAF only, which reads the vectors alone.
-            return Batch(student=vectors, raw=vectors, hidden=vectors, **same)
-        outputs: Outputs = self.forward.outputs(dict(view.features), layers=self.run.plan.needs("layers"))
-        return Batch(student=outputs.student, raw=outputs.raw, hidden=outputs.hidden, layers=outputs.layers, **same)
+        """Pass ``view`` through the student, and its tokens through the live teacher if a method needs them."""
+        needs, same = self.run.plan.needs, {name: value for name, value in vars(view).items() if name != "embed"}
+        found: Outputs = self._parallel(
+            dict(view.features), layers=needs("layers"), tokens=needs("tokens"), embed=view.embed
+        )
+        live, tokens = self.companions.live, None
+        if live is not None and found.tokens is not None:
+            tokens = live.token_states(view.features, found.tokens)
+        return Batch(
+            student=found.student, raw=found.raw, hidden=found.hidden, layers=found.layers, tokens=tokens, **same
+        )
 
     def _rate(self) -> float:
         recipe = self.run.recipe
@@ -372,14 +390,3 @@ class Loop:
         tensors = training_tensors(self.forward.model, self.optimiser) | self.methods.tensors()
         self.checkpoints.write(self.state, tensors)
         self._saved = time.monotonic()
-
-
-def _not_here(what: str) -> Callable[[Any], Any]:
-    def refuse(_: Any) -> Any:
-        raise TypeError(f"this training has no access to {what}")
-
-    return refuse
-
-
-def _no_other_teacher(name: str) -> Gather:
-    raise OptionError(f"the teacher {name} cannot be opened here, because this process has no texts to encode.")

@@ -17,16 +17,20 @@ from leafkit.students.student import Student
 from leafkit.teachers.open import open_teacher as open_any_teacher
 from leafkit.texts.options import TextOptions
 from leafkit.texts.table import Sources, TextTable
+from leafkit.training.companions import Companions
 from leafkit.training.corpus import Corpus, read_corpus
 from leafkit.training.facts import check_facts
 from leafkit.training.finish import finish, training_record
 from leafkit.training.generations import Generations
+from leafkit.training.live import LIVE_SIGNALS, LiveTeacher, check_tokenizer, live_model
+from leafkit.training.peers import Peers
 from leafkit.training.run import Run
 from leafkit.training.source import teacher_model
 from leafkit.training.start import build_start, has_start, new_student, reads_all_targets
 from leafkit.training.tensorboard import tensorboard_report
 from leafkit.types import Teacher
 from leafkit.vectors.adopted import adopted_space, exact_teacher
+from leafkit.vectors.mapping import read_mapping
 from leafkit.vectors.store import is_exact
 
 logger = logging.getLogger("leafkit")
@@ -59,9 +63,10 @@ def lead(
         run.folder.claim(description(run, corpus, teacher))
         texts_read = len(corpus.train)
         corpus, spec = prepare(run, corpus, teacher, search)
-        del teacher  # its memory is needed for training
+        companions = open_companions(run, corpus.train, teacher)
+        del teacher  # its memory is needed for training, unless it is live
         run.accelerator.wait_for_everyone()
-        generations = train(run, corpus.train)
+        generations = train(run, companions)
         asked = texts_read if reads_all_targets(run, spec) else generations.asked
         record = training_record(run, corpus, generations, student=search.name, asked=asked)
         return finish(run, generations, record, adopted)
@@ -89,8 +94,15 @@ def prepare(run: Run, corpus: Corpus, teacher: Teacher, search: StudentSearch) -
 
 
 def early_student(run: Run, teacher: Teacher, spec: StudentSpec | None) -> Student | None:
-    """Build the student ``spec`` if that needs no vector of the teacher; return None for a token table or no spec."""
-    return None if spec is None or isinstance(spec, Static) else new_student(run, teacher, spec)
+    """Build the student ``spec`` if that needs no vector of the teacher; return None for a token table or no spec.
+
+    Raises `OptionError` if the teacher has to read the student's token ids, and cannot.
+    """
+    if spec is None or isinstance(spec, Static):
+        return None
+    student = new_student(run, teacher, spec)
+    check_tokenizer(run, teacher, student)
+    return student
 
 
 def check_sizes(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec | None, student: Student | None) -> None:
@@ -110,7 +122,7 @@ def check_sizes(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec | 
 def follow(run: Run) -> StudentFacts:
     """Train along with the main process, and wait until it has written the student."""
     run.accelerator.wait_for_everyone()
-    train(run, None)
+    train(run, Companions())
     run.accelerator.wait_for_everyone()
     return read_student(run.out)
 
@@ -128,7 +140,9 @@ def check_plan(run: Run, corpus: Corpus, teacher: Teacher) -> None:
     """Raise `OptionError` if a method of the plan needs a signal that this run does not have; else log the plan."""
     signals = teacher.signals | corpus.train.signals() | ({"model"} if teacher_model(teacher) else set())
     table = run.student is not None and isinstance(parse_student(run.student), Static)
-    run.plan.check_needs(signals if table else signals | {"layers"})
+    if not table:
+        signals |= {"layers"} | (LIVE_SIGNALS if live_model(teacher) is not None else set())
+    run.plan.check_needs(signals)
     if not run.plan.is_plain_leaf:
         logger.info("the plan:\n%s", run.plan)
 
@@ -157,13 +171,31 @@ def write_texts(run: Run, corpus: Corpus, teacher: Teacher) -> Corpus:
     return dataclasses.replace(corpus, train=run.plan.writer.write(train, targets, run.recipe.seed))
 
 
-def train(run: Run, texts: TextTable | None) -> Generations:
-    """Train all generations of ``run``; ``texts`` are the training texts, None in a process that did not read them."""
+def train(run: Run, companions: Companions) -> Generations:
+    """Train all generations of ``run`` with ``companions``, the models beside the student."""
     with tensorboard_report(run.options.tensorboard if run.is_main else None) as report:
-        teach = None if texts is None else other_teachers(run, texts)
-        generations = Generations(run, report, teach, None if texts is None else texts.texts)
+        generations = Generations(run, report, companions)
         generations.run()
     return generations
+
+
+def open_companions(run: Run, texts: TextTable, teacher: Teacher) -> Companions:
+    """Return what the methods of ``run`` may use beside the student; ``texts`` are the training texts."""
+    return Companions(
+        texts=texts.texts,
+        live=open_live(run, teacher),
+        peers=Peers(run=run, space=teacher.space, teacher_model=teacher_model(teacher)),
+        other_teacher=other_teachers(run, texts),
+    )
+
+
+def open_live(run: Run, teacher: Teacher) -> LiveTeacher | None:
+    """Take over the model of ``teacher`` if a method needs it in each step; return None otherwise."""
+    model = live_model(teacher)
+    if model is None or not any(map(run.plan.needs, LIVE_SIGNALS)):
+        return None
+    space = run.start_facts().space
+    return LiveTeacher(model, run.recipe.precision, read_mapping(run.folder.start, space))
 
 
 def other_teachers(run: Run, texts: TextTable) -> Callable[[str], Gather]:

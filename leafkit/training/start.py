@@ -52,7 +52,7 @@ def build_start(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec, s
         with atomic_folder(start, marker=MARKER) as folder:
             write_data(folder, corpus, student, max_length=run.recipe.training_length)
             save_places(folder, places)
-            facts = _fit(run, spec, student.to(run.device), open_data(folder, student.layout, store, mapping))
+            facts = fit_start(run, spec, student.to(run.device), open_data(folder, student.layout, store, mapping))
             facts["origin"] = origin(spec, teacher_model(teacher))
             space = mapping.space if mapping else teacher.space
             write_student(folder, student.to("cpu"), space, facts, mapping, fingerprint_of(teacher))
@@ -107,7 +107,7 @@ def _rotation(run: Run, corpus: Corpus, store: VectorStore, places: Int64) -> Li
     return fit_rotation(run.recipe.rotate, store.gather(sample), store.space, seed=run.recipe.seed)
 
 
-def _fit(run: Run, spec: StudentSpec, student: Student, data: TrainingData) -> dict[str, Any]:
+def fit_start(run: Run, spec: StudentSpec, student: Student, data: TrainingData) -> dict[str, Any]:
     """Set the layers, head and token table of ``student`` by search and ridge regression; return what was chosen."""
     facts: dict[str, Any] = {}
     recipe, roles = run.recipe, data.roles[: data.train]

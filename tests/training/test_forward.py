@@ -22,29 +22,60 @@ def student(tiny_teacher):
 
 def test_all_stages_agree_with_the_vectors(student):
     forward, features = StudentForward(student, "float32").train(), tensors(student)
-    outputs = forward.outputs(dict(features), layers=True)
-    assert torch.equal(outputs.student, forward(dict(features)))
+    outputs = forward(dict(features), layers=True)
+    assert torch.equal(outputs.student, forward.vectors(dict(features)))
     assert torch.equal(outputs.hidden, forward.hidden(dict(features)))
     assert torch.allclose(torch.nn.functional.normalize(outputs.raw, dim=-1), outputs.student, atol=1e-6)
 
 
 def test_layer_states_are_the_mean_over_tokens_without_padding(student):
     forward, features = StudentForward(student, "float32").train(), tensors(student)
-    layers = forward.outputs(dict(features), layers=True).layers
+    layers = forward(dict(features), layers=True).layers
     inputs = {name: features[name] for name in ("input_ids", "attention_mask")}
     rival = student.transformer(**inputs, output_hidden_states=True).hidden_states[1:]
     mask = features["attention_mask"][..., None]
     assert len(layers) == student.depth == 2
     for ours, theirs in zip(layers, rival, strict=True):
         assert torch.allclose(ours, (theirs * mask).sum(dim=1) / mask.sum(dim=1), atol=1e-6)
-    assert forward.outputs(dict(features), layers=False).layers == ()
+    assert forward(dict(features)).layers == ()
 
 
 def test_layer_states_pass_gradients_and_leave_no_hook(student):
     forward, features = StudentForward(student, "float32").train(), tensors(student)
-    forward.outputs(dict(features), layers=True).layers[0].sum().backward()
+    forward(dict(features), layers=True).layers[0].sum().backward()
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in student.model.parameters())
     assert not any(module._forward_hooks for module in student.model.modules())
+
+
+def test_token_states_are_those_of_the_last_layer_and_pass_gradients(student):
+    forward, features = StudentForward(student, "float32").train(), tensors(student)
+    tokens = forward(dict(features), tokens=True).tokens
+    assert torch.equal(tokens, student.body.first(dict(features))["token_embeddings"])
+    tokens.sum().backward()
+    assert all(p.grad is not None for p in student.transformer.parameters())
+    assert forward(dict(features)).tokens is None
+
+
+def test_token_embeddings_can_be_changed_before_the_first_layer(student):
+    forward, features = StudentForward(student, "float32").train(), tensors(student)
+    plain, seen = forward.vectors(dict(features)), []
+
+    def halve(states):
+        seen.append(states.shape)
+        return states / 2
+
+    assert torch.equal(forward(dict(features), embed=lambda states: states).student, plain)
+    halved = forward(dict(features), embed=halve).student
+    assert seen == [(*features["input_ids"].shape, 32)]
+    assert torch.equal(forward.vectors(dict(features)), plain)
+    student.table_weight.data /= 2
+    torch.testing.assert_close(forward.vectors(dict(features)), halved)
+
+
+def test_a_token_table_has_no_embeddings_to_change(tiny_teacher):
+    table = new_student("static:dim=8", open_teacher(tiny_teacher), tiny_teacher)
+    with pytest.raises(TypeError, match="no transformer"):
+        StudentForward(table, "float32")(table.preprocess(TEXTS), embed=lambda states: states)
 
 
 def test_layers_with_shared_weights_are_counted(tiny_teacher, tmp_path):
