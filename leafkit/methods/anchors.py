@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from leafkit.errors import OptionError
-from leafkit.methods.setting import Setting
+from leafkit.methods.setting import Facts, Setting
 
 AnchorKind = Literal["clusters", "labels", "texts"]
 
@@ -69,6 +69,23 @@ def anchor_needs(kind: str) -> frozenset[str]:
     return frozenset({"labels"} if kind == "labels" else ())
 
 
+def check_anchors(facts: Facts, kind: AnchorKind, count: int) -> None:
+    """Raise `OptionError` if anchors of this ``kind`` cannot be fitted to a training of these ``facts``.
+
+    The reasons are an unknown kind, more anchors than texts, and texts of fewer than two classes.
+    """
+    most = min(facts.texts, SAMPLE)
+    if kind not in get_args(AnchorKind):
+        raise OptionError(f"anchors is {kind!r}; expected {', '.join(get_args(AnchorKind))}")
+    if kind == "labels" and facts.classes < 2:
+        raise OptionError(
+            "anchors=labels needs texts of at least two classes. Provide texts with a `label` column, or use "
+            "anchors=clusters."
+        )
+    if kind != "labels" and not 2 <= count <= most:
+        raise OptionError(f"count is {count}; expected 2 to {most} anchors, the number of training texts")
+
+
 def fit_anchors(setting: Setting, kind: AnchorKind, count: int) -> Anchors:
     """Fit anchors to the teacher's vectors of the training texts.
 
@@ -77,10 +94,9 @@ def fit_anchors(setting: Setting, kind: AnchorKind, count: int) -> Anchors:
     0.5 on average. The temperatures of papers do not fit, because they are for logits of classifiers, and cosines lie
     in a narrow band.
 
-    Raises `OptionError` for an unknown kind, too few texts for ``count`` anchors, or texts of fewer than two classes.
+    Raises `OptionError` as `check_anchors` does.
     """
-    if kind not in get_args(AnchorKind):
-        raise OptionError(f"anchors is {kind!r}; expected {', '.join(get_args(AnchorKind))}")
+    check_anchors(setting, kind, count)
     rows = setting.sample(SAMPLE)
     if kind == "labels":
         # Without this, a class that the sample misses would have no centre.
@@ -88,8 +104,6 @@ def fit_anchors(setting: Setting, kind: AnchorKind, count: int) -> Anchors:
     vectors = normalize(torch.from_numpy(setting.targets(rows)), dim=-1)
     if kind == "labels":
         centres = _means(vectors, torch.from_numpy(setting.labels[rows]), int(setting.labels.max()) + 1)
-    elif not 2 <= count <= len(rows):
-        raise OptionError(f"count is {count}; expected 2 to {len(rows)} anchors, the number of training texts")
     else:
         draw = numpy.random.default_rng(setting.seed)
         centres = vectors[torch.from_numpy(draw.permutation(len(rows))[:count])]
@@ -123,11 +137,6 @@ def _spherical_means(vectors: Tensor, centres: Tensor) -> Tensor:
 
 def _means(vectors: Tensor, labels: Tensor, count: int) -> Tensor:
     """Return the unit mean of the vectors of each class, (count, dim)."""
-    if count < 2:
-        raise OptionError(
-            "anchors=labels needs texts of at least two classes. Provide texts with a `label` column, or use "
-            "anchors=clusters."
-        )
     known = labels >= 0
     sums = torch.zeros(count, vectors.shape[1]).index_add_(0, labels[known], vectors[known])
     return normalize(sums, dim=-1)

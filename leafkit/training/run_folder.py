@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leafkit.errors import OptionError, OutputError
+from leafkit.errors import InputError, OutputError
 from leafkit.files.atomic import parent_folders, write_json
 from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.files.json_file import read_json_object
@@ -51,7 +51,7 @@ class RunFolder:
         """Hold the folder for this process; raise `OutputError` if another run holds it.
 
         A run that fails before it has written anything but its description leaves no folder. Nor does one that is
-        refused (`OptionError`) before its first checkpoint: its command must change, and would find another run's
+        refused (`InputError`) before its first checkpoint: its command must change, and would find another run's
         folder.
         """
         busy = f"another run is writing to {self.path}. Wait until that run has finished or choose another output path."
@@ -59,7 +59,7 @@ class RunFolder:
             try:
                 yield
             except BaseException as error:
-                if self._has_only() or (isinstance(error, OptionError) and self._has_only(_START, _ARCHITECTURE)):
+                if self._has_only() or (isinstance(error, InputError) and self._has_only(_START, _ARCHITECTURE)):
                     self.remove()
                 raise
 

@@ -88,7 +88,7 @@ def prepare(run: Run, corpus: Corpus, teacher: Teacher, search: StudentSearch) -
         spec = search.student(run.folder.path, teacher, corpus.train.texts, run.recipe.seed)
         if not resumed:
             student = student or early_student(run, teacher, spec)
-            check_sizes(run, corpus, teacher, spec, student)
+            check_sizes(run, corpus, teacher, spec, student, written=True)
     build_start(run, corpus, teacher, spec, student)
     return corpus, spec
 
@@ -105,10 +105,19 @@ def early_student(run: Run, teacher: Teacher, spec: StudentSpec | None) -> Stude
     return student
 
 
-def check_sizes(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec | None, student: Student | None) -> None:
+def check_sizes(
+    run: Run,
+    corpus: Corpus,
+    teacher: Teacher,
+    spec: StudentSpec | None,
+    student: Student | None,
+    *,
+    written: bool = False,
+) -> None:
     """Raise `OptionError` if a method cannot work with the texts of ``corpus`` and the student.
 
-    While a search has yet to find the student (``spec`` is None), the student counts as large enough for any method.
+    ``written`` says that the plan's writer has already made these texts. While a search has yet to find the student
+    (``spec`` is None), the student counts as large enough for any method.
     """
     if isinstance(spec, Static):
         width, depth = spec.dim, 0
@@ -116,7 +125,9 @@ def check_sizes(run: Run, corpus: Corpus, teacher: Teacher, spec: StudentSpec | 
         width, depth = (UNKNOWN, UNKNOWN) if student is None else (student.head.in_features, student.depth)
     if isinstance(spec, Pretrained) and isinstance(spec.layers, int):
         depth = spec.layers  # with pick=greedy, the layers to keep are chosen later
-    check_facts(run.plan, run.recipe, corpus.train, dim=teacher.space.dim, width=width, depth=depth)
+    # A writer makes texts from the texts as they were read, so it is not asked about those that it made.
+    plan = dataclasses.replace(run.plan, writer=None) if written else run.plan
+    check_facts(plan, run.recipe, corpus.train, dim=teacher.space.dim, width=width, depth=depth)
 
 
 def follow(run: Run) -> StudentFacts:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from torch import nn
 
-from leafkit.errors import OptionError
+from leafkit.errors import InputError, OptionError
 from leafkit.methods.method import Objective, Writer
 from leafkit.training.run_folder import RunFolder
 from leafkit.vectors.store import VectorStore
@@ -101,6 +101,34 @@ def test_steps_are_checked_again_without_the_reserved_texts(planned):
     picky = Picky(reserving=100)
     planned(picky, epochs=2)
     assert [steps for *_, steps in picky.seen] == [26, 12]
+
+
+@pytest.mark.parametrize(
+    ("message", "settings"),
+    [
+        ("count is 500; expected 2 to 196 anchors", {"methods": ["pskd:count=500"]}),
+        ("lelp:subclasses is 33; expected at most 32", {"methods": ["leaf", "lelp:subclasses=33"]}),
+        ("ddk found only one domain with 150 or more texts", {"feeds": ["ddk:least=150"]}),
+        ("condense:share is 0.001; expected a share of 196 texts", {"writers": ["condense:share=0.001"]}),
+        ("rad:share is 0.005; expected a share of 196 texts", {"feeds": ["rad:share=0.005"]}),
+        ("ofa needs layers", {"methods": ["leaf", "ofa:count=8"], "student": "static:dim=8"}),
+    ],
+)
+def test_installed_methods_refuse_before_the_teacher_encodes_a_text(message, settings, distil, tmp_path, monkeypatch):
+    monkeypatch.setattr(VectorStore, "fill", lambda *_, **__: pytest.fail("the teacher was asked for texts"))
+    with pytest.raises(OptionError, match=message):
+        distil(**settings)
+    assert not any(tmp_path.iterdir())
+
+
+def test_another_teacher_that_does_not_exist_leaves_nothing(distil, tmp_path):
+    with pytest.raises(InputError, match="nowhere"):
+        distil(methods=["leaf", "mst:others=nowhere,count=8,sample=0"])
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_writer_is_not_asked_about_the_texts_that_it_made(distil):
+    assert distil(writers=["condense:share=0.01"], epochs=0).training["data"]["training"] == 2
 
 
 def test_labels_that_a_method_lacks_are_refused_before_the_teacher_encodes(distil, tmp_path, monkeypatch):

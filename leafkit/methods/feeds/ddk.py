@@ -20,7 +20,7 @@ import numpy
 
 from leafkit.errors import OptionError
 from leafkit.methods.method import Feed
-from leafkit.methods.setting import Pool, Setting
+from leafkit.methods.setting import Facts, Pool, Setting
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -78,6 +78,14 @@ class Ddk(Feed):
         """The sources of the texts."""
         return frozenset({"domains"})
 
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` unless at least two domains have enough texts."""
+        if self.every and int(merge_domains(facts.domains, self.least).max()) < 1:
+            raise OptionError(
+                f"ddk found only one domain with {self.least} or more texts. Provide texts of several sources, or "
+                "lower ddk:least."
+            )
+
     def build(self, setting: Setting) -> nn.Module:
         """Return the state of the feed.
 
@@ -88,11 +96,6 @@ class Ddk(Feed):
 
         domain = merge_domains(setting.domains, self.least)
         count = int(domain.max()) + 1
-        if self.every and count < 2:
-            raise OptionError(
-                f"ddk found only one domain with {self.least} or more texts. Provide texts of several sources, or "
-                "lower ddk:least."
-            )
         draw = numpy.random.default_rng([setting.seed, 7])
         reserved = numpy.zeros(len(domain), dtype=bool)
         for place in range(count if self.every else 0):

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn.functional import logsigmoid, normalize
 
-from leafkit.methods.anchors import AnchorKind, Anchors, anchor_needs, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import AnchorKind, Anchors, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
 from leafkit.methods.method import Objective
 from leafkit.methods.objectives.leaf import Leaf
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from leafkit.methods.batch import Batch
-    from leafkit.methods.setting import Setting
+    from leafkit.methods.setting import Facts, Setting
 
 Loss = Literal["binary_kl_norm", "binary_kl"]
 
@@ -84,6 +84,10 @@ class Dhkd(Objective):
     def needs(self) -> frozenset[str]:
         """The labels of the texts, for ``anchors=labels``."""
         return anchor_needs(self.anchors)
+
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if the texts do not allow the anchors."""
+        check_anchors(facts, self.anchors, self.count)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``anchors`` with the second ``head``, which writes vectors in the teacher's space."""

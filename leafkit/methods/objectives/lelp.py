@@ -20,15 +20,22 @@ import torch
 from torch import nn
 from torch.nn.functional import kl_div, normalize
 
-from leafkit.errors import OptionError
-from leafkit.methods.anchors import SAMPLE, AnchorKind, Anchors, anchor_needs, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import (
+    SAMPLE,
+    AnchorKind,
+    Anchors,
+    anchor_needs,
+    check_anchor_fields,
+    check_anchors,
+    fit_anchors,
+)
 from leafkit.methods.batch import Batch
 from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from leafkit.methods.setting import Setting
+    from leafkit.methods.setting import Facts, Setting
 
 # On unit vectors, a standard deviation below this is rounding: the class has no sub-classes.
 SPREAD = 1e-5
@@ -86,12 +93,14 @@ class Lelp(Objective):
         """The labels of the texts, for ``anchors=labels``."""
         return anchor_needs(self.anchors)
 
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if the texts do not allow the anchors, or the vectors so many sub-classes."""
+        check_anchors(facts, self.anchors, self.count)
+        most = facts.dim
+        self.check_fields({"subclasses": (self.subclasses <= most, f"at most {most}, the teacher's vector width")})
+
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``anchors``, the sub-classes of each anchor, and the ``head`` that predicts both."""
-        if self.subclasses > setting.dim:
-            raise OptionError(
-                f"lelp:subclasses is {self.subclasses}; expected at most {setting.dim}, the teacher's vector width"
-            )
         return SubClasses(fit_anchors(setting, self.anchors, self.count), setting, self.subclasses)
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
-from leafkit.methods.anchors import fit_anchors
+from leafkit.methods.anchors import check_anchors, fit_anchors
 from leafkit.methods.batch import Batch
 from leafkit.methods.method import Objective
-from leafkit.methods.setting import Gather, Setting
+from leafkit.methods.setting import Facts, Gather, Setting
 
 logger = logging.getLogger("leafkit")
 Routing = Literal["hard", "straight", "soft"]
@@ -94,6 +94,10 @@ class Mst(Objective):
     @property
     def _names(self) -> list[str]:
         return [name.strip() for name in self.others.split(";")] if self.others else []
+
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if the texts do not allow the anchors."""
+        check_anchors(facts, "texts", self.count)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``teachers`` with trained, frozen masks (the training's own teacher first) and the ``router``."""

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from leafkit.methods.anchors import anchor_needs, fit_anchors
+from leafkit.methods.anchors import anchor_needs, check_anchors, fit_anchors
 from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from leafkit.methods.batch import Batch
-    from leafkit.methods.setting import Setting
+    from leafkit.methods.setting import Facts, Setting
 
 Classes = Literal["clusters", "labels"]
 
@@ -64,6 +64,10 @@ class Nd(Objective):
     def needs(self) -> frozenset[str]:
         """The labels of the texts, for ``anchors=labels``."""
         return anchor_needs(self.anchors)
+
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if the texts do not allow the anchors."""
+        check_anchors(facts, self.anchors, self.count)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return the anchors; their centres are the directions of the classes."""

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
 from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from leafkit.methods.batch import Batch
-    from leafkit.methods.setting import Setting
+    from leafkit.methods.setting import Facts, Setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +71,19 @@ class Ofa(Objective):
         """The layers of the student, and the labels of the texts for ``anchors=labels``."""
         return anchor_needs(self.anchors) | {"layers"}
 
-    def build(self, setting: Setting) -> nn.Module:
-        """Return the ``anchors`` and the ``branches``, by the number of the layer that each branch reads."""
-        from torch import nn
-
-        if setting.depth == 0:
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` for a student without layers, or if the texts do not allow the anchors."""
+        if facts.depth == 0:
             raise OptionError(
                 "ofa reads the layers of the student, but a token table has none. Choose a transformer as student or "
                 "remove ofa."
             )
+        check_anchors(facts, self.anchors, self.count)
+
+    def build(self, setting: Setting) -> nn.Module:
+        """Return the ``anchors`` and the ``branches``, by the number of the layer that each branch reads."""
+        from torch import nn
+
         state: Any = nn.Module()
         state.anchors = fit_anchors(setting, self.anchors, self.count)
         state.branches = nn.ModuleDict(

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
 from leafkit.methods.batch import Batch
 from leafkit.methods.method import Objective
-from leafkit.methods.setting import Setting
+from leafkit.methods.setting import Facts, Setting
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -72,6 +72,10 @@ class Pld(Objective):
     def needs(self) -> frozenset[str]:
         """The labels of the texts, for ``anchors=labels``."""
         return anchor_needs(self.anchors)
+
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if the texts do not allow the anchors."""
+        check_anchors(facts, self.anchors, self.count)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return a module with the ``anchors``."""

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
-from leafkit.methods.anchors import AnchorKind, Anchors, anchor_needs, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import AnchorKind, Anchors, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
 from leafkit.methods.method import Objective
 from leafkit.methods.objectives.ofa import weighted_cross_entropy
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from leafkit.methods.batch import Batch
-    from leafkit.methods.setting import Setting
+    from leafkit.methods.setting import Facts, Setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +76,10 @@ class Pskd(Objective):
     def remembers_texts(self) -> bool:
         """Whether predictions are stored by row: always."""
         return True
+
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if the texts do not allow the anchors."""
+        check_anchors(facts, self.anchors, self.count)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``anchors``, the ``past`` predictions of all texts and the step counters."""

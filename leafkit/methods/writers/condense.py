@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.errors import OptionError
 from leafkit.methods.feeds.pcoreset import farthest_first
 from leafkit.methods.method import Writer
+from leafkit.methods.setting import Facts
 from leafkit.types import Int64
 
 if TYPE_CHECKING:
@@ -74,15 +74,16 @@ class Condense(Writer):
             }
         )
 
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if the share of the texts is less than one text."""
+        enough = round(self.share * facts.texts) >= 1
+        self.check_fields({"share": (enough, f"a share of {facts.texts} texts that is 1 text or more")})
+
     def write(self, texts: TextTable, vectors: Float32, seed: int) -> TextTable:
         """Return the chosen texts in their original order, with the read counts of ``texts``."""
         if self.share == 1:
             return texts
         count = round(self.share * len(texts))
-        if count < 1:
-            raise OptionError(
-                f"condense:share is {self.share} of {len(texts)} texts; expected a share of 1 text or more"
-            )
         rows = numpy.sort(choose(vectors, count, self.mode, seed))
         distance = matching_loss(vectors, vectors[rows]) ** 0.5
         logger.info("condense: chose %d of %d texts; distance between the means: %.4f", count, len(texts), distance)

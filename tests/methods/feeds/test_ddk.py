@@ -212,7 +212,7 @@ def test_small_domains_are_merged_until_none_is_below_the_least():
 
 def test_texts_of_a_single_domain_are_refused(make_setting):
     with pytest.raises(OptionError, match="several sources"):
-        Ddk().build(make_setting(domains=numpy.zeros(120, dtype=numpy.int64)))
+        Ddk().check(make_setting(domains=numpy.zeros(120, dtype=numpy.int64)))
 
 
 @pytest.mark.parametrize(

@@ -205,4 +205,4 @@ def test_invalid_options_are_refused(make_setting):
         with pytest.raises(OptionError, match=f"lelp:{name} is .*; expected {words}"):
             Lelp(**{name: value})
     with pytest.raises(OptionError, match="lelp:subclasses is 9; expected at most 8"):
-        Lelp(subclasses=9).build(make_setting())
+        Lelp(subclasses=9).check(make_setting())

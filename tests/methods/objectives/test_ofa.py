@@ -166,7 +166,7 @@ def test_the_loss_is_finite_in_bfloat16_and_for_one_text(rows, make_setting, mak
 
 def test_a_student_without_layers_is_refused(make_setting):
     with pytest.raises(OptionError, match="ofa reads the layers of the student, but a token table has none"):
-        Ofa().build(make_setting(depth=0))
+        Ofa().check(make_setting(depth=0))
 
 
 @pytest.mark.parametrize(

@@ -209,11 +209,11 @@ def test_a_share_of_one_returns_the_texts_unchanged(mode):
     assert Condense(mode=mode, share=1.0).write(texts, unit(6), 0) is texts
 
 
-def test_invalid_options_are_refused():
+def test_invalid_options_are_refused(make_setting):
     with pytest.raises(OptionError, match="condense:mode is 'soft'; expected herding, kcenter, omp, random"):
         Condense(mode="soft")
     for share in (0.0, -0.5, 1.5, float("nan")):
         with pytest.raises(OptionError, match=r"condense:share is .*; expected more than 0 and at most 1"):
             Condense(share=share)
-    with pytest.raises(OptionError, match="expected a share of 1 text or more"):
-        Condense(share=0.01).write(corpus(10), unit(10), 0)
+    with pytest.raises(OptionError, match=r"condense:share is 0\.001; expected a share of 120 texts that is 1 text or"):
+        Condense(share=0.001).check(make_setting())
