@@ -131,6 +131,11 @@ class StepMethod(Method):
         return False
 
     @property
+    def peers(self) -> Sequence[str]:
+        """The names of the peer students that `build` opens; they are checked before the teacher encodes a text."""
+        return ()
+
+    @property
     def refresh_every(self) -> int:
         """The number of steps between two calls of `refresh`; 0 calls it only before the first step."""
         return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import pkgutil
+import re
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -20,6 +21,8 @@ from leafkit.methods.method import Method
 
 FOLDERS = ("objectives", "feeds", "writers", "topologies", "architectures", "probes")
 GROUP = "leafkit.methods"
+# A comma that is not inside parentheses.
+_SEPARATOR = re.compile(r",(?![^()]*\))")
 
 
 @cache
@@ -87,6 +90,7 @@ def check_option(method: Method, option: str) -> None:
 def parse_method(spec: str | Method) -> Method:
     """Return the method that ``spec`` (``name`` or ``name:field=value,field=value``) describes; keep a method as given.
 
+    A value with commas is put in parentheses, as in ``bdkd:peer=(teacher:layers=3,pooling=mean)``.
     Raises `OptionError` for an unknown name or field, naming the nearest one, and for a value of the wrong type.
     """
     if isinstance(spec, Method):
@@ -95,7 +99,7 @@ def parse_method(spec: str | Method) -> Method:
     cls = method_class(name.strip())
     types = field_types(cls)
     values: dict[str, Any] = {}
-    for part in filter(None, (part.strip() for part in rest.split(","))):
+    for part in filter(None, (part.strip() for part in _SEPARATOR.split(rest))):
         field, equals, text = (piece.strip() for piece in part.partition("="))
         if not equals or not field:
             raise OptionError(f"cannot read {part!r} in {spec!r}; expected NAME:FIELD=VALUE,FIELD=VALUE")
@@ -109,10 +113,11 @@ def parse_method(spec: str | Method) -> Method:
 
 def method_spec(method: Method) -> str:
     """Return the spec that `parse_method` turns into ``method`` again: its name and its non-default fields."""
+    values = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
     given = [
-        f"{field.name}={getattr(method, field.name)}"
+        f"{field.name}=({value})" if "," in str(value) else f"{field.name}={value}"
         for field in dataclasses.fields(method)
-        if getattr(method, field.name) != field.default
+        if (value := values[field.name]) != field.default
     ]
     return method_name(method) + (":" + ",".join(given) if given else "")
 
@@ -139,7 +144,7 @@ def _parse_value(field: str, text: str, hint: Any) -> Any:
             return hint(text)
         except ValueError:
             raise OptionError(f"{field} is {text!r}; expected {words[hint]}") from None
-    return text
+    return text[1:-1] if text.startswith("(") and text.endswith(")") else text
 
 
 def _flag(option: str) -> str:

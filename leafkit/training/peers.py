@@ -16,9 +16,10 @@ from leafkit.students.student import Student
 from leafkit.training.data import TrainingData
 from leafkit.training.forward import StudentForward
 from leafkit.training.run import Run
-from leafkit.training.source import open_source
+from leafkit.training.source import open_source, teacher_model
 from leafkit.training.start import fit_start
 from leafkit.training.tokenizers import tokenizer_difference
+from leafkit.types import Teacher
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +33,25 @@ class Peers:
     def open(self, name: str, beside: Student, data: TrainingData) -> StudentForward:
         """Build the peer ``name`` of the student ``beside``, with the same ridge start on the texts of ``data``.
 
-        Raises `OptionError` for a name that is no student, and for a peer that cannot read the student's token ids.
+        Raises `OptionError` as `build` does, and if the texts are longer than the peer can read.
         """
-        student = self.build(name, beside)
+        student, longest = self.build(name, beside), int(data.tokens.lengths.max())
+        if longest > (most := student.body.longest_input()):
+            raise OptionError(
+                f"the peer {name} reads at most {most} tokens, but the longest text has {longest}. Truncate the texts "
+                f"(training_length={most}) or choose another peer."
+            )
         fit_start(self.run, parse_student(name), student.to(self.run.device), data)
         return StudentForward(student, self.run.recipe.precision).train()
 
-    def build(self, name: str, beside: Student) -> Student:
-        """Build the peer ``name`` with a head of random weights, and check that it reads the student's token ids."""
+    def build(self, name: str, beside: Student | None) -> Student:
+        """Build the peer ``name`` of ``beside`` (None for a token table) with a head of random weights, on the CPU.
+
+        Raises `OptionError` for a name that is no student, and for a peer that cannot read the student's token ids.
+        """
         spec, recipe = parse_student(name), self.run.recipe
-        if isinstance(spec, Static) or beside.kind != "transformer":
-            table = name if isinstance(spec, Static) else "the student"
+        if isinstance(spec, Static) or beside is None or beside.kind != "transformer":
+            table = "the peer" if isinstance(spec, Static) else "the student"
             raise OptionError(
                 f"the peer {name} cannot read the token ids of the student, because {table} is a token table. Give "
                 "two students with transformer layers and the same tokenizer."
@@ -57,3 +66,15 @@ class Peers:
                 "same tokenizer."
             )
         return assemble(body, self.space, head_bias=recipe.head_bias, seed=seed)
+
+
+def peers_of(run: Run, teacher: Teacher) -> Peers:
+    """Return the peers of ``run``, which may start from the layers of ``teacher``."""
+    return Peers(run=run, space=teacher.space, teacher_model=teacher_model(teacher))
+
+
+def check_peers(run: Run, teacher: Teacher, student: Student | None) -> None:
+    """Raise `OptionError` if a method opens a peer that cannot train beside ``student``, None for a token table."""
+    for method in run.plan.step_methods.values():
+        for name in method.peers:
+            peers_of(run, teacher).build(name, student)

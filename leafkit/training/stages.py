@@ -23,7 +23,7 @@ from leafkit.training.facts import check_facts
 from leafkit.training.finish import finish, training_record
 from leafkit.training.generations import Generations
 from leafkit.training.live import LIVE_SIGNALS, LiveTeacher, check_tokenizer, live_model
-from leafkit.training.peers import Peers
+from leafkit.training.peers import check_peers, peers_of
 from leafkit.training.run import Run
 from leafkit.training.source import teacher_model
 from leafkit.training.start import build_start, has_start, new_student, reads_all_targets
@@ -96,12 +96,14 @@ def prepare(run: Run, corpus: Corpus, teacher: Teacher, search: StudentSearch) -
 def early_student(run: Run, teacher: Teacher, spec: StudentSpec | None) -> Student | None:
     """Build the student ``spec`` if that needs no vector of the teacher; return None for a token table or no spec.
 
-    Raises `OptionError` if the teacher has to read the student's token ids, and cannot.
+    Raises `OptionError` if the teacher or a peer has to read the student's token ids, and cannot.
     """
-    if spec is None or isinstance(spec, Static):
+    if spec is None:
         return None
-    student = new_student(run, teacher, spec)
-    check_tokenizer(run, teacher, student)
+    student = None if isinstance(spec, Static) else new_student(run, teacher, spec)
+    if student is not None:
+        check_tokenizer(run, teacher, student)
+    check_peers(run, teacher, student)
     return student
 
 
@@ -195,7 +197,7 @@ def open_companions(run: Run, texts: TextTable, teacher: Teacher) -> Companions:
     return Companions(
         texts=texts.texts,
         live=open_live(run, teacher),
-        peers=Peers(run=run, space=teacher.space, teacher_model=teacher_model(teacher)),
+        peers=peers_of(run, teacher),
         other_teacher=other_teachers(run, texts),
     )
 

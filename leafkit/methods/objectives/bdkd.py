@@ -99,6 +99,11 @@ class Bdkd(Objective):
         """The labels for ``anchors=labels``, and a teacher with layers for a peer that is made of them."""
         return anchor_needs(self.anchors) | ({"model"} if self.peer.startswith("teacher") else set())
 
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The field ``peer``, unless it is empty."""
+        return (self.peer,) if self.peer else ()
+
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``anchors`` and the teacher that learns, `Adapter` or peer student; None if it does not learn."""
         state: Any = nn.Module()
