@@ -93,16 +93,24 @@ def fit_candidates(setting: Setting, count: int) -> Candidates:
     Raises `OptionError` if there are no pairs or fewer than ``count`` documents.
     """
     check_lists(setting, count, "candidates:count")
-    rows = document_rows(setting)
-    documents = unit_targets(setting, rows)
-    queries, line = numpy.unique(setting.pairs[:, 0], return_inverse=True)
-    pairs = numpy.stack([line.reshape(-1), numpy.searchsorted(rows, setting.pairs[:, 1])], axis=1)
+    documents = unit_targets(setting, document_rows(setting))
+    queries, pairs = numbered_pairs(setting)
     vectors = unit_targets(setting, queries)
-    lists, gold = mine(vectors, documents, torch.from_numpy(pairs), count)
+    lists, gold = mine(vectors, documents, pairs, count)
     place = torch.full((setting.texts,), -1)
     place[torch.from_numpy(queries)] = torch.arange(len(queries))
     cosines = (documents[lists] @ vectors[:, :, None])[:, :, 0]
     return Candidates(documents, lists, gold, place, fit_temperature(cosines))
+
+
+def numbered_pairs(facts: Facts) -> tuple[Int64, Tensor]:
+    """Return the rows of the queries with a pair, ascending, and the pairs as positions, (pairs, 2).
+
+    The positions are those of the query among these rows and of the document among `document_rows`.
+    """
+    queries, line = numpy.unique(facts.pairs[:, 0], return_inverse=True)
+    documents = numpy.searchsorted(document_rows(facts), facts.pairs[:, 1])
+    return queries, torch.from_numpy(numpy.stack([line.reshape(-1), documents], axis=1))
 
 
 def mine(queries: Tensor, documents: Tensor, pairs: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -113,10 +121,9 @@ def mine(queries: Tensor, documents: Tensor, pairs: Tensor, count: int) -> tuple
     """
     lists, gold = [], []
     for start in range(0, len(queries), CHUNK):
-        scores = queries[start : start + CHUNK] @ documents.T
-        answers = torch.zeros_like(scores, dtype=torch.bool)
-        here = pairs[(pairs[:, 0] >= start) & (pairs[:, 0] < start + CHUNK)]
-        answers[here[:, 0] - start, here[:, 1]] = True
+        lines = torch.arange(start, min(start + CHUNK, len(queries)))
+        scores = queries[lines] @ documents.T
+        answers = answer_mask(pairs, lines, scores.shape[1])
         best = scores.masked_fill(~answers, -torch.inf).topk(count // 2, dim=1).indices
         listed = torch.zeros_like(answers).scatter_(1, best, True) & answers
         scores = scores.masked_fill(answers, -torch.inf).masked_fill(listed, torch.inf)
@@ -125,6 +132,16 @@ def mine(queries: Tensor, documents: Tensor, pairs: Tensor, count: int) -> tuple
         # Where documents are so few that an answer is listed as if it were a negative, it still counts as an answer.
         gold.append(values.isinf())
     return torch.cat(lists), torch.cat(gold)
+
+
+def answer_mask(pairs: Tensor, lines: Tensor, documents: int) -> Tensor:
+    """Return which of the ``documents`` answer the queries ``lines``, (lines, documents), by ``pairs`` (pairs, 2)."""
+    place = torch.full((int(max(pairs[:, 0].max(), lines.max())) + 1,), -1)
+    place[lines] = torch.arange(len(lines))
+    here = place[pairs[:, 0]]
+    mask = torch.zeros(len(lines), documents, dtype=torch.bool)
+    mask[here[here >= 0], pairs[here >= 0, 1]] = True
+    return mask
 
 
 def nearest(queries: Tensor, documents: Tensor, count: int) -> Tensor:
