@@ -68,8 +68,8 @@ class Adpa(Objective):
         "the loss was read in the official training script, the rest in its documentation and in reviews; an action is "
         "a document of a list, not a token; a state is a query, so an answer has one step; the aligned teacher is a "
         "map of the teacher's query vectors fitted by a contrastive loss, not a model trained with DPO; the student's "
-        "own lists are renewed during the training; DCKD's lists are the documents around the gold document and around the "
-        "most similar wrong one; the advantage is clipped"
+        "own lists are renewed during the training; DCKD's lists are the documents around the gold document and "
+        "around the most similar wrong one; the advantage is clipped"
     )
 
     weight: float = 0.1
