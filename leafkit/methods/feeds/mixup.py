@@ -1,4 +1,4 @@
-"""Mixup: splice some texts with another text; the target is the blend of both vectors.
+"""Mixup: splice some texts with another text; the target is the vector of the spliced text, or a blend of both vectors.
 
 Paper: https://arxiv.org/abs/2211.03946
 
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy
 
-from leafkit.errors import OptionError
 from leafkit.methods.batch import Batch, View
 from leafkit.methods.method import Feed
 
@@ -29,15 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Mixup(Feed):
-    """Join the beginning of a text with the end of another text, and blend their target vectors in the same ratio.
+    """Join the beginning of a text with the end of another text, and give it a target.
 
     ``weight``: multiplies the relation loss (paper: 0.9).
-    ``mode``: only ``target`` is supported: the target is a blend of stored vectors. ``text``, in which the teacher
-    encodes the spliced text, would need a teacher in memory in each step and raises an error.
-    ``share``: share of a batch that is spliced; 0 disables the method, 1 is full mixup (ours 0.4, the paper's partial
+    ``mode``: with ``text`` (paper) the live teacher encodes each spliced text; with ``target`` (ours) the vectors of
+    both texts are blended in the ratio of the splice, which needs no teacher in the step.
+    ``share``: share of a batch that is spliced; 0 splices nothing, 1 is full mixup (ours 0.4, the paper's partial
     mixup).
     ``beta``: b of the Beta distribution of the ratio a (paper: 1).
-    ``relation``: if true, add the relation loss L_relation (paper: true; ours false).
+    ``relation``: if true, add the relation loss L_relation, also to texts that are not spliced (paper: true; ours
+    false).
     ``pmu_legacy``: draw the texts that stay unspliced with replacement, as the official code does; ``share=0.1`` then
     splices 41 %.
     """
@@ -46,7 +46,7 @@ class Mixup(Feed):
     elicits: ClassVar[tuple[str, ...]] = ("labeling",)
     learns_by: ClassVar[tuple[str, ...]] = ("divergence and similarity",)
     skills: ClassVar[tuple[str, ...]] = ("information retrieval", "understanding")
-    off: ClassVar[Mapping[str, Any]] = {"share": 0.0}
+    off: ClassVar[Mapping[str, Any]] = {"share": 0.0, "relation": False}
     mixes_texts: ClassVar[bool] = True
     reconstruction: ClassVar[str] = (
         "instead of pixels, the first ceil(a n1) tokens of a text and the last floor((1 - a) n2) tokens of its partner "
@@ -63,10 +63,6 @@ class Mixup(Feed):
     relation: bool = False
 
     def __post_init__(self) -> None:
-        if self.mode != "target":
-            raise OptionError(
-                f"mixup:mode is {self.mode!r}, which needs a live teacher in each step; only target is supported"
-            )
         self.check_fields(
             {
                 "share": (0 <= self.share <= 1, "0 to 1, a share of the batch"),
@@ -74,8 +70,13 @@ class Mixup(Feed):
             }
         )
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """The live teacher, if it encodes spliced texts."""
+        return frozenset({"live"} if self.mode == "text" and self.share > 0 else ())
+
     def views(self, view: View, state: Any) -> View:
-        """Return ``view`` with some texts spliced.
+        """Return ``view`` with some texts spliced; with ``mode=text``, the training encodes the spliced texts.
 
         A spliced text keeps its row and role. It keeps its label only if its partner has the same label.
         """
@@ -86,13 +87,13 @@ class Mixup(Feed):
         ratios, partners = self.draw(view)
         ratio, partner = torch.from_numpy(ratios).to(view.teacher)[:, None], torch.from_numpy(partners)
         mixed = ratio[:, 0] < 1
-        blend = ratio * view.teacher + (1 - ratio) * view.teacher[partner]
-        if bool(((view.teacher.norm(dim=-1) - 1).abs() < 0.01).all()):
-            blend = torch.nn.functional.normalize(blend, dim=-1)
+        target = view.teacher
+        if self.mode == "target":
+            target = torch.where(mixed[:, None], blend(target, ratio, partner), target)
         return dataclasses.replace(
             view,
             features=splice(view.features, ratios, partners),
-            teacher=torch.where(mixed[:, None], blend, view.teacher),
+            teacher=target,
             labels=torch.where(mixed & (view.labels != view.labels[partner]), -1, view.labels),
         )
 
@@ -116,10 +117,22 @@ class Mixup(Feed):
         """Return the relation loss of each text, (rows,), or nothing unless ``relation`` is true."""
         from torch.nn.functional import normalize
 
-        if not self.relation or not self.share:
+        if not self.relation:
             return {}
         student, teacher = (normalize(vectors.float(), dim=-1) for vectors in (batch.student, batch.teacher.detach()))
         return {"relation": relation(student @ teacher.T, teacher @ teacher.T)}
+
+
+def blend(vectors: Tensor, ratio: Tensor, partner: Tensor) -> Tensor:
+    """Return ``ratio`` x own vector + (1 - ``ratio``) x the ``partner``'s vector, (rows, dim).
+
+    ``ratio`` is (rows, 1) and ``partner`` (rows,). If all ``vectors`` have length 1, so has the blend.
+    """
+    import torch
+
+    blended = ratio * vectors + (1 - ratio) * vectors[partner]
+    unit = bool(((vectors.norm(dim=-1) - 1).abs() < 0.01).all())
+    return torch.nn.functional.normalize(blended, dim=-1) if unit else blended
 
 
 def relation(student: Tensor, teacher: Tensor) -> Tensor:

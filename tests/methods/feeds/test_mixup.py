@@ -9,6 +9,7 @@ import torch
 
 from leafkit.errors import OptionError
 from leafkit.methods.feeds.mixup import Mixup, relation, splice
+from leafkit.training.live import retarget
 
 
 def flat(lists):
@@ -47,6 +48,14 @@ def mixed(view, **fields):
     return mixup.views(view, mixup.build(None))
 
 
+def mixed_at(view, ratios, partners, **fields):
+    """The view after a splice with the given ratios and partners."""
+    mixup = Mixup(share=1.0, **fields)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Mixup, "draw", lambda self, view: (ratios, partners))
+        return mixup.views(view, None)
+
+
 def changed(view, after):
     return ~(view.teacher == after.teacher).all(dim=1)
 
@@ -55,7 +64,7 @@ def test_a_share_of_zero_returns_the_same_view(make_view, make_batch):
     view = make_view()
     assert mixed(view, **Mixup.off) is view
     assert mixed(view, share=0.0, pmu_legacy=True) is view
-    assert Mixup(share=0.0, relation=True).terms(make_batch(), None) == {}
+    assert Mixup(**Mixup.off).terms(make_batch(), None) == {}
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
@@ -266,9 +275,41 @@ def test_the_relation_loss_is_finite_for_few_or_equal_logits(rows, dtype, make_b
     assert batch.raw.grad.isfinite().all()
 
 
-def test_the_mode_that_needs_a_live_teacher_is_refused():
-    with pytest.raises(OptionError, match="needs a live teacher in each step"):
-        Mixup(mode="text")
+def test_only_text_mode_needs_a_live_teacher():
+    assert Mixup(mode="text").needs == {"live"}
+    assert Mixup().needs == Mixup(mode="text", share=0).needs == frozenset()
+
+
+def test_text_mode_splices_the_same_texts_and_leaves_the_target_to_the_teacher(make_view):
+    view = make_view(range(40))
+    by_target, by_text = mixed(view, share=0.5), mixed(view, share=0.5, mode="text")
+    assert same(by_target.features, by_text.features)
+    assert torch.equal(by_text.teacher, view.teacher)
+    assert torch.equal(by_text.labels, by_target.labels)
+
+
+def test_text_mode_equals_target_mode_for_a_teacher_that_averages_tokens(make_view):
+    # The teacher sums the values of the words; texts of the same length are spliced at whole words.
+    class Summing:
+        def vectors(self, features):
+            words = features["input_ids"] * (features["input_ids"] > 3)
+            return words.sum(dim=1, keepdim=True).float().expand(-1, 8)
+
+    view = make_view([3, 8, 13, 18])
+    view.features["input_ids"][:, 1:5] = torch.tensor([[10], [20], [30], [40]])
+    view = dataclasses.replace(view, teacher=Summing().vectors(view.features))
+    ratios, partners = numpy.array([0.25, 0.5, 1.0, 0.75]), numpy.array([1, 2, 3, 0])
+    after = mixed_at(view, ratios, partners, mode="text")
+    encoded = retarget(Summing(), view, after).teacher
+    torch.testing.assert_close(encoded, mixed_at(view, ratios, partners, mode="target").teacher)
+    assert not torch.equal(encoded, view.teacher)
+
+
+def test_the_relation_loss_can_be_had_alone(make_view, make_batch):
+    alone = Mixup(share=0.0, relation=True)
+    view = make_view()
+    assert alone.views(view, None) is view
+    assert alone.terms(make_batch(), None)["relation"].shape == (8,)
 
 
 @pytest.mark.parametrize("field", [{"share": 1.1}, {"share": -0.1}, {"beta": 0.0}])
