@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy
 
-from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
 from leafkit.methods.budgeted import BudgetedFeed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from leafkit.methods.setting import Setting
+    from leafkit.methods.setting import Facts, Setting
     from leafkit.types import Int64
 
 Space = Literal["prob", "feature", "random"]
@@ -69,6 +69,12 @@ class Pcoreset(BudgetedFeed):
     def needs(self) -> frozenset[str]:
         """The labels of the texts, for ``anchors=labels``."""
         return anchor_needs(self.anchors)
+
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` for a budget below two texts, or for texts without classes with ``anchors=labels``."""
+        super().check(facts)
+        if self.anchors == "labels":
+            check_anchors(facts, self.anchors, self.count)
 
     def prepare(self, state: Any, first: Setting) -> None:
         """Add the ``anchors`` for ``space=prob``, fitted to the first texts."""

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
 from leafkit.methods.budgeted import STREAM, BudgetedFeed
 
 if TYPE_CHECKING:
-    from leafkit.methods.setting import Setting
+    from leafkit.methods.setting import Facts, Setting
     from leafkit.types import Int64
 
 Float64 = NDArray[numpy.float64]
@@ -72,6 +72,12 @@ class Rad(BudgetedFeed):
     def needs(self) -> frozenset[str]:
         """The labels, for anchors that are classes."""
         return anchor_needs(self.anchors)
+
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` for a budget below two texts, or for texts without classes with ``anchors=labels``."""
+        super().check(facts)
+        if self.anchors == "labels":
+            check_anchors(facts, self.anchors, self.count)
 
     def prepare(self, state: Any, first: Setting) -> None:
         """Add the ``anchors``, fitted to the first texts."""

@@ -120,7 +120,7 @@ class Swing(Objective):
         return True
 
     def build(self, setting: Setting) -> nn.Module:
-        """Return the ``scores`` r of the texts, (texts,), the ``anchors`` and the ``seed``; nothing for a weight of 0."""
+        """Return the ``scores`` r of the texts, (texts,), the ``anchors`` and the ``seed``; nothing at weight 0."""
         import torch
 
         state = torch.nn.Module()

@@ -211,3 +211,8 @@ def test_invalid_options_are_refused(field):
 def test_a_budget_below_two_texts_is_refused(make_setting):
     with pytest.raises(OptionError, match=r"rad:share is 0\.01; expected a share of 120 texts that is 2"):
         Rad(share=0.01).check(make_setting())
+
+
+def test_anchors_of_labels_without_classes_are_refused(make_setting):
+    with pytest.raises(OptionError, match="anchors=labels needs texts of at least two classes"):
+        Rad(anchors="labels").check(make_setting(labels=numpy.zeros(120, dtype=numpy.int64)))
