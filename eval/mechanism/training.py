@@ -22,6 +22,7 @@ from leafkit.methods.registry import method_name, parse_method
 from leafkit.methods.setting import Facts, Setting
 from leafkit.training.active_methods import ActiveMethods
 from leafkit.training.batches import steps_per_epoch
+from leafkit.training.facts import plan_draw
 from leafkit.training.optimiser import adamw
 from leafkit.training.recipe import Recipe
 from leafkit.training.schedule import learning_rate_at
@@ -160,11 +161,11 @@ class _Training:
             pairs=texts.pairs,
         )
         plan.check(facts)
-        reserved = [method.reserve(facts) for method in plan.step_methods.values()]
+        self._draw = plan_draw(plan, self._recipe, facts)
         return Setting(
             **vars(facts),
             lengths=texts.lengths,
-            reserved=numpy.unique(numpy.concatenate(reserved)),
+            reserved=facts.pairs[:0, 0],  # Each method is told its own.
             targets=lambda rows: texts.vectors[rows],
             student=lambda rows: self.student.encode(texts.features[rows]),
             hidden=lambda rows: self.student.hidden(texts.features[rows]),
@@ -189,7 +190,10 @@ class _Training:
         return lambda rows: vectors[rows]
 
     def _active(self, plan: Plan) -> ActiveMethods:
-        return ActiveMethods(plan, self.setting, self._recipe, torch.device("cpu"))
+        draw = self._draw
+        return ActiveMethods(
+            plan, self.setting, self._recipe, torch.device("cpu"), reserved=draw.reserved, drawn=draw.rows
+        )
 
     def _dosed(self, plan: Plan) -> Plan:
         """Return ``plan`` with the weights that give each method its pull at the start of the training."""

@@ -57,12 +57,15 @@ class Dho(Objective):
     ``heads``: ``two``, or ``one`` for the control that trains the student's own head with both losses and reserves
     nothing.
     ``reserved``: share of the labelled texts of each class, rounded down, that choose the mix instead of being trained
-    on; with fewer than 1 / ``reserved`` labelled texts a class has none (ours 0.25; paper: a validation set).
-    ``mix``: a, the share of the second head in the shipped head if no text is reserved (paper: 0.5 where labels are
-    not scarce).
+    on; a class with fewer than 1 / ``reserved`` labelled texts has none to spare (ours 0.1; paper: further texts).
+    ``mix``: a, the share of the second head in the shipped head if no text is reserved (paper: 0.5 with thousands of
+    labels).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2505.07675"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling",)
+    learns_by: ClassVar[tuple[str, ...]] = ("supervised fine-tuning", "divergence and similarity")
+    skills: ClassVar[tuple[str, ...]] = ("understanding",)
     reconstruction: ClassVar[str] = (
         "mean teacher vectors of the labelled texts replace the vectors of class names; the heads mix their scores and "
         "not their probabilities, so that one linear head can be shipped, and b, which would only change the ratio of "
@@ -75,7 +78,7 @@ class Dho(Objective):
     share: float = 0.5
     temperature: float = 2.0
     heads: Heads = "two"
-    reserved: float = 0.25
+    reserved: float = 0.1
     mix: float = 0.5
 
     def __post_init__(self) -> None:

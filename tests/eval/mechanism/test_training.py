@@ -57,6 +57,12 @@ def test_a_pull_is_the_gradient_norm_relative_to_leaf(texts):
     assert double.pulls["test_training"] == pytest.approx(0.5)
 
 
+def test_reserved_texts_are_not_drawn_and_only_their_method_knows_them(texts):
+    trained = train(["leaf", "dho:reserved=0.2"], texts, replace(JOB, steps=200))
+    assert (trained.drawn == 0).sum() == 4 * int(0.2 * 60)
+    assert len(trained.states["dho"].hidden_of_reserved()[1]) == 48
+
+
 def test_a_pull_of_a_method_that_does_not_train_is_refused(texts):
     with pytest.raises(OptionError, match="a pull needs leaf and a method of the plan; got sinkd"):
         train(["leaf"], texts, replace(JOB, pulls={"sinkd": 1.0}))

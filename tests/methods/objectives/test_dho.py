@@ -20,7 +20,7 @@ def head(seed, dim=8, width=6):
 
 
 def built(make_setting, method=None, **fields):
-    method, setting = method or Dho(), make_setting(**fields)
+    method, setting = method or Dho(reserved=0.25), make_setting(**fields)
     setting = replace(setting, reserved=method.reserve(setting))
     return method, method.build(setting), setting
 
