@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from leafkit.methods.anchors import AnchorKind, Anchors, anchor_needs, check_anchor_fields, fit_anchors
+from leafkit.methods.anchors import AnchorKind, Anchors, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
 from leafkit.methods.method import Objective
 from leafkit.methods.objectives.mst import divergence
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from leafkit.methods.batch import Batch
-    from leafkit.methods.setting import Setting
+    from leafkit.methods.setting import Facts, Setting
 
 Gate = Literal["hard", "smooth", "off"]
 Sign = Literal["paper", "flipped"]
@@ -62,6 +62,9 @@ class Bdkd(Objective):
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2212.12965"
+    elicits: ClassVar[tuple[str, ...]] = ("labeling", "feedback")
+    learns_by: ClassVar[tuple[str, ...]] = ("supervised fine-tuning", "divergence and similarity")
+    skills: ClassVar[tuple[str, ...]] = ("understanding",)
     small: ClassVar[Mapping[str, Any]] = {"count": 8}
     reconstruction: ClassVar[str] = (
         "the loss is reconstructed from the abstract and a summary: that both divergences are weighed for each text by "
@@ -103,6 +106,10 @@ class Bdkd(Objective):
     def peers(self) -> tuple[str, ...]:
         """The field ``peer``, unless it is empty."""
         return (self.peer,) if self.peer else ()
+
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if the texts do not allow the anchors."""
+        check_anchors(facts, self.anchors, self.count)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``anchors`` and the teacher that learns, `Adapter` or peer student; None if it does not learn."""
