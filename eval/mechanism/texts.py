@@ -40,6 +40,9 @@ class LabTexts:
     ``features`` (texts, inputs) are what the student reads, ``vectors`` (texts, dim) are the teacher's unit vectors.
     ``roles`` (0 query, 1 document), ``labels`` (-1 without a label), ``domains`` and ``lengths`` (in tokens) are of
     shape (texts,). ``pairs`` (pairs, 2) has the rows of a query and of a document that answers it.
+
+    Texts of a token table have ``tokens``, the token ids of each text, and ``table`` (vocabulary, inputs), whose mean
+    over the tokens is the text's features. Other texts have neither.
     """
 
     texts: tuple[str, ...]
@@ -50,6 +53,8 @@ class LabTexts:
     pairs: Int64
     features: Float32
     vectors: Float32
+    tokens: tuple[Int64, ...] = ()
+    table: Float32 | None = None
 
     def __len__(self) -> int:
         """The number of texts."""
@@ -63,6 +68,7 @@ class LabTexts:
         return replace(
             self,
             texts=tuple(self.texts[row] for row in rows),
+            tokens=tuple(self.tokens[row] for row in rows) if self.tokens else (),
             pairs=pairs[(pairs >= 0).all(axis=1)],
             **{name: getattr(self, name)[rows] for name in ("roles", "labels", "domains", "lengths")},
             **{name: getattr(self, name)[rows] for name in ("features", "vectors")},

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from eval.mechanism.student import Perceptron
 from eval.mechanism.texts import LabTexts
@@ -40,6 +40,7 @@ class Job:
     ``pulls`` gives methods a dose instead of a weight: their weight is set so that the norm of their gradient at
     the input of the head is this multiple of LEAF's, on average over the first batches, before the first step.
     ``others`` has the vectors of other teachers by name, (texts, dim) each. ``ask`` answers methods that ask.
+    ``watch`` is called with the student before the first step, then every ``watch_every`` steps and at the end.
     """
 
     steps: int = 600
@@ -52,6 +53,8 @@ class Job:
     pulls: Mapping[str, float] = field(default_factory=dict)
     others: Mapping[str, Float32] = field(default_factory=dict)
     ask: Ask | None = None
+    watch: Callable[[Perceptron], None] = lambda _student: None
+    watch_every: int = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,8 +121,11 @@ class _Training:
         for step, rows in enumerate(self.methods.batches(lengths, start=0, stop=steps)):
             if step % max(1, steps // 10) == 0:
                 norms.append(self._norms(self.methods, self._batch(self.methods, rows, step)))
+            if step % self.job.watch_every == 0:
+                self.job.watch(self.student)
             self._step(rows, step)
             numpy.add.at(drawn, rows, 1)
+        self.job.watch(self.student)
         states = dict(zip(self.plan.step_methods, self.methods.modules.methods, strict=True))
         for name, method in self.plan.step_methods.items():
             self.student.set_head(method.finish(states[name], self.student.linear()))
@@ -139,7 +145,7 @@ class _Training:
     def _new_student(self, seed: int, depth: int) -> Perceptron:
         texts, job = self.texts, self.job
         inputs, dim = texts.features.shape[1], texts.vectors.shape[1]
-        student = Perceptron(inputs, width=job.width, depth=depth, dim=dim, seed=seed)
+        student = Perceptron(inputs, width=job.width, depth=depth, dim=dim, seed=seed, table=texts.table)
         if job.ridge:
             student.start_head(texts.features, texts.vectors)
         return student
@@ -253,7 +259,7 @@ class _Training:
     def _view(self, rows: Int64, step: int) -> View:
         texts = self.texts
         return View(
-            features={"features": torch.from_numpy(texts.features[rows])},
+            features=self._features(rows),
             teacher=torch.from_numpy(texts.vectors[rows]),
             roles=torch.from_numpy(texts.roles[rows]),
             rows=torch.from_numpy(rows),
@@ -263,6 +269,15 @@ class _Training:
             step=step,
             seed=self.job.seed,
         )
+
+    def _features(self, rows: Int64) -> dict[str, Tensor]:
+        """Return what the student reads of the texts ``rows``: token ids as for a token table, or rows of features."""
+        texts = self.texts
+        if texts.table is None:
+            return {"features": torch.from_numpy(texts.features[rows])}
+        tokens = [texts.tokens[row] for row in rows]
+        starts = numpy.cumsum([0, *map(len, tokens[:-1])])
+        return {"input_ids": torch.from_numpy(numpy.concatenate(tokens)), "offsets": torch.from_numpy(starts)}
 
     def _pass(self, view: View) -> Batch:
         """Pass ``view`` through the student."""

@@ -56,3 +56,22 @@ def test_other_targets_and_labels_replace_those_of_the_texts(lab):
     by_class = ["leaf", "nd:anchors=labels,weight=0.5"]
     merged = lab.train(by_class, train, labels=train.labels % 2, **job)
     assert merged.states["nd"].centres.shape[0] == 2
+
+
+def test_a_student_of_a_token_table_reads_the_mean_of_its_tokens(lab):
+    texts = lab.table_texts("banking77")
+    watched = []
+    job = {"steps": 7, "batch_size": 8, "width": 8, "watch": watched.append, "watch_every": 3}
+    student = lab.train(["leaf"], texts, **job).student
+    tokens = [texts.tokens[row] for row in (4, 9)]
+    features = {"input_ids": torch.from_numpy(numpy.concatenate(tokens)), "offsets": torch.tensor([0, len(tokens[0])])}
+    assert numpy.allclose(student(features).student.detach(), student.encode(texts.features[[4, 9]]), atol=1e-5)
+    # Before the steps 0, 3 and 6, and at the end.
+    assert len(watched) == 4
+
+
+def test_a_feed_can_change_the_tokens_of_a_token_table(lab):
+    texts = lab.table_texts("banking77")
+    job = {"steps": 10, "batch_size": 8, "width": 8}
+    plain, mixed = (lab.train(methods, texts, **job).encode(texts) for methods in (["leaf"], ["leaf", "mixup:share=1"]))
+    assert not numpy.allclose(plain, mixed, atol=1e-3)
