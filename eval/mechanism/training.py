@@ -127,8 +127,7 @@ class _Training:
             numpy.add.at(drawn, rows, 1)
         self.job.watch(self.student)
         states = dict(zip(self.plan.step_methods, self.methods.modules.methods, strict=True))
-        for name, method in self.plan.step_methods.items():
-            self.student.set_head(method.finish(states[name], self.student.linear()))
+        self.student.set_head(self.methods.finish(self.student.linear()))
         return Trained(
             student=self.student,
             states=states,
@@ -197,9 +196,8 @@ class _Training:
 
     def _active(self, plan: Plan) -> ActiveMethods:
         draw = self._draw
-        return ActiveMethods(
-            plan, self.setting, self._recipe, torch.device("cpu"), reserved=draw.reserved, drawn=draw.rows
-        )
+        cpu = torch.device("cpu")
+        return ActiveMethods(plan, self.setting, self._recipe, cpu, reserved=draw.reserved, drawn=draw.rows)
 
     def _dosed(self, plan: Plan) -> Plan:
         """Return ``plan`` with the weights that give each method its pull at the start of the training."""

@@ -79,6 +79,19 @@ def test_a_feed_decides_which_texts_are_drawn(texts):
     assert drawn.sum() == 60 * 16
 
 
+class Reserving(Doubled):
+    """Reserves the first ten texts."""
+
+    def reserve(self, facts):
+        return numpy.arange(10)
+
+
+def test_reserved_texts_are_never_drawn(texts):
+    drawn = train([Leaf(), Reserving()], texts, JOB).drawn
+    assert not drawn[:10].any()
+    assert drawn[10:].all()
+
+
 def test_a_setting_shows_the_student_at_its_start(texts):
     setting, rows = setting_of(texts, JOB), numpy.array([4, 7])
     batch = setting.batch(rows)
