@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from eval.arguments import positive
-from eval.bench import encode, memory, peak, query, start, train, workload
+from eval.bench import encode, live, memory, peak, query, start, train, workload
 from eval.bench.figure import Figure, table
 from eval.bench.machine import describe_machine, load
 from eval.bench.side import Side
 from leafkit.command import exit_on_error
 from leafkit.errors import OptionError
 
-ALL = ("encode", "query", "start", "memory", "train", "peak")
+ALL = ("encode", "query", "start", "memory", "train", "peak", "live")
 NEEDS_STUDENTS = {"query", "start", "memory"}
 BUSY = 0.8
 
@@ -105,6 +105,7 @@ def _measurements(
         "peak": lambda: peak.measure(
             shared, rounds=rounds, steps=options.steps, batch_size=options.batch_size, device=options.device
         ),
+        "live": lambda: live.measure(shared, rounds=rounds),
     }
 
 

@@ -8,7 +8,7 @@ import numpy
 import pytest
 
 from eval.bench import __main__ as bench
-from eval.bench import encode, memory, peak, query, rival_search, start, train, workload
+from eval.bench import encode, live, memory, peak, query, rival_search, start, train, workload
 from eval.bench.figure import Figure, Requirement, Spread, table
 from eval.bench.side import Side, environment, take_turns
 from leafkit.errors import LeafkitError, OptionError
@@ -265,6 +265,20 @@ def test_training_is_measured_as_a_share_of_bare_matrix_products(made, monkeypat
     assert facts["in"] in ("bfloat16", "float32")
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_step_is_timed_with_and_without_a_live_teacher(asked, tiny_teacher, monkeypatch):
+    from leafkit.training.live import LiveTeacher
+
+    calls, states = [], LiveTeacher.token_states
+    monkeypatch.setattr(LiveTeacher, "token_states", lambda *given: calls.append(1) or states(*given))
+    steps = live.steps(str(tiny_teacher), "teacher:layers=2", 128, asked)
+    assert next(steps)["tokens"] == 64  # as many as the tiny model reads
+    result = next(steps)
+    assert result["seconds"] > 0
+    assert result["peak"] > 0
+    assert len(calls) == (2 * live.STEPS if asked else 0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -294,7 +308,15 @@ def test_a_whole_run_reports_every_measurement_and_the_machine(tiny_teacher, bei
     bench.main(["--teacher", str(tiny_teacher), "--data", str(beir_folder), "--work", str(tmp_path / "w"), *small])
     report = json.loads(capsys.readouterr().out)
     names = [figure["name"] for figure in report["figures"]]
-    for part in ("encode documents", "query, teacher:layers=2", "process start", "memory", "train", "of the machine"):
+    for part in (
+        "encode documents",
+        "query, teacher:layers=2",
+        "process start",
+        "memory",
+        "train",
+        "of the machine",
+        "live",
+    ):
         assert any(part in name for name in names), part
     for figure in report["figures"]:
         assert len((figure["theirs"] or figure["ours"])["values"]) == 2
