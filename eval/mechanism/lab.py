@@ -59,7 +59,7 @@ class Lab:
         return self.all_texts(name, layer).split(seed, train, held_out)
 
     def all_texts(self, name: str, layer: int = 1) -> LabTexts:
-        """Return all texts of the set ``name`` with the features of ``layer``."""
+        """Return all texts of the set ``name``, also of ``nfcorpus``, with the features of ``layer``."""
         if (name, layer) not in self._texts:
             self._texts[name, layer] = self._prepared(read(name, self._data), layer)
         return self._texts[name, layer]

@@ -32,6 +32,9 @@ SOURCES = (
 OF_EACH, LONGEST = 700, 200
 """The number of texts of each source of ``mix``, and the characters of the longest."""
 
+LONGEST_DOCUMENT = 300
+"""The characters of a document of ``nfcorpus``: its title and first sentences."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabTexts:
@@ -100,11 +103,13 @@ class RawTexts:
 
 
 def read(name: str, data: Path = Path(DATA)) -> RawTexts:
-    """Read the texts ``name``: ``banking77`` (labels), ``mix`` (sources) or ``squad`` (pairs).
+    """Read the texts ``name``: ``banking77`` (labels), ``mix`` (sources), ``squad`` or ``nfcorpus`` (pairs).
+
+    The domains of ``nfcorpus`` are the splits of its queries, ``train``, ``dev`` and ``test``, and ``corpus``.
 
     Raises `InputError` if there is no such set, or if the folder ``data`` does not have the file.
     """
-    readers = {"banking77": _banking, "mix": _mix, "squad": _squad}
+    readers = {"banking77": _banking, "mix": _mix, "squad": _squad, "nfcorpus": _nfcorpus}
     if name not in readers:
         raise InputError(f"the laboratory has no texts {name!r}; expected one of {', '.join(readers)}.")
     return readers[name](data)
@@ -162,6 +167,30 @@ def _squad(data: Path) -> RawTexts:
         labels=[""] * count,
         domains=["squad"] * count,
         pairs=pairs,
+    )
+
+
+def _nfcorpus(data: Path) -> RawTexts:
+    folder = data / "bench" / "nfcorpus"
+    split_of: dict[str, str] = {}
+    judged: list[tuple[str, str]] = []
+    for split in ("train", "dev", "test"):
+        for line in (folder / "qrels" / f"{split}.tsv").read_text().splitlines()[1:]:
+            query, document, _ = line.split("\t")
+            split_of[query] = split
+            judged.append((query, document))
+    queries = {row["_id"]: row["text"] for row in _lines(folder / "queries.jsonl.gz") if row["_id"] in split_of}
+    documents = {
+        row["_id"]: f"{row.get('title', '')} {row['text']}".strip()[:LONGEST_DOCUMENT]
+        for row in _lines(folder / "corpus.jsonl.gz")
+    }
+    place = {name: row for row, name in enumerate([*queries, *documents])}
+    return RawTexts(
+        texts=[*queries.values(), *documents.values()],
+        roles=["query"] * len(queries) + ["document"] * len(documents),
+        labels=[""] * len(place),
+        domains=[*(split_of[query] for query in queries), *["corpus"] * len(documents)],
+        pairs=[(place[query], place[document]) for query, document in judged],
     )
 
 

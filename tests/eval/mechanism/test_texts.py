@@ -53,6 +53,21 @@ def test_squad_pairs_name_the_rows_of_query_and_document(tmp_path):
     assert raw.roles == ["query", "query", "document", "document"]
 
 
+def test_nfcorpus_keeps_the_judged_queries_with_their_split_and_the_beginning_of_documents(tmp_path):
+    folder = tmp_path / "bench" / "nfcorpus"
+    write_lines(folder / "queries.jsonl.gz", [{"_id": name, "text": f"ask {name}"} for name in "abc"])
+    write_lines(
+        folder / "corpus.jsonl.gz", [{"_id": "x", "title": "one", "text": "y" * 400}, {"_id": "z", "text": "no"}]
+    )
+    (folder / "qrels").mkdir()
+    for split, lines in (("train", "a\tx\t2\na\tz\t1\n"), ("dev", ""), ("test", "c\tz\t1\n")):
+        (folder / "qrels" / f"{split}.tsv").write_text(f"query-id\tcorpus-id\tscore\n{lines}")
+    raw = read("nfcorpus", tmp_path)
+    assert raw.texts == ["ask a", "ask c", "one " + 296 * "y", "no"]
+    assert raw.domains == ["train", "test", "corpus", "corpus"]
+    assert raw.pairs == [(0, 2), (0, 3), (1, 3)]
+
+
 def test_the_mix_takes_short_texts_of_its_sources_once(tmp_path):
     rows = [
         {"text": "short", "role": "query", "source": "wordnet"},

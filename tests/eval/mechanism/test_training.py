@@ -132,3 +132,28 @@ def test_a_topology_drives_its_trainings(texts):
     assert numpy.array_equal(first, train(["leaf"], texts.choose(numpy.arange(100)), JOB).encode(texts))
     assert cosine(rounds.last.encode(texts), first) < 0.95
     assert numpy.array_equal(run_rounds(TwoRounds(), texts, JOB).encode(texts), rounds.last.encode(texts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keeping(Objective):
+    """LEAF once more, with the first five texts reserved."""
+
+    paper: ClassVar[str] = "https://example.org"
+
+    def reserve(self, facts):
+        return numpy.arange(5)
+
+    def build(self, setting):
+        state = torch.nn.Module()
+        state.register_buffer("told", torch.from_numpy(setting.reserved))
+        return state
+
+    def terms(self, batch, state):
+        return Leaf().terms(batch)
+
+
+def test_reserved_texts_are_never_drawn_and_the_method_is_told_its_own(texts):
+    trained = train([Leaf(), Keeping()], texts, JOB)
+    assert not trained.drawn[:5].any()
+    assert (trained.drawn[5:] > 0).all()
+    assert trained.states["test_training"].told.tolist() == [0, 1, 2, 3, 4]
