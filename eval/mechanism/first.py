@@ -58,7 +58,7 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
 
 
 def probabilities(anchors: Anchors, vectors: Float32, tau: float = 1.0) -> Float32:
-    """Return the probabilities that ``vectors`` (rows, dim) give to the anchors at temperature ``tau``, (rows, count)."""
+    """Return the probabilities of the anchors for ``vectors`` (rows, dim) at temperature ``tau``, (rows, count)."""
     return (anchors.logits(torch.from_numpy(vectors)) / tau).softmax(dim=-1).numpy()
 
 
