@@ -58,6 +58,7 @@ from leafkit.methods.setting import Facts, Pool, Setting
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from leafkit.methods.ask import Ask
     from leafkit.methods.batch import Batch, View
     from leafkit.methods.budget import Budget
     from leafkit.students.head import Linear
@@ -226,23 +227,27 @@ class Feed(StepMethod):
 
 
 class Training(Protocol):
-    """The trainings that a topology drives: all start from the same student, and each one is resumable."""
+    """The trainings that a topology drives, each with a name; each one is resumable."""
 
     @property
     def setting(self) -> Setting:
         """The training as methods see it, with the student at its start."""
         ...
 
-    def fit(self, generation: int, targets: Float32 | None = None) -> None:
-        """Train a student from the start; it becomes the current student.
+    def fit(
+        self, name: str, *, rows: Int64 | None = None, targets: Float32 | None = None, start: str | None = None
+    ) -> None:
+        """Train a student; it becomes the current student and the result, unless another fit follows.
 
-        ``targets`` (texts, dim) replace the teacher's vectors. A generation that an interrupted run already finished is
-        loaded and not trained again.
+        ``name`` is a word of letters, digits and ``-``. ``rows`` are the training texts that steps draw, by default
+        all. ``targets``, (training texts, dim), replace the teacher's vectors. ``start`` names an earlier fit whose
+        student is the start, by default the start of the run. A fit that an interrupted run already finished is loaded
+        and not trained again.
         """
         ...
 
-    def student(self, rows: Int64) -> Float32:
-        """Return the vectors (rows, dim) of the training texts ``rows``, written by the last fitted student."""
+    def student(self, name: str, rows: Int64) -> Float32:
+        """Return the vectors (rows, dim) of the training texts ``rows``, written by the student of the fit ``name``."""
         ...
 
 
@@ -255,7 +260,7 @@ class Topology(Method):
 
     def run(self, training: Training) -> None:
         """Drive all rounds of ``training``; the student of the last ``fit`` is the result."""
-        training.fit(0)
+        training.fit("first")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,10 +270,11 @@ class Writer(Method):
     kind: ClassVar[str] = "writer"
     option: ClassVar[str] = "writers"
 
-    def write(self, texts: TextTable, vectors: Float32, seed: int) -> TextTable:
-        """Return the texts to train on, made or chosen from ``texts`` and their teacher vectors (texts, dim).
+    def write(self, texts: TextTable, ask: Ask, seed: int) -> TextTable:
+        """Return the texts to train on, made or chosen from ``texts``; ``ask`` encodes texts with the teacher.
 
-        Called once, before any text is tokenised.
+        Called before any text is tokenised, and again when a run resumes. A writer that asks about texts that it wrote
+        needs ``online``.
         """
         raise NotImplementedError
 

@@ -64,7 +64,7 @@ class Checkpoints:
         with atomic_folder(self._folder(state.step), marker=_STATE) as folder:
             for name, named in tensors.items():
                 # Written as bytes, because safetensors' own writing hides a full disk behind another error.
-                (folder / f"{name}.safetensors").write_bytes(save(_copied(named)))
+                (folder / f"{name}.safetensors").write_bytes(save(copied(named)))
             write_json(folder / _STATE, dataclasses.asdict(state))
             write_checksums(folder)
         self._remove_old(state)
@@ -133,6 +133,6 @@ class Checkpoints:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _copied(tensors: Tensors) -> Tensors:
+def copied(tensors: Tensors) -> Tensors:
     """Return copies on the CPU: safetensors rejects weights that share memory, as tied embeddings do."""
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}

@@ -62,7 +62,8 @@ class _Part:
 class Loop:
     """One training of ``run``, from its newest checkpoint to its last step.
 
-    ``forward`` holds the student, which is trained in place on ``data``. ``report`` is called with a step and named
+    ``forward`` holds the student, which is trained in place on ``data``. ``rows`` are the training texts that steps may
+    draw, by default all. ``report`` is called with a step and named
     figures (loss and rate, or validation). ``companions`` are the texts and the models beside the student. After
     `train`, ``finished`` are the figures of the student whose head the methods changed, or None if they did not change
     the head.
@@ -72,6 +73,7 @@ class Loop:
     forward: StudentForward
     data: TrainingData
     checkpoints: Checkpoints
+    rows: Int64 | None = None
     report: Report | None = None
     companions: Companions = field(default_factory=Companions)
     finished: Figures | None = field(default=None, init=False)
@@ -159,7 +161,7 @@ class Loop:
             domains=data.domains,
             pairs=data.pairs,
         )
-        return plan_draw(self.run.plan, self.run.recipe, facts)
+        return plan_draw(self.run.plan, self.run.recipe, facts, self.rows)
 
     def setting(self) -> Setting:
         """Return this training as the methods see it."""
@@ -173,7 +175,7 @@ class Loop:
             hidden=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows), hidden=True),
             texts_of=self._texts_of,
             batch=self._batch_of,
-            ask=None,
+            ask=self.companions.ask,
             live=self.companions.live,
             open=self._open_peer,
             other_teacher=self.companions.other_teacher,

@@ -16,9 +16,12 @@ from leafkit.files.json_file import read_json_object
 from leafkit.files.lock import exclusive_lock
 from leafkit.files.partial import delete
 
+FIRST = "first"
+"""The name of the training of a run that trains one student, once."""
+
 _DESCRIPTION, _LOCK = "run.json", "lock"
 # What is made before the first step of the training.
-_START, _ARCHITECTURE = "start", "architecture"
+_START, _ARCHITECTURE, _ASKED = "start", "architecture", "asked.bin"
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,14 @@ class RunFolder:
         """The folder of the student that an architecture search found."""
         return self.path / _ARCHITECTURE
 
-    def checkpoints(self, generation: int) -> Path:
-        """Return the folder of the checkpoints of a ``generation``, counted from 0."""
-        return self.path / ("checkpoints" if generation == 0 else f"generation-{generation}")
+    @property
+    def asked(self) -> Path:
+        """The file with the keys of the texts that methods asked for during the training."""
+        return self.path / _ASKED
+
+    def checkpoints(self, fit: str = FIRST) -> Path:
+        """Return the folder of the checkpoints of the training that is called ``fit``."""
+        return self.path / ("checkpoints" if fit == FIRST else f"fit-{fit}")
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -59,7 +67,9 @@ class RunFolder:
             try:
                 yield
             except BaseException as error:
-                if self._has_only() or (isinstance(error, InputError) and self._has_only(_START, _ARCHITECTURE)):
+                if self._has_only() or (
+                    isinstance(error, InputError) and self._has_only(_START, _ARCHITECTURE, _ASKED)
+                ):
                     self.remove()
                 raise
 

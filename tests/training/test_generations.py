@@ -21,12 +21,12 @@ class Leaning(Topology):
     def run(self, training):
         rows = numpy.arange(training.setting.texts)
         truth = training.setting.targets(rows)
-        training.fit(0)
-        first = training.student(rows)
+        training.fit("first")
+        first = training.student("first", rows)
         lean = truth + numpy.eye(truth.shape[1], dtype=numpy.float32)[0]
         lean /= numpy.linalg.norm(lean, axis=1, keepdims=True)
-        training.fit(1, lean)
-        self.seen.append((lean, first, training.student(rows)))
+        training.fit("second", targets=lean)
+        self.seen.append((lean, first, training.student("second", rows)))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -230,14 +230,14 @@ def test_what_a_finished_run_left_is_never_taken_for_another_run(tmp_path):
     folder = RunFolder.of_output(tmp_path / "student")
     with folder.locked():
         folder.claim({"epochs": 1})
-        Checkpoints(folder.checkpoints(0)).write(State(step=9), {})
+        Checkpoints(folder.checkpoints()).write(State(step=9), {})
     with folder.locked():
         folder.claim({"epochs": 1})
-        assert Checkpoints(folder.checkpoints(0)).steps() == [9]
+        assert Checkpoints(folder.checkpoints()).steps() == [9]
     (folder.path / "run.json").unlink()
     with folder.locked():
         folder.claim({"epochs": 2})
-        assert Checkpoints(folder.checkpoints(0)).steps() == []
+        assert Checkpoints(folder.checkpoints()).steps() == []
 
 
 def test_a_run_that_fails_at_once_leaves_no_folder_and_one_that_fails_later_stays(tmp_path):
@@ -248,11 +248,11 @@ def test_a_run_that_fails_at_once_leaves_no_folder_and_one_that_fails_later_stay
     assert not any(tmp_path.iterdir())
     with pytest.raises(ValueError), folder.locked():
         folder.claim({"epochs": 1})
-        Checkpoints(folder.checkpoints(0)).write(State(step=9), {})
+        Checkpoints(folder.checkpoints()).write(State(step=9), {})
         raise ValueError
     with pytest.raises(OutputError, match="its epochs differs"), folder.locked():
         folder.claim({"epochs": 2})
-    assert Checkpoints(folder.checkpoints(0)).steps() == [9]
+    assert Checkpoints(folder.checkpoints()).steps() == [9]
 
 
 def test_a_full_disk_keeps_the_previous_checkpoint_and_the_run_resumes(settings, tmp_path, monkeypatch):

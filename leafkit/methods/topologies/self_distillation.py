@@ -59,16 +59,18 @@ class SelfDistillation(Topology):
 
     def run(self, training: Training) -> None:
         """Train the first student on the teacher's vectors, and each later student on the mix."""
-        training.fit(0)
+        training.fit("first")
         if self.generations == 0:
             return
         setting = training.setting
         rows = numpy.arange(setting.texts)
         teacher = setting.targets(rows)
         unit = are_unit(teacher)
+        previous = "first"
         for generation in range(1, self.generations + 1):
-            targets = mix(teacher, training.student(rows), self.truth)
-            training.fit(generation, rescale(targets, teacher) if unit else targets)
+            targets = mix(teacher, training.student(previous, rows), self.truth)
+            previous = f"generation-{generation}"
+            training.fit(previous, targets=rescale(targets, teacher) if unit else targets)
 
 
 def mix(teacher: NDArray[Any], previous: NDArray[Any], truth: float) -> NDArray[Any]:

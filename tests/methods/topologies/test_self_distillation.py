@@ -83,14 +83,17 @@ class RidgeTraining:
     def __init__(self, setting, kernel, ridge=RIDGE):
         self.setting, self.kernel, self.ridge, self.given = setting, kernel, ridge, []
 
-    def fit(self, generation, targets=None):
-        assert generation == len(self.given)
-        rows = numpy.arange(self.setting.texts)
+    def fit(self, name, *, rows=None, targets=None, start=None):
+        assert name == (f"generation-{len(self.given)}" if self.given else "first")
+        assert rows is None
+        assert start is None
+        self.name, rows = name, numpy.arange(self.setting.texts)
         self.given.append(targets)
         taught = self.setting.targets(rows) if targets is None else targets
         self.vectors = (smoother(self.kernel, self.ridge) @ taught).astype(taught.dtype)
 
-    def student(self, rows):
+    def student(self, name, rows):
+        assert name == self.name
         return self.vectors[rows]
 
 
@@ -206,7 +209,7 @@ def test_generations_of_a_ridge_regression_equal_the_closed_form(training, curve
     assert len(driven.given) == generations + 1
     assert driven.given[0] is None
     expected = kernel @ iterated_ridge(kernel, targets, RIDGE, truth, generations)
-    numpy.testing.assert_allclose(driven.student(numpy.arange(40)), expected, atol=1e-10)
+    numpy.testing.assert_allclose(driven.vectors, expected, atol=1e-10)
 
 
 def test_a_mix_of_unit_vectors_is_rescaled_to_unit_length(training):

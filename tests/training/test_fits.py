@@ -1,0 +1,135 @@
+"""Fits: trainings with names that a topology drives; each can start from, and ask, the students of earlier ones."""
+
+import contextlib
+import dataclasses
+import json
+
+import numpy
+import pytest
+
+from leafkit.errors import DamageError
+from leafkit.methods.method import Objective, Topology
+from leafkit.training import stages
+from leafkit.training.loop import Loop
+from tests.training.test_step_methods import result
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rounds(Topology):
+    """Two clients on halves of the texts, and a student that continues the first with the mean of their vectors."""
+
+    script: object = None
+    seen: dict = dataclasses.field(default_factory=dict)
+
+    def run(self, training):
+        if self.script:
+            self.script(training)
+            return
+        everything = numpy.arange(training.setting.texts)
+        clients = ("client-0", "client-1")
+        for part, name in enumerate(clients):
+            training.fit(name, rows=everything[part::2])
+            self.seen[name] = training.student(name, everything)
+        again = [training.student(name, everything) for name in clients]
+        assert all(numpy.array_equal(now, self.seen[name]) for now, name in zip(again, clients))
+        training.fit("server", targets=numpy.mean(again, axis=0), start="client-0")
+        self.seen["server"] = training.student("server", everything)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drawn(Objective):
+    """An objective without a loss that records the rows of each step, and the sizes of each training."""
+
+    rows: list = dataclasses.field(default_factory=list)
+    sizes: list = dataclasses.field(default_factory=list)
+
+    def build(self, setting):
+        self.sizes.append((setting.texts, setting.steps))
+        self.rows.append([])
+        return super().build(setting)
+
+    def terms(self, batch, state):
+        self.rows[-1].extend(batch.rows.tolist())
+        return {}
+
+
+SETTINGS = {"epochs": 1, "learning_rate": 1e-3, "valid_every": 100}
+
+
+def test_a_fit_draws_only_its_rows(planned):
+    drawn = Drawn()
+    facts = planned(Rounds(), drawn, **SETTINGS)
+    assert sorted(drawn.rows[0]) == list(range(0, 196, 2))
+    assert sorted(drawn.rows[1]) == list(range(1, 196, 2))
+    assert sorted(drawn.rows[2]) == list(range(196))
+    assert drawn.sizes == [(196, 7), (196, 7), (196, 13)]
+    assert (facts.training["generations"], facts.training["steps"]) == (3, 13)
+
+
+def test_a_fit_starts_where_an_earlier_one_ended(planned, tmp_path):
+    planned(Rounds(), **SETTINGS)
+    chained = json.loads((tmp_path / "student" / "leafkit.json").read_text())["training"]["start"]
+    planned(Rounds(script=lambda training: training.fit("client-0", rows=numpy.arange(0, 196, 2))), **SETTINGS | {
+        "out": tmp_path / "client"
+    })  # fmt: skip
+    ended = json.loads((tmp_path / "client" / "leafkit.json").read_text())["training"]["best"]
+    for name in ("cosine_mean", "distance", "spread"):
+        assert chained[name] == pytest.approx(ended[name], abs=1e-6)
+
+
+def test_stopped_after_every_fit_the_run_ends_with_the_same_bits_and_trains_none_again(planned, tmp_path, monkeypatch):
+    whole, stopped, trained = Rounds(), Rounds(), []
+    planned(whole, out=tmp_path / "whole", **SETTINGS)
+    train, finish = Loop.train, stages.finish
+
+    def train_one(loop):
+        """Stop instead of training if this call of `distill` has already trained a student."""
+        if trained[-1:] != [None]:
+            raise KeyboardInterrupt
+        trained[-1] = loop.checkpoints.folder.name
+        return train(loop)
+
+    def finish_alone(*parts):
+        if trained[-1] is not None:
+            raise KeyboardInterrupt
+        return finish(*parts)
+
+    monkeypatch.setattr(Loop, "train", train_one)
+    monkeypatch.setattr(stages, "finish", finish_alone)
+    while not (tmp_path / "student").exists():
+        trained.append(None)
+        with contextlib.suppress(KeyboardInterrupt):
+            planned(stopped, **SETTINGS)
+    assert trained == ["fit-client-0", "fit-client-1", "fit-server", None]
+    assert result(tmp_path / "student") == result(tmp_path / "whole")
+    assert whole.seen.keys() == stopped.seen.keys()
+    assert all(numpy.array_equal(stopped.seen[name], vectors) for name, vectors in whole.seen.items())
+    assert not (tmp_path / ".student.run").exists()
+
+
+def test_a_finished_student_that_was_changed_raises(planned, tmp_path, monkeypatch):
+    monkeypatch.setattr("leafkit.training.stages.finish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        planned(Rounds(), **SETTINGS)
+    fit = tmp_path / ".student.run" / "fit-client-1"
+    assert [path.name for path in fit.iterdir()] == ["student"]
+    (fit / "student" / "student.safetensors").write_bytes(b"other")
+    with pytest.raises(DamageError, match=r"Delete .*fit-client-1 to train this student again"):
+        planned(Rounds(), **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (lambda training: training.fit("a b"), "expected letters, digits and '-'"),
+        (lambda training: [training.fit("one") for _ in range(2)], "a name only once"),
+        (lambda training: training.fit("two", start="one"), "there is no fit 'one' yet; there are none"),
+        (lambda training: training.fit("one", rows=numpy.arange(0)), "the fit one has no text to train on"),
+        (lambda training: training.fit("one", targets=numpy.zeros((3, 32))), r"the targets of one have the shape \(3,"),
+    ],
+)
+def test_a_topology_that_calls_its_fits_wrongly_raises(script, message, planned):
+    with pytest.raises(ValueError, match=message):
+        planned(Rounds(script=script), epochs=1)
+    with pytest.raises(IndexError, match="outside the 196 training texts"):
+        planned(Rounds(script=lambda training: training.fit("one", rows=numpy.array([196]))), epochs=1)
