@@ -9,11 +9,11 @@ from leafkit.types import Float32, Role
 
 
 class Ask(Protocol):
-    """Answers with the teacher's vectors. A text that was asked before, even in an earlier run, costs no new call."""
+    """Answers with the teacher's vectors. The teacher encodes a text once, even over several runs."""
 
     @property
     def calls(self) -> int:
-        """The number of distinct texts, per role, that were asked so far."""
+        """The number of distinct texts, per role, that were asked so far in this run, cached or not."""
         ...
 
     def encode(self, texts: Sequence[str], roles: Sequence[Role]) -> Float32:

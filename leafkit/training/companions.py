@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from leafkit.errors import OptionError
 from leafkit.methods.setting import Gather
+from leafkit.training.ask import TeacherAsk
 from leafkit.training.live import LiveTeacher
 from leafkit.training.peers import Peers
 
@@ -20,12 +21,13 @@ def no_other_teacher(name: str) -> Gather:
 class Companions:
     """What methods may use beside the student; the defaults are those of a process that only trains along.
 
-    ``texts`` are the training texts. ``live`` is the teacher inside each step, None unless a method needs it. ``peers``
-    builds peer students. ``other_teacher`` opens another teacher by name and returns a function for its vectors of the
-    training texts.
+    ``texts`` are the training texts. ``ask`` asks the teacher about any text, and ``live`` is the teacher inside each
+    step; both are None unless a method needs them. ``peers`` builds peer students. ``other_teacher`` opens another
+    teacher by name and returns a function for its vectors of the training texts.
     """
 
     texts: Sequence[str] | None = None
+    ask: TeacherAsk | None = None
     live: LiveTeacher | None = None
     peers: Peers | None = None
     other_teacher: Callable[[str], Gather] = no_other_teacher

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 
 from leafkit.errors import OptionError
 from leafkit.files.atomic import check_output_folder
+from leafkit.methods.method import Writer
 from leafkit.methods.setting import Gather
 from leafkit.methods.student_search import StudentSearch, choose_student
 from leafkit.students.folder import MARKER, StudentFacts, read_student
@@ -17,6 +19,7 @@ from leafkit.students.student import Student
 from leafkit.teachers.open import open_teacher as open_any_teacher
 from leafkit.texts.options import TextOptions
 from leafkit.texts.table import Sources, TextTable
+from leafkit.training.ask import TeacherAsk, count_asked
 from leafkit.training.companions import Companions
 from leafkit.training.corpus import Corpus, read_corpus
 from leafkit.training.facts import check_facts
@@ -61,22 +64,26 @@ def lead(
     check_plan(run, corpus, teacher)
     with run.folder.locked():
         run.folder.claim(description(run, corpus, teacher))
-        texts_read = len(corpus.train)
-        corpus, spec = prepare(run, corpus, teacher, search)
-        companions = open_companions(run, corpus.train, teacher)
-        del teacher  # its memory is needed for training, unless it is live
+        asked: set[bytes] = set()
+        corpus, spec = prepare(run, corpus, teacher, search, asked)
+        companions = open_companions(run, corpus.train, teacher, asked)
+        del teacher  # its memory is needed for training, unless methods use it there
         run.accelerator.wait_for_everyone()
         generations = train(run, companions)
-        asked = texts_read if reads_all_targets(run, spec) else generations.asked
-        record = training_record(run, corpus, generations, student=search.name, asked=asked)
+        used = len(corpus.train) if reads_all_targets(run, spec) else generations.asked
+        calls = count_asked(asked, corpus.train.keys, used)
+        record = training_record(run, corpus, generations, student=search.name, asked=calls)
         return finish(run, generations, record, adopted)
 
 
-def prepare(run: Run, corpus: Corpus, teacher: Teacher, search: StudentSearch) -> tuple[Corpus, StudentSpec]:
+def prepare(
+    run: Run, corpus: Corpus, teacher: Teacher, search: StudentSearch, asked: set[bytes]
+) -> tuple[Corpus, StudentSpec]:
     """Make the training texts and the start of the student; return the corpus to train on and what the student is.
 
     The methods check their sizes before the teacher encodes a text. What a writer or a search decides is checked after
-    it. An earlier call that wrote the start has checked the same.
+    it. An earlier call that wrote the start has checked the same. The keys of the texts that a writer asks the teacher
+    about are added to ``asked``.
     """
     resumed = has_start(run)
     spec = search.named
@@ -84,7 +91,7 @@ def prepare(run: Run, corpus: Corpus, teacher: Teacher, search: StudentSearch) -
     if not resumed:
         check_sizes(run, corpus, teacher, spec, student)
     if run.plan.writer is not None or spec is None:
-        corpus = write_texts(run, corpus, teacher)
+        corpus = write_texts(run, corpus, teacher, asked)
         spec = search.student(run.folder.path, teacher, corpus.train.texts, run.recipe.seed)
         if not resumed:
             student = student or early_student(run, teacher, spec)
@@ -175,13 +182,15 @@ def description(run: Run, corpus: Corpus, teacher: Teacher) -> dict[str, Any]:
     }
 
 
-def write_texts(run: Run, corpus: Corpus, teacher: Teacher) -> Corpus:
-    """Return ``corpus`` with the training texts that the plan's writer makes from it; unchanged without a writer."""
+def write_texts(run: Run, corpus: Corpus, teacher: Teacher, asked: set[bytes]) -> Corpus:
+    """Return ``corpus`` with the training texts that the plan's writer makes from it; unchanged without a writer.
+
+    The keys of the texts that the writer asks the teacher about are added to ``asked``.
+    """
     if run.plan.writer is None:
         return corpus
-    train, store = corpus.train, run.open_store(teacher.space)
-    targets = store.gather(store.fill(teacher, train.texts, train.roles))
-    return dataclasses.replace(corpus, train=run.plan.writer.write(train, targets, run.recipe.seed))
+    ask = TeacherAsk(teacher, run.open_store(teacher.space), asked)
+    return dataclasses.replace(corpus, train=run.plan.writer.write(corpus.train, ask, run.recipe.seed))
 
 
 def train(run: Run, companions: Companions) -> Generations:
@@ -192,14 +201,26 @@ def train(run: Run, companions: Companions) -> Generations:
     return generations
 
 
-def open_companions(run: Run, texts: TextTable, teacher: Teacher) -> Companions:
-    """Return what the methods of ``run`` may use beside the student; ``texts`` are the training texts."""
+def open_companions(run: Run, texts: TextTable, teacher: Teacher, asked: set[bytes]) -> Companions:
+    """Return what the methods of ``run`` may use beside the student; ``texts`` are the training texts.
+
+    The keys of the texts that methods ask the teacher about are added to ``asked``.
+    """
     return Companions(
         texts=texts.texts,
+        ask=open_ask(run, teacher, asked),
         live=open_live(run, teacher),
         peers=peers_of(run, teacher),
         other_teacher=other_teachers(run, texts),
     )
+
+
+def open_ask(run: Run, teacher: Teacher, asked: set[bytes]) -> TeacherAsk | None:
+    """Keep ``teacher`` to ask it during the training if a method other than a writer needs that."""
+    if not any("online" in method.needs for method in run.plan.methods if not isinstance(method, Writer)):
+        return None
+    mapping = read_mapping(run.folder.start, run.start_facts().space)
+    return TeacherAsk(teacher, run.open_store(teacher.space), asked, mapping=mapping, log=run.folder.asked)
 
 
 def open_live(run: Run, teacher: Teacher) -> LiveTeacher | None:
@@ -207,6 +228,8 @@ def open_live(run: Run, teacher: Teacher) -> LiveTeacher | None:
     model = live_model(teacher)
     if model is None or not any(map(run.plan.needs, LIVE_SIGNALS)):
         return None
+    if any("online" in method.needs for method in run.plan.methods):
+        model = copy.deepcopy(model)  # a live model computes in another precision than the teacher that is asked
     space = run.start_facts().space
     return LiveTeacher(model, run.recipe.precision, read_mapping(run.folder.start, space))
 

@@ -80,9 +80,9 @@ def new_student(run: Run, teacher: Teacher, spec: StudentSpec) -> Student:
 
 
 def reads_all_targets(run: Run, spec: StudentSpec) -> bool:
-    """Tell whether the start, or a writer before it, reads the teacher's vectors of all training texts."""
+    """Tell whether the start reads the teacher's vectors of all training texts."""
     greedy = isinstance(spec, Pretrained) and spec.pick == "greedy"
-    return run.recipe.head == "ridge" or greedy or run.plan.writer is not None
+    return run.recipe.head == "ridge" or greedy
 
 
 def balanced_sample(roles: Int64, most: int, seed: int) -> Int64:

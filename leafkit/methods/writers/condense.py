@@ -26,6 +26,7 @@ from leafkit.methods.setting import Facts
 from leafkit.types import Int64
 
 if TYPE_CHECKING:
+    from leafkit.methods.ask import Ask
     from leafkit.texts.table import TextTable
     from leafkit.types import Float32
 
@@ -42,9 +43,9 @@ logger = logging.getLogger("leafkit")
 class Condense(Writer):
     """Train on a chosen share of the texts, in their original order.
 
-    The teacher still encodes every text, because the choice uses the vectors. The saving is in the training of the
-    student. A choice costs chosen x texts x width operations. ``omp`` adds chosen^4 operations, so use it for a few
-    thousand texts at most.
+    The teacher still encodes every text, because the choice uses the vectors (but for ``random``). The saving is in the
+    training of the student. A choice costs chosen x texts x width operations. ``omp`` adds chosen^4 operations, so use
+    it for a few thousand texts at most.
 
     ``mode``: ``herding`` (match the mean), ``kcenter`` (no text is far from a chosen one), ``omp`` (match the
     gradient), or ``random``, the baseline (ours herding).
@@ -79,14 +80,20 @@ class Condense(Writer):
         enough = round(self.share * facts.texts) >= 1
         self.check_fields({"share": (enough, f"a share of {facts.texts} texts that is 1 text or more")})
 
-    def write(self, texts: TextTable, vectors: Float32, seed: int) -> TextTable:
+    def write(self, texts: TextTable, ask: Ask, seed: int) -> TextTable:
         """Return the chosen texts in their original order, with the read counts of ``texts``."""
         if self.share == 1:
             return texts
         count = round(self.share * len(texts))
-        rows = numpy.sort(choose(vectors, count, self.mode, seed))
-        distance = matching_loss(vectors, vectors[rows]) ** 0.5
-        logger.info("condense: chose %d of %d texts; distance between the means: %.4f", count, len(texts), distance)
+        if self.mode == "random":
+            rows = drawn(len(texts), seed)[:count]
+            logger.info("condense: chose %d of %d texts at random", count, len(texts))
+        else:
+            vectors = ask.encode(texts.texts, texts.roles)
+            rows = choose(vectors, count, self.mode, seed)
+            distance = matching_loss(vectors, vectors[rows]) ** 0.5
+            logger.info("condense: chose %d of %d texts; distance between the means: %.4f", count, len(texts), distance)
+        rows = numpy.sort(rows)
         chosen = texts.choose(rows.tolist())
         chosen.counts, chosen.repeated = texts.counts, texts.repeated
         return chosen
@@ -94,12 +101,17 @@ class Condense(Writer):
 
 def choose(vectors: Float32, count: int, mode: Mode, seed: int) -> Int64:
     """Return ``count`` rows of ``vectors`` (texts, dim) chosen by ``mode``, in the order of choice."""
-    order = numpy.random.default_rng([seed, 19]).permutation(len(vectors))
+    order = drawn(len(vectors), seed)
     if mode == "kcenter":
         return k_centers(vectors, count, int(order[0]))
     if mode == "random":
         return order[:count]
     return (herding if mode == "herding" else pursuit)(vectors, count)
+
+
+def drawn(texts: int, seed: int) -> Int64:
+    """Return the rows of ``texts`` texts in an order drawn from ``seed``."""
+    return numpy.random.default_rng([seed, 19]).permutation(texts)
 
 
 def herding(vectors: Floats, count: int) -> Int64:

@@ -27,6 +27,17 @@ def corpus(count):
     return texts
 
 
+class Answers:
+    """A teacher that answers with given vectors, and remembers what it was asked."""
+
+    def __init__(self, vectors):
+        self.vectors, self.asked = vectors, []
+
+    def encode(self, texts, roles):
+        self.asked += zip(roles, texts)
+        return self.vectors[: len(texts)]
+
+
 def error(vectors, rows):
     return matching_loss(vectors, vectors[rows]) ** 0.5
 
@@ -183,8 +194,9 @@ def test_pursuit_has_a_smaller_residual_than_random_texts():
 def test_chosen_texts_keep_order_roles_labels_and_read_counts(mode, caplog):
     texts, vectors = corpus(60), unit(60)
     with caplog.at_level(logging.INFO, logger="leafkit"):
-        kept = Condense(mode=mode, share=0.25).write(texts, vectors, 0)
+        kept = Condense(mode=mode, share=0.25).write(texts, ask := Answers(vectors), 0)
     assert len(kept) == 15
+    assert ask.asked == ([] if mode == "random" else list(zip(texts.roles, texts.texts)))
     assert "chose 15 of 60 texts" in caplog.text
     rows = [int(text.split()[1]) for text in kept.texts]
     assert rows == sorted(set(rows))
@@ -198,7 +210,7 @@ def test_chosen_texts_keep_order_roles_labels_and_read_counts(mode, caplog):
 @pytest.mark.parametrize("mode", MODES)
 def test_the_seed_decides_the_choice_only_of_random_modes(mode):
     texts, vectors = corpus(60), unit(60)
-    found = [Condense(mode=mode).write(texts, vectors, seed).texts for seed in (0, 0, 1)]
+    found = [Condense(mode=mode).write(texts, Answers(vectors), seed).texts for seed in (0, 0, 1)]
     assert found[0] == found[1]
     assert (found[0] == found[2]) == (mode in ("herding", "omp"))
 
@@ -206,7 +218,7 @@ def test_the_seed_decides_the_choice_only_of_random_modes(mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_a_share_of_one_returns_the_texts_unchanged(mode):
     texts = corpus(6)
-    assert Condense(mode=mode, share=1.0).write(texts, unit(6), 0) is texts
+    assert Condense(mode=mode, share=1.0).write(texts, Answers(unit(6)), 0) is texts
 
 
 def test_invalid_options_are_refused(make_setting):
