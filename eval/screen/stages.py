@@ -1,0 +1,169 @@
+"""The runs that the screen needs, in order: doses on two seeds, then five seeds at the best dose, then LEAF's curve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy
+
+from eval.screen.benchmark import DEV
+from eval.screen.figures import Figure, figures_of
+from eval.screen.log import LOG
+from eval.screen.pull import weight_of
+from eval.screen.study import Arm, ScreenStudy, make_arm
+from eval.screen.systems import LEAF, PULL, System
+from leafkit.errors import LeafkitError
+from leafkit.evaluation.compare.statistics import figures
+from leafkit.evaluation.compare.study import Run
+from leafkit.evaluation.metrics import Float64
+
+SEEDS = (0, 1, 2, 3, 4)
+CURVE = (3000, 6000, 12_000, 24_000)
+"""The numbers of texts of LEAF's own curve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How a dose is searched for: the places of its values among those of the system, and the seeds of each value."""
+
+    places: slice
+    seeds: tuple[int, ...]
+
+
+FULL = Search(places=slice(None), seeds=(0, 1))
+QUICK = Search(places=slice(1, 4), seeds=(0,))
+"""A first look at the three middle values, all of whose runs the full search uses again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DosePoint:
+    """One dose of a curve: its arm and the runs of the seeds that the dose is chosen on."""
+
+    arm: Arm
+    runs: list[Run]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One system for one kind of student: the curve over doses, and the runs of all seeds at the chosen dose."""
+
+    system: System
+    arm: Arm
+    runs: list[Run]
+    curve: Sequence[DosePoint] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """The systems in a study. With ``makes``, missing runs are made; otherwise only finished ones are found.
+
+    The dose of a system is that of the first of ``searches`` whose runs are all there.
+    """
+
+    study: ScreenStudy
+    systems: Mapping[str, System]
+    makes: bool
+    searches: Sequence[Search] = (FULL, QUICK)
+
+    def runs(self, arm: Arm, seeds: Sequence[int]) -> list[Run] | None:
+        """Return the runs of ``arm``; None if one is missing and no runs are made."""
+        return self.study.measure([arm], seeds)[arm.name] if self.makes else self.study.found(arm, seeds)
+
+    def cell(self, name: str, student: str, texts: str | None = None) -> Cell | None:
+        """Return the cell of a system on its own text set or on ``texts``; None if a run of it is missing."""
+        system = self.systems[name]
+        texts = texts or system.texts
+        curve = self.curve(name, student, texts)
+        if curve is None:
+            return None
+        if system.dose_of:
+            other = self.curve(system.dose_of, student, texts)
+            dose = None if other is None else best(other, self.figure(self.systems[system.dose_of].figure)).arm.dose
+            if dose is None:
+                return None
+            arm = make_arm(system, student, texts=texts, dose=dose)
+        else:
+            arm = best(curve, self.figure(system.figure)).arm if curve else make_arm(system, student, texts=texts)
+        runs = self.runs(arm, SEEDS)
+        return None if runs is None else Cell(system=system, arm=arm, runs=runs, curve=curve)
+
+    def curve(self, name: str, student: str, texts: str) -> list[DosePoint] | None:
+        """Return a point for each dose, none for a system without doses; None if a run of it is missing."""
+        curves = (self._searched(self.systems[name], student, texts, search) for search in self.searches)
+        return next((curve for curve in curves if curve is not None), None)
+
+    def _searched(self, system: System, student: str, texts: str, search: Search) -> list[DosePoint] | None:
+        points = []
+        for dose in system.doses[search.places] if system.has_dose else ():
+            weight = None
+            if system.dose == PULL:
+                weight = weight_of(self.study, system, student, texts, dose, measures=self.makes)
+                if weight is None:
+                    return None
+            arm = make_arm(system, student, texts=texts, dose=dose, weight=weight)
+            runs = self.runs(arm, search.seeds)
+            if runs is None:
+                return None
+            points.append(DosePoint(arm=arm, runs=runs))
+        return points
+
+    def figure(self, name: str, split: str = DEV) -> Figure:
+        """Return the figure ``name`` of ``split``."""
+        return next(one for one in figures_of(self.study.benchmark, split) if one.name == name)
+
+    def texts_curve(self, student: str) -> dict[int, list[Run]]:
+        """Return LEAF's runs by number of texts; numbers whose runs are missing are left out."""
+        found = {}
+        for texts in CURVE:
+            runs = self.runs(make_arm(self.systems[LEAF], student, texts=curve_set(texts)), SEEDS)
+            if runs is not None:
+                found[texts] = runs
+        return found
+
+
+def curve_set(texts: int) -> str:
+    """Return the name of the text set with ``texts`` plain texts."""
+    return "plain" if texts == 6000 else f"plain-{texts}"
+
+
+def run_system(screen: Screen, name: str, student: str, *, doses_only: bool = False) -> bool:
+    """Make all runs of one system and of what it is compared with; log an error of leafkit and return False."""
+    system = screen.systems[name]
+    try:
+        if doses_only:
+            screen.curve(name, student, system.texts)
+            return True
+        for one in [name] if name == LEAF else [*system.baselines, name]:
+            screen.cell(one, student, system.texts)
+    except LeafkitError as error:
+        LOG.warning("%s, %s: skipped: %s", name, student, error)
+        return False
+    except Exception:
+        # A mistake in one method must not end a night of measuring the others.
+        LOG.exception("%s, %s: skipped", name, student)
+        return False
+    return True
+
+
+def best(points: Sequence[DosePoint], figure: Figure) -> DosePoint:
+    """Return the dose with the best mean of ``figure`` over its runs; of equal ones, the first."""
+    sign = 1 if figure.larger_is_better else -1
+    return max(points, key=lambda point: sign * mean_figure(point.runs, figure, DEV))
+
+
+def mean_figure(runs: Sequence[Run], figure: Figure, split: str) -> float:
+    """Return the mean of ``figure`` over ``runs``; minus infinity if one of them collapsed."""
+    if any("failed" in run for run in runs):
+        return -numpy.inf if figure.larger_is_better else numpy.inf
+    return float(seed_figures(runs, figure, split).mean())
+
+
+def seed_figures(runs: Sequence[Run], figure: Figure, split: str) -> Float64:
+    """Return ``figure`` for each of ``runs``, (runs,)."""
+    return numpy.mean([figures(scores_of(runs, part, split), figure.statistic) for part in figure.parts], axis=0)
+
+
+def scores_of(runs: Sequence[Run], part: str, split: str) -> Float64:
+    """Return the scores of one part of a figure, (runs, items)."""
+    return numpy.array([run["scores"][part][split] for run in runs], dtype=numpy.float64)
