@@ -26,10 +26,12 @@ Coverage = Annotated[
 
 @app.callback(invoke_without_command=True)
 def methods(context: typer.Context, as_json: Json = False, show_coverage: Coverage = False) -> None:
-    """List the distillation methods: the question each answers, what it needs, and its verdict against a baseline.
+    """List the distillation methods: the question each answers, what it needs, and its verdicts against a baseline.
 
-    A method beats, ties with or loses to what the column "compared with" says, in the measure of its row. For most
-    methods that is plain LEAF with as many steps. Probes watch a training and change nothing.
+    Two kinds of students were trained: three layers of the teacher and a token table. A method helps or harms if the
+    difference of the figure from that of "compared with" is beyond chance, with all rows taken together. There is no
+    difference if the 95 % interval lies within 0.5 % of the baseline; anything else is unresolved. Probes watch a
+    training and change nothing. The page "Which one should I turn on?" of the documentation says more.
 
     \b
     leafkit methods
@@ -42,17 +44,17 @@ def methods(context: typer.Context, as_json: Json = False, show_coverage: Covera
     if show_coverage:
         _print_coverage(as_json)
         return
-    from leafkit.methods.ledger import read_ledger
+    from leafkit.methods.ledger import STUDENTS, read_ledger
 
     rows = read_ledger()
     if as_json:
         say_json([row.to_json() for row in rows], indent=1)
         return
-    cells = [("method", "folder", "needs", "verdict", "compared with", "difference", "measure", "paper")]
+    cells = [("method", "folder", "needs", *STUDENTS.values(), "figure", "compared with", "paper")]
     for row in rows:
         paper = row.paper.removeprefix("https://")
-        facts = (row.name, row.folder, ",".join(row.needs), row.verdict, row.compared_with if row.difference else "")
-        cells.append((*facts, row.difference, row.measure, paper))
+        facts = (row.name, row.folder, ",".join(row.needs), *(row.cell(student) for student in STUDENTS))
+        cells.append((*facts, row.figure, row.compared_with, paper))
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         say("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -199,7 +199,7 @@ def method_page(page: dict[str, Any]) -> str:
         "switched off by": f"`{name}:{off}`" if off else "leaving the method out",
         "not from the paper": page["reconstruction"] or "nothing",
         "paper": f"<{page['paper']}>",
-        "result": page["result"].get("summary") or _result(page["result"]),
+        "result": page["result"]["summary"],
     }
     rows = [(word, _cell(value)) for word, value in facts.items()]
     lines += ["", "## Facts", "", *_table(("fact", "value"), rows)]
@@ -209,23 +209,21 @@ def method_page(page: dict[str, Any]) -> str:
 
 def methods_table() -> str:
     """Return a table of all methods and their measured results, with a link to each method's page."""
+    from leafkit.methods.ledger import STUDENTS, read_ledger
+
     rows = []
-    for page in methods():
-        found = page["result"]
-        paper = f"[{page['paper'].removeprefix('https://')}]({page['paper']})"
-        baseline = (found.get("compared_with") or found["baseline"] or "") if found["difference"] else ""
-        facts = (found["task"] or "", baseline, _difference(found), found["verdict"], paper)
-        rows.append((f"[{page['name']}]({page['name']}.md)", page["folder"], ", ".join(page["needs"]), *facts))
-    head = ("method", "folder", "needs", "task", "compared with", "difference", "verdict", "paper")
+    for row in read_ledger():
+        paper = f"[{row.paper.removeprefix('https://')}]({row.paper})"
+        facts = (row.figure, row.compared_with, *(row.cell(student) for student in STUDENTS))
+        rows.append((f"[{row.name}]({row.name}.md)", row.folder, ", ".join(row.needs), *facts, paper))
+    head = ("method", "folder", "needs", "figure", "compared with", *STUDENTS.values(), "paper")
     return "\n".join(_table(head, rows))
 
 
 def methods_commands() -> str:
     """Return the commands that repeat the measurement of each method, one a line."""
-    from eval.ledger import repeated
-
     known = [page["result"]["command"] for page in methods()]
-    return "```console\n" + "\n".join(f"$ {repeated(command)}" for command in known if command) + "\n```"
+    return "```console\n" + "\n".join(f"$ {command}" for command in known if command) + "\n```"
 
 
 def _json(*arguments: str) -> Any:
@@ -235,19 +233,6 @@ def _json(*arguments: str) -> Any:
     from leafkit.cli import app
 
     return json.loads(CliRunner().invoke(app, arguments, catch_exceptions=False).stdout)
-
-
-def _difference(found: dict[str, Any]) -> str:
-    """Return the difference of a result to its baseline with the 95 % interval; empty if there is none."""
-    difference = found["difference"]
-    return (difference and "{mean:+.4f} [{low:+.4f}, {high:+.4f}]".format(**difference)) or ""
-
-
-def _result(found: dict[str, Any]) -> str:
-    if not found["difference"]:
-        return found["verdict"]
-    seeds = len(found["seeds"] or ())
-    return f"{found['verdict']}: {_difference(found)} {found['metric']} against `{found['baseline']}`, {seeds} seeds"
 
 
 # Python API

@@ -1,4 +1,4 @@
-"""The ledger: one row for each method with its verdict, read from the result files of ``leafkit compare``."""
+"""The ledger: a row for each method with its verdicts, read from the result files of the screen (``eval/screen``)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ VERDICTS = Path(__file__).resolve().parent / "verdicts"
 """The folder of result files, NAME.json for each measured method; it is installed with leafkit."""
 
 BASELINES = VERDICTS / "baselines.json"
-"""What each baseline recipe trains, in words, by the name of the recipe."""
+"""The results of the baselines and control arms, which are no methods of their own."""
 
+STUDENTS = {"picked": "three layers of the teacher", "table": "token table"}
+"""The kinds of students that every method is measured with, and what they are in words."""
+
+SCHEMA = 2
 NOT_MEASURED, WATCHES, BASELINE = "not measured", "watches", "baseline"
 _LEAF = "leaf"
 
@@ -27,73 +31,120 @@ def format_difference(difference: Mapping[str, float]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LedgerRow:
-    """One method with its result.
+class Measured:
+    """What was measured for one kind of student: ``row`` is its part of a result file."""
 
-    ``folder`` is the folder of the method, ``result`` the content of its result file (None if there is none), and
-    ``compared_with`` says in words what the method was measured against (empty without a result).
-    """
+    row: Mapping[str, Any]
+
+    @property
+    def student(self) -> str:
+        """The kind of student in words."""
+        return STUDENTS[self.row["student"]["kind"]]
+
+    @property
+    def verdict(self) -> str:
+        """``helps``, ``harms``, ``no difference`` or ``unresolved``."""
+        return str(self.row["verdict"])
+
+    @property
+    def figure(self) -> str:
+        """The figure that the verdict is about."""
+        return str(self.row["figure"])
+
+    @property
+    def compared_with(self) -> str:
+        """What the method was compared with, in words."""
+        return str(self.row["compared_with"])
+
+    @property
+    def dose(self) -> str:
+        """The dose that was chosen, such as ``pull 0.3``; empty for a method without doses."""
+        dose = self.row.get("dose")
+        return f"{str(dose['field']).partition(',')[0]} {dose['chosen']:g}" if dose else ""
+
+    @property
+    def difference(self) -> str:
+        """The difference from the baseline with its interval."""
+        return format_difference(self.row["difference"])
+
+    @property
+    def summary(self) -> str:
+        """One sentence: student, verdict, difference, figure, seeds, baseline and corrected p-value."""
+        return (
+            f"{self.student}: {self.verdict}, {self.difference} {self.figure} over {len(self.row['seeds'])} seeds, "
+            f"compared with {self.compared_with} (p = {self.row['difference']['holm']:.2g} after correction for "
+            f"{self.row['difference']['family']} rows)"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures of the verdict without the details of the result file."""
+        names = ("figure", "verdict", "baseline", "compared_with", "difference", "methods", "seeds", "worth", "seconds")
+        return {"student": self.student, **{name: self.row.get(name) for name in names}, "dose": self.dose}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerRow:
+    """One method with what was measured, by kind of student; ``command`` repeats the measurement (empty without)."""
 
     name: str
     folder: str
     paper: str
     needs: tuple[str, ...]
-    result: dict[str, Any] | None
-    compared_with: str
+    measured: Mapping[str, Measured]
+    command: str
 
     @property
     def verdict(self) -> str:
-        """``beats``, ``loses`` or ``ties``; ``watches`` for a probe, ``baseline`` for LEAF, or ``not measured``."""
+        """The verdicts of all students, one word if they agree.
+
+        ``watches`` for a probe, which changes nothing; ``baseline`` for LEAF; ``not measured`` without a result.
+        """
         if self.name == _LEAF:
             return BASELINE
-        if self.result is None:
-            return NOT_MEASURED
-        return WATCHES if self.is_probe else str(self.result["verdict"])
+        if self.folder == "probes":
+            return WATCHES
+        verdicts = [one.verdict for one in self.measured.values()]
+        if len(set(verdicts)) < 2:
+            return verdicts[0] if verdicts else NOT_MEASURED
+        return ", ".join(f"{one.verdict} ({one.student})" for one in self.measured.values())
 
     @property
-    def difference(self) -> str:
-        """The difference from the baseline with its interval; empty without a result and for a probe."""
-        difference = (self.result or {}).get("difference")
-        return format_difference(difference) if difference and not self.is_probe else ""
+    def figure(self) -> str:
+        """The figure that the verdicts are about; empty without a result."""
+        return next((one.figure for one in self.measured.values()), "")
 
     @property
-    def is_probe(self) -> bool:
-        """Whether the method only watches a training, so that there is no difference to measure."""
-        return self.folder == "probes"
-
-    @property
-    def measure(self) -> str:
-        """What was measured: the metric and the task; empty without a difference."""
-        result = self.result or {}
-        return f"{result['metric']} ({result['task']})" if self.difference and result.get("task") else ""
+    def compared_with(self) -> str:
+        """What the method was compared with, in words; empty without a result."""
+        return next((one.compared_with for one in self.measured.values()), "")
 
     @property
     def summary(self) -> str:
-        """One sentence: the verdict, the difference, the task, the seeds and what the method was compared with."""
-        if self.is_probe and self.result is not None:
+        """A sentence for each kind of student, or why there is no difference to measure."""
+        if self.folder == "probes":
             return "watches the training and changes nothing, so there is no difference to measure"
-        if not self.difference or self.result is None:
+        if not self.measured:
             return self.verdict
-        task, metric, seeds = (self.result.get(name) for name in ("task", "metric", "seeds"))
-        measured = f"{metric} ({task})" if task else metric
-        return (
-            f"{self.verdict}: {self.difference} {measured} over {len(seeds or ())} seeds, "
-            f"compared with {self.compared_with} (recipe {self.result['baseline']})"
-        )
+        return "; ".join(one.summary for one in self.measured.values())
+
+    def cell(self, student: str) -> str:
+        """Return the verdict for one kind of student (a key of `STUDENTS`) with its difference, for a table."""
+        one = self.measured.get(student)
+        if one is None:
+            return self.verdict if self.verdict in (BASELINE, WATCHES) else NOT_MEASURED
+        return f"{one.verdict}: {one.difference}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON: its facts and figures without the details of the result file."""
-        result = self.result or {}
         return {
             "name": self.name,
             "folder": self.folder,
             "paper": self.paper,
             "needs": list(self.needs),
-            **{name: result.get(name) for name in ("task", "metric", "baseline", "seeds", "command")},
-            "difference": None if self.is_probe else result.get("difference"),
             "verdict": self.verdict,
-            "compared_with": self.compared_with or None,
             "summary": self.summary,
+            "students": {student: one.to_json() for student, one in self.measured.items()},
+            "command": self.command or None,
         }
 
 
@@ -108,28 +159,42 @@ def read_ledger(results: Path | None = None) -> list[LedgerRow]:
 def ledger_row(name: str, results: Path | None = None) -> LedgerRow:
     """Return the row of the method ``name``; raise `OptionError` with the nearest name if there is none."""
     cls = method_class(name)
-    result = _read_result((results or VERDICTS) / f"{name}.json")
-    baseline = str((result or {}).get("baseline", ""))
+    result = read_result((results or VERDICTS) / f"{name}.json")
+    rows = {student: row for student, row in (result or {}).get("rows", {}).items() if "verdict" in row}
     return LedgerRow(
         name=name,
         folder=method_folders()[name],
         paper=cls.paper,
         needs=tuple(sorted(cls().needs)),
-        result=result,
-        compared_with=json.loads(BASELINES.read_bytes()).get(baseline, baseline),
+        measured={student: Measured(row=row) for student, row in rows.items()},
+        command=str((result or {}).get("command", "")) if rows else "",
     )
 
 
-def _read_result(file: Path) -> dict[str, Any] | None:
-    """Return the content of a result file, or None if there is no file."""
+def read_result(file: Path) -> dict[str, Any] | None:
+    """Return the content of a result file, or None if there is no file.
+
+    Raises `DamageError` for a file that is not a result of this version about the method that it is named after.
+    """
     if not file.is_file():
         return None
     try:
         result = json.loads(file.read_bytes())
-        if not isinstance(result["verdict"], str) or result["system"] != file.stem:
+        if result["schema"] != SCHEMA:
+            raise ValueError(f"schema {result['schema']!r}; expected {SCHEMA}")
+        if result["system"] != file.stem:
             raise ValueError(f"the file describes {result['system']!r}")
-    except (ValueError, KeyError, TypeError) as error:
+        for row in result["rows"].values():
+            _check_row(row)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamageError(
-            f"{file} is not a result of leafkit compare ({error}). Measure {file.stem} again or delete the file."
+            f"{file} is not a result of the screen ({error}). Measure {file.stem} again or delete the file."
         ) from error
     return result
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    """Raise an error of Python if ``row`` lacks something that the ledger shows; LEAF's own rows have no verdict."""
+    if "verdict" not in row:
+        return
+    Measured(row=row).summary  # noqa: B018 - formats every value

@@ -11,21 +11,24 @@ import pytest
 from leafkit.cli import compare as typed
 from leafkit.evaluation.compare import run as function
 from leafkit.methods.registry import method_folders
+from tests.fixtures.verdicts import write_result
 
 
 def test_every_method_is_listed_with_its_folder(run):
     code, out, _ = run("methods")
     assert code == 0
     titles, *lines = [re.split(r"  +", line) for line in out.splitlines()]
-    assert titles == ["method", "folder", "needs", "verdict", "compared with", "difference", "measure", "paper"]
+    students = ["three layers of the teacher", "token table"]
+    assert titles == ["method", "folder", "needs", *students, "figure", "compared with", "paper"]
     assert {line[0]: line[1] for line in lines} == method_folders()
 
 
-def test_a_verdict_stands_beside_what_the_method_was_compared_with(run):
+def test_a_verdict_stands_beside_what_the_method_was_compared_with(run, tmp_path, monkeypatch):
+    write_result(tmp_path, "sinkd")
+    monkeypatch.setattr("leafkit.methods.ledger.VERDICTS", tmp_path)
     out = run("methods")[1]
-    (condense,) = [re.split(r"  +", line) for line in out.splitlines() if line.startswith("condense ")]
-    assert condense[2:5] == ["beats", "LEAF on as many texts, drawn at random", "+0.0207 [+0.0019, +0.0372]"]
-    assert condense[5] == "nDCG@10, asymmetric (retrieval)"
+    (sinkd,) = [re.split(r"  +", line) for line in out.splitlines() if line.startswith("sinkd ")]
+    assert sinkd[2:6] == ["not measured", "helps: +0.0200 [+0.0100, +0.0300]", "mean nDCG@10", "plain LEAF"]
 
 
 def test_a_probe_has_no_difference(run):
@@ -33,7 +36,7 @@ def test_a_probe_has_no_difference(run):
     assert probes
     assert all(" watches " in line and "+0.0000" not in line and "LEAF" not in line for line in probes)
     rows = json.loads(run("methods", "--json")[1])
-    assert [row["difference"] for row in rows if row["folder"] == "probes"] == [None] * len(probes)
+    assert [row["students"] for row in rows if row["folder"] == "probes"] == [{}] * len(probes)
     assert "watches the training and changes nothing" in run("methods", "show", "fidelity")[1]
 
 
@@ -72,12 +75,10 @@ def test_every_method_can_be_shown_as_text_and_as_json(run, name):
 
 
 def test_a_measured_method_shows_its_difference(run, tmp_path, monkeypatch):
-    apart = {"mean": 0.02, "low": 0.01, "high": 0.03}
-    found = {"system": "leaf", "verdict": "beats", "metric": "nDCG@10", "baseline": "lab", "seeds": [0, 1]}
-    (tmp_path / "leaf.json").write_text(json.dumps(found | {"difference": apart}))
+    write_result(tmp_path, "sinkd")
     monkeypatch.setattr("leafkit.methods.ledger.VERDICTS", tmp_path)
-    out = run("methods", "show", "leaf")[1]
-    assert "+0.0200 [+0.0100, +0.0300] nDCG@10 over 2 seeds, compared with lab (recipe lab)" in out
+    out = run("methods", "show", "sinkd")[1]
+    assert "token table: helps, +0.0200 [+0.0100, +0.0300] mean nDCG@10 over 2 seeds, compared with plain LEAF" in out
 
 
 def test_an_unknown_method_is_one_message(run):

@@ -23,8 +23,8 @@ def test_a_recipe_is_complete_and_begins_with_its_command(file):
     assert all(f"{DATA}/" in source for source in [*recipe["texts"], *recipe.get("valid", [])])
 
 
-@pytest.mark.parametrize("name", method_folders())
-def test_every_method_has_a_recipe_to_compare_with_the_values_of_the_shipped_one(name):
+@pytest.mark.parametrize("name", sorted({file.stem for file in RECIPES} & set(method_folders())))
+def test_a_recipe_named_after_a_method_has_the_values_of_the_shipped_one(name):
     entry = read_entry(next(file for file in RECIPES if file.stem == name))
     given = entry.arguments.get(method_class(name).option, [])
     specs = [given] if isinstance(given, str) else given

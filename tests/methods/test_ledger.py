@@ -6,90 +6,90 @@ import re
 import pytest
 
 from leafkit.errors import DamageError, OptionError
-from leafkit.methods.ledger import BASELINES, VERDICTS, ledger_row, read_ledger
+from leafkit.methods.ledger import BASELINES, STUDENTS, VERDICTS, ledger_row, read_ledger, read_result
 from leafkit.methods.manual import field_meaning, manual_page
 from leafkit.methods.registry import field_types, method_class, method_folders
+from tests.fixtures.verdicts import verdict_row, write_result
 
-RESULT = {
-    "system": "leaf",
-    "baseline": "lab-retrieval",
-    "task": "retrieval",
-    "metric": "nDCG@10",
-    "verdict": "beats",
-    "difference": {"mean": 0.02, "low": 0.01, "high": 0.03},
-    "seeds": [0, 1],
-    "command": "leafkit compare --recipe lab-retrieval --recipe leaf",
-}
-PLAIN = "plain LEAF on the same texts for as many steps"
 RESULT_FILES = [file for file in VERDICTS.glob("*.json") if file != BASELINES]
+HELPS = "helps, +0.0200 [+0.0100, +0.0300] mean nDCG@10 over 2 seeds"
 
 
-@pytest.fixture
-def measured(tmp_path):
-    """A folder of results in which one method beats its baseline, and the name of that method."""
-    name = next(name for name, folder in method_folders().items() if folder != "probes" and name != "leaf")
-    (tmp_path / f"{name}.json").write_text(json.dumps(RESULT | {"system": name}))
-    return tmp_path, name
-
-
-def test_every_result_file_belongs_to_a_method():
+def test_every_result_file_belongs_to_a_method_and_is_complete():
     assert {file.stem for file in RESULT_FILES} <= set(method_folders())
-
-
-def test_every_baseline_of_a_result_file_is_explained():
-    explained = json.loads(BASELINES.read_text())
-    assert {json.loads(file.read_text())["baseline"] for file in RESULT_FILES} == set(explained)
-    assert all("LEAF" in words for words in explained.values())
+    for file in RESULT_FILES:
+        for row in (read_result(file) or {"rows": {}})["rows"].values():
+            assert row["student"]["kind"] in STUDENTS
+            assert set(row["figures"]) >= {"mean nDCG@10", "cosine", "overlap@10", "STS-B", "accuracy"}
 
 
 def test_every_method_has_a_row_with_its_paper(tmp_path):
     rows = read_ledger(tmp_path)
     assert [row.name for row in rows] == list(method_folders())
     assert all(row.paper.startswith("https://") for row in rows)
-    assert {row.verdict for row in rows if row.name != "leaf"} == {"not measured"}
-    assert {row.summary for row in rows if row.name != "leaf"} == {"not measured"}
+    by_folder = {row.folder: row.verdict for row in rows if row.name != "leaf"}
+    assert by_folder.pop("probes") == "watches"
+    assert set(by_folder.values()) == {"not measured"}
     assert ledger_row("leaf", tmp_path).verdict == "baseline"
 
 
-def test_a_row_repeats_the_result_file(measured):
-    folder, name = measured
-    row = ledger_row(name, folder)
-    assert (row.verdict, row.difference) == ("beats", "+0.0200 [+0.0100, +0.0300]")
-    assert row.to_json()["baseline"] == "lab-retrieval"
+def test_a_row_repeats_the_result_file(tmp_path):
+    write_result(tmp_path, "sinkd")
+    row = ledger_row("sinkd", tmp_path)
+    assert (row.verdict, row.figure, row.compared_with) == ("helps", "mean nDCG@10", "plain LEAF")
+    assert row.cell("table") == "helps: +0.0200 [+0.0100, +0.0300]"
+    assert row.cell("picked") == "not measured"
+    assert row.to_json()["students"]["table"]["difference"]["holm"] == 0.004
+    assert row.to_json()["command"] == "python -m eval.screen run --only sinkd"
 
 
-def test_a_summary_says_what_the_method_was_compared_with(measured):
-    folder, name = measured
-    assert ledger_row(name, folder).summary == (
-        "beats: +0.0200 [+0.0100, +0.0300] nDCG@10 (retrieval) over 2 seeds, "
-        f"compared with {PLAIN} (recipe lab-retrieval)"
+def test_verdicts_that_differ_name_their_students(tmp_path):
+    rows = {"picked": verdict_row("picked", verdict="unresolved"), "table": verdict_row("table")}
+    write_result(tmp_path, "sinkd", rows)
+    assert ledger_row("sinkd", tmp_path).verdict == "unresolved (three layers of the teacher), helps (token table)"
+    write_result(tmp_path, "taid", {student: verdict_row(student) for student in STUDENTS})
+    assert ledger_row("taid", tmp_path).verdict == "helps"
+
+
+def test_a_summary_says_what_the_method_was_compared_with_and_how_sure_it_is(tmp_path):
+    write_result(tmp_path, "sinkd")
+    assert ledger_row("sinkd", tmp_path).summary == (
+        f"token table: {HELPS}, compared with plain LEAF (p = 0.004 after correction for 30 rows)"
     )
 
 
-def test_a_baseline_without_an_explanation_is_named_by_its_recipe(tmp_path):
-    (tmp_path / "leaf.json").write_text(json.dumps(RESULT | {"baseline": "mine"}))
-    assert ledger_row("leaf", tmp_path).compared_with == "mine"
-
-
-def test_the_verdict_of_a_probe_is_that_it_watches(tmp_path):
+def test_a_probe_watches_whatever_was_measured(tmp_path):
     name = next(name for name, folder in method_folders().items() if folder == "probes")
-    assert ledger_row(name, tmp_path).verdict == "not measured"
-    (tmp_path / f"{name}.json").write_text(json.dumps(RESULT | {"system": name, "verdict": "ties"}))
     row = ledger_row(name, tmp_path)
-    assert (row.verdict, row.difference, row.measure) == ("watches", "", "")
+    assert (row.verdict, row.cell("table")) == ("watches", "watches")
+    assert "changes nothing" in row.summary
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"verdict": "ties"}', '{"system": "leaf", "verdict": null}'])
+def test_the_rows_of_leaf_itself_need_no_verdict(tmp_path):
+    write_result(tmp_path, "leaf", {"table": {"figures": {}}})
+    assert ledger_row("leaf", tmp_path).measured == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[]",
+        '{"verdict": "ties"}',
+        '{"schema": 1, "system": "sinkd", "rows": {}}',
+        '{"schema": 2, "system": "sinkd", "rows": {"table": {"verdict": "helps"}}}',
+    ],
+)
 def test_a_damaged_result_is_named(tmp_path, text):
-    (tmp_path / "leaf.json").write_text(text)
-    with pytest.raises(DamageError, match=r"leaf\.json is not a result of leafkit compare.*Measure leaf again"):
-        ledger_row("leaf", tmp_path)
+    (tmp_path / "sinkd.json").write_text(text)
+    with pytest.raises(DamageError, match=r"sinkd\.json is not a result of the screen.*Measure sinkd again"):
+        ledger_row("sinkd", tmp_path)
 
 
 def test_the_result_of_another_method_is_refused(tmp_path):
-    (tmp_path / "leaf.json").write_text(json.dumps(RESULT | {"system": "other"}))
+    write_result(tmp_path, "sinkd", system="other")
     with pytest.raises(DamageError, match="the file describes 'other'"):
-        ledger_row("leaf", tmp_path)
+        ledger_row("sinkd", tmp_path)
 
 
 @pytest.mark.parametrize("name", method_folders())

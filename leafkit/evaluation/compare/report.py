@@ -1,4 +1,4 @@
-"""The result of a comparison: as JSON, which the table of methods reads, and as a Markdown table."""
+"""The result of a comparison: as JSON and as a Markdown table."""
 
 from __future__ import annotations
 
