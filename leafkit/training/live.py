@@ -46,7 +46,7 @@ class LiveTeacher:
         self.model = model.eval().requires_grad_(False).float()
         self.precision = precision
         self._body = Body(tuple(self.model))
-        self._rotation = None if mapping is None else torch.from_numpy(mapping.documents).to(model.device)
+        self._rotation = None if mapping is None else torch.tensor(mapping.documents, device=model.device)
         self._special = torch.tensor(sorted(special_tokens(self._body.tokenizer)), device=model.device)
 
     @cached_property
@@ -118,13 +118,16 @@ class LiveTeacher:
         """
         layers = self._stack.current
 
+        def changed(states: Tensor) -> Tensor:
+            return change(states).to(states.dtype)
+
         def before(_layer: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
             if inputs:
-                return (change(inputs[0]), *inputs[1:]), named
-            return inputs, {**named, "hidden_states": change(named["hidden_states"])}
+                return (changed(inputs[0]), *inputs[1:]), named
+            return inputs, {**named, "hidden_states": changed(named["hidden_states"])}
 
         def after(_layer: nn.Module, _inputs: tuple[Any, ...], output: Any) -> Any:
-            return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+            return (changed(output[0]), *output[1:]) if isinstance(output, tuple) else changed(output)
 
         if layer == 0:
             hook = layers[0].register_forward_pre_hook(before, with_kwargs=True)

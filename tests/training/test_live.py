@@ -43,8 +43,10 @@ def test_its_vectors_are_the_teachers(live, teacher, features):
     numpy.testing.assert_allclose(vectors.numpy(), teacher.encode(TEXTS, "document"), atol=1e-6)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("layer", [0, 1, 2, 3, 4])
-def test_running_onward_from_the_states_of_a_layer_gives_the_vectors(layer, live, features):
+def test_running_onward_from_the_states_of_a_layer_gives_the_vectors(layer, precision, live, features):
+    live.precision = precision
     states = live.states(features, layer)
     assert states.shape == (3, features["input_ids"].shape[1], 32)
     assert torch.equal(live.onward(states, features, layer), live.vectors(features))

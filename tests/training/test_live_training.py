@@ -150,7 +150,7 @@ def test_only_a_feed_that_needs_it_has_its_texts_encoded_by_the_live_teacher(fit
 
     batch = Loop._batch
     monkeypatch.setattr(Loop, "_batch", lambda loop, view: seen.append((loop, view)) or batch(loop, view))
-    fit("live", feeds=[Views(change=reverse, wanted=frozenset({"live"}))])
+    fit("live", feeds=[Views(change=reverse, wanted=frozenset({"live"}))], rotate="random")
     loop, view = seen[-1]
     stored = torch.from_numpy(loop.data.targets(view.rows.numpy()))
     expected = loop.companions.live.vectors(view.features)

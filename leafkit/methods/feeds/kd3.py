@@ -180,7 +180,8 @@ class Kd3(Feed):
 
         def embed(embeddings: Tensor) -> Tensor:
             embeddings = embeddings if before is None else before(embeddings)
-            mixed = mix_distribution(embeddings[:count], mask, torch.from_numpy(partner).to(mask.device), ratio)
+            places, words = torch.from_numpy(partner).to(embeddings.device), mask.to(embeddings.device)
+            mixed = mix_distribution(embeddings[:count], words, places, ratio)
             return torch.cat([embeddings[:count], mixed, embeddings[2 * count :]])
 
         twice = {name: torch.cat([value, value]) for name, value in vars(view).items() if name in _BY_ROW}
