@@ -11,6 +11,7 @@ With m = 0, all of the budget goes to the largest gains, which is margin samplin
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 Float64 = NDArray[numpy.float64]
 
+logger = logging.getLogger("leafkit")
+
 # The smallest gain; without it, a text that the student is sure of would take the whole budget of a large support.
 LEAST_GAIN = 1e-3
 
@@ -40,7 +43,7 @@ class Rad(BudgetedFeed):
 
     ``eps``: the share of texts on which the teacher is assumed to be wrong, 0 to less than 1; 0 is margin sampling
     (ours 0.1; measure the teacher's error rate on a few labelled texts). A share that is too large makes the picks
-    nearly uniform.
+    nearly uniform; the log has the number of texts that a round draws from.
     ``anchors``: kind of the anchors that replace classes; fitted to the first texts (ours).
     ``count``: number of anchors, at most that of the first texts; ignored with ``anchors=labels`` (ours).
     """
@@ -90,6 +93,7 @@ class Rad(BudgetedFeed):
         vectors = torch.from_numpy(setting.student(candidates)).to(state.anchors.centres.device)
         gains = margin_gains(torch.softmax(state.anchors.logits(vectors), dim=-1).double().cpu().numpy())
         shares = marginals(gains, most, math.ceil(self.eps * len(candidates)))
+        logger.info("rad: step %d: picks %d of a support of %d texts", step, most, numpy.count_nonzero(shares))
         return candidates[dependent_rounding(shares, numpy.random.default_rng([setting.seed, step, STREAM, 1]))]
 
 

@@ -187,6 +187,12 @@ def test_the_selection_grows_to_the_budget_and_asks_the_teacher_for_the_first_te
     assert asked == first
 
 
+def test_the_log_has_the_size_of_the_support(make_setting, caplog):
+    with caplog.at_level("INFO", logger="leafkit"):
+        run(Rad(first=10, picks=7, eps=0, count=4), make_setting(), 1)
+    assert "rad: step 15: picks 7 of a support of 7 texts" in caplog.text
+
+
 def test_the_same_seed_and_state_pick_the_same_texts(make_setting):
     setting, rad = make_setting(), Rad(first=10, picks=7, count=4)
     state, fresh = run(rad, setting, 1), rad.build(setting)
