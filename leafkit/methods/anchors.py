@@ -113,9 +113,12 @@ def fit_anchors(setting: Setting, kind: AnchorKind, count: int) -> Anchors:
 
 
 def fit_temperature(cosines: Tensor, confidence: float = CONFIDENCE) -> float:
-    """Return the temperature T at which the largest value of softmax(cosines / T) is ``confidence`` on average."""
+    """Return the temperature T at which the largest value of softmax(cosines / T) is ``confidence`` on average.
+
+    It is 0.75 for two classes, because 0.5 would be no information.
+    """
     low, high = 1e-4, 10.0
-    confidence = max(confidence, 1.01 / cosines.shape[1])
+    confidence = max(confidence, 1.5 / cosines.shape[1])
     for _ in range(60):
         middle = (low * high) ** 0.5
         if float(torch.softmax(cosines / middle, dim=-1).amax(dim=-1).mean()) > confidence:

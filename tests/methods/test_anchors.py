@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import fit_anchors
+from leafkit.methods.anchors import fit_anchors, fit_temperature
 
 
 def test_the_teachers_largest_probability_averages_one_half(make_setting):
@@ -67,3 +67,10 @@ def test_invalid_anchors_are_refused(kind, count, error, make_setting):
 def test_classes_need_labels(make_setting):
     with pytest.raises(OptionError, match="anchors=labels needs texts of at least two classes"):
         fit_anchors(make_setting(labels=numpy.full(120, -1)), "labels", 4)
+
+
+@pytest.mark.parametrize(("count", "confidence"), [(2, 0.75), (3, 0.5), (8, 0.5)])
+def test_the_teacher_is_surer_than_chance_for_few_classes_too(count, confidence):
+    cosines = torch.rand(500, count, generator=torch.Generator().manual_seed(0))
+    largest = torch.softmax(cosines / fit_temperature(cosines), dim=-1).amax(dim=-1)
+    assert float(largest.mean()) == pytest.approx(confidence, abs=1e-3)

@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import nn
@@ -30,12 +30,16 @@ from leafkit.methods.anchors import (
     fit_anchors,
 )
 from leafkit.methods.batch import Batch
+from leafkit.methods.closed_form import SAMPLE as STARTED
+from leafkit.methods.closed_form import start_linear
 from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from leafkit.methods.setting import Facts, Setting
+
+Partition = Literal["principal", "random"]
 
 # On unit vectors, a standard deviation below this is rounding: the class has no sub-classes.
 SPREAD = 1e-5
@@ -47,12 +51,15 @@ logger = logging.getLogger("leafkit")
 class Lelp(Objective):
     """Train a second head to predict the teacher's joint distribution over classes and sub-classes.
 
-    The second head reads the same states as the student's own head, and it is not exported. Sub-classes help most if
+    The second head reads the same states as the student's own head. It starts in closed form and is not exported.
+    Sub-classes help most if
     there are few classes.
 
     ``weight``: multiplies the loss (ours 0.1, added to LEAF; paper: 1, the only loss).
     ``subclasses``: number of sub-classes of each class; 1 is plain distillation of classes (ours 4; not found in the
     paper).
+    ``partition``: ``principal`` directions of the teacher's vectors (paper), or ``random`` directions, the control: a
+    gain that stays comes from the number of outputs, not from the teacher's sub-classes.
     ``temperature``: divides the class logits of teacher and student, in addition to the temperature of the anchors;
     the loss is multiplied by its square (ours 1).
     ``subclass_temperature``: divides the standardised projections; small values give hard sub-classes (ours 1; not
@@ -74,6 +81,7 @@ class Lelp(Objective):
 
     weight: float = 0.1
     subclasses: int = 4
+    partition: Partition = "principal"
     temperature: float = 1.0
     subclass_temperature: float = 1.0
     anchors: AnchorKind = "clusters"
@@ -82,6 +90,7 @@ class Lelp(Objective):
     def __post_init__(self) -> None:
         checks = {
             "subclasses": (self.subclasses >= 1, "1 or more"),
+            "partition": (self.partition in get_args(Partition), " or ".join(get_args(Partition))),
             "temperature": (0 < self.temperature < math.inf, "more than 0"),
             "subclass_temperature": (0 < self.subclass_temperature < math.inf, "more than 0"),
             **check_anchor_fields(self.anchors, self.count),
@@ -101,14 +110,23 @@ class Lelp(Objective):
 
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``anchors``, the sub-classes of each anchor, and the ``head`` that predicts both."""
-        return SubClasses(fit_anchors(setting, self.anchors, self.count), setting, self.subclasses)
+        anchors = fit_anchors(setting, self.anchors, self.count)
+        state = SubClasses(anchors, setting, self.subclasses, self.partition)
+        rows = setting.sample(STARTED)
+        logits = self.temperature * self._target(torch.from_numpy(setting.targets(rows)), state)
+        # A softmax ignores the mean of the logits of a text, so the head need not learn it.
+        start_linear(state.head, torch.from_numpy(setting.hidden(rows)), logits - logits.mean(dim=1, keepdim=True))
+        return state
+
+    def _target(self, teacher: Tensor, state: Any) -> Tensor:
+        """Return the joint log-probabilities of the ``teacher``'s vectors, (rows, classes x subclasses)."""
+        classes = state.anchors.logits(teacher) / self.temperature
+        return log_joint(classes, state.projections(teacher) / self.subclass_temperature).flatten(1)
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
         """Return the KL divergence of each text's joint distribution from the teacher's, (rows,)."""
-        teacher, hidden = batch.teacher.detach(), batch.hidden
-        classes = state.anchors.logits(teacher) / self.temperature
-        target = log_joint(classes, state.projections(teacher) / self.subclass_temperature).flatten(1)
-        student = (state.head(hidden.to(state.head.weight.dtype)) / self.temperature).log_softmax(dim=-1)
+        target = self._target(batch.teacher.detach(), state)
+        student = (state.head(batch.hidden.to(state.head.weight.dtype)) / self.temperature).log_softmax(dim=-1)
         return {"lelp": self.temperature**2 * kl_div(student, target, reduction="none", log_target=True).sum(dim=-1)}
 
 
@@ -125,7 +143,7 @@ class SubClasses(nn.Module):
     directions: Tensor
     sharpness: Tensor
 
-    def __init__(self, anchors: Anchors, setting: Setting, subclasses: int) -> None:
+    def __init__(self, anchors: Anchors, setting: Setting, subclasses: int, partition: Partition) -> None:
         super().__init__()
         rows = setting.sample(SAMPLE)
         vectors = torch.from_numpy(setting.targets(rows))
@@ -134,7 +152,7 @@ class SubClasses(nn.Module):
         if (left := round(float(keep.trace()))) < subclasses:
             logger.warning("lelp: the anchors leave only %d of %d dimensions; use fewer anchors", left, len(keep))
         points, rotation = normalize(vectors.double(), dim=-1) @ keep, random_rotation(subclasses)
-        parts = [principal(points[classes == place], subclasses) for place in range(len(anchors.centres))]
+        parts = [split(points[classes == place], subclasses, partition) for place in range(len(anchors.centres))]
         means, directions, deviations = (torch.stack(part) for part in zip(*parts, strict=True))
         self.anchors = anchors
         self.register_buffer("keep", keep.float())
@@ -159,6 +177,19 @@ def principal(points: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     centred = points - points.sum(dim=0) / max(len(points), 1)
     variances, directions = torch.linalg.eigh(centred.T @ centred / max(len(points), 1))
     return points.sum(dim=0) / max(len(points), 1), directions.T[-count:], variances[-count:].clamp(min=0).mean().sqrt()
+
+
+def split(points: Tensor, count: int, partition: Partition) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean, directions and deviation as `principal` does; ``partition`` says which directions."""
+    mean, directions, deviation = principal(points, count)
+    if partition == "random":
+        # Random directions among all those in which the points vary, so that they stay where the classifier is blind.
+        centred = points - mean
+        mixes = torch.randn(count, len(points), dtype=points.dtype) @ centred
+        if len(points) >= count:
+            directions = torch.linalg.qr(mixes.T).Q.T
+            deviation = (centred @ directions.T).square().mean().sqrt()
+    return mean, directions, deviation
 
 
 def random_rotation(count: int) -> Tensor:

@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 class Ofa(Objective):
     """Train the student's output and a branch after each stage to predict the teacher's anchor distribution.
 
-    A branch maps the mean token state of a layer to the teacher's space. Branches are not exported. Of the teacher,
+    A branch maps the mean token state of a layer to the teacher's space. Branches start in closed form and are not
+    exported. Of the teacher,
     only its vectors are used. With an exponent above 1, the loss of a perfect student is above 0, and the best
     distribution is w / sum(w), which is sharper than the teacher's.
 
     ``weight``: multiplies all terms, of the output and of the stages (paper: 1; ours 0.1, added to LEAF).
     ``exponent``: enhancement of the text's class, 1 or more; 1 is no enhancement (paper: 1 to 1.5, by pair; ours 1.5).
     ``stages``: number of branches at equal distances, the last one after the last layer; a student with fewer layers
-    has one branch for each layer; 0 trains the output only (paper: 4).
+    has one branch for each layer; 0 trains the output only, which suits a token table (paper: 4).
     ``anchors``: kind of the anchors that replace classes (ours).
     ``count``: number of anchors; ignored with ``anchors=labels`` (ours).
     """
@@ -68,32 +69,35 @@ class Ofa(Objective):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The layers of the student, and the labels of the texts for ``anchors=labels``."""
-        return anchor_needs(self.anchors) | {"layers"}
+        """The layers of the student for ``stages``, and the labels of the texts for ``anchors=labels``."""
+        return anchor_needs(self.anchors) | ({"layers"} if self.stages else set())
 
     def check(self, facts: Facts) -> None:
         """Raise `OptionError` for a student without layers, or if the texts do not allow the anchors."""
-        if facts.depth == 0:
+        if self.stages and facts.depth == 0:
             raise OptionError(
-                "ofa reads the layers of the student, but a token table has none. Choose a transformer as student or "
-                "remove ofa."
+                "ofa reads the layers of the student, but a token table has none. Choose a transformer as student, or "
+                "set ofa:stages=0 to train the output only."
             )
         check_anchors(facts, self.anchors, self.count)
 
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``anchors`` and the ``branches``, by the number of the layer that each branch reads."""
+        import torch
         from torch import nn
+
+        from leafkit.methods.closed_form import SAMPLE, layer_states, start_linear
 
         state: Any = nn.Module()
         state.anchors = fit_anchors(setting, self.anchors, self.count)
-        state.branches = nn.ModuleDict(
-            {
-                str(layer): nn.Sequential(
-                    nn.Linear(setting.width, setting.width), nn.GELU(), nn.Linear(setting.width, setting.dim)
-                )
-                for layer in stage_layers(setting.depth, self.stages)
-            }
-        )
+        layers = stage_layers(setting.depth, self.stages) if self.stages else []
+        branches = {layer: new_branch(setting.width, setting.dim) for layer in layers}
+        if layers:
+            rows = setting.sample(SAMPLE)
+            states, targets = layer_states(setting, rows), torch.from_numpy(setting.targets(rows))
+            for layer, (first, activation, last) in branches.items():
+                start_linear(last, activation(first(states[layer])).detach(), targets)
+        state.branches = nn.ModuleDict({str(layer): nn.Sequential(*parts) for layer, parts in branches.items()})
         return state
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
@@ -111,6 +115,13 @@ class Ofa(Objective):
             tokens = batch.layers[int(layer)].to(next(branch.parameters()).dtype)
             losses[f"layer_{layer}"] = weighted_cross_entropy(state.anchors.logits(branch(tokens)), weights)
         return losses
+
+
+def new_branch(width: int, dim: int) -> tuple[nn.Linear, nn.GELU, nn.Linear]:
+    """Return the layers of a perceptron from a mean token state (rows, width) to the teacher's space (rows, dim)."""
+    from torch import nn
+
+    return nn.Linear(width, width), nn.GELU(), nn.Linear(width, dim)
 
 
 def stage_layers(depth: int, stages: int) -> list[int]:

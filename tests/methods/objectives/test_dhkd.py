@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -211,3 +212,35 @@ def test_losses_are_finite_in_bfloat16_and_independent_of_other_texts(rows, alig
 def test_invalid_options_are_refused(field, value, expected):
     with pytest.raises(OptionError, match=f"dhkd:{field} is .*; expected {expected}"):
         Dhkd(**{field: value})
+
+
+def test_one_head_takes_the_loss_on_the_students_own_vectors(make_setting, two_heads):
+    dhkd = Dhkd(heads="one", count=8)
+    state = dhkd.build(make_setting())
+    batch, head = two_heads()
+    logits_of = state.anchors.logits
+    expected = binary_kl_norm(logits_of(batch.student), logits_of(batch.teacher), 2.0).mean(dim=-1)
+    loss = dhkd.terms(batch, state)["dhkd"]
+    assert torch.equal(loss, expected)
+    loss.sum().backward()
+    assert head.weight.grad.abs().sum() > 0
+    assert not list(state.parameters())
+
+
+@pytest.mark.parametrize("units", [0, 200])
+def test_the_second_head_starts_at_its_ridge_solution(units, make_setting, make_batch):
+    setting = make_setting()
+    # States from which a linear map finds the teacher's vectors.
+    setting = make_setting(width=8, hidden=lambda rows: 3 * setting.targets(rows)[:, ::-1].copy())
+    rows = range(20)
+    batch = make_batch(rows, setting=setting, hidden=torch.from_numpy(setting.hidden(numpy.arange(20))))
+    dhkd = Dhkd(units=units, count=8)
+    state = dhkd.build(setting)
+    started = dhkd.terms(batch, state)["dhkd"].mean()
+    torch.nn.init.normal_(state.last.weight)
+    assert started < 0.02 * dhkd.terms(batch, state)["dhkd"].mean()
+
+
+def test_alignment_needs_two_heads():
+    with pytest.raises(OptionError, match="dhkd:align is True; expected false with heads=one"):
+        Dhkd(heads="one", align=True)

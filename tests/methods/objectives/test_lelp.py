@@ -3,12 +3,13 @@
 import logging
 import math
 
+import numpy
 import pytest
 import torch
 from torch.nn.functional import normalize, one_hot
 
 from leafkit.errors import OptionError
-from leafkit.methods.objectives.lelp import Lelp, log_joint, null_projection, principal, random_rotation
+from leafkit.methods.objectives.lelp import Lelp, log_joint, null_projection, principal, random_rotation, split
 
 
 def random(*shape, seed=0):
@@ -67,12 +68,34 @@ def test_moves_in_the_null_space_change_only_the_projection():
     assert torch.allclose((vectors + moves @ weights.T @ weights) @ keep, vectors @ keep)
 
 
-def test_directions_are_orthonormal_and_in_the_null_space_of_the_classifier(built):
-    _, state = built()
+@pytest.mark.parametrize("partition", ["principal", "random"])
+def test_directions_are_orthonormal_and_in_the_null_space_of_the_classifier(partition, built):
+    _, state = built(partition=partition)
     products = state.directions @ state.directions.mT
     assert torch.allclose(products, torch.eye(4).expand(4, 4, 4), atol=1e-5)
     assert torch.allclose(state.directions @ state.anchors.centres.T, torch.zeros(4, 4, 4), atol=1e-5)
     assert torch.allclose(state.anchors.centres @ state.keep, torch.zeros(4, 8), atol=1e-5)
+
+
+def test_random_directions_are_not_the_principal_ones_and_carry_less_variance():
+    points = random(400, 6) * torch.tensor([1.0, 9.0, 2.0, 0.5, 5.0, 0.1])
+    torch.manual_seed(0)
+    mean, directions, deviation = split(points, 2, "random")
+    assert torch.allclose(mean, points.mean(dim=0))
+    assert torch.allclose(deviation**2, ((points - mean) @ directions.T).square().mean())
+    assert deviation < principal(points, 2)[2]
+    assert torch.equal(split(points, 2, "principal")[1], principal(points, 2)[1])
+
+
+def test_the_head_starts_near_the_teachers_distribution(built, make_setting, make_batch):
+    setting = make_setting(width=8, hidden=lambda rows: make_setting().targets(rows))
+    method, state = built(setting)
+    rows = range(40)
+    batch = make_batch(rows, setting=setting, hidden=torch.from_numpy(setting.hidden(numpy.arange(40))))
+    started = method.terms(batch, state)["lelp"].mean()
+    torch.nn.init.zeros_(state.head.weight)
+    torch.nn.init.zeros_(state.head.bias)
+    assert started < 0.5 * method.terms(batch, state)["lelp"].mean()
 
 
 def test_principal_directions_have_the_largest_variance():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import pytest
 import torch
 
@@ -167,6 +168,37 @@ def test_the_loss_is_finite_in_bfloat16_and_for_one_text(rows, make_setting, mak
 def test_a_student_without_layers_is_refused(make_setting):
     with pytest.raises(OptionError, match="ofa reads the layers of the student, but a token table has none"):
         Ofa().check(make_setting(depth=0))
+    assert "layers" in Ofa().needs
+
+
+def test_without_stages_a_token_table_can_train(make_setting, make_batch):
+    setting, ofa = make_setting(depth=0), Ofa(stages=0, count=8)
+    ofa.check(setting)
+    assert not ofa.needs
+    assert set(ofa.terms(make_batch(setting=setting), ofa.build(setting))) == {"final"}
+
+
+def test_branches_start_at_their_ridge_solution(make_setting, make_batch):
+    setting = make_setting()
+    wide = setting.targets(numpy.arange(setting.texts)) @ random_matrix(8, 60)
+
+    def batch(rows):
+        layer = torch.from_numpy(wide[rows])
+        return make_batch(rows, setting=setting, layers=(layer, layer, layer))
+
+    setting = make_setting(width=60, batch=batch)
+    ofa = Ofa(count=8, exponent=1)
+    state = ofa.build(setting)
+    terms = ofa.terms(batch(numpy.arange(20)), state)
+    # For a teacher that is matched, cross-entropy is the teacher's entropy.
+    chances = state.anchors.logits(batch(numpy.arange(20)).teacher).softmax(dim=-1)
+    entropy = -(chances * chances.log()).sum(dim=-1).mean()
+    for layer in ("layer_0", "layer_1", "layer_2"):
+        assert terms[layer].mean() - entropy < 0.2 * (math.log(8) - entropy)
+
+
+def random_matrix(*shape):
+    return numpy.random.default_rng(0).standard_normal(shape).astype(numpy.float32)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""Closed-form starts of the heads that methods train beside the student's own head.
+
+The student's head starts at its ridge solution. A second head that starts at random would need most of a short
+training to catch up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy
+import torch
+
+from leafkit.students.head import fit_head
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from leafkit.methods.setting import Setting
+    from leafkit.types import Int64
+
+# The largest number of texts that a head is fitted to, and the texts of a forward pass that returns layers.
+SAMPLE, CHUNK = 5000, 64
+
+
+@torch.no_grad()
+def start_linear(linear: nn.Linear, inputs: Tensor, targets: Tensor) -> None:
+    """Copy into ``linear`` the ridge solution from ``inputs`` (texts, width) to ``targets`` (texts, outputs)."""
+    head = fit_head(inputs.float().cpu().numpy(), targets.float().cpu().numpy())
+    linear.weight.copy_(torch.from_numpy(head.weight))
+    linear.bias.copy_(torch.from_numpy(head.bias))
+
+
+@torch.no_grad()
+def layer_states(setting: Setting, rows: Int64) -> list[Tensor]:
+    """Return the current student's mean token state after each layer for the texts ``rows``, each (rows, width).
+
+    The result is on the CPU.
+    """
+    parts = [setting.batch(part).layers for part in numpy.array_split(rows, -(-len(rows) // CHUNK))]
+    return [torch.cat(states).float().cpu() for states in zip(*parts, strict=True)]
