@@ -5,6 +5,9 @@ import dataclasses
 import numpy
 import pytest
 import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
+from transformers import AutoModel, ModernBertConfig, T5Config, T5EncoderModel
 
 from leafkit.errors import OptionError
 from leafkit.methods.batch import View
@@ -67,6 +70,34 @@ def test_the_states_are_those_of_transformers(live, features):
     rival = live.model[0].model(**features, output_hidden_states=True).hidden_states
     for layer, states in enumerate(rival):
         torch.testing.assert_close(live.states(features, layer), states)
+
+
+def tiny(config, folder, tokenizer):
+    """A random sentence-transformers model of a transformers ``config``."""
+    torch.manual_seed(0)
+    kind = T5EncoderModel if isinstance(config, T5Config) else AutoModel
+    (kind(config) if kind is T5EncoderModel else kind.from_config(config)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return SentenceTransformer(modules=[Transformer(str(folder)), Pooling(16, "mean"), Normalize()], device="cpu")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        T5Config(vocab_size=200, d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2),
+        ModernBertConfig(
+            vocab_size=200, hidden_size=16, intermediate_size=32, num_hidden_layers=4, num_attention_heads=2,
+            pad_token_id=0, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3,
+        ),
+    ],
+    ids=["T5, whose layers share the relative positions of the first", "ModernBERT, whose layers differ"],
+)  # fmt: skip
+def test_layers_that_differ_run_onward_too(config, teacher, features, tmp_path):
+    live = LiveTeacher(tiny(config, tmp_path / "model", teacher.model.tokenizer), "float32")
+    for layer in range(live.depth + 1):
+        torch.testing.assert_close(
+            live.onward(live.states(features, layer), features, layer), live.vectors(features), atol=1e-6, rtol=0
+        )
 
 
 def test_a_layer_that_does_not_exist_is_refused(live, features):
