@@ -28,7 +28,7 @@ t-interval over seeds and test items. Each result file has every other figure an
 
 Retrieval is nDCG@10 of the student's queries on the teacher's documents, the mean over six small collections. A method
 that is told the labels of the texts is compared with cross-entropy told the same labels. A row that harms is a result.
-The setting is small: seconds of training on one core. Probes watch the training and change nothing.
+The setting is small: seconds of training on one core. Only measured methods have a row; `leafkit methods` lists all.
 """
 
 
@@ -54,9 +54,9 @@ def _table(rows: Sequence[LedgerRow], student: str) -> str:
     head.append("verdict")
     cells = [head]
     for row in rows:
-        one = row.measured.get(student)
-        found = _measured(one) if one else ["", "", "", "", "", row.cell(student)]
-        cells.append([row.name, row.folder, row.paper, ", ".join(row.needs), *found])
+        # A method that was not measured has no row: the page changes with the results, not with the methods.
+        if (one := row.measured.get(student)) is not None:
+            cells.append([row.name, row.folder, row.paper, ", ".join(row.needs), *_measured(one)])
     return markdown_table(cells, ["---"] * len(head))
 
 

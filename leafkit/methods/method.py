@@ -15,10 +15,10 @@ The order of one training:
 
     check                    with all sizes known, before the teacher encodes a text
     pick, write              the student and the training texts
-    build, reserve           once for each fit of a topology; the student is at its start, e.g. its ridge solution
+    reserve, build           once for each fit of a topology; the student is at its start, e.g. its ridge solution
     for each step:
         refresh              before step 0, then every `refresh_every` steps: measure the student as it is now
-        feed                 which rows the next steps draw from
+        feed                 which rows the next steps draw from; one feed after the other, in the order given
         views                the texts of this step, changed or added to
         (forward)            student, and the live teacher if a method needs it: the `Batch`
         terms                one loss per text and name
@@ -31,12 +31,16 @@ To add the method NAME, write three files and edit none:
 
 1. ``leafkit/methods/FOLDER/NAME.py`` with one class, a subclass of the kind. The first line of the module docstring is
    the title in ``leafkit methods show NAME``; the class docstring explains the method and each field (``field``: text).
-2. ``tests/methods/FOLDER/test_NAME.py`` with its formulas checked against the paper.
-3. ``models/recipes/NAME.toml``, a recipe that trains with the method.
+   Inherited fields are explained by their class. Good examples are ``objectives/pld.py``, for feeds
+   ``feeds/curriculum.py``, and for feeds that grow their set of texts ``feeds/pcoreset.py`` on its base class.
+2. ``tests/methods/FOLDER/test_NAME.py`` with its formulas checked against the paper. The fixtures ``make_setting``,
+   ``make_batch`` and ``make_view`` make a training of 120 texts; any field can be given.
+3. ``models/recipes/NAME.toml``, a recipe that trains with the method: the command, what the method does and how its
+   values were chosen as comments, then arguments of `leafkit.distill`, without texts and models.
 
-``tests/methods/test_contract.py`` then checks the laws that every method obeys, and another test names the command that
-renews the generated table of all methods. ``objectives/pld.py`` is a good example. A package outside leafkit adds a
-method through the entry-point group ``leafkit.methods`` (`leafkit.methods.registry`).
+``tests/methods/test_contract.py`` then checks the laws that every method obeys. To measure the method as well, see
+CONTRIBUTING.md. A package outside leafkit adds a method through the entry-point group ``leafkit.methods``
+(`leafkit.methods.registry`).
 
 Everything that a method learns or remembers lives in the module returned by ``build``. The checkpoint saves that
 module, so a resumed training equals an uninterrupted one. A method never sees the training loop, the optimiser, the
@@ -75,9 +79,9 @@ class Method:
     ``off`` gives the field values that disable the method: training is then plain LEAF, bit for bit.
     ``reconstruction`` lists what differs from the paper and what the paper leaves open; empty if nothing.
     ``small`` gives field values that suit two hundred texts, for tests. ``elicits``, ``learns_by``, ``skills`` and
-    ``verticals`` are the method's categories in the table of `leafkit.methods.coverage`: how knowledge is got out of
-    the teacher, by which algorithms the student learns it, for which skills, and for which fields (empty for all). A
-    method that teaches the student nothing, such as a probe, has none of them.
+    ``verticals`` are the method's categories in the table of `leafkit.methods.coverage`, which lists the words: how
+    knowledge is got out of the teacher, by which algorithms the student learns it, for which skills, and for which
+    fields (empty for all). A method that teaches the student nothing, such as a probe, has none of them.
     """
 
     kind: ClassVar[str]
@@ -93,7 +97,12 @@ class Method:
 
     @property
     def needs(self) -> frozenset[str]:
-        """The signals that the method requires with its present fields; `leafkit.methods.plan.REMEDIES` lists them."""
+        """The signals that the method requires with its present fields; by default the teacher's vectors are enough.
+
+        ``labels``, ``pairs`` and ``domains`` of the texts; ``layers`` of the student; ``tokens`` for `Batch.tokens`;
+        ``live`` for a teacher inside the step; ``online`` for `Setting.ask`; ``model`` for a teacher whose layers are
+        accessible.
+        """
         return frozenset()
 
     def check(self, facts: Facts) -> None:
@@ -128,7 +137,10 @@ class StepMethod(Method):
 
     @property
     def remembers_texts(self) -> bool:
-        """Whether the method stores facts about each text by row; it then excludes feeds that mix texts."""
+        """Whether `terms` or `after_step` look up what is stored by `Batch.rows`; this excludes feeds that mix texts.
+
+        A feed that only picks rows leaves this False.
+        """
         return False
 
     @property
@@ -138,14 +150,18 @@ class StepMethod(Method):
 
     @property
     def refresh_every(self) -> int:
-        """The number of steps between two calls of `refresh`; 0 calls it only before the first step."""
+        """The number of steps between two calls of `refresh`; 0 calls it only before the first step.
+
+        A resumed training does not repeat a call, because the checkpoint holds the result.
+        """
         return 0
 
     def reserve(self, facts: Facts) -> Int64:
         """Return the training rows, ascending, that no step may draw; the method asks for them by `Setting.batch`.
 
         The teacher encodes reserved texts, and a ridge start uses their vectors, but no step trains on them and no
-        other method is told their labels or pairs. An empty array reserves nothing.
+        other method is told their labels or pairs. Other methods can read their vectors. An empty array reserves
+        nothing. All methods reserve before any is built, so ``setting.reserved`` in `build` has the method's own rows.
         """
         return numpy.zeros(0, dtype=numpy.int64)
 
@@ -208,12 +224,16 @@ class Feed(StepMethod):
     def feed(self, pool: Pool, state: Any) -> Pool:
         """Return the part of ``pool`` to draw texts from, or ``pool`` itself to use all of it.
 
+        ``pool`` is what earlier feeds left, without reserved rows. Keep its weights, or multiply them.
         The choice may depend only on what `refresh` stored in ``state``, because a resumed training calls `feed` again.
         """
         return pool
 
     def teacher_calls(self, texts: int, state: Any) -> int:
-        """Return how many of the ``texts`` training texts the teacher had to encode so far; by default all."""
+        """Return how many of the ``texts`` training texts the teacher had to encode so far; by default all.
+
+        The record of the student shows the number as ``asked``.
+        """
         return texts
 
     def views(self, view: View, state: Any) -> View:

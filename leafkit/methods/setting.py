@@ -69,9 +69,10 @@ class Setting(Facts):
     ``lengths`` (texts,) are in tokens of the student, prompts included. ``reserved`` are the rows that a method
     reserved; no step draws them.
 
-    Functions of training rows: ``targets`` returns the teacher's vectors, ``student`` the current student's vectors,
-    ``hidden`` the inputs of the current student's head, (rows, width), ``texts_of`` the texts, and ``batch`` the
-    current student's `Batch` with gradients.
+    Functions of training rows: ``targets`` returns the teacher's vectors as numpy arrays, ``student`` the current
+    student's vectors at the cost of a forward pass, ``hidden`` the inputs of the current student's head, (rows, width),
+    ``texts_of`` the texts, and ``batch`` the current student's `Batch` with gradients. Vectors are of unit length if
+    the teacher's are.
 
     ``ask`` encodes any text with the teacher; None unless a method needs ``online``. ``live`` computes with the teacher
     inside a step, on token ids; None unless a method needs ``live`` or ``tokens``. ``open`` builds a peer student from
