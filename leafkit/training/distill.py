@@ -38,7 +38,8 @@ def distill(
 
     texts: files or folders as `leafkit.read_texts` takes them. Queries and documents each get their role's prompt.
     teacher: anything that `leafkit.open_teacher` takes, or an open teacher. Only the main process opens a teacher by
-        name, and releases it before training.
+        name, and releases it before training. If a method needs the teacher in each step, it stays: its weights are
+        then frozen and in float32, also those of an open teacher.
     student: a model, some of its layers, a config or a token table (`leafkit.students.spec` lists the forms). None if
         an ``architecture`` search finds the student.
 

@@ -51,7 +51,7 @@ def lead(
     """Distil in the main process: prepare, train, and write the student.
 
     ``texts`` are the sources of texts, read with the options ``reading``. The teacher is opened only after the texts
-    have been read, and is released before training.
+    have been read, and is released before training unless a method needs it in each step.
     """
     search = choose_student(run.student, run.architecture, run.budget)
     check_output_folder(run.out, marker=MARKER, overwrite=run.options.overwrite)
