@@ -52,6 +52,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy
@@ -65,7 +66,9 @@ if TYPE_CHECKING:
     from leafkit.methods.ask import Ask
     from leafkit.methods.batch import Batch, View
     from leafkit.methods.budget import Budget
+    from leafkit.methods.look import Look
     from leafkit.students.head import Linear
+    from leafkit.students.spec import Pooling
     from leafkit.texts.table import TextTable
     from leafkit.types import Float32, Int64
 
@@ -300,14 +303,27 @@ class Writer(Method):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PickedStudent:
+    """The student that an architecture search found.
+
+    ``config`` is a transformers config, as ``fresh:CONFIG.json`` reads it. ``pooling`` is ``mean`` or ``cls``.
+    ``weights`` is a folder with the weights of such a transformer, or None for random ones.
+    """
+
+    config: dict[str, Any]
+    pooling: Pooling = "mean"
+    weights: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Architecture(Method):
     """A search for the student within a budget; subclasses override ``pick``."""
 
     kind: ClassVar[str] = "architecture"
     option: ClassVar[str] = "architecture"
 
-    def pick(self, teacher: Any, texts: Sequence[str], budget: Budget, seed: int) -> dict[str, Any]:
-        """Return the transformers config of a student within ``budget``, as ``fresh:CONFIG.json`` reads it.
+    def pick(self, teacher: Any, texts: Sequence[str], budget: Budget, seed: int) -> PickedStudent:
+        """Return a student within ``budget``.
 
         ``teacher`` is the teacher's sentence-transformers model and ``texts`` are the training texts. Called once,
         before the training starts.
@@ -328,10 +344,6 @@ class Probe(Method):
 
     every: int = 1
 
-    def observe(self, student: Float32, teacher: Float32, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return the figures of one validation, and optionally ``events``, a list of strings.
-
-        ``student`` and ``teacher`` are the vectors (rows, dim) of the held-out texts. ``history`` holds the earlier
-        validations in order, including this probe's earlier figures.
-        """
+    def observe(self, look: Look) -> dict[str, Any]:
+        """Return the figures of one validation, and optionally ``events``, a list of strings."""
         raise NotImplementedError

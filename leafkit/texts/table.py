@@ -79,11 +79,16 @@ class TextTable:
         """Return the role of each text, shape (texts,): 0 for a query, 1 for a document."""
         return numpy.array([ROLES.index(role) for role in self.roles], dtype=numpy.int64)
 
-    def label_ids(self) -> Int64:
-        """Return the class of each text, shape (texts,): labels numbered alphabetically, -1 for no label."""
-        labels = sorted({label for label in self.labels if label is not None})
+    def label_ids(self, known: TextTable | None = None) -> Int64:
+        """Return the class of each text, shape (texts,): labels numbered alphabetically, -1 for no label.
+
+        With ``known``, the numbers are those of the labels in that table, -1 for a label that it does not have.
+        """
+        labels = sorted({label for label in (known or self).labels if label is not None})
         numbers = {label: number for number, label in enumerate(labels)}
-        return numpy.array([-1 if label is None else numbers[label] for label in self.labels], dtype=numpy.int64)
+        return numpy.array(
+            [-1 if label is None else numbers.get(label, -1) for label in self.labels], dtype=numpy.int64
+        )
 
     def domain_ids(self) -> Int64:
         """Return the domain of each text, shape (texts,): domains numbered alphabetically."""

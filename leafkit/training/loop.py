@@ -13,7 +13,7 @@ import numpy
 import torch
 
 from leafkit.files.progress import progress
-from leafkit.methods.batch import Batch, Outputs, View
+from leafkit.methods.batch import Batch, Outputs, TokenStates, View
 from leafkit.methods.setting import Setting
 from leafkit.students.head import head_of, set_head
 from leafkit.students.held_out import overlap_text
@@ -27,6 +27,7 @@ from leafkit.training.facts import Draw, plan_draw, training_facts
 from leafkit.training.forward import StudentForward
 from leafkit.training.gradients import Gradients
 from leafkit.training.interrupt import interruption
+from leafkit.training.look import HeldOutLook, observe
 from leafkit.training.moments import restore_training, training_tensors
 from leafkit.training.optimiser import optimiser_of
 from leafkit.training.run import Run
@@ -173,18 +174,13 @@ class Loop:
             targets=lambda rows: data.targets(data.check_training_rows(rows)),
             student=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows)),
             hidden=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows), hidden=True),
-            texts_of=self._texts_of,
+            texts_of=lambda rows: self.companions.texts_of(data.check_training_rows(rows)),
             batch=self._batch_of,
             ask=self.companions.ask,
             live=self.companions.live,
-            open=self._open_peer,
+            open=lambda name: self.companions.open_peer(name, self.forward.student, data),
             other_teacher=self.companions.other_teacher,
         )
-
-    def _texts_of(self, rows: Int64) -> list[str]:
-        if self.companions.texts is None:
-            raise TypeError("this training has no access to the texts")
-        return [self.companions.texts[int(row)] for row in self.data.check_training_rows(rows)]
 
     def _batch_of(self, rows: Int64) -> Batch:
         """Return the texts ``rows`` as the current student writes them, with gradients even where a caller has none."""
@@ -192,11 +188,6 @@ class Loop:
         self._asked.append(view.features["input_ids"].flatten())
         with torch.enable_grad():
             return self._batch(view)
-
-    def _open_peer(self, name: str) -> torch.nn.Module:
-        if self.companions.peers is None:
-            raise TypeError("only the main process of a training can open a peer student")
-        return self.companions.peers.open(name, self.forward.student, self.data)
 
     def _bar(self) -> Any:
         if not self.run.is_main:
@@ -349,7 +340,7 @@ class Loop:
         student, teacher = self._held_out()
         figures = measure(student, teacher)
         check_spread(figures, self.state, self.checkpoints.folder)
-        observed = self._observe(student, teacher)
+        observed = observe(self.run.plan.probes, self._look(student, teacher))
         self._record(figures)
         self.state.history[-1].update(observed)
         self._save()
@@ -359,18 +350,27 @@ class Loop:
         rows = self.data.valid_rows
         return self.forward.encode(self.data.tokens, rows), self.data.targets(rows)
 
-    def _observe(self, student: Float32, teacher: Float32) -> dict[str, dict[str, Any]]:
-        """Return the figures of the probes that are due; their events are logged and change nothing.
+    def _look(self, student: Float32, teacher: Float32) -> HeldOutLook:
+        """Return what probes see; ``student`` and ``teacher`` are the vectors of the held-out texts, (rows, dim)."""
+        return HeldOutLook(
+            student=student,
+            teacher=teacher,
+            methods=self.run.plan.specs,
+            step=self.state.step,
+            steps=self.steps,
+            validations=self.draw.facts.validations,
+            history=self.state.history,
+            corpus=self.companions.corpus,
+            read_tokens=self._held_out_tokens,
+        )
 
-        ``student`` and ``teacher`` are the vectors of the held-out texts, (rows, dim).
-        """
-        history, found = self.state.history, {}
-        for name, probe in self.run.plan.probes.items():
-            if probe.every and len(history) % probe.every == 0:
-                found[name] = probe.observe(student, teacher, history)
-                for event in found[name].get("events", ()):
-                    logger.warning("%s at step %d: %s", name, self.state.step, event)
-        return found
+    @torch.no_grad()
+    def _held_out_tokens(self, rows: Int64) -> TokenStates:
+        features, live = self.data.tokens.features(self.data.valid_rows[rows]), self.companions.live
+        found = self.forward(dict(features), tokens=True)
+        if live is None or found.tokens is None:
+            raise TypeError("this training has no token states; the probe that reads them must need 'tokens'")
+        return live.token_states(features, found.tokens)
 
     def _record(self, figures: Figures) -> None:
         """Add ``figures`` to the history, and mark this step if it is the best so far."""

@@ -66,7 +66,7 @@ def lead(
         run.folder.claim(description(run, corpus, teacher))
         asked: set[bytes] = set()
         corpus, spec = prepare(run, corpus, teacher, search, asked)
-        companions = open_companions(run, corpus.train, teacher, asked)
+        companions = open_companions(run, corpus, teacher, asked)
         del teacher  # its memory is needed for training, unless methods use it there
         run.accelerator.wait_for_everyone()
         generations = train(run, companions)
@@ -201,17 +201,17 @@ def train(run: Run, companions: Companions) -> Generations:
     return generations
 
 
-def open_companions(run: Run, texts: TextTable, teacher: Teacher, asked: set[bytes]) -> Companions:
-    """Return what the methods of ``run`` may use beside the student; ``texts`` are the training texts.
+def open_companions(run: Run, corpus: Corpus, teacher: Teacher, asked: set[bytes]) -> Companions:
+    """Return what the methods of ``run`` may use beside the student.
 
     The keys of the texts that methods ask the teacher about are added to ``asked``.
     """
     return Companions(
-        texts=texts.texts,
+        corpus=corpus,
         ask=open_ask(run, teacher, asked),
         live=open_live(run, teacher),
         peers=peers_of(run, teacher),
-        other_teacher=other_teachers(run, texts),
+        other_teacher=other_teachers(run, corpus.train),
     )
 
 

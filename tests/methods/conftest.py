@@ -1,5 +1,7 @@
 """A training as methods see it, small enough to work by hand: unit vectors, two domains, four classes."""
 
+from types import SimpleNamespace
+
 import numpy
 import pytest
 import torch
@@ -117,6 +119,27 @@ def make_batch():
             "origin": torch.arange(len(rows)),
         }
         return Batch(**facts | fields)
+
+    return make
+
+
+@pytest.fixture
+def make_look():
+    """Make a `Look` at held-out texts from the vectors of student and teacher; any field can be given."""
+
+    def make(student, teacher, history=(), **fields):
+        facts = {
+            "student": student,
+            "teacher": teacher,
+            "history": history,
+            "texts": [f"text number {row}" for row in range(len(student))],
+            "labels": numpy.arange(len(student)) % 4,
+            "methods": ["leaf"],
+            "step": len(history),
+            "steps": 100,
+            "validations": 11,
+        }
+        return SimpleNamespace(**facts | fields)
 
     return make
 

@@ -225,4 +225,4 @@ def test_a_resumed_training_equals_an_uninterrupted_one_and_writes_a_stock_stude
 
 @pytest.mark.parametrize("name", [name for name, kind in TRAINING.items() if issubclass(kind, Probe)])
 def test_a_probe_changes_nothing(name, train, plain, tmp_path):
-    assert train(tmp_path / "watched", ALL[name]()) == plain
+    assert train(tmp_path / "watched", small(ALL[name])) == plain

@@ -8,16 +8,19 @@ Paper: https://arxiv.org/abs/2505.15442
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy
 from numpy.typing import NDArray
 
 from leafkit.methods.method import Probe
-from leafkit.types import Float32, Int64
+from leafkit.types import Int64
 from leafkit.vectors.cosine import unit_rows
+
+if TYPE_CHECKING:
+    from leafkit.methods.look import Look
 
 Float64 = NDArray[numpy.float64]
 
@@ -53,8 +56,9 @@ class Fidelity(Probe):
         checks = {name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()}
         self.check_fields(checks | {"persistence": (0 < self.persistence < 1, "more than 0 and less than 1")})
 
-    def observe(self, student: Float32, teacher: Float32, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Return the figures of the held-out vectors, (rows, dim)."""
+    def observe(self, look: Look) -> dict[str, Any]:
+        """Return the figures of the held-out vectors."""
+        student, teacher = look.student, look.teacher
         ours, theirs = (unit_rows(vectors[: self.texts].astype(numpy.float64)) for vectors in (student, teacher))
         cosines = (ours * theirs).sum(axis=1)
         found, expected = (_neighbours(vectors, self.neighbours) for vectors in (ours, theirs))

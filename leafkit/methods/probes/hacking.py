@@ -9,18 +9,26 @@ Paper: https://arxiv.org/abs/2502.02671
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy
 
-from leafkit.errors import InputError
+from leafkit.errors import InputError, OptionError
 from leafkit.files.arrays import read_array
 from leafkit.files.json_file import explain_invalid
 from leafkit.methods.method import Probe
+from leafkit.methods.setting import Facts
 from leafkit.types import Float32
+
+if TYPE_CHECKING:
+    from leafkit.methods.look import Look
+
+# The fewest observations to which a line with an error can be fitted.
+LEAST_WINDOW = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +41,7 @@ class Hacking(Probe):
 
     ``every``: number of validations from one observation to the next; 0 disables the probe.
     ``oracle``: a .npy file with the oracle's vectors of the held-out texts, row by row; empty for no oracle.
-    ``window``: number of first observations, after the start, that are assumed to be normal (ours 8).
+    ``window``: share of all observations that are assumed to be normal, those after the start; at least 3 (ours 0.5).
     ``patience``: number of successive observations above the band that raise the alarm (ours 3).
     ``deviations``: half width of the band, in standard deviations of a prediction (ours 3).
     ``rise``: relative rise of the smoothed golden distance above its minimum that raises the alarm (ours 0.01).
@@ -43,33 +51,64 @@ class Hacking(Probe):
     reconstruction: ClassVar[str] = (
         "the paper detects deviations by eye on a log-log plot; the regression band, its values and the events are ours"
     )
-    small: ClassVar[Mapping[str, Any]] = {"every": 5}
+    small: ClassVar[Mapping[str, Any]] = {"patience": 1}
 
     oracle: str = ""
-    window: int = 8
+    window: float = 0.5
     patience: int = 3
     deviations: float = 3.0
     rise: float = 0.01
 
     def __post_init__(self) -> None:
-        least = {"every": 0, "window": 3, "patience": 1, "deviations": 0, "rise": 0}
-        self.check_fields({name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()})
+        least = {"every": 0, "patience": 1, "deviations": 0, "rise": 0}
+        checks = {name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()}
+        self.check_fields(checks | {"window": (0 < self.window < 1, "more than 0 and less than 1")})
 
-    def observe(self, student: Float32, teacher: Float32, history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if the training has too few validations to look at, `InputError` for a wrong oracle."""
+        if not self.every:
+            return
+        planned = self._observations(facts.validations)
+        needed = 1 + self._window(planned) + self.patience
+        if needed > planned:
+            raise OptionError(
+                f"hacking can never see a deviation: it needs {needed} observations (the start, "
+                f"{self._window(planned)} normal ones and {self.patience} above them), but the training has {planned}. "
+                "Lower valid_every, hacking:window or hacking:patience."
+            )
+        if self.oracle and (width := _read_oracle(Path(self.oracle)).shape[-1]) != facts.dim:
+            raise InputError(f"hacking:oracle: {self.oracle} contains vectors of width {width}; expected {facts.dim}.")
+
+    def observe(self, look: Look) -> dict[str, Any]:
         """Return ``proxy`` and, with an oracle, ``golden`` and ``cross``; an alarm adds ``events``."""
-        earlier = [entry["hacking"] for entry in history if "hacking" in entry]
+        student, teacher = look.student, look.teacher
+        earlier = [entry["hacking"] for entry in look.history if "hacking" in entry]
         found: dict[str, Any] = {"proxy": distance(student, teacher)}
         proxies = [figures["proxy"] for figures in earlier] + [found["proxy"]]
         events = []
-        if departs(proxies, window=self.window, patience=self.patience, deviations=self.deviations):
+        window = self._window(self._observations(look.validations))
+        if departs(proxies, window=window, patience=self.patience, deviations=self.deviations):
             events.append("refresh_data")
         if self.oracle:
-            oracle = _read_oracle(Path(self.oracle), teacher.shape)
+            oracle = _read_oracle(Path(self.oracle))
+            if oracle.shape != teacher.shape:
+                raise InputError(
+                    f"hacking:oracle: {self.oracle} contains vectors of shape {oracle.shape}; expected "
+                    f"{teacher.shape}, one vector for each held-out text."
+                )
             found |= {"golden": distance(student, oracle), "cross": cross(student, teacher, oracle)}
             goldens = [figures["golden"] for figures in earlier] + [found["golden"]]
             if rises(goldens, self.rise) and proxies[-1] < min(proxies[:-1]):
                 events.append("stop")
         return found | ({"events": events} if events else {})
+
+    def _observations(self, validations: int) -> int:
+        """Return the number of observations in a training with ``validations`` validations."""
+        return math.ceil(validations / self.every)
+
+    def _window(self, observations: int) -> int:
+        """Return the number of observations after the first that are assumed to be normal."""
+        return max(LEAST_WINDOW, round(self.window * observations))
 
 
 def distance(one: Float32, other: Float32) -> float:
@@ -112,14 +151,8 @@ def rises(series: Sequence[float], share: float, smoothing: float = 0.5) -> bool
     return average > (1 + share) * least
 
 
-def _read_oracle(path: Path, shape: tuple[int, ...]) -> Float32:
-    """Read the oracle's vectors from the .npy file ``path``; raise `InputError` unless they have ``shape``."""
+def _read_oracle(path: Path) -> Float32:
+    """Read the oracle's vectors from the .npy file ``path``; raise `InputError` if that is no such file."""
     advice = "Provide a .npy file of vectors."
     with explain_invalid(f"hacking:oracle: {path}", expected="a .npy array", advice=advice, error_type=InputError):
-        oracle = read_array(path)
-    if oracle.shape != shape:
-        raise InputError(
-            f"hacking:oracle: {path} contains vectors of shape {oracle.shape}; expected {shape}, one vector for each "
-            "held-out text"
-        )
-    return oracle
+        return read_array(path)

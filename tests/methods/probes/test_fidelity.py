@@ -34,35 +34,37 @@ def teacher():
     return unit(60, 8, 0).astype(numpy.float32)
 
 
-def test_a_perfect_student_has_perfect_figures(teacher):
-    report = Fidelity().observe(teacher, teacher, [])
+def test_a_perfect_student_has_perfect_figures(teacher, make_look):
+    report = Fidelity().observe(make_look(teacher, teacher))
     assert report["proxy"] == 0
     assert all(report[name] == pytest.approx(1) for name in ("cosine_mean", "cosine_p5", *GEOMETRY))
 
 
-def test_an_unrelated_student_loses_in_every_figure(teacher):
-    report = Fidelity().observe(unit(60, 8, 1).astype(numpy.float32), teacher, [])
+def test_an_unrelated_student_loses_in_every_figure(teacher, make_look):
+    report = Fidelity().observe(make_look(unit(60, 8, 1).astype(numpy.float32), teacher))
     assert report["proxy"] > 0
     assert all(report[name] < 0.9 for name in ("cosine_mean", "cosine_p5", *GEOMETRY))
 
 
-def test_a_rotated_student_keeps_neighbours_and_geometry_but_not_cosines(teacher):
+def test_a_rotated_student_keeps_neighbours_and_geometry_but_not_cosines(teacher, make_look):
     rotation = numpy.linalg.qr(numpy.random.default_rng(2).standard_normal((8, 8)))[0]
-    report = Fidelity().observe((teacher @ rotation).astype(numpy.float32), teacher, [])
+    report = Fidelity().observe(make_look((teacher @ rotation).astype(numpy.float32), teacher))
     assert report["cosine_mean"] < 0.9
     assert all(report[name] == pytest.approx(1, abs=1e-3) for name in GEOMETRY)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_figures_of_a_collapsed_student_are_valid_json(teacher):
-    report = Fidelity().observe(numpy.full_like(teacher, 8**-0.5), teacher, [])
+def test_the_figures_of_a_collapsed_student_are_valid_json(teacher, make_look):
+    report = Fidelity().observe(make_look(numpy.full_like(teacher, 8**-0.5), teacher))
     json.dumps(report, allow_nan=False)
     assert report["rsa"] == report["kendall_tau"] == 0
 
 
-def test_more_noise_keeps_fewer_neighbours(teacher):
+def test_more_noise_keeps_fewer_neighbours(teacher, make_look):
     kept = [
-        numpy.mean([Fidelity().observe(noisy(teacher, sigma, seed), teacher, [])["overlap"] for seed in range(8)])
+        numpy.mean(
+            [Fidelity().observe(make_look(noisy(teacher, sigma, seed), teacher))["overlap"] for seed in range(8)]
+        )
         for sigma in (0.0, 0.2, 0.5, 1.0, 3.0)
     ]
     assert kept[0] == 1

@@ -42,7 +42,7 @@ def test_an_upward_drift_is_found():
 
 
 def test_the_defaults_find_the_drift_with_few_false_alarms():
-    shipped = {name: getattr(Hacking(), name) for name in LAW}
+    shipped = {"window": 50, "patience": Hacking().patience, "deviations": Hacking().deviations}
     assert sum(alarm(series(seed), shipped) for seed in range(200)) <= 8
     assert sum(alarm(series(seed, drift=0.01), shipped) for seed in range(100)) >= 95
 
@@ -63,40 +63,73 @@ def test_a_rise_is_measured_from_the_minimum():
     assert rises([3, 2, 1, 1, 1, 2, 2], 0.01)
 
 
-def test_earlier_figures_are_read_from_the_history(spaces):
+def test_earlier_figures_are_read_from_the_history(spaces, make_look):
     student, teacher, _ = spaces
-    probe = Hacking(window=4, patience=2)
+    probe = Hacking(window=0.4, patience=2)
     history = [{"step": n, "hacking": {"proxy": n**-0.5}} for n in range(1, 8)]
-    assert probe.observe(student, teacher, history[:6])["proxy"] == pytest.approx(distance(student, teacher))
-    last = {"step": 8, "hacking": probe.observe(student, teacher, history)}
+
+    def observe(history):
+        return probe.observe(make_look(student, teacher, history, validations=10))
+
+    assert observe(history[:6])["proxy"] == pytest.approx(distance(student, teacher))
+    last = {"step": 8, "hacking": observe(history)}
     assert "events" not in last["hacking"]
-    assert probe.observe(student, teacher, [*history, last])["events"] == ["refresh_data"]
+    assert observe([*history, last])["events"] == ["refresh_data"]
 
 
-def test_moving_away_from_the_oracle_raises_the_event_stop(spaces, tmp_path):
+def test_a_window_is_a_share_of_the_planned_observations(spaces, make_look):
+    student, teacher, _ = spaces
+    history = [{"step": n, "hacking": {"proxy": n**-0.5}} for n in range(1, 10)]
+    for validations, every, expected in ((19, 1, False), (14, 1, True), (28, 2, True)):
+        found = Hacking(patience=1, every=every).observe(make_look(student, teacher, history, validations=validations))
+        assert ("events" in found) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "validations", "looks"),
+    [
+        ({}, 8, True),
+        ({}, 7, False),
+        ({"patience": 1}, 5, True),
+        ({"patience": 1}, 4, False),
+        ({"every": 2}, 11, False),
+    ],
+)
+def test_a_training_with_too_few_validations_is_refused(fields, validations, looks, make_setting):
+    probe, facts = Hacking(**fields), make_setting(validations=validations)
+    if looks:
+        probe.check(facts)
+        return
+    with pytest.raises(OptionError, match=r"hacking can never see a deviation: it needs \d+ observations"):
+        probe.check(facts)
+
+
+def test_moving_away_from_the_oracle_raises_the_event_stop(spaces, tmp_path, make_look):
     _, teacher, oracle = spaces
     numpy.save(tmp_path / "oracle.npy", oracle)
     probe = Hacking(oracle=str(tmp_path / "oracle.npy"))
     history, seen = [], []
     for share in (0.0, 0.3, 0.6, 0.9):
         near = oracle + share * (teacher - oracle)
-        seen.append(probe.observe(near.astype(numpy.float32), teacher, history))
+        seen.append(probe.observe(make_look(near.astype(numpy.float32), teacher, history)))
         history.append({"step": len(history), "hacking": seen[-1]})
     assert seen[-1]["golden"] > seen[0]["golden"]
     assert seen[-1]["events"] == ["stop"]
     assert "events" not in seen[0]
 
 
-def test_an_unreadable_or_misshapen_oracle_is_refused(spaces, tmp_path):
+def test_an_unreadable_or_misshapen_oracle_is_refused(spaces, tmp_path, make_look, make_setting):
     student, teacher, oracle = spaces
     numpy.save(tmp_path / "oracle.npy", oracle[:9])
     with pytest.raises(InputError, match="one vector for each held-out text"):
-        Hacking(oracle=str(tmp_path / "oracle.npy")).observe(student, teacher, [])
+        Hacking(oracle=str(tmp_path / "oracle.npy")).observe(make_look(student, teacher))
+    with pytest.raises(InputError, match="contains vectors of width 6; expected 8"):
+        Hacking(oracle=str(tmp_path / "oracle.npy")).check(make_setting())
     with pytest.raises(InputError, match=r"hacking:oracle: .*none\.npy is missing"):
-        Hacking(oracle=str(tmp_path / "none.npy")).observe(student, teacher, [])
+        Hacking(oracle=str(tmp_path / "none.npy")).check(make_setting())
 
 
-@pytest.mark.parametrize("fields", [{"window": 2}, {"patience": 0}, {"every": -1}, {"rise": -0.1}])
+@pytest.mark.parametrize("fields", [{"window": 0.0}, {"window": 1.0}, {"patience": 0}, {"every": -1}, {"rise": -0.1}])
 def test_invalid_options_are_refused(fields):
     with pytest.raises(OptionError, match=f"hacking:{next(iter(fields))} is .*; expected"):
         Hacking(**fields)
