@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from leafkit.errors import OptionError
 from leafkit.files.atomic import atomic_folder, write_json
 from leafkit.files.checksums import CHECKSUMS, check_checksums, write_checksums
+from leafkit.files.json_file import read_json_object
 from leafkit.methods.budget import Budget, parse_budget
 from leafkit.methods.method import Architecture, Method
 from leafkit.methods.registry import check_option, method_name, method_spec, parse_method
@@ -17,6 +19,10 @@ from leafkit.students.spec import Fresh, StudentSpec, parse_student
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+
+# What the folder of a search holds: the student's config, its pooling, and its weights if there are any.
+_CONFIG, _POOLING, _WEIGHTS = "architecture.json", "pooling.json", "weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +56,14 @@ class StudentSearch:
         else:
             with atomic_folder(found, marker=CHECKSUMS) as new:
                 picked = self.architecture.pick(_teacher_model(teacher), texts, self.budget, seed)
-                write_json(new / "architecture.json", picked)
+                write_json(new / _CONFIG, picked.config)
+                write_json(new / _POOLING, {"pooling": picked.pooling})
+                if picked.weights is not None:
+                    shutil.copytree(picked.weights, new / _WEIGHTS)
                 write_checksums(new)
-        return Fresh(config=str(found / "architecture.json"))
+        weights = str(found / _WEIGHTS) if (found / _WEIGHTS).is_dir() else None
+        pooling = read_json_object(found / _POOLING)["pooling"]
+        return Fresh(config=str(found / _CONFIG), pooling=pooling, weights=weights)
 
 
 def choose_student(student: str | None, architecture: str | Method | None, budget: str | None) -> StudentSearch:

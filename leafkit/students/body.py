@@ -43,13 +43,12 @@ def pretrained_body(student: Pretrained, model: SentenceTransformer) -> Body:
 
 
 def fresh_body(student: Fresh, teacher_model: str | None, seed: int) -> Body:
-    """Build a transformer with random weights drawn from ``seed``, and mean pooling.
+    """Build the transformer ``student``; weights that are not given are drawn from ``seed``.
 
-    The tokenizer is the one next to the config, or else the one of ``teacher_model``.
+    The tokenizer is the one next to the config, or else the one of ``teacher_model``. Raises `InputError` for weights
+    that do not fit the config.
     """
-    import torch
     from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from transformers import AutoModel
 
     config = _read_config(Path(student.config))
     tokenizer = load_tokenizer(_tokenizer_place(Path(student.config), teacher_model))
@@ -58,14 +57,39 @@ def fresh_body(student: Fresh, teacher_model: str | None, seed: int) -> Body:
             f"{student.config} has vocab_size {config.vocab_size}, but its tokenizer has {len(tokenizer)} tokens. "
             f'Set "vocab_size": {len(tokenizer)} or put another tokenizer next to the config.'
         )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = AutoModel.from_config(config)
+    model = _fresh_model(student, config, seed)
     with tempfile.TemporaryDirectory(prefix="leafkit-") as folder, quiet_transformers():
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         transformer = Transformer(folder)
-    return _simplified(Body((transformer, Pooling(transformer.get_embedding_dimension(), "mean"))))
+    return _simplified(Body((transformer, Pooling(transformer.get_embedding_dimension(), student.pooling))))
+
+
+def _fresh_model(student: Fresh, config: PretrainedConfig, seed: int) -> PreTrainedModel:
+    """Return the Hugging Face model with this ``config`` and the weights of ``student``, or weights from ``seed``."""
+    import torch
+    from transformers import AutoModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if student.weights is None:
+            return AutoModel.from_config(config)
+        try:
+            model, report = AutoModel.from_pretrained(
+                student.weights, config=config, dtype=torch.float32, output_loading_info=True
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            raise _unfit(student, error) from error
+    # No sentence vector passes through BERT's pooler.
+    if missing := sorted(name for name in report["missing_keys"] if not name.startswith("pooler.")):
+        raise _unfit(student, f"{missing[0]} is missing")
+    return model
+
+
+def _unfit(student: Fresh, problem: object) -> InputError:
+    return InputError(
+        f"the weights in {student.weights} do not fit {student.config}: {problem}. Give both of one model."
+    )
 
 
 def drop_pooler(model: PreTrainedModel) -> bool:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from leafkit.errors import OptionError
+
+Pooling = Literal["mean", "cls"]
 
 FORMS = """  PATH_OR_HUB_ID               any sentence-transformers or transformers model, also package:NAME; a finished
                                student is trained further, even if it has only ONNX files, like bge-small-leaf
@@ -38,9 +41,15 @@ class Pretrained:
 
 @dataclass(frozen=True, kw_only=True)
 class Fresh:
-    """A new transformer with random weights; ``config`` is a config.json or a folder that holds one."""
+    """A new transformer: ``config`` is a config.json or a folder that holds one.
+
+    ``pooling`` is ``mean`` or ``cls``. ``weights`` is a folder with the weights of such a transformer, as transformers
+    saves them; None for random weights.
+    """
 
     config: str
+    pooling: Pooling = "mean"
+    weights: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

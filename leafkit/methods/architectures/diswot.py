@@ -24,7 +24,7 @@ from torch.nn.functional import normalize, one_hot
 
 from leafkit.errors import OptionError
 from leafkit.methods.budget import Budget
-from leafkit.methods.method import Architecture
+from leafkit.methods.method import Architecture, PickedStudent
 from leafkit.students.student import Body
 
 # The widths that the search chooses from.
@@ -81,8 +81,8 @@ class Diswot(Architecture):
         """The layers of the teacher's model."""
         return frozenset({"model"})
 
-    def pick(self, teacher: Any, texts: Sequence[str], budget: Budget, seed: int) -> dict[str, Any]:
-        """Return the config of the best student found; raise `OptionError` if no student fits the budget."""
+    def pick(self, teacher: Any, texts: Sequence[str], budget: Budget, seed: int) -> PickedStudent:
+        """Return the best student found, with random weights; raise `OptionError` if no student fits the budget."""
         scorer = Scorer(teacher, texts, self, seed)
         cost = Cost(scorer.shared, budget)
         smallest = Shape(layers=1, hidden=HIDDEN[0], heads=1, feed_forward=1)
@@ -93,7 +93,7 @@ class Diswot(Architecture):
                 f"{size:,} parameters and takes {longest:.2f} ms. Raise the budget."
             )
         best = evolve(lambda shape: scorer.scores(shape).total, cost.fits, smallest, self, random.Random(seed))
-        return best.config(scorer.shared)
+        return PickedStudent(config=best.config(scorer.shared))
 
 
 @dataclass(frozen=True, kw_only=True, order=True)

@@ -122,7 +122,8 @@ def test_every_mutation_is_a_valid_model():
 def test_pick_fits_the_budget_and_is_reproducible(tiny_teacher, sentences):
     teacher, budget = SentenceTransformer(str(tiny_teacher), device="cpu"), parse_budget("60k params")
     system = Diswot(population=4, cycles=6, inits=2)
-    config = system.pick(teacher, sentences, budget, 0)
+    picked = system.pick(teacher, sentences, budget, 0)
+    config = picked.config
     shape = Shape(
         layers=config["num_hidden_layers"],
         hidden=config["hidden_size"],
@@ -130,7 +131,7 @@ def test_pick_fits_the_budget_and_is_reproducible(tiny_teacher, sentences):
         feed_forward=config["intermediate_size"] // config["hidden_size"],
     )
     assert Cost({name: config[name] for name in SHARED}, budget).fits(shape)
-    assert system.pick(teacher, sentences, budget, 0) == config
+    assert system.pick(teacher, sentences, budget, 0) == picked
     assert dataclasses.replace(system, teacher_init="pretrained").pick(teacher, sentences, budget, 0)
 
 
