@@ -11,7 +11,7 @@ from pathlib import Path
 from eval import DATA
 from eval.ledger import main as table_of_methods
 from eval.screen.log import LOG
-from eval.screen.report import missing_arms, results
+from eval.screen.report import missing_arms, result_text, results
 from eval.screen.stages import FULL, QUICK, Screen, run_system
 from eval.screen.study import ScreenStudy
 from eval.screen.systems import LEAF, STUDENTS, read_systems
@@ -19,7 +19,7 @@ from eval.screen.texts import ScreenTexts
 from eval.screen.which_method import PAGE, which_method
 from leafkit.command import exit_on_error
 from leafkit.errors import OptionError, nearest
-from leafkit.files.atomic import write_file, write_json
+from leafkit.files.atomic import write_file
 from leafkit.methods import ledger
 from leafkit.vectors.store import default_cache
 
@@ -60,8 +60,9 @@ def _report(screen: Screen, options: argparse.Namespace) -> None:
     methods = {name: result for name, result in found.items() if name == LEAF or screen.systems[name].is_method}
     arms = {name: result for name, result in found.items() if name not in methods}
     for name, result in methods.items():
-        write_json(ledger.VERDICTS / f"{name}.json", result)
-    write_json(ledger.BASELINES, {"schema": ledger.SCHEMA, "system": "baselines", "rows": {}, "arms": arms})
+        write_file(ledger.VERDICTS / f"{name}.json", result_text(result))
+    controls = {"schema": ledger.SCHEMA, "system": "baselines", "rows": {}, "arms": arms}
+    write_file(ledger.BASELINES, result_text(controls))
     write_file(PAGE, which_method(screen.systems))
     table_of_methods()
     missing = missing_arms(screen, students)

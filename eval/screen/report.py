@@ -8,6 +8,8 @@ verdict of another, and all files are written at once.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -208,6 +210,12 @@ def _result(screen: Screen, system: System, rows: Mapping[str, Any]) -> Result:
         "versions": {"leafkit": __version__, **packages()},
         "note": NOTE,
     }
+
+
+def result_text(result: Result) -> str:
+    """Return ``result`` as indented JSON with each list of numbers on one line."""
+    text = json.dumps(result, indent=1, ensure_ascii=False)
+    return re.sub(r"\[[\s\d.,e+-]+\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
 
 
 def title(system: System) -> str:

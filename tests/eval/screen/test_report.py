@@ -10,7 +10,7 @@ import pytest
 from eval.screen import which_method as page_module
 from eval.screen.benchmark import DEV, TEST
 from eval.screen.figures import ACCURACY, COSINE, ECE, MAIN, NDCG, NLL, OVERLAP, STSB
-from eval.screen.report import missing_arms, results
+from eval.screen.report import missing_arms, result_text, results
 from eval.screen.stages import FULL, QUICK, SEEDS, Screen, best, run_system
 from eval.screen.systems import read_systems
 from eval.screen.texts import TextSet
@@ -207,6 +207,12 @@ def test_a_row_holds_what_its_interval_rests_on(measured):
     assert numpy.mean(items) == pytest.approx(numpy.mean(own), abs=1e-3)
     assert [other["baseline"] for other in row["against"]] == ["leaf"]
     assert row["seconds"] == {"system": 12.0, "baseline": 10.0}
+
+
+def test_a_file_has_each_list_of_numbers_on_one_line(measured):
+    text = result_text(measured["condense"])
+    assert json.loads(text) == measured["condense"]
+    assert '"seeds": [ 0, 1, 2, 3, 4 ]' in text
 
 
 def test_a_gain_is_given_in_texts_of_leaf(measured):
