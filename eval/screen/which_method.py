@@ -9,7 +9,15 @@ from typing import Any
 from eval.screen.figures import MAIN
 from eval.screen.systems import LEAF, SITUATIONS, System
 from leafkit.evaluation.compare.report import markdown_table
-from leafkit.methods.ledger import NOT_MEASURED, STUDENTS, VERDICTS, Measured, ledger_row, read_result
+from leafkit.methods.ledger import (
+    NOT_MEASURED,
+    STUDENTS,
+    VERDICTS,
+    Measured,
+    format_difference,
+    ledger_row,
+    read_result,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "which-method.md"
 
@@ -21,6 +29,9 @@ it. How each figure was measured, and each verdict in detail, is in [what each m
 Plain LEAF is the default and needs none of these methods. A method is worth turning on if it `helps` in your situation.
 `no difference` means that the method changes the figure by less than half a percent, `unresolved` that the measurement
 cannot tell. All rows come from one small setting: 6,000 short texts, one epoch, a small English teacher.
+
+"Also compared with" shows other arms on the same texts. Their intervals are not corrected for the number of rows. A
+method that helps is worth its name only if it is ahead of them too; otherwise the simpler arm does the same.
 
 A gain in mean nDCG@10 is also given in texts: "20 % more texts" means that plain LEAF has this gain when it is trained
 on 20 % more texts, which costs 20 % more training and teacher time. The cost of a method is its processor time after
@@ -44,8 +55,7 @@ def which_method(systems: Mapping[str, System]) -> str:
     """Return the page; ``systems`` is the table of the screen, which says which row speaks about which situation."""
     parts = [_HEAD, _plain()]
     for situation in SITUATIONS:
-        names = [name for name, system in systems.items() if situation in system.situations and system.is_method]
-        parts.append(_section(situation, names))
+        parts.append(_section(situation, [one for one in systems.values() if situation in one.situations]))
     return "\n".join(parts)
 
 
@@ -65,10 +75,11 @@ def _plain() -> str:
     return f"## More texts, the yardstick\n\nMean nDCG@10 of plain LEAF, one epoch, over five seeds.\n\n{table}\n"
 
 
-def _section(situation: str, names: Sequence[str]) -> str:
-    rows = {name: ledger_row(name).measured for name in names}
+def _section(situation: str, systems: Sequence[System]) -> str:
+    rows = {label(system): _measured(system) for system in systems}
     lines = [f"## {situation.capitalize()}", "", _WORDS[situation], "", _answer(rows), ""]
-    cells = [["method", "student", "dose", "figure", "compared with", "verdict", "difference", "worth", "cost"]]
+    cells = [["method", "student", "dose", "figure", "compared with", "verdict", "difference", "also compared with"]]
+    cells[0] += ["worth", "cost"]
     for name, measured in rows.items():
         cells += [_cells(name, one) for one in measured.values()]
     if len(cells) > 1:
@@ -76,14 +87,27 @@ def _section(situation: str, names: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def label(system: System) -> str:
+    """Return how the page names a system: a method by its name, any other arm by its title."""
+    return f"`{system.name}`" if system.is_method else system.title
+
+
+def _measured(system: System) -> Mapping[str, Measured]:
+    if system.is_method:
+        return ledger_row(system.name, VERDICTS).measured
+    arms = (read_result(VERDICTS / "baselines.json") or {"arms": {}})["arms"]
+    rows = arms.get(system.name, {"rows": {}})["rows"]
+    return {student: Measured(row=row) for student, row in rows.items() if "verdict" in row}
+
+
 def _answer(rows: Mapping[str, Mapping[str, Measured]]) -> str:
     """Return the sentence that answers the situation: what helps, or that nothing has been shown to."""
     by_verdict: dict[str, list[str]] = {}
     for name, measured in rows.items():
         if not measured:
-            by_verdict.setdefault(NOT_MEASURED, []).append(f"`{name}`")
+            by_verdict.setdefault(NOT_MEASURED, []).append(name)
         for one in measured.values():
-            by_verdict.setdefault(one.verdict, []).append(f"`{name}` ({one.student})")
+            by_verdict.setdefault(one.verdict, []).append(f"{name} ({one.student}{_not_ahead(one)})")
     if not rows:
         return "No method of leafkit has been measured for this situation."
     words = {
@@ -99,26 +123,30 @@ def _answer(rows: Mapping[str, Mapping[str, Measured]]) -> str:
     )
 
 
+def _not_ahead(one: Measured) -> str:
+    """Return which of the other arms a method that helps has not been shown to be ahead of, as words."""
+    arms = [other for other in one.row.get("against", ()) if other["baseline"] != LEAF]
+    behind = [str(other["compared_with"]) for other in arms if other[one.figure]["low"] <= 0]
+    return f"; not ahead of {' or '.join(behind)}" if behind and one.verdict == "helps" else ""
+
+
 def _cells(name: str, one: Measured) -> list[str]:
     seconds = one.row["seconds"]
     baseline = one.row["figures"][one.figure]["baseline"]
     share = one.row["difference"]["mean"] / (sum(baseline) / len(baseline))
     difference = f"{one.difference} ({100 * share:+.1f} %)"
     if one.figure != MAIN:
-        retrieval = one.row["figures"][MAIN]["difference"]
-        difference += f"; {MAIN} {retrieval['mean']:+.4f} [{retrieval['low']:+.4f}, {retrieval['high']:+.4f}]"
-    cost = f"{100 * (seconds['system'] / seconds['baseline'] - 1):+.0f} % ({seconds['system']:.0f} s)"
-    return [
-        f"`{name}`",
-        one.student,
-        one.dose,
-        one.figure,
-        one.compared_with,
-        one.verdict,
-        difference,
-        worth(one.row),
-        cost,
-    ]
+        difference += f"; {MAIN} {format_difference(one.row['figures'][MAIN]['difference'])}"
+    others = "; ".join(_other(other, one.figure) for other in one.row.get("against", ()))
+    more = round(100 * (seconds["system"] / seconds["baseline"] - 1))
+    cost = f"{more:+d} % ({seconds['system']:.0f} s)"
+    facts = [name, one.student, one.dose, one.figure, one.compared_with, one.verdict, difference]
+    return [*facts, others or "-", worth(one.row), cost]
+
+
+def _other(found: Mapping[str, Any], figure: str) -> str:
+    """Return what else the method was compared with, and the difference, which is not corrected for the rows."""
+    return f"{found['compared_with']}: {format_difference(found[figure])}"
 
 
 def worth(row: Mapping[str, Any]) -> str:

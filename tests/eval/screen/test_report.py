@@ -1,7 +1,7 @@
 """The stages, result files and pages, with runs that are made up instead of trained."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy
@@ -230,6 +230,26 @@ def test_the_page_answers_each_situation(measured, screen):
     assert "No method of leafkit has been measured for this situation." in page
     assert "| +20 % (12 s) |" in page
     assert "| plain LEAF on | 3,000 texts | 6,000 texts | 12,000 texts | 24,000 texts |" in page
+
+
+def test_a_method_that_helps_is_not_said_to_beat_an_arm_that_does_as_much(measured, screen, tmp_path):
+    row = measured["condense"]["rows"]["table"]
+    arm = {"baseline": "other", "compared_with": "the other arm", MAIN: {"mean": 0.01, "low": -0.01, "high": 0.03}}
+    measured["condense"]["rows"] = {"table": row | {"against": [arm]}}
+    (tmp_path / "condense.json").write_text(json.dumps(measured["condense"]))
+    page = which_method(screen.systems)
+    assert "Turn on: `condense` (token table; not ahead of the other arm)." in page
+    assert "the other arm: +0.0100 [-0.0100, +0.0300]" in page
+
+
+def test_a_control_arm_with_a_situation_has_a_row_of_its_own(measured, screen, tmp_path):
+    arm = replace(screen.systems["condense-random"], situations=("privacy",))
+    row = measured["condense"]["rows"]["table"] | {"verdict": "harms"}
+    arms = {"condense-random": {"rows": {"table": row}}}
+    (tmp_path / "baselines.json").write_text(json.dumps({"schema": 2, "system": "baselines", "rows": {}, "arms": arms}))
+    page = which_method({arm.name: arm})
+    assert "Leave off, because it harms: random texts (token table)." in page
+    assert "| random texts | token table |" in page
 
 
 def test_the_page_in_the_checkout_is_up_to_date():
