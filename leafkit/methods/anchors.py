@@ -83,7 +83,10 @@ def check_anchors(facts: Facts, kind: AnchorKind, count: int) -> None:
             "anchors=clusters."
         )
     if kind != "labels" and not 2 <= count <= most:
-        raise OptionError(f"count is {count}; expected 2 to {most} anchors, the number of training texts")
+        raise OptionError(
+            f"count is {count}; expected 2 to {most} anchors, the number of training texts. Lower the count or give more "
+            "texts."
+        )
 
 
 def fit_anchors(setting: Setting, kind: AnchorKind, count: int) -> Anchors:
