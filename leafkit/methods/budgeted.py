@@ -66,7 +66,7 @@ class BudgetedFeed(Feed):
         state = torch.nn.Module()
         if self.share < 1:
             first = min(self.first, self._budget(setting.texts))
-            rows = numpy.sort(numpy.random.default_rng([setting.seed, STREAM]).permutation(setting.texts)[:first])
+            rows = first_rows(setting.texts, first, setting.seed)
             selected[rows] = True
             self.prepare(state, setting.restricted(rows))
         state.register_buffer("selected", torch.from_numpy(selected))
@@ -104,3 +104,8 @@ class BudgetedFeed(Feed):
 
     def _budget(self, texts: int) -> int:
         return round(self.share * texts)
+
+
+def first_rows(texts: int, first: int, seed: int) -> Int64:
+    """Return the ``first`` rows, ascending, that a training on ``texts`` texts asks the teacher about at its start."""
+    return numpy.sort(numpy.random.default_rng([seed, STREAM]).permutation(texts)[:first])

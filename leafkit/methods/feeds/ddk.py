@@ -3,7 +3,7 @@
 Paper: https://arxiv.org/abs/2407.16154
 
     r_0[i]     = softmax_i(rho[i])
-    psi[i]     = r_t[i] exp(rho[i])
+    psi[i]     = r_t[i] exp(sharpness rho[i])
     r_t+1[i]   = alpha psi[i] / sum(psi) + (1 - alpha) / N
 
 with N domains. In the paper, the discrepancy rho[i] is the ratio of the perplexities of student and teacher. Here,
@@ -12,6 +12,7 @@ rho[i] = P[i] / P_reference[i], where P[i] is the mean squared distance of stude
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -39,6 +40,8 @@ class Ddk(Feed):
     paper measures every 1000 of 30,000 steps, that is 30 times).
     ``alpha``: share of the draws that follows the discrepancy, 0 to 1 (paper: 0.5). The rest is spread evenly, so no
     domain falls below (1 - alpha) / N. 1 is the paper's ablation without smoothing; 0 draws all domains equally.
+    ``sharpness``: multiplies the discrepancy (paper: 1; ours 8). A ratio of perplexities spreads over several units,
+    but the ratio of distances lies between 0 and 1: with 1, all shares stay within a few percent.
     ``cap``: largest share of one domain, above 0.5 and at most 1; the excess goes to the others in proportion (ours).
     ``probes``: largest number of probe texts of a domain, and at most a tenth of the domain (paper: 500).
     ``least``: domains with fewer texts than this are merged into one; at least 10, so that each has a probe (ours).
@@ -51,7 +54,8 @@ class Ddk(Feed):
     off: ClassVar[Mapping[str, Any]] = {"every": 0}
     reconstruction: ClassVar[str] = (
         "an embedding model has no perplexity, and the teacher's distance to itself is 0, so the discrepancy is the "
-        "student's squared distance over its distance at step 0 on the same probes, at most 4; the loss is LEAF; "
+        "student's squared distance over its distance at step 0 on the same probes, at most 4, times a "
+        "sharpness; the loss is LEAF; "
         "the cap, the merging of small domains and the probes taken from the training texts are ours; there is no "
         "early stopping"
     )
@@ -59,6 +63,7 @@ class Ddk(Feed):
 
     every: int = 100
     alpha: float = 0.5
+    sharpness: float = 8.0
     cap: float = 0.6
     probes: int = 64
     least: int = 20
@@ -67,6 +72,7 @@ class Ddk(Feed):
         checks = {
             "every": (self.every >= 0, "0 or more steps"),
             "alpha": (0 <= self.alpha <= 1, "0 to 1"),
+            "sharpness": (0 <= self.sharpness < math.inf, "0 or more"),
             "cap": (0.5 < self.cap <= 1, "more than 0.5 and at most 1"),
             "probes": (self.probes >= 1, "1 or more texts"),
             "least": (self.least >= 10, "10 or more texts"),
@@ -124,7 +130,7 @@ class Ddk(Feed):
             state.share.copy_(torch.softmax(torch.ones_like(sums), dim=0))
             return
         ratio = (distance / state.reference.cpu().clamp(min=1e-12)).clamp(max=MOST)
-        state.share.copy_(next_share(state.share.cpu(), ratio, self.alpha, self.cap))
+        state.share.copy_(next_share(state.share.cpu(), self.sharpness * ratio, self.alpha, self.cap))
 
     def feed(self, pool: Pool, state: Any) -> Pool:
         """Return all rows but the probes, with weights that sum to the share of each domain."""

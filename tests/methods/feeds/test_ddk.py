@@ -128,9 +128,10 @@ def test_the_first_draws_are_spread_evenly_over_the_domains(make_setting):
         assert len(set(pool.weights[setting.domains[pool.rows] == domain].tolist())) == 1
 
 
-def test_the_student_is_compared_with_itself_at_step_0_on_the_probes(make_setting):
+@pytest.mark.parametrize("sharpness", [1.0, 8.0])
+def test_the_student_is_compared_with_itself_at_step_0_on_the_probes(sharpness, make_setting):
     setting = make_setting()
-    ddk = Ddk(every=10)
+    ddk = Ddk(every=10, sharpness=sharpness)
     state = ddk.build(setting)
     asked = []
 
@@ -141,7 +142,7 @@ def test_the_student_is_compared_with_itself_at_step_0_on_the_probes(make_settin
     ddk.refresh(state, make_setting(student=student), 0)
     assert state.reference.tolist() == pytest.approx([1.0, 2.0], rel=1e-5)
     ddk.refresh(state, make_setting(student=errors(setting, [0.5, 1.8])), 10)
-    expected = next_share(double(0.5, 0.5), double(0.5, 0.9), 0.5, 0.6)
+    expected = next_share(double(0.5, 0.5), sharpness * double(0.5, 0.9), 0.5, 0.6)
     assert state.share.tolist() == pytest.approx(expected.tolist(), rel=1e-5)
     assert of_domains(ddk.feed(everything(setting), state), setting).tolist() == pytest.approx(
         expected.tolist(), rel=1e-5
@@ -152,12 +153,21 @@ def test_the_student_is_compared_with_itself_at_step_0_on_the_probes(make_settin
 def test_the_ratio_is_at_most_four_and_a_perfect_start_gives_no_nan(make_setting):
     setting = make_setting()
     for before in ([1.0, 1.0], [0.0, 1.0]):
-        ddk = Ddk(every=10)
+        ddk = Ddk(every=10, sharpness=1.0)
         state = ddk.build(setting)
         ddk.refresh(state, make_setting(student=errors(setting, before)), 0)
         ddk.refresh(state, make_setting(student=errors(setting, [1000.0, 1.0])), 10)
         expected = next_share(double(0.5, 0.5), double(4.0, 1.0), 0.5, 0.6)
         assert state.share.tolist() == pytest.approx(expected.tolist(), rel=1e-4)
+
+
+def test_a_sharper_discrepancy_moves_the_shares_further_apart():
+    ratio, even = double(0.5, 0.6, 0.7, 0.9), double(0.25, 0.25, 0.25, 0.25)
+    spreads = [float(share.max() / share.min()) for share in (next_share(even, k * ratio, 0.5, 0.6) for k in (0, 1, 8))]
+    # With the paper's sharpness, exp(0.9 - 0.5) = 1.5 is all that separates the domains before they are smoothed.
+    assert spreads[0] == pytest.approx(1)
+    assert spreads[1] < 1.25
+    assert spreads[2] > 3
 
 
 def test_within_a_domain_the_weights_of_the_pool_keep_their_proportions(make_setting):
