@@ -35,7 +35,9 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
         figures[arm] = -calibration_error(chances, held_out.labels)
         figures[f"accuracy, {arm}"] = float((chances.argmax(axis=1) == held_out.labels).mean())
         if arm == "bdkd":
-            sides = (anchors.logits(torch.from_numpy(each)) for each in (trained.encode(train), train.vectors))
-            flatter = entropy_gap(*sides, 1.0) > 0
+            student, teacher = (
+                anchors.logits(torch.from_numpy(each)) for each in (trained.encode(train), train.vectors)
+            )
+            flatter = entropy_gap(student, teacher, 1.0) > 0
             figures["share of texts on which the student is less certain"] = float(flatter.float().mean())
     return figures
