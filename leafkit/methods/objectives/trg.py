@@ -175,7 +175,8 @@ class Trg(Objective):
 
 def graph(states: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
     """Return A, (words, words), of ``states`` (words, width), and which words are among the nearest of each word."""
-    squares = (states[:, None] - states[None]).square().sum(dim=-1)
+    lengths = states.square().sum(dim=-1)
+    squares = (lengths[:, None] + lengths - 2 * states @ states.T).clamp(min=0)
     itself = torch.eye(len(states), dtype=torch.bool, device=states.device)
     near = torch.zeros_like(itself)
     most = min(neighbours, len(states) - 1)
