@@ -6,7 +6,8 @@ Paper: https://arxiv.org/abs/2312.15112
     delta_i = the squared edges between student S, teacher T, truth G and the typical teacher vector T' of G, and the
               probabilities that student and teacher give to the truth
     w       minimises the truth loss of reserved texts after one step of the student's head:
-              raw'_j = raw_j - eta mean_i (h_i . h_j + 1) d loss_i / d raw_i,    with raw = W h + b
+              raw'_j = raw_j - eta sum_i (h_i . h_j + 1) d loss_i / d raw_i / |G|,    with raw = W h + b and the
+              gradient G of the loss in W and b
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ class Tgeo(Objective):
     ``every``: number of steps between two steps of the network; ``draws``: number of texts, and of reserved texts,
     that each of these steps draws (ours; the paper's schedule is not known).
     ``rate``: learning rate of the network, with AdamW (ours 0.02; a third-party implementation has 0.1).
-    ``ahead``: size of the step of the head that the network looks ahead, relative to the mean of |h|^2 + 1 (ours).
+    ``ahead``: length of the step of the head that the network looks ahead: about the share of their length by which
+    the student's vectors move (ours).
     ``count``: length of a list; ignored with ``truth=labels`` (ours). ``clusters``: number of groups of documents, each
     of which has one typical teacher vector; ignored with ``truth=labels`` (ours).
     """
@@ -88,7 +90,7 @@ class Tgeo(Objective):
         "levels are ours; the network reads eight scalars, not the vectors themselves, so that it fits any number of "
         "classes; with pairs, points are unit vectors, the truth is the mean of the documents that answer, and the "
         "typical vector is the mean of the queries whose documents are in the same cluster; only the head of the "
-        "student looks ahead, by plain gradient descent"
+        "student looks ahead, by a gradient step of fixed length"
     )
 
     weight: float = 1.0
@@ -98,7 +100,7 @@ class Tgeo(Objective):
     alpha: float = 0.5
     validation: int = 200
     every: int = 10
-    draws: int = 64
+    draws: int = 128
     rate: float = 0.02
     ahead: float = 0.1
     count: int = 32
@@ -193,7 +195,8 @@ class Tgeo(Objective):
         """Return the mean truth loss of ``valid`` after one step of the head on ``batch``, a scalar.
 
         Differentiable in ``weights``, those of the network. Gradients of the head's weight are products of the gradient
-        at its output and of its input, so the step needs only the outputs' gradients and the products of inputs.
+        at its output and of its input, so the step needs only the outputs' gradients and the products of inputs. The
+        step has a fixed length, as AdamW's has: otherwise the loss with the longer gradient would always look better.
         """
         asked = choices(state.items, batch.rows, batch.labels)
         gradients = [
@@ -203,8 +206,10 @@ class Tgeo(Objective):
         alpha = ratio(weights, state.figures(batch))[:, None]
         fused = alpha * gradients[0] + (1 - alpha) * gradients[1]
         hidden, others, raw = (_wide(side.detach()) for side in (batch.hidden, valid.hidden, valid.raw))
-        scale = self.ahead / (hidden.square().sum(dim=1).mean() + 1)
-        raw = raw - scale / len(hidden) * (others @ hidden.T + 1) @ fused
+        step = (others @ hidden.T + 1) @ fused
+        length = (fused * ((hidden @ hidden.T + 1) @ fused)).sum().clamp(min=1e-12).sqrt()
+        scale = raw.norm(dim=1).mean() / (hidden.square().sum(dim=1).mean() + 1).sqrt()
+        raw = raw - self.ahead * scale * step / length
         held_out = choices(state.items, valid.rows, valid.labels)
         return gold_cross_entropy(held_out.logits(raw), held_out.gold).mean()
 
