@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+from leafkit.methods.ask import Ask
 from leafkit.methods.batch import TokenStates
-from leafkit.types import Float32, Int64
+from leafkit.types import Float32, Int64, Role
 
 Side = Literal["student", "teacher"]
 
@@ -57,6 +58,15 @@ class Look(Protocol):
     @property
     def history(self) -> Sequence[Mapping[str, Any]]:
         """The earlier validations in order, including this probe's earlier figures."""
+        ...
+
+    @property
+    def ask(self) -> Ask | None:
+        """Asks the teacher about any text; None unless the probe needs ``online``."""
+        ...
+
+    def encode(self, texts: Sequence[str], roles: Sequence[Role]) -> Float32:
+        """Return the student's vectors of any ``texts``, (texts, dim); ``roles`` are theirs, in the same order."""
         ...
 
     def tokens(self, rows: Int64) -> TokenStates:

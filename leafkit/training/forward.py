@@ -17,7 +17,7 @@ from leafkit.students.student import Student
 from leafkit.texts.batches import length_batches
 from leafkit.training.attention import Float32Attention
 from leafkit.training.data import TokenFile
-from leafkit.types import Float32, Int64
+from leafkit.types import Float32, Int64, Role
 
 BATCH_TOKENS = 8192
 BATCH_ROWS = 256
@@ -101,6 +101,18 @@ class StudentForward(nn.Module):
                 if bar is not None:
                     bar.update(len(part))
         return vectors
+
+    @torch.inference_mode()
+    def encode_texts(self, texts: Sequence[str], roles: Sequence[Role], *, max_length: int | None) -> Float32:
+        """Return the vectors of ``texts``, (texts, dim), prompts included and truncated at ``max_length`` tokens."""
+        prompted = [self.student.prompt(role) + text for text, role in zip(texts, roles, strict=True)]
+        parts = [numpy.empty((0, self.student.head.out_features), dtype=numpy.float32)]
+        with self.student.truncating_at(max_length):
+            for start in range(0, len(prompted), BATCH_ROWS):
+                features = self.student.preprocess(prompted[start : start + BATCH_ROWS])
+                known = {name: value for name, value in features.items() if isinstance(value, Tensor)}
+                parts.append(self.vectors(known).float().cpu().numpy())
+        return numpy.concatenate(parts)
 
     def _states(self, features: dict[str, Tensor]) -> tuple[Tensor | None, Tensor]:
         """Return the last token states (None for a token table) and the input of the head."""

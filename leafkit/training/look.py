@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy
 
+from leafkit.methods.ask import Ask
 from leafkit.methods.batch import TokenStates
 from leafkit.methods.look import Look
 from leafkit.methods.method import Probe
 from leafkit.training.corpus import Corpus
-from leafkit.types import Float32, Int64
+from leafkit.types import Float32, Int64, Role
 
 logger = logging.getLogger("leafkit")
 
@@ -24,6 +25,7 @@ class HeldOutLook:
 
     ``student`` and ``teacher`` are known from the validation. ``texts`` and ``labels`` are those of ``corpus``, None in
     a process that did not read the texts. ``read_tokens`` returns the token states of some of the texts.
+    ``encode_texts`` returns the student's vectors of any texts.
     """
 
     student: Float32
@@ -35,6 +37,8 @@ class HeldOutLook:
     history: Sequence[Mapping[str, Any]]
     corpus: Corpus | None
     read_tokens: Callable[[Int64], TokenStates]
+    ask: Ask | None
+    encode_texts: Callable[[Sequence[str], Sequence[Role]], Float32]
 
     @property
     def texts(self) -> Sequence[str]:
@@ -45,6 +49,10 @@ class HeldOutLook:
     def labels(self) -> Int64:
         """The classes, (rows,), numbered as those of the training texts; -1 for a text without a known label."""
         return self._corpus.valid.label_ids(self._corpus.train)
+
+    def encode(self, texts: Sequence[str], roles: Sequence[Role]) -> Float32:
+        """Return the student's vectors of any ``texts``, (texts, dim); ``roles`` are theirs, in the same order."""
+        return self.encode_texts(texts, roles)
 
     def tokens(self, rows: Int64) -> TokenStates:
         """Return the last token states of both sides for the held-out ``rows``, without gradients."""

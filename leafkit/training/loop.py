@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -362,6 +362,8 @@ class Loop:
             history=self.state.history,
             corpus=self.companions.corpus,
             read_tokens=self._held_out_tokens,
+            ask=self.companions.ask,
+            encode_texts=partial(self.forward.encode_texts, max_length=self.run.recipe.training_length),
         )
 
     @torch.no_grad()

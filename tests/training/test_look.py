@@ -86,3 +86,35 @@ def test_the_planned_validations_are_those_of_the_loop(epochs, valid_every, step
     every = recipe.steps_between_validations(len(rows))
     assert [step for step in range(1, facts.steps + 1) if step % every == 0 or step == facts.steps] == steps
     assert facts.validations == 1 + len(steps)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asking(Probe):
+    """A probe that encodes the held-out texts again, by the student and by the teacher."""
+
+    looks: list = dataclasses.field(default_factory=list)
+
+    @property
+    def needs(self):
+        return frozenset({"online"})
+
+    def observe(self, look):
+        texts = list(look.texts)
+        ours, theirs = (encode(texts, ["document"] * len(texts)) for encode in (look.encode, look.ask.encode))
+        self.looks.append((look, ours, theirs))
+        return {}
+
+
+def test_a_probe_encodes_any_text_by_student_and_teacher(planned, files):
+    probe = Asking()
+    planned(probe, epochs=1, **files)
+    for look, ours, theirs in probe.looks:
+        numpy.testing.assert_allclose(ours, look.student, atol=1e-5)
+        numpy.testing.assert_allclose(theirs, look.teacher, atol=1e-5)
+        assert look.encode([], []).shape == (0, look.student.shape[1])
+
+
+def test_a_probe_that_does_not_need_the_teacher_cannot_ask(planned, files):
+    probe = Seeing()
+    planned(probe, epochs=1, **files)
+    assert probe.looks[0][0].ask is None
