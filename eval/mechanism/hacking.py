@@ -14,12 +14,12 @@ from eval.mechanism.texts import LabTexts
 from leafkit.methods.probes.hacking import Hacking, distance
 
 CLAIM = "A student of few texts departs from its power law and moves away from the oracle; on a stream it does not."
-PREMISE = "Oracle MiniLM, a teacher that is a student of it, and a student that sees 200 texts 40 times."
-CONTROL = "As many steps on 8,000 texts, each seen once: the probe must stay silent."
+PREMISE = "Oracle MiniLM, a teacher that is a student of it, and a student that sees 50 texts 320 times."
+CONTROL = "As many steps on 8,000 texts, each seen twice: the probe must stay silent."
 FIGURE = "share of trainings with an alarm; arms with rise give the relative rise of the distance to the oracle"
 ARMS = ("few texts", "stream", "few texts, rise", "stream, rise")
 
-STEPS, EVERY, BATCH = 500, 20, 16
+STEPS, EVERY, BATCH = 1000, 40, 16
 
 
 def measure(lab: Lab, seed: int) -> dict[str, float]:
@@ -28,7 +28,7 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
     teacher = lab.train(["leaf"], teaching, seed=seed + 100).student
     held_out, stream = rest.choose(numpy.arange(0, 500)), rest.choose(numpy.arange(500, 8500))
     figures = {}
-    for arm, texts in (("few texts", stream.choose(numpy.arange(0, 200))), ("stream", stream)):
+    for arm, texts in (("few texts", stream.choose(numpy.arange(0, 50))), ("stream", stream)):
         taught = replace(texts, vectors=teacher.encode(texts.features))
         alarms, golden = watched(lab, taught, held_out, teacher, seed)
         figures[arm] = float(alarms)

@@ -36,6 +36,7 @@ CLASSES, HEADS, TEXTS, TOKENS = 8, 32, 64, 32
 TIMED_TOKENS, TIMINGS = 16, 7
 
 Initial = Literal["random", "pretrained"]
+Table = Literal["counted", "left_out"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,8 @@ class Diswot(Architecture):
     ``inits``: number of random initialisations that a score is averaged over (paper: 1; ours 5).
     ``batches``: number of batches of 64 texts that a score is averaged over (paper: 1; ours 2).
     ``teacher_init``: weights of the teacher during the search: ``random`` (paper) or ``pretrained``.
+    ``table``: with ``left_out``, the budget of parameters is for the layers alone. With ``counted``, a large table of
+    tokens leaves so few widths that the width alone decides, whatever the scores say (ours counted).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2303.15678"
@@ -69,12 +72,14 @@ class Diswot(Architecture):
     inits: int = 5
     batches: int = 2
     teacher_init: Initial = "random"
+    table: Table = "counted"
 
     def __post_init__(self) -> None:
         least = {"population": 1, "cycles": 0, "tournament": 1, "inits": 1, "batches": 1}
         checks = {name: (getattr(self, name) >= bound, f"{bound} or more") for name, bound in least.items()}
-        known = get_args(Initial)
-        self.check_fields(checks | {"teacher_init": (self.teacher_init in known, " or ".join(known))})
+        for name, known in (("teacher_init", get_args(Initial)), ("table", get_args(Table))):
+            checks[name] = (getattr(self, name) in known, " or ".join(known))
+        self.check_fields(checks)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -84,7 +89,7 @@ class Diswot(Architecture):
     def pick(self, teacher: Any, texts: Sequence[str], budget: Budget, seed: int) -> PickedStudent:
         """Return the best student found, with random weights; raise `OptionError` if no student fits the budget."""
         scorer = Scorer(teacher, texts, self, seed)
-        cost = Cost(scorer.shared, budget)
+        cost = Cost(scorer.shared, budget, self.table)
         smallest = Shape(layers=1, hidden=HIDDEN[0], heads=1, feed_forward=1)
         if not cost.fits(smallest):
             size, longest = cost.parameters(smallest), cost.milliseconds(smallest)
@@ -163,10 +168,13 @@ def evolve(
 
 
 class Cost:
-    """The number of parameters and the time of shapes, each measured once."""
+    """The number of parameters and the time of shapes, each measured once.
 
-    def __init__(self, shared: dict[str, Any], budget: Budget) -> None:
-        self._shared, self._budget = shared, budget
+    ``table`` says whether the embeddings of tokens and positions count as parameters.
+    """
+
+    def __init__(self, shared: dict[str, Any], budget: Budget, table: Table = "counted") -> None:
+        self._shared, self._budget, self._table = shared, budget, table
         self.parameters, self.milliseconds = cache(self._parameters), cache(self._milliseconds)
 
     def fits(self, shape: Shape) -> bool:
@@ -178,7 +186,9 @@ class Cost:
 
     def _parameters(self, shape: Shape) -> int:
         with torch.device("meta"):
-            return sum(parameter.numel() for parameter in _bert(shape.config(self._shared)).parameters())
+            named = _bert(shape.config(self._shared)).named_parameters()
+            counted = self._table == "counted"
+            return sum(value.numel() for name, value in named if counted or not name.startswith("embeddings."))
 
     def _milliseconds(self, shape: Shape) -> float:
         """Return the median time of one text of 16 tokens on one thread, in milliseconds."""

@@ -30,6 +30,18 @@ def features(rows, width, seed):
     return torch.randn(rows, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+def test_without_the_table_only_the_layers_count():
+    cost = Cost(SHARED, Budget(), "left_out")
+    wide = dataclasses.replace(SMALL, hidden=64)
+    # Attention 4 h^2 + 4 h, feed-forward 2 f h^2 + (f + 1) h, two norms 4 h, for a width h and a factor f.
+    assert cost.parameters(SMALL) == 6 * 32**2 + 10 * 32
+    assert cost.parameters(wide) == 6 * 64**2 + 10 * 64
+    assert Cost(SHARED, Budget()).parameters(SMALL) > cost.parameters(SMALL) + 100 * 32
+    tight = Budget(parameters=7000)
+    assert Cost(SHARED, tight, "left_out").fits(SMALL)
+    assert not Cost(SHARED, tight).fits(SMALL)
+
+
 def test_a_scaled_rotation_has_the_best_relation_score():
     teacher = features(20, 8, 0)
     rotation = torch.linalg.qr(features(8, 8, 1))[0]
