@@ -84,8 +84,8 @@ def check_anchors(facts: Facts, kind: AnchorKind, count: int) -> None:
         )
     if kind != "labels" and not 2 <= count <= most:
         raise OptionError(
-            f"count is {count}; expected 2 to {most} anchors, the number of training texts. Lower the count or give more "
-            "texts."
+            f"count is {count}; expected 2 to {most} anchors, the number of training texts. Lower the count or give "
+            "more texts."
         )
 
 

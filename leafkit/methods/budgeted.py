@@ -24,8 +24,7 @@ STREAM = 13
 class BudgetedFeed(Feed):
     """Train on a growing set of texts within a budget of teacher calls; subclasses override ``choose``.
 
-    The method uses the teacher's vectors of the picked texts only. A ridge start of the head is not part of the method
-    and uses the vectors of all texts.
+    The method uses the teacher's vectors of the picked texts only, and a ridge start those of the first texts.
 
     ``every``: number of steps between two rounds of picks; 0 keeps the first texts only.
     ``first``: number of texts drawn at random before step 0, at most the budget.
@@ -65,8 +64,7 @@ class BudgetedFeed(Feed):
         selected = numpy.full(setting.texts, self.share == 1)
         state = torch.nn.Module()
         if self.share < 1:
-            first = min(self.first, self._budget(setting.texts))
-            rows = first_rows(setting.texts, first, setting.seed)
+            rows = first_rows(setting.texts, self._first(setting.texts), setting.seed)
             selected[rows] = True
             self.prepare(state, setting.restricted(rows))
         state.register_buffer("selected", torch.from_numpy(selected))
@@ -98,9 +96,16 @@ class BudgetedFeed(Feed):
         chosen = state.selected.cpu().numpy()[pool.rows]
         return Pool(rows=pool.rows[chosen], weights=None if pool.weights is None else pool.weights[chosen])
 
+    def start_rows(self, texts: int, seed: int) -> Int64 | None:
+        """Return the first texts, whose vectors a ridge start may use; None for all if the method is off."""
+        return first_rows(texts, self._first(texts), seed) if self.share < 1 else None
+
     def teacher_calls(self, texts: int, state: Any) -> int:
         """Return the number of selected texts."""
         return int(state.selected.sum())
+
+    def _first(self, texts: int) -> int:
+        return min(self.first, self._budget(texts))
 
     def _budget(self, texts: int) -> int:
         return round(self.share * texts)

@@ -232,6 +232,13 @@ class Feed(StepMethod):
         """
         return pool
 
+    def start_rows(self, texts: int, seed: int) -> Int64 | None:
+        """Return the training rows, ascending, whose vectors a ridge start may use; None for all ``texts``.
+
+        A feed that spends a budget of teacher calls gives the rows that it asks about before the first step.
+        """
+        return None
+
     def teacher_calls(self, texts: int, state: Any) -> int:
         """Return how many of the ``texts`` training texts the teacher had to encode so far; by default all.
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+
+import numpy
 
 from leafkit.errors import OptionError
 from leafkit.methods.method import Feed, Method, Objective, Probe, StepMethod, Topology, Writer
 from leafkit.methods.objectives.leaf import Leaf
 from leafkit.methods.registry import check_option, method_name, method_spec, parse_method
 from leafkit.methods.setting import Facts
+from leafkit.types import Int64
 
 MethodSpecs = Sequence[str | Method]
 
@@ -56,6 +60,11 @@ class Plan:
     def feeds(self) -> list[Feed]:
         """The methods that choose texts or change their view."""
         return [method for method in self.step_methods.values() if isinstance(method, Feed)]
+
+    def start_rows(self, texts: int, seed: int) -> Int64 | None:
+        """Return the training rows whose vectors a ridge start may use, ascending; None for all ``texts``."""
+        limits = [rows for feed in self.feeds if (rows := feed.start_rows(texts, seed)) is not None]
+        return reduce(numpy.intersect1d, limits) if limits else None
 
     @property
     def is_plain_leaf(self) -> bool:

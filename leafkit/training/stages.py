@@ -70,7 +70,7 @@ def lead(
         del teacher  # its memory is needed for training, unless methods use it there
         run.accelerator.wait_for_everyone()
         generations = train(run, companions)
-        used = len(corpus.train) if reads_all_targets(run, spec) else generations.asked
+        used = len(corpus.train) if reads_all_targets(run, spec, len(corpus.train)) else generations.asked
         calls = count_asked(asked, corpus.train.keys, used)
         record = training_record(run, corpus, generations, student=search.name, asked=calls)
         return finish(run, generations, record, adopted)

@@ -79,10 +79,10 @@ def new_student(run: Run, teacher: Teacher, spec: StudentSpec) -> Student:
     )
 
 
-def reads_all_targets(run: Run, spec: StudentSpec) -> bool:
-    """Tell whether the start reads the teacher's vectors of all training texts."""
+def reads_all_targets(run: Run, spec: StudentSpec, texts: int) -> bool:
+    """Tell whether the start reads the teacher's vectors of all ``texts`` training texts."""
     greedy = isinstance(spec, Pretrained) and spec.pick == "greedy"
-    return run.recipe.head == "ridge" or greedy
+    return greedy or (run.recipe.head == "ridge" and run.plan.start_rows(texts, run.recipe.seed) is None)
 
 
 def balanced_sample(roles: Int64, most: int, seed: int) -> Int64:
@@ -115,15 +115,17 @@ def fit_start(run: Run, spec: StudentSpec, student: Student, data: TrainingData)
     if isinstance(spec, Pretrained) and spec.pick == "greedy" and isinstance(spec.layers, int):
         rows = pick.short_texts(data.tokens.lengths, data.roles, balanced_sample(roles, pick.DRAWN, recipe.seed))
         facts["layers"] = pick.pick_layers(spec.layers, forward, data.tokens, rows, data.targets(rows))
+    known = run.plan.start_rows(data.train, recipe.seed)
     if recipe.head == "ridge":
-        rows = balanced_sample(roles, MOST_TEXTS, recipe.seed)
+        rows = balanced_sample(roles, MOST_TEXTS, recipe.seed) if known is None else known[:MOST_TEXTS]
         features = forward.encode(data.tokens, rows, hidden=True, label="features for the head")
         head = fit_head(features, data.targets(rows), bias=recipe.head_bias, seed=recipe.seed)
         set_head(student, head)
         facts["ridge"] = {"of": "head", "texts": len(rows), "penalty": head.penalty}
         logger.info("head: ridge solution on %d texts, relative penalty %g", len(rows), head.penalty)
     if recipe.head == "ridge" and isinstance(spec, Static):
-        rows = sample_rows(data.train_rows, most_texts(student.head.out_features), recipe.seed)
+        trained = data.train_rows if known is None else known
+        rows = sample_rows(trained, most_texts(student.head.out_features), recipe.seed)
         penalty = fit_table(forward, data.tokens, rows, data.targets(rows), seed=recipe.seed).penalty
         facts["ridge"] = {"of": "token table", "texts": len(rows), "penalty": penalty}
         logger.info("token table: ridge solution on %d texts, penalty %g", len(rows), penalty)

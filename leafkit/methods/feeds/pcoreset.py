@@ -30,8 +30,7 @@ Space = Literal["prob", "feature", "random"]
 class Pcoreset(BudgetedFeed):
     """Train on a growing set of texts within a budget of teacher calls; each pick is the text farthest from the set.
 
-    The method uses the teacher's vectors of the picked texts only. A ridge start of the head is not part of the method
-    and uses the vectors of all texts.
+    The method uses the teacher's vectors of the picked texts only, and a ridge start those of the first texts.
 
     ``every``: number of steps between two rounds of picks; 0 keeps the first texts only (paper: 15 rounds).
     ``first``: number of texts drawn at random before step 0, at most the budget (paper: one text of each class). The

@@ -9,6 +9,7 @@ import torch
 import leafkit
 from leafkit.errors import OptionError
 from leafkit.methods.feeds.pcoreset import Pcoreset, farthest_first
+from leafkit.methods.plan import make_plan
 from leafkit.methods.setting import Pool
 
 
@@ -220,9 +221,21 @@ def test_invalid_options_are_refused(field):
         Pcoreset(**field)
 
 
-@pytest.mark.parametrize(("head", "share"), [("random", 0.25), ("ridge", 1)])
-def test_the_student_records_the_number_of_teacher_calls(head, share, tiny_teacher, tiny_texts, tmp_path):
+def test_a_ridge_start_uses_the_first_texts_only(make_setting):
+    setting, feed = make_setting(), Pcoreset(first=12, picks=10)
+    selected = feed.build(setting).selected.numpy()
+    assert numpy.flatnonzero(selected).tolist() == feed.start_rows(setting.texts, setting.seed).tolist()
+    plan = make_plan(feeds=[feed, "curriculum"])
+    assert plan.start_rows(setting.texts, setting.seed).tolist() == numpy.flatnonzero(selected).tolist()
+    for whole in (make_plan(), make_plan(feeds=[Pcoreset(share=1.0)])):
+        assert whole.start_rows(setting.texts, setting.seed) is None
+
+
+@pytest.mark.parametrize("head", ["random", "ridge"])
+def test_the_student_records_the_number_of_teacher_calls(head, tiny_teacher, tiny_texts, tmp_path):
     how = {"feeds": [Pcoreset(every=1, first=10, picks=30)], "head": head, "export": False, "cache": tmp_path / "cache"}
     facts = leafkit.distill(tiny_texts, tiny_teacher, "teacher:layers=1", tmp_path / "student", **how)
     data = facts.training["data"]
-    assert data["asked"] == round(share * data["training"])
+    assert data["asked"] == round(0.25 * data["training"])
+    if head == "ridge":
+        assert facts.training["head"]["ridge"]["texts"] == 10
