@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy
 
@@ -36,7 +37,7 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
     }
     choices["stratified"] = lambda count: stratified(train, count, seed)
 
-    def figure(arm: str, share: float, **job: int) -> float:
+    def figure(arm: str, share: float, **job: Any) -> float:
         chosen = train.choose(numpy.sort(choices[arm](round(share * len(train)))))
         return cosine(lab.train(["leaf"], chosen, seed=seed, steps=300, **job).encode(held_out), held_out.vectors)
 

@@ -55,7 +55,9 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
         "relation term": [score.relation for score in scores],
         "semantic term": [score.semantic for score in scores],
     }
-    return {arm: float(kendalltau(order, learned)[0]) for arm, order in orders.items()}
+    # scipy's result is a named tuple whose fields its stubs do not declare.
+    taus: dict[str, Any] = {arm: kendalltau(order, learned) for arm, order in orders.items()}
+    return {arm: float(tau.statistic) for arm, tau in taus.items()}
 
 
 def trained(shape: Shape, scorer: Scorer, train: LabTexts, held_out: LabTexts, tokenizer: Any, seed: int) -> float:

@@ -47,5 +47,7 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
             found = Fidelity(texts=300).observe(look)
             rows.append(found | {"task": ndcg(vectors, whole.vectors[len(held_out) :], pairs)})
     task = [row["task"] for row in rows]
-    correlations = {name: float(spearmanr([row[name] for row in rows], task)[0]) for name in FIGURES}
+    # scipy's result is a named tuple whose fields its stubs do not declare.
+    found_by_name: dict[str, Any] = {name: spearmanr([row[name] for row in rows], task) for name in FIGURES}
+    correlations = {name: float(found.statistic) for name, found in found_by_name.items()}
     return correlations | {"cosine": correlations["cosine_mean"]}

@@ -185,9 +185,10 @@ def _nfcorpus(data: Path) -> RawTexts:
         for row in _lines(folder / "corpus.jsonl.gz")
     }
     place = {name: row for row, name in enumerate([*queries, *documents])}
+    roles: list[Role] = ["query" if row < len(queries) else "document" for row in range(len(place))]
     return RawTexts(
         texts=[*queries.values(), *documents.values()],
-        roles=["query"] * len(queries) + ["document"] * len(documents),
+        roles=roles,
         labels=[""] * len(place),
         domains=[*(split_of[query] for query in queries), *["corpus"] * len(documents)],
         pairs=[(place[query], place[document]) for query, document in judged],
