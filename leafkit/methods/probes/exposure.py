@@ -6,7 +6,7 @@ Paper: https://arxiv.org/abs/1802.08232
 
 The score of a text is the cosine of its vectors by student and teacher: a student is closest to its teacher on texts
 that it learned. A student that learned nothing of a secret has an exposure of 1.44 bits on average, and the largest
-exposure is log2 |R|.
+exposure is log2 |R|. An average far below 1.44 sets the secrets apart as well: the student avoids their vectors.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Exposure(Probe):
 
     To test a training, add some secrets of your own to its texts (canaries) and name them here. The probe adds nothing.
     The other texts are the secret with other digits, and with other letters in its private words such as an e-mail
-    address. The teacher encodes them once; they count as teacher calls.
+    address. The teacher encodes them once; they count as teacher calls. The first observation is that of the start: a
+    head or a token table that starts in the closed-form solution of all texts may reveal secrets before the first step.
 
     ``every``: number of validations from one observation to the next; 0 disables the probe.
     ``secret``: the text of a secret, a query (ours).
