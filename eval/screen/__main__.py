@@ -24,6 +24,8 @@ from leafkit.methods import ledger
 from leafkit.vectors.store import default_cache
 
 TEACHER = "../shared/models/bge-small-en-v1.5"
+DOSE_RESULTS = Path("eval/results/screen-dose")
+TIERS = {"screen": "", "dose": "plain-60000"}
 STAGES = ("dose", "screen", "curve")
 
 
@@ -54,9 +56,17 @@ def _run(screen: Screen, options: argparse.Namespace) -> None:
 
 
 def _report(screen: Screen, options: argparse.Namespace) -> None:
-    """Write the result files, the two pages, and the list of what is missing to stdout."""
+    """Write the result files and the two pages, and print what is missing.
+
+    The tier of more steps has its own folder of result files and no pages.
+    """
     students = options.student or list(STUDENTS)
     found = results(screen, students)
+    if screen.larger:
+        DOSE_RESULTS.mkdir(parents=True, exist_ok=True)
+        for name, result in found.items():
+            write_file(DOSE_RESULTS / f"{name}.json", result_text(result))
+        return
     methods = {name: result for name, result in found.items() if name == LEAF or screen.systems[name].is_method}
     arms = {name: result for name, result in found.items() if name not in methods}
     for name, result in methods.items():
@@ -82,7 +92,13 @@ def _screen(options: argparse.Namespace) -> Screen:
     )
     making = [QUICK] if options.quick else [FULL]
     searches = making if options.action == "run" else [FULL, QUICK]
-    return Screen(study=study, systems=read_systems(), makes=options.action == "run", searches=searches)
+    return Screen(
+        study=study,
+        systems=read_systems(),
+        makes=options.action == "run",
+        searches=searches,
+        larger=TIERS[options.tier],
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--student", nargs="+", choices=tuple(STUDENTS), help="kinds of students  [default: both]")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="systems of systems.toml  [default: all]")
     parser.add_argument("--stage", nargs="+", choices=STAGES, default=["screen"], help="which runs to make")
+    parser.add_argument("--tier", choices=TIERS, default="screen", help="dose: 60,000 plain texts instead of 6,000")
     parser.add_argument("--quick", action="store_true", help="search each dose among three values on one seed")
     parser.add_argument("--teacher", default=TEACHER, help=f"the teacher  [default: {TEACHER}]")
     parser.add_argument("--data", type=Path, default=Path(DATA), help=f"folder of train/ and bench/  [default: {DATA}]")

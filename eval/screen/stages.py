@@ -58,13 +58,15 @@ class Cell:
 class Screen:
     """The systems in a study. With ``makes``, missing runs are made; otherwise only finished ones are found.
 
-    The dose of a system is that of the first of ``searches`` whose runs are all there.
+    The dose of a system is that of the first of ``searches`` whose runs are all there. ``larger`` names a text set that
+    takes the place of the plain one, for the tier of more steps.
     """
 
     study: ScreenStudy
     systems: Mapping[str, System]
     makes: bool
     searches: Sequence[Search] = (FULL, QUICK)
+    larger: str = ""
 
     def runs(self, arm: Arm, seeds: Sequence[int]) -> list[Run] | None:
         """Return the runs of ``arm``; None if one is missing and no runs are made."""
@@ -73,20 +75,26 @@ class Screen:
     def cell(self, name: str, student: str, texts: str | None = None) -> Cell | None:
         """Return the cell of a system on its own text set or on ``texts``; None if a run of it is missing."""
         system = self.systems[name]
-        texts = texts or system.texts
+        texts = self.set_of(texts or system.texts)
         curve = self.curve(name, student, texts)
         if curve is None:
             return None
         if system.dose_of:
-            other = self.curve(system.dose_of, student, texts)
-            dose = None if other is None else best(other, self.figure(self.systems[system.dose_of].figure)).arm.dose
-            if dose is None:
-                return None
-            arm = make_arm(system, student, texts=texts, dose=dose)
+            other = self.systems[system.dose_of]
+            points = self.curve(other.name, student, texts)
+            arm = None if points is None else self._arm(system, student, texts, self.best(other, points).arm.dose)
         else:
-            arm = best(curve, self.figure(system.figure)).arm if curve else make_arm(system, student, texts=texts)
-        runs = self.runs(arm, SEEDS)
-        return None if runs is None else Cell(system=system, arm=arm, runs=runs, curve=curve)
+            arm = self.best(system, curve).arm if curve else make_arm(system, student, texts=texts)
+        runs = None if arm is None else self.runs(arm, SEEDS)
+        return None if arm is None or runs is None else Cell(system=system, arm=arm, runs=runs, curve=curve)
+
+    def best(self, system: System, points: Sequence[DosePoint]) -> DosePoint:
+        """Return the dose of ``system`` with the best figure on dev items."""
+        return best(points, self.figure(system.figure))
+
+    def set_of(self, texts: str) -> str:
+        """Return the text set that takes the place of ``texts`` in this tier of the screen."""
+        return self.larger if texts == "plain" and self.larger else texts
 
     def curve(self, name: str, student: str, texts: str) -> list[DosePoint] | None:
         """Return a point for each dose, none for a system without doses; None if a run of it is missing."""
@@ -96,17 +104,21 @@ class Screen:
     def _searched(self, system: System, student: str, texts: str, search: Search) -> list[DosePoint] | None:
         points = []
         for dose in system.doses[search.places] if system.has_dose else ():
-            weight = None
-            if system.dose == PULL:
-                weight = weight_of(self.study, system, student, texts, dose, measures=self.makes)
-                if weight is None:
-                    return None
-            arm = make_arm(system, student, texts=texts, dose=dose, weight=weight)
-            runs = self.runs(arm, search.seeds)
-            if runs is None:
+            arm = self._arm(system, student, texts, dose)
+            runs = None if arm is None else self.runs(arm, search.seeds)
+            if arm is None or runs is None:
                 return None
             points.append(DosePoint(arm=arm, runs=runs))
         return points
+
+    def _arm(self, system: System, student: str, texts: str, dose: float | None) -> Arm | None:
+        """Return the arm of ``system`` at ``dose``; None if its weight is not known and nothing is made."""
+        weight = None
+        if system.dose == PULL and dose is not None:
+            weight = weight_of(self.study, system, student, texts, dose, measures=self.makes)
+            if weight is None:
+                return None
+        return make_arm(system, student, texts=texts, dose=dose, weight=weight)
 
     def figure(self, name: str, split: str = DEV) -> Figure:
         """Return the figure ``name`` of ``split``."""
@@ -132,7 +144,7 @@ def run_system(screen: Screen, name: str, student: str, *, doses_only: bool = Fa
     system = screen.systems[name]
     try:
         if doses_only:
-            screen.curve(name, student, system.texts)
+            screen.curve(name, student, screen.set_of(system.texts))
             return True
         for one in [name] if name == LEAF else [*system.baselines, name]:
             screen.cell(one, student, system.texts)

@@ -80,7 +80,7 @@ class ScreenTexts:
         queries = texts * _QUERIES_IN_THREE // 3
         self.work.mkdir(parents=True, exist_ok=True)
         selection = TextSelection(
-            files=(str(train / "train-00.jsonl.gz"),),
+            files=tuple(map(str, sorted(train.glob("train-*.jsonl.gz")))),
             valid=(str(train / "valid.jsonl.gz"),),
             queries=queries,
             documents=texts - queries,

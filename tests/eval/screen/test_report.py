@@ -135,6 +135,13 @@ def test_a_control_takes_the_dose_of_its_system(screen):
     assert screen.cell("condense-random", "table").arm.specs == ["condense:mode=random,share=0.3"]
 
 
+def test_the_tier_of_more_steps_takes_a_larger_set(screen):
+    larger = replace(screen, larger="plain-60000")
+    assert larger.cell("condense", "table").arm.texts == "plain-60000"
+    assert {name.split("-")[2] for name, _ in screen.study.made} == {"60000"}
+    assert larger.set_of("labels") == "labels"
+
+
 def test_the_best_dose_is_that_of_the_figure_and_collapsed_runs_are_the_worst(screen):
     curve = screen.curve("condense", "table", "plain")
     assert best(curve, screen.figure(MAIN)).arm.dose == 0.3
