@@ -69,6 +69,10 @@ def _report(screen: Screen, options: argparse.Namespace) -> None:
         return
     methods = {name: result for name, result in found.items() if name == LEAF or screen.systems[name].is_method}
     arms = {name: result for name, result in found.items() if name not in methods}
+    for file in ledger.VERDICTS.glob("*.json"):
+        # A method that has changed since its runs is not measured.
+        if options.student is None and file != ledger.BASELINES and file.stem not in methods:
+            file.unlink()
     for name, result in methods.items():
         write_file(ledger.VERDICTS / f"{name}.json", result_text(result))
     controls = {"schema": ledger.SCHEMA, "system": "baselines", "rows": {}, "arms": arms}

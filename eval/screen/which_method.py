@@ -33,8 +33,8 @@ cannot tell. All rows come from one small setting: 6,000 short texts, one epoch,
 "Also compared with" shows other arms on the same texts. Their intervals are not corrected for the number of rows. A
 method that helps is worth its name only if it is ahead of them too; otherwise the simpler arm does the same.
 
-A gain in mean nDCG@10 is also given in texts: "20 % more texts" means that plain LEAF has this gain when it is trained
-on 20 % more texts, which costs 20 % more training and teacher time. The cost of a method is its processor time after
+A difference that was found in mean nDCG@10 is also given in texts: "+20 % texts" means that plain LEAF gains as much
+from 20 % more texts, which cost 20 % more training and teacher time. The cost of a method is its processor time after
 the start, compared with that of its baseline.
 """
 
@@ -155,11 +155,9 @@ def worth(row: Mapping[str, Any]) -> str:
     if not found or row["verdict"] not in ("helps", "harms") or found["mean"] is None:
         return "-"
     low, high = (_texts(found[side]) for side in ("low", "high"))
-    return f"{_texts(found['mean'])} ({low} to {high})"
+    return f"{_texts(found['mean'])} texts [{low}, {high}]"
 
 
 def _texts(times: float | None) -> str:
-    """Return a number of times as many texts in words; None lies outside of the measured curve."""
-    if times is None:
-        return "beyond the curve"
-    return f"{100 * abs(times - 1):.0f} % {'more' if times >= 1 else 'fewer'} texts"
+    """Return a number of times as many texts as a change in percent; None lies outside of the measured curve."""
+    return "beyond the curve" if times is None else f"{100 * (times - 1):+.0f} %"

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy
 import pytest
 
+from eval.screen import __main__ as command
 from eval.screen import which_method as page_module
 from eval.screen.benchmark import DEV, TEST
 from eval.screen.figures import ACCURACY, COSINE, ECE, MAIN, NDCG, NLL, OVERLAP, STSB
@@ -17,6 +18,7 @@ from eval.screen.texts import TextSet
 from eval.screen.which_method import which_method, worth
 from leafkit.errors import OptionError
 from leafkit.methods import ledger
+from tests.fixtures.verdicts import write_result
 
 TABLE = """
 [leaf]
@@ -222,6 +224,16 @@ def test_a_file_has_each_list_of_numbers_on_one_line(measured):
     assert '"seeds": [ 0, 1, 2, 3, 4 ]' in text
 
 
+def test_a_report_replaces_all_files_and_removes_those_of_methods_that_changed(measured, screen, tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "BASELINES", tmp_path / "baselines.json")
+    monkeypatch.setattr(command, "PAGE", tmp_path / "which-method.md")
+    write_result(tmp_path, "taid")
+    command._report(finding(screen), SimpleNamespace(student=None))
+    assert {file.stem for file in tmp_path.glob("*.json")} == {"leaf", "condense", "curriculum", "baselines"}
+    assert json.loads((tmp_path / "baselines.json").read_text())["arms"].keys() == {"condense-random"}
+    assert "`condense`" in (tmp_path / "which-method.md").read_text()
+
+
 def test_a_gain_is_given_in_texts_of_leaf(measured):
     # LEAF gains 0.04 for each doubling, so 0.05 is worth 2^1.25 times as many texts.
     found = measured["condense"]["rows"]["table"]["worth"]
@@ -269,9 +281,9 @@ def test_the_page_in_the_checkout_is_up_to_date():
     [
         (
             {"verdict": "helps", "worth": {"mean": 1.5, "low": 1.2, "high": None}},
-            "(20 % more texts to beyond the curve)",
+            "+50 % texts [+20 %, beyond the curve]",
         ),
-        ({"verdict": "harms", "worth": {"mean": 0.7, "low": 0.6, "high": 0.8}}, "30 % fewer texts (40 % fewer texts"),
+        ({"verdict": "harms", "worth": {"mean": 0.7, "low": 0.6, "high": 0.8}}, "-30 % texts [-40 %, -20 %]"),
         ({"verdict": "unresolved", "worth": {"mean": 1.5, "low": 1, "high": 2}}, "-"),
         ({"verdict": "helps", "worth": None}, "-"),
     ],
