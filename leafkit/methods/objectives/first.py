@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy
 
 from leafkit.errors import OptionError
-from leafkit.methods.anchors import AnchorKind, fit_anchors
+from leafkit.methods.anchors import AnchorKind, check_anchors, fit_anchors
 from leafkit.methods.candidates import (
     check_lists,
     check_reserved,
@@ -101,6 +101,8 @@ class First(Objective):
         """Raise `OptionError` for lists or anchors longer than the texts allow, or too few texts to calibrate on."""
         if self.anchors == "pairs":
             check_lists(facts, self.count, "first:count")
+        else:
+            check_anchors(facts, self.anchors, self.count)
         if self.calibration:
             check_reserved(facts, self.calibration, "first:calibration", pairs=self.anchors == "pairs")
 

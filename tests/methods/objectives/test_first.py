@@ -156,6 +156,8 @@ def test_invalid_options_are_refused(fields):
 
 
 def test_plans_that_cannot_work_are_refused_before_encoding(make_setting):
+    with pytest.raises(OptionError, match="needs texts of at least two classes"):
+        First().check(make_setting(labels=numpy.zeros(120, numpy.int64)))
     with pytest.raises(OptionError, match="cannot calibrate on anchors=clusters"):
         First(anchors="clusters")
     with pytest.raises(OptionError, match="first:calibration is 200; expected at most 60"):
