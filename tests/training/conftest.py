@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 ROLES = ("query", "document")
+
+
+@pytest.fixture(autouse=True)
+def _disk_without_waiting(monkeypatch) -> None:
+    """Let no test wait until the disk has written: none of them cuts the power."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
 
 
 @pytest.fixture(scope="session")
@@ -64,6 +71,6 @@ def planned(monkeypatch, distil):
         with monkeypatch.context() as patched:
             patched.setattr(home, "make_plan", plan)
             patched.setattr("leafkit.methods.plan.method_spec", lambda method: type(method).__name__.lower())
-            return distil(**settings)
+            return distil(**{"valid_every": 100, **settings})
 
     return run

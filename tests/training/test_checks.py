@@ -2,11 +2,15 @@
 
 import dataclasses
 
+import numpy
 import pytest
 from torch import nn
 
 from leafkit.errors import InputError, OptionError
 from leafkit.methods.method import Objective, Writer
+from leafkit.methods.plan import Plan
+from leafkit.training.facts import plan_draw, training_facts
+from leafkit.training.recipe import Recipe
 from leafkit.training.run_folder import RunFolder
 from leafkit.vectors.store import VectorStore
 
@@ -17,6 +21,7 @@ class Picky(Objective):
 
     refused: int = 0
     shallow: int = -1
+    steps: int = -1
     late: bool = False
     reserving: int = 0
     seen: list = dataclasses.field(default_factory=list)
@@ -25,6 +30,9 @@ class Picky(Objective):
         self.seen.append((facts.texts, facts.width, facts.depth, facts.dim, facts.steps))
         if facts.texts == self.refused or facts.depth == self.shallow:
             raise OptionError(f"picky refuses {facts.texts} texts and {facts.depth} layers.")
+
+        if facts.steps == self.steps:
+            raise OptionError(f"picky refuses {facts.steps} steps.")
 
     def reserve(self, facts):
         return facts.sample(self.reserving)
@@ -36,6 +44,16 @@ class Picky(Objective):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Keeping(Objective):
+    """A method that reserves the given rows."""
+
+    rows: tuple
+
+    def reserve(self, facts):
+        return numpy.array(self.rows)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Half(Writer):
     """A writer that keeps the first hundred texts."""
 
@@ -44,8 +62,20 @@ class Half(Writer):
 
 
 @pytest.fixture
-def refused(planned, distil, tmp_path, monkeypatch):
-    """Return a function that distils, expects a refusal, and checks that nothing is left and the next run works."""
+def make_facts():
+    """Make the facts of a training on some texts."""
+
+    def make(texts):
+        rows = numpy.arange(texts)
+        pairs = rows[:0].reshape(0, 2)
+        return training_facts(Recipe(), dim=2, width=2, depth=1, roles=rows, labels=rows, domains=rows, pairs=pairs)
+
+    return make
+
+
+@pytest.fixture
+def refused(planned, tmp_path, monkeypatch):
+    """Return a function that distils, expects a refusal, and checks that nothing is left."""
 
     def run(match, *methods, asks=False, **settings):
         with monkeypatch.context() as patched, pytest.raises(OptionError, match=match):
@@ -53,15 +83,15 @@ def refused(planned, distil, tmp_path, monkeypatch):
                 patched.setattr(VectorStore, "fill", lambda *_, **__: pytest.fail("the teacher was asked for texts"))
             planned(*methods, **settings)
         assert not any(tmp_path.iterdir())
-        distil(epochs=0)
 
     return run
 
 
-def test_a_check_refuses_before_the_teacher_encodes_a_text(refused):
+def test_a_check_refuses_before_the_teacher_encodes_a_text_and_blocks_no_later_run(refused, distil):
     picky = Picky(refused=196)
     refused("picky refuses 196 texts and 2 layers", picky)
     assert picky.seen == [(196, 32, 2, 32, 13)]
+    distil(epochs=0)
 
 
 @pytest.mark.parametrize(
@@ -92,15 +122,37 @@ def test_a_refusal_while_methods_are_built_leaves_nothing_either(refused):
     refused("picky refuses late", Picky(late=True), asks=True)
 
 
-@pytest.mark.parametrize("reserving", [196, 1000])
-def test_a_reserve_that_leaves_no_text_is_refused(reserving, refused):
-    refused("picky reserves all 196 texts, so that none is left to train on", Picky(reserving=reserving))
+def test_a_reserve_that_leaves_no_text_is_refused_after_a_check_of_all_texts(refused):
+    picky = Picky(reserving=1000)
+    refused("picky reserves all 196 texts, so that none is left to train on", picky, epochs=2)
+    assert [steps for *_, steps in picky.seen] == [26]
 
 
-def test_steps_are_checked_again_without_the_reserved_texts(planned):
-    picky = Picky(reserving=100)
-    planned(picky, epochs=2)
+def test_steps_are_checked_again_without_the_reserved_texts(refused):
+    picky = Picky(reserving=100, steps=12)
+    refused("picky refuses 12 steps", picky, epochs=2)
     assert [steps for *_, steps in picky.seen] == [26, 12]
+
+
+@pytest.mark.parametrize(("rows", "drawn"), [(None, [2, 3, 5]), ([1, 3, 4, 5], [3, 5]), ([0, 1], [])])
+def test_steps_draw_the_rows_of_a_fit_that_no_method_reserves(rows, drawn, make_facts):
+    plan = Plan(step_methods={"one": Keeping(rows=(0, 1)), "two": Keeping(rows=(1, 4))}, probes={})
+    rows = rows and numpy.array(rows)
+    if not drawn:
+        with pytest.raises(OptionError, match="one and two reserve all 2 texts"):
+            plan_draw(plan, Recipe(), make_facts(6), rows)
+        return
+    draw = plan_draw(plan, Recipe(batch_size=2), make_facts(6), rows)
+    assert draw.rows.tolist() == drawn
+    assert {name: rows.tolist() for name, rows in draw.reserved.items()} == {"one": [0, 1], "two": [1, 4]}
+    assert (draw.facts.steps, draw.facts.texts) == (-(-len(drawn) // 2), 6)
+
+
+def test_a_method_that_reserves_a_row_that_does_not_exist_raises(make_facts):
+    for row in (-1, 6):
+        plan = Plan(step_methods={"one": Keeping(rows=(row,))}, probes={})
+        with pytest.raises(IndexError, match="one reserves texts outside the 6 training texts"):
+            plan_draw(plan, Recipe(), make_facts(6))
 
 
 @pytest.mark.parametrize(
@@ -110,8 +162,7 @@ def test_steps_are_checked_again_without_the_reserved_texts(planned):
         ("lelp:subclasses is 33; expected at most 32", {"methods": ["leaf", "lelp:subclasses=33"]}),
         ("ddk found only one domain with 150 or more texts", {"feeds": ["ddk:least=150"]}),
         ("condense:share is 0.001; expected a share of 196 texts", {"writers": ["condense:share=0.001"]}),
-        ("rad:share is 0.005; expected a share of 196 texts", {"feeds": ["rad:share=0.005"]}),
-        ("ofa needs layers", {"methods": ["leaf", "ofa:count=8"], "student": "static:dim=8"}),
+        ("pskd needs labels", {"methods": ["pskd:anchors=labels"]}),
     ],
 )
 def test_installed_methods_refuse_before_the_teacher_encodes_a_text(message, settings, distil, tmp_path, monkeypatch):
@@ -128,15 +179,8 @@ def test_another_teacher_that_does_not_exist_leaves_nothing(distil, tmp_path):
 
 
 def test_a_writer_is_not_asked_about_the_texts_that_it_made(distil):
-    assert distil(writers=["condense:share=0.01"], epochs=0).training["data"]["training"] == 2
-
-
-def test_labels_that_a_method_lacks_are_refused_before_the_teacher_encodes(distil, tmp_path, monkeypatch):
-    with monkeypatch.context() as patched, pytest.raises(OptionError, match="pskd needs labels"):
-        patched.setattr(VectorStore, "fill", lambda *_, **__: pytest.fail("the teacher was asked for texts"))
-        distil(methods=["pskd:anchors=labels"])
-    assert not any(tmp_path.iterdir())
-    assert distil(methods=["pskd:count=4"], epochs=1).training["methods"] == ["pskd:count=4"]
+    data = distil(writers=["condense:share=0.01,mode=random"], epochs=0, head="random").training["data"]
+    assert (data["training"], data["asked"]) == (2, 2)
 
 
 @pytest.mark.parametrize("made", ["start", "architecture", "checkpoints"])

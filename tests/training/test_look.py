@@ -50,13 +50,15 @@ def test_a_probe_sees_the_held_out_texts_and_where_the_training_stands(planned, 
     assert looks[0].methods == ["leaf", "seeing"]
     assert list(looks[0].texts) == sentences[60:64]
     assert looks[0].labels.tolist() == [1, -1, -1, 0]
+    with pytest.raises(TypeError, match="must need 'tokens'"):
+        looks[0].tokens(numpy.array([0]))
     cosines = [float(row_cosines(look.student, look.teacher).mean()) for look in looks]
     assert cosines == pytest.approx([entry["cosine_mean"] for entry in history])
 
 
 def test_a_probe_reads_token_states_of_both_sides_without_gradients(planned, files):
     probe = Seeing(reading=True)
-    planned(probe, epochs=1, **files)
+    planned(probe, epochs=0, **files)
     look, _, tokens = probe.looks[0]
     assert tokens.student.shape == tokens.teacher.shape
     assert tokens.mask.shape == tokens.student.shape[:2]
@@ -65,13 +67,6 @@ def test_a_probe_reads_token_states_of_both_sides_without_gradients(planned, fil
     assert (tokens.mask.sum(dim=1).numpy() >= words).all()
     with pytest.raises(IndexError, match="outside the 4 held-out texts"):
         look.tokens(numpy.array([4]))
-
-
-def test_token_states_of_a_training_without_them_raise(planned, files):
-    probe = Seeing()
-    planned(probe, epochs=0, **files)
-    with pytest.raises(TypeError, match="must need 'tokens'"):
-        probe.looks[0][0].tokens(numpy.array([0]))
 
 
 @pytest.mark.parametrize(
