@@ -24,7 +24,8 @@ STREAM = 13
 class BudgetedFeed(Feed):
     """Train on a growing set of texts within a budget of teacher calls; subclasses override ``choose``.
 
-    The method uses the teacher's vectors of the picked texts only, and a ridge start those of the first texts.
+    The method uses the teacher's vectors of the picked texts only, and a ridge start those of the first texts. Texts
+    that another method reserved are not picked.
 
     ``every``: number of steps between two rounds of picks; 0 keeps the first texts only.
     ``first``: number of texts drawn at random before step 0, at most the budget.
@@ -64,7 +65,8 @@ class BudgetedFeed(Feed):
         selected = numpy.full(setting.texts, self.share == 1)
         state = torch.nn.Module()
         if self.share < 1:
-            rows = first_rows(setting.texts, self._first(setting.texts), setting.seed)
+            first = first_rows(setting.texts, self._first(setting.texts), setting.seed)
+            rows = numpy.setdiff1d(first, setting.withheld)
             selected[rows] = True
             self.prepare(state, setting.restricted(rows))
         state.register_buffer("selected", torch.from_numpy(selected))
@@ -81,7 +83,8 @@ class BudgetedFeed(Feed):
         most = min(self.picks, self._budget(setting.texts) - int(selected.sum()))
         if step == 0 or most <= 0:
             return
-        remaining = numpy.random.default_rng([setting.seed, step, STREAM]).permutation(numpy.flatnonzero(~selected))
+        left = setting.drawn[~selected[setting.drawn]]
+        remaining = numpy.random.default_rng([setting.seed, step, STREAM]).permutation(left)
         rows = self.choose(state, setting, remaining[: self.candidates], most, step)
         state.selected[torch.from_numpy(rows).to(state.selected.device)] = True
 

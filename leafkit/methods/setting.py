@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy
@@ -66,8 +66,9 @@ class Facts:
 class Setting(Facts):
     """One training as a method sees it. Held-out texts have no row.
 
-    ``lengths`` (texts,) are in tokens of the student, prompts included. ``reserved`` are the rows that a method
-    reserved; no step draws them.
+    ``lengths`` (texts,) are in tokens of the student, prompts included. ``reserved`` are the rows that the method
+    itself reserved. ``withheld`` are all rows that no step draws: those that any method reserved, and those that a
+    topology leaves out of this fit.
 
     Functions of training rows: ``targets`` returns the teacher's vectors as numpy arrays, ``student`` the current
     student's vectors at the cost of a forward pass, ``hidden`` the inputs of the current student's head, (rows, width),
@@ -82,6 +83,7 @@ class Setting(Facts):
 
     lengths: Int64
     reserved: Int64
+    withheld: Int64 = field(default_factory=lambda: numpy.zeros(0, dtype=numpy.int64))
     targets: Gather
     student: Gather
     hidden: Gather
@@ -92,10 +94,16 @@ class Setting(Facts):
     open: Callable[[str], nn.Module]
     other_teacher: Callable[[str], Gather]
 
+    @property
+    def drawn(self) -> Int64:
+        """The rows that steps may draw, ascending: all but those ``withheld``."""
+        return numpy.setdiff1d(numpy.arange(self.texts), self.withheld)
+
     def restricted(self, rows: Int64) -> Setting:
         """Return this setting with ``rows`` as its only texts, renumbered from 0, without pairs.
 
-        Code that learns from the restricted setting cannot ask the teacher for any other text.
+        Code that learns from the restricted setting cannot ask a teacher for any other text. The ``rows`` of a batch
+        keep their numbers in this setting.
         """
         of_texts = ("roles", "labels", "domains", "lengths")
         of_rows = ("targets", "student", "hidden", "texts_of", "batch")
@@ -105,6 +113,8 @@ class Setting(Facts):
             self,
             pairs=none.reshape(0, 2),
             reserved=none,
+            withheld=none,
+            other_teacher=lambda name: _renumbered(self.other_teacher(name), rows),
             ask=None,
             live=None,
             **{name: values[name][rows] for name in of_texts},

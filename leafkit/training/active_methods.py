@@ -54,9 +54,9 @@ class ActiveMethods:
         ``reserved`` are the rows that each method reserves, and ``drawn`` the rows that steps draw, by default all.
         """
         self.plan = plan
-        self.setting = setting
-        self._settings = {name: own_setting(setting, name, reserved or {}) for name in plan.step_methods}
         self._drawn = numpy.arange(setting.texts) if drawn is None else drawn
+        self.setting = setting = replace(setting, withheld=numpy.setdiff1d(numpy.arange(setting.texts), self._drawn))
+        self._settings = {name: own_setting(setting, name, reserved or {}) for name in plan.step_methods}
         self.modules: Any = nn.Module()
         self.modules.register_buffer("fed", torch.tensor(-1))
         # A list, because the names of methods could clash with the attributes of a module.

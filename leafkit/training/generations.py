@@ -74,7 +74,7 @@ class Generations:
         result = finished.read() if several else None
         if result is None:
             state = loop.train()
-            result = Result(state=state, steps=loop.steps, asked=loop.methods.asked(), figures=loop.finished)
+            result = Result(state=state, steps=loop.steps, asked=loop.asked, figures=loop.finished)
             if several:
                 finished.save(student.model, result)
         else:

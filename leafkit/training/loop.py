@@ -64,10 +64,10 @@ class Loop:
     """One training of ``run``, from its newest checkpoint to its last step.
 
     ``forward`` holds the student, which is trained in place on ``data``. ``rows`` are the training texts that steps may
-    draw, by default all. ``report`` is called with a step and named
-    figures (loss and rate, or validation). ``companions`` are the texts and the models beside the student. After
-    `train`, ``finished`` are the figures of the student whose head the methods changed, or None if they did not change
-    the head.
+    draw, by default all. ``report`` is called with a step and named figures (loss and rate, or validation).
+    ``companions`` are the texts and the models beside the student. After `train`, ``asked`` is the number of training
+    texts whose teacher vectors were used, and ``finished`` are the figures of the student whose head the methods
+    changed, or None if they did not change the head.
     """
 
     run: Run
@@ -78,6 +78,7 @@ class Loop:
     report: Report | None = None
     companions: Companions = field(default_factory=Companions)
     finished: Figures | None = field(default=None, init=False)
+    asked: int = field(default=0, init=False)
     _losses: list[Tensor] = field(default_factory=list)
     _terms: list[dict[str, dict[str, Tensor]]] = field(default_factory=list)
     # The token ids of batches that methods asked for outside of steps, and whose gradients they may have left.
@@ -104,6 +105,7 @@ class Loop:
             for rows in batches:
                 self._step(rows)
                 self._after_step(rows, bar, stop=interrupted())
+        self.asked = self.methods.asked()
         if self.run.is_main:
             self._finish()
         return self.state
@@ -232,11 +234,13 @@ class Loop:
         return parts_of(rows, self.data.tokens.lengths[rows], PART_TOKENS)
 
     def _backward(self, rows: Int64, weight: float) -> _Part:
-        """Add the gradients of the texts ``rows``, each with ``weight``, which its views share."""
+        """Add the gradients of the texts ``rows``, each with ``weight``, which its views share equally."""
         view = self.methods.view(self._view(rows))
         batch = self._batch(view)
         losses, terms = self.methods.losses(batch)
-        loss = losses.sum() * weight * (len(rows) / len(view.rows))  # feeds may have added views
+        if len(view.rows) > len(rows):  # feeds have added views
+            losses = losses / torch.bincount(view.origin)[view.origin]
+        loss = losses.sum() * weight
         loss.backward()
         return _Part(ids=view.features["input_ids"].flatten(), batch=batch, terms=terms, loss=loss.detach())
 

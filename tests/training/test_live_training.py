@@ -101,7 +101,16 @@ def plain(fit_into, tmp_path_factory):
 
 def doubled(view):
     """Return the view with a second view of each text, equal to the first."""
-    rows = torch.arange(len(view.rows)).repeat(2)
+    return repeated(view, torch.arange(len(view.rows)).repeat(2))
+
+
+def once_more(view):
+    """Return the view with a second view of its first text, equal to the first."""
+    return repeated(view, torch.cat([torch.arange(len(view.rows)), torch.zeros(1, dtype=torch.long)]))
+
+
+def repeated(view, rows):
+    """Return the ``rows`` of the view, which may name a row more than once."""
     fields = ("teacher", "roles", "rows", "labels", "domains", "origin")
     features = {name: value[rows] for name, value in view.features.items()}
     return dataclasses.replace(view, features=features, **{name: getattr(view, name)[rows] for name in fields})
@@ -130,6 +139,10 @@ def test_a_second_equal_view_of_each_text_changes_no_gradient(fit, plain):
     curve, curve_twice = plain[1], fit("twice", feeds=[Views(change=doubled)])[1]
     assert curve_twice[-1]["cosine_mean"] == pytest.approx(curve[-1]["cosine_mean"], abs=1e-4)
     assert curve_twice[-1]["loss"] == pytest.approx(curve[-1]["loss"], abs=1e-4)
+
+
+def test_a_text_with_more_views_than_others_weighs_no_more(fit, plain):
+    assert fit("more", feeds=[Views(change=once_more)])[1][-1] == pytest.approx(plain[1][-1], abs=1e-4)
 
 
 def test_embeddings_that_are_changed_to_themselves_change_no_bit(fit, plain):

@@ -194,3 +194,27 @@ def test_a_method_finishes_with_its_state_of_the_kept_checkpoint(keep, refreshes
     watcher = Watcher(every=2)
     planned(watcher, epochs=1, keep=keep, valid_every=3)
     assert watcher.seen["finished"] == [refreshes]
+
+
+def test_a_budgeted_feed_spends_no_call_on_texts_that_another_method_reserved(planned):
+    from leafkit.methods.feeds.pcoreset import Pcoreset
+
+    watcher = Watcher(kept=tuple(range(98)))
+    pcoreset = Pcoreset(every=2, first=20, picks=10, share=0.25, space="random")
+    facts = planned(pcoreset, watcher, epochs=2, head="random")
+    assert watcher.seen["setting"][0].drawn.tolist() == list(range(98, 196))
+    assert len(set(drawn(watcher))) == facts.training["data"]["asked"] == 49
+
+
+def test_texts_asked_after_the_best_step_count(planned, monkeypatch):
+    from leafkit.methods.feeds.pcoreset import Pcoreset
+    from leafkit.training import loop
+
+    measured, cosines = loop.measure, iter([0.9, *[0.2] * 20])
+    monkeypatch.setattr(
+        loop, "measure", lambda *sides: dataclasses.replace(measured(*sides), cosine_mean=next(cosines))
+    )
+    pcoreset = Pcoreset(every=2, first=20, picks=10, share=0.25, space="random")
+    facts = planned(pcoreset, epochs=2, head="random", keep="best", valid_every=3)
+    assert facts.training["best"]["step"] == 0
+    assert facts.training["data"]["asked"] == 49

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-import numpy
-
 from leafkit.methods.budgeted import BudgetedFeed
 
 if TYPE_CHECKING:
@@ -36,9 +34,8 @@ class Comd(BudgetedFeed):
     """Train on a growing set of texts; each round adds neighbours of texts on which the student's error is large.
 
     The teacher encodes all texts, because its vectors show the errors and the neighbours. A round adds fewer texts than
-    ``picks``, or none, if few texts are difficult or most of these already have all their ``neighbours``. Texts that
-    another method reserved are neither measured nor added. The state records the step at which each text was added and
-    the difficult text that it was mined for.
+    ``picks``, or none, if few texts are difficult or most of these already have all their ``neighbours``. The state
+    records the step at which each text was added and the difficult text that it was mined for.
 
     ``every``: number of steps between two rounds; 0 keeps the first texts only (paper: a training each).
     ``first``: number of texts drawn at random before step 0, at most the largest set (paper: the given instructions).
@@ -100,8 +97,6 @@ class Comd(BudgetedFeed):
         import torch
 
         state = super().build(setting)
-        if self.share < 1:
-            state.get_buffer("selected")[torch.from_numpy(setting.reserved)] = False
         state.register_buffer("joined", state.get_buffer("selected").long() - 1)
         state.register_buffer("parent", torch.full((setting.texts,), -1))
         return state
@@ -110,7 +105,6 @@ class Comd(BudgetedFeed):
         """Return mined and easy texts in the exact ratio, and record when and why each was added."""
         import torch
 
-        candidates = candidates[~numpy.isin(candidates, setting.reserved)]
         groups = most // (1 + self.easy)
         if groups == 0 or len(candidates) < 2:
             return candidates[:0]

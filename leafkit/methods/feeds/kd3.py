@@ -145,7 +145,8 @@ class Kd3(Feed):
 
         if self.rho == 0:
             return
-        rows = numpy.random.default_rng([setting.seed, step, 37]).permutation(setting.texts)[: self.candidates]
+        draw = numpy.random.default_rng([setting.seed, step, 37])
+        rows = draw.permutation(setting.drawn)[: self.candidates]
         vectors = (torch.from_numpy(vectors_of(rows)) for vectors_of in (setting.targets, setting.student))
         device = state.selected.device
         teacher, student = (torch.softmax(state.anchors.logits(some.to(device)), dim=-1) for some in vectors)

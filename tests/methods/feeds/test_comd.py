@@ -101,7 +101,7 @@ def test_only_training_texts_that_nobody_reserved_are_read_or_added(make_setting
         read.update(rows.tolist())
         return plain.targets(rows)
 
-    state = run(Comd(**SIZES), make_setting(**unlike(plain, targets=targets, reserved=reserved)), 4)
+    state = run(Comd(**SIZES), make_setting(**unlike(plain, targets=targets, withheld=reserved)), 4)
     assert len(rows_of(state.selected)) > 40
     assert read <= set(range(120)) - set(reserved.tolist())
     assert not state.selected[reserved].any()
@@ -185,7 +185,7 @@ def test_a_round_with_hardly_any_held_text_adds_none(error, unreserved, make_set
     comd = Comd(error=error, **SIZES)
     state = comd.build(setting)
     held = rows_of(~state.selected)
-    reserving = make_setting(**unlike(setting, reserved=numpy.array(held[unreserved:])))
+    reserving = make_setting(**unlike(setting, withheld=numpy.array(held[unreserved:], dtype=numpy.int64)))
     comd.refresh(state, reserving, 15)
     assert int(state.selected.sum()) == 20
 
@@ -218,7 +218,7 @@ def test_disabled_comd_returns_the_pool_and_measures_nothing(make_setting):
         raise AssertionError("asked")
 
     comd = Comd(**Comd.off)
-    state = run(comd, make_setting(targets=refuse, student=refuse, reserved=numpy.arange(5)), 3)
+    state = run(comd, make_setting(targets=refuse, student=refuse, withheld=numpy.arange(5)), 3)
     pool = Pool(rows=numpy.arange(120))
     assert comd.feed(pool, state) is pool
 
