@@ -103,6 +103,11 @@ class Adpa(Objective):
         """The field ``every``."""
         return self.every
 
+    @property
+    def remembers_texts(self) -> bool:
+        """Whether lists are stored by row: always."""
+        return True
+
     def check(self, facts: Facts) -> None:
         """Raise `OptionError` for lists longer than the documents allow."""
         check_lists(facts, self.count, "adpa:count")

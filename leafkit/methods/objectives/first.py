@@ -97,6 +97,11 @@ class First(Objective):
         """The labels or pairs that ``anchors`` names."""
         return frozenset({self.anchors} & {"labels", "pairs"})
 
+    @property
+    def remembers_texts(self) -> bool:
+        """Whether lists are stored by row: with ``anchors=pairs``."""
+        return self.anchors == "pairs"
+
     def check(self, facts: Facts) -> None:
         """Raise `OptionError` for lists or anchors longer than the texts allow, or too few texts to calibrate on."""
         if self.anchors == "pairs":

@@ -134,6 +134,11 @@ class Tgeo(Objective):
     def _pairs(self) -> bool:
         return self.truth == "pairs"
 
+    @property
+    def remembers_texts(self) -> bool:
+        """Whether lists are stored by row: with ``truth=pairs``."""
+        return self._pairs
+
     def check(self, facts: Facts) -> None:
         """Raise `OptionError` for lists longer than the documents allow, or too few texts to reserve."""
         if self._pairs:
