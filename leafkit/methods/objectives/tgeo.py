@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, normalize
 
-from leafkit.methods.anchors import Anchors, check_anchors, fit_anchors
+from leafkit.errors import OptionError
+from leafkit.methods.anchors import Anchors, fit_anchors
 from leafkit.methods.candidates import (
     Candidates,
     Choices,
@@ -143,8 +144,11 @@ class Tgeo(Objective):
         """Raise `OptionError` for lists longer than the documents allow, or too few texts to reserve."""
         if self._pairs:
             check_lists(facts, self.count, "tgeo:count")
-        else:
-            check_anchors(facts, "labels", 0)
+        elif facts.classes < 2:
+            raise OptionError(
+                f"tgeo needs labelled texts of at least two classes, but got {facts.classes}. Label more texts, or use "
+                "truth=pairs."
+            )
         if self.learn:
             check_reserved(facts, self.validation, "tgeo:validation", pairs=self._pairs)
 

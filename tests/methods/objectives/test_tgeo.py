@@ -279,7 +279,7 @@ def test_a_constant_ratio_may_be_anything_from_0_to_1():
 
 
 def test_plans_that_cannot_work_are_refused_before_encoding(make_setting):
-    with pytest.raises(OptionError, match="needs texts of at least two classes"):
+    with pytest.raises(OptionError, match="tgeo needs labelled texts of at least two classes, but got 1"):
         Tgeo().check(make_setting(labels=numpy.zeros(120, numpy.int64)))
     with pytest.raises(OptionError, match="tgeo:validation is 200; expected at most 60"):
         Tgeo().check(make_setting())
