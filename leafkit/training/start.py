@@ -117,7 +117,8 @@ def fit_start(run: Run, spec: StudentSpec, student: Student, data: TrainingData)
         facts["layers"] = pick.pick_layers(spec.layers, forward, data.tokens, rows, data.targets(rows))
     known = run.plan.start_rows(data.train, recipe.seed)
     if recipe.head == "ridge":
-        rows = balanced_sample(roles, MOST_TEXTS, recipe.seed) if known is None else known[:MOST_TEXTS]
+        balanced = balanced_sample(roles, MOST_TEXTS, recipe.seed)
+        rows = balanced if known is None else sample_rows(known, MOST_TEXTS, recipe.seed)
         features = forward.encode(data.tokens, rows, hidden=True, label="features for the head")
         head = fit_head(features, data.targets(rows), bias=recipe.head_bias, seed=recipe.seed)
         set_head(student, head)
