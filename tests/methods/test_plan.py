@@ -53,6 +53,7 @@ def test_mst_works_together_with_a_topology():
         (["leaf", "pskd"], ["mixup"], "pskd stores what it knows of each text, but mixup mixes texts"),
         (["adpa"], ["mixup"], "adpa stores what it knows of each text"),
         (["first:anchors=pairs"], ["mixup"], "first stores what it knows of each text"),
+        (["pld:anchors=pairs"], ["mixup"], "pld stores what it knows of each text"),
         (["tgeo:truth=pairs"], ["mixup"], "tgeo stores what it knows of each text"),
         (["laef"], [], "no method 'laef'; did you mean 'leaf'"),
         (["leaf:distnce=norm"], [], "no field 'distnce'; did you mean 'distance'"),

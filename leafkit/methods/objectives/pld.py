@@ -78,6 +78,11 @@ class Pld(Objective):
         """The labels or pairs that ``anchors`` names."""
         return frozenset({"pairs"}) if self.anchors == "pairs" else anchor_needs(self.anchors)
 
+    @property
+    def remembers_texts(self) -> bool:
+        """Whether lists are stored by row: with ``anchors=pairs``."""
+        return self.anchors == "pairs"
+
     def check(self, facts: Facts) -> None:
         """Raise `OptionError` if the texts do not allow the anchors or lists."""
         if self.anchors == "pairs":
