@@ -99,8 +99,7 @@ def fit_candidates(setting: Setting, count: int) -> Candidates:
     lists, gold = mine(vectors, documents, pairs, count)
     place = torch.full((setting.texts,), -1)
     place[torch.from_numpy(queries)] = torch.arange(len(queries))
-    cosines = (documents[lists] @ vectors[:, :, None])[:, :, 0]
-    return Candidates(documents, lists, gold, place, fit_temperature(cosines))
+    return Candidates(documents, lists, gold, place, fit_temperature(listed_cosines(vectors, documents, lists)))
 
 
 def numbered_pairs(facts: Facts) -> tuple[Int64, Tensor]:
@@ -132,6 +131,13 @@ def mine(queries: Tensor, documents: Tensor, pairs: Tensor, count: int) -> tuple
         # Where documents are so few that an answer is listed as if it were a negative, it still counts as an answer.
         gold.append(values.isinf())
     return torch.cat(lists), torch.cat(gold)
+
+
+def listed_cosines(queries: Tensor, documents: Tensor, lists: Tensor) -> Tensor:
+    """Return the cosines of the unit ``queries`` with the ``documents`` of their ``lists``, both (queries, count)."""
+    # In parts, because the documents of all lists together would need count times the memory of the queries.
+    parts = zip(queries.split(CHUNK), lists.split(CHUNK), strict=True)
+    return torch.cat([(documents[some] @ vectors[:, :, None])[:, :, 0] for vectors, some in parts])
 
 
 def answer_mask(pairs: Tensor, lines: Tensor, documents: int) -> Tensor:

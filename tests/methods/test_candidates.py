@@ -15,6 +15,7 @@ from leafkit.methods.candidates import (
     draw_reserved,
     fit_candidates,
     gold_cross_entropy,
+    listed_cosines,
     mine,
     nearest,
     own_reserved,
@@ -32,6 +33,13 @@ def rival_list(query, documents, answers, count):
     order = sorted(range(len(documents)), key=lambda place: -scores[place])
     first = [place for place in order if place in answers][: count // 2]
     return first, [place for place in order if place not in answers][: count - len(first)]
+
+
+def test_cosines_of_lists_are_those_of_all_documents_at_their_places():
+    queries, documents = unit(300, 6, 0), unit(40, 6, 1)
+    lists = torch.randint(40, (300, 5), generator=torch.Generator().manual_seed(2))
+    expected = (queries @ documents.T).gather(1, lists)
+    torch.testing.assert_close(listed_cosines(queries, documents, lists), expected)
 
 
 def test_a_list_holds_the_best_answers_and_the_most_similar_other_documents():

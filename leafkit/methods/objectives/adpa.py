@@ -24,6 +24,7 @@ from leafkit.methods.candidates import (
     check_lists,
     fit_candidates,
     gold_cross_entropy,
+    listed_cosines,
     nearest,
     numbered_pairs,
     unit_targets,
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 LEAST = 1e-7
 # The fit of the aligned teacher: most steps, queries of a step, steps between two looks, learning rate, temperature.
 STEPS, QUERIES, LOOK, RATE, TEMPERATURE = 400, 128, 25, 1e-3, 0.05
+# The most queries that a look scores, so that their scores with all documents fit into memory.
+HELD_OUT = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +127,7 @@ class Adpa(Objective):
         queries, pairs = numbered_pairs(setting)
         vectors = unit_targets(setting, queries)
         state.register_buffer("change", fit_alignment(vectors, items.documents, pairs, setting.seed))
-        cosines = (items.documents[items.lists] @ vectors[:, :, None])[:, :, 0]
+        cosines = listed_cosines(vectors, items.documents, items.lists)
         for name, chosen in (("right", items.gold), ("wrong", ~items.gold)):
             best = cosines.masked_fill(~chosen, -torch.inf).argmax(dim=1, keepdim=True)
             centres = items.documents[items.lists.gather(1, best)[:, 0]]
@@ -180,12 +183,12 @@ def fit_alignment(queries: Tensor, documents: Tensor, pairs: Tensor, seed: int) 
 
     ``queries`` and ``documents`` are unit vectors (rows, dim), and ``pairs`` (pairs, 2) positions among them. The loss
     is the cross-entropy of the documents that answer, among all documents. M starts at 0, and of the maps of all looks
-    the one with the lowest loss on a held-out tenth of the queries is returned.
+    the one with the lowest loss on held-out queries, a tenth but at most `HELD_OUT`, is returned.
     """
     dim = queries.shape[1]
     draw = numpy.random.default_rng([seed, 43])
     order = torch.from_numpy(draw.permutation(len(queries)))
-    held_out, fitted = order.tensor_split([max(1, len(order) // 10)])
+    held_out, fitted = order.tensor_split([min(max(1, len(order) // 10), HELD_OUT)])
     change = torch.zeros(dim, dim)
     if not len(fitted):
         return change

@@ -24,6 +24,7 @@ from torch.nn.functional import leaky_relu, normalize
 from leafkit.errors import OptionError
 from leafkit.methods.anchors import Anchors, fit_anchors
 from leafkit.methods.candidates import (
+    CHUNK,
     Candidates,
     Choices,
     check_lists,
@@ -321,7 +322,8 @@ def _points_of_lists(setting: Setting, items: Candidates, trained: Int64, cluste
 
     Only queries of the rows ``trained`` count as typical.
     """
-    truth = (items.documents[items.lists] * items.gold[:, :, None]).sum(dim=1)
+    parts = zip(items.lists.split(CHUNK), items.gold.split(CHUNK), strict=True)
+    truth = torch.cat([(items.documents[lists] * gold[:, :, None]).sum(dim=1) for lists, gold in parts])
     truth = normalize(truth, dim=-1)
     cluster = fit_anchors(setting, "clusters", min(clusters, setting.texts)).logits(truth).argmax(dim=-1)
     rows = numpy.intersect1d(numpy.unique(setting.pairs[:, 0]), trained)
