@@ -125,8 +125,7 @@ def _answer(rows: Mapping[str, Mapping[str, Measured]]) -> str:
 
 def _not_ahead(one: Measured) -> str:
     """Return which of the other arms a method that helps has not been shown to be ahead of, as words."""
-    arms = [other for other in one.row.get("against", ()) if other["baseline"] != LEAF]
-    behind = [str(other["compared_with"]) for other in arms if other[one.figure]["low"] <= 0]
+    behind = [str(other["compared_with"]) for other in one.row.get("against", ()) if other[one.figure]["low"] <= 0]
     return f"; not ahead of {' or '.join(behind)}" if behind and one.verdict == "helps" else ""
 
 
