@@ -38,6 +38,8 @@ from 20 % more texts, which cost 20 % more training and teacher time. The cost o
 the start, compared with that of its baseline.
 """
 
+_NOT_AHEAD = "helps, not ahead"
+
 _WORDS = {
     "few texts": "You have only a few thousand texts, and want more from them.",
     "labels at hand": "Your texts have classes, and the student's vectors will be classified.",
@@ -107,11 +109,14 @@ def _answer(rows: Mapping[str, Mapping[str, Measured]]) -> str:
         if not measured:
             by_verdict.setdefault(NOT_MEASURED, []).append(name)
         for one in measured.values():
-            by_verdict.setdefault(one.verdict, []).append(f"{name} ({one.student}{_not_ahead(one)})")
+            behind = _not_ahead(one)
+            verdict = _NOT_AHEAD if behind else one.verdict
+            by_verdict.setdefault(verdict, []).append(f"{name} ({one.student}{behind})")
     if not rows:
         return "No method of leafkit has been measured for this situation."
     words = {
         "helps": "Turn on",
+        _NOT_AHEAD: "Helps, but a simpler arm is not behind",
         "harms": "Leave off, because it harms",
         "no difference": "Makes no difference",
         "unresolved": "Unresolved",

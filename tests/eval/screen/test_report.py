@@ -257,7 +257,7 @@ def test_a_method_that_helps_is_not_said_to_beat_an_arm_that_does_as_much(measur
     measured["condense"]["rows"] = {"table": row | {"against": [arm]}}
     (tmp_path / "condense.json").write_text(json.dumps(measured["condense"]))
     page = which_method(screen.systems)
-    assert "Turn on: `condense` (token table; not ahead of the other arm)." in page
+    assert "Helps, but a simpler arm is not behind: `condense` (token table; not ahead of the other arm)." in page
     assert "the other arm: +0.0100 [-0.0100, +0.0300]" in page
 
 
