@@ -150,3 +150,9 @@ def copied(exported: Path, tmp_path: Path) -> Path:
     import shutil
 
     return shutil.copytree(exported, tmp_path / "copied")
+
+
+@pytest.fixture
+def disk_without_waiting(monkeypatch):
+    """Let the test not wait until the disk has written; only a test that cuts the power needs that."""
+    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,8 @@ ROLES = ("query", "document")
 
 
 @pytest.fixture(autouse=True)
-def _disk_without_waiting(monkeypatch) -> None:
-    """Let no test wait until the disk has written: none of them cuts the power."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
+def _fast_disk(disk_without_waiting) -> None:
+    """Let none of these tests wait for the disk: none of them cuts the power."""
 
 
 @pytest.fixture(scope="session")
