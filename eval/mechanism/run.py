@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,9 +15,10 @@ import numpy
 import torch
 
 from eval.mechanism.lab import Lab
+from eval.method_code import hash_of_code, method_files
 from leafkit.errors import OptionError, nearest
 from leafkit.files.atomic import write_json
-from leafkit.methods.registry import method_class, method_folders
+from leafkit.methods.registry import method_folders
 from leafkit.vectors.store import default_cache
 
 FOLDER = Path(__file__).parent
@@ -72,10 +72,8 @@ def mechanism(name: str) -> ModuleType:
 
 def code_hash(name: str) -> str:
     """Return a hash of the code that decides the figures of ``name``: its test, its method and the laboratory."""
-    method = Path(str(import_module(method_class(name).__module__).__file__))
     laboratory = (FOLDER / f"{part}.py" for part in ("figures", "lab", "student", "texts", "training"))
-    content = b"".join(path.read_bytes() for path in (FOLDER / f"{name}.py", method, *laboratory))
-    return hashlib.sha256(content).hexdigest()[:16]
+    return hash_of_code([FOLDER / f"{name}.py", *method_files(name), *laboratory])
 
 
 def measure(name: str, lab: Lab, seeds: Sequence[int], cache: Path | None = None) -> dict[str, Any]:

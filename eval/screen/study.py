@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import json
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from eval.method_code import hash_of_code, method_files
 from eval.screen.benchmark import TEST, Benchmark, read_benchmark
 from eval.screen.figures import MAIN, NDCG, measure
 from eval.screen.log import LOG
@@ -132,7 +131,7 @@ class ScreenStudy(Study[Arm]):
             self.text_set(variant.texts).sha256,
             self.teacher.space.id,
             self.benchmark.identity,
-            {spec: code_hash(spec) for spec in variant.specs},
+            {spec: hash_of_code(method_files(spec.partition(":")[0])) for spec in variant.specs},
         ]
         return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:10]
 
@@ -206,27 +205,3 @@ class ScreenStudy(Study[Arm]):
         main = sum(sum(values) / len(values) for values in parts) / len(parts)
         seconds = f"{run['seconds']:.0f} + {run['measuring']:.0f} s"
         return f"seed {run['seed']}: {MAIN} {main:.4f}, {seconds}"
-
-
-def code_hash(spec: str) -> str:
-    """Return a hash of the source of the method that ``spec`` names.
-
-    Comments, docstrings and what is only said about the method (`_WORDS`) do not change the hash.
-    """
-    path = Path(str(sys.modules[method_class(spec.partition(":")[0]).__module__].__file__))
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
-            continue
-        if ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-        node.body = [each for each in node.body if not _is_words(each)]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:10]
-
-
-_WORDS = ("paper", "reconstruction", "small", "elicits", "learns_by", "skills")
-"""The class attributes of methods that change nothing in a training."""
-
-
-def _is_words(node: ast.stmt) -> bool:
-    return isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id in _WORDS
