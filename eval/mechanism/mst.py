@@ -11,7 +11,8 @@ from torch.nn.functional import one_hot
 
 from eval.mechanism.figures import overlap
 from eval.mechanism.lab import BGE, Lab
-from leafkit.methods.objectives.mst import Mst, divergence
+from leafkit.methods.divergences import kl_of_logits
+from leafkit.methods.objectives.mst import Mst
 
 CLAIM = "A router picks for each text the teacher that helps, so that a useless teacher does no harm."
 PREMISE = "Two teachers of different spaces on eight sources; the vectors of the second are shuffled among the texts."
@@ -32,7 +33,7 @@ class RandomRouting(Mst):
         # Drawn from the student's own numbers, so that a repeated step draws the same.
         seed = int(student.detach().abs().sum() * 1e4) % 2**31
         picked = torch.from_numpy(numpy.random.default_rng(seed).integers(len(teachers), size=len(student)))
-        return (one_hot(picked, len(teachers)) * divergence(teachers, student, self.temperature).T).sum(dim=-1)
+        return (one_hot(picked, len(teachers)) * kl_of_logits(teachers, student, self.temperature).T).sum(dim=-1)
 
 
 def measure(lab: Lab, seed: int) -> dict[str, float]:

@@ -5,7 +5,6 @@ import torch
 from leafkit.methods.coverage import ALGORITHMS, ELICITATIONS, SKILLS, VERTICALS, coverage
 from leafkit.methods.method import Objective, Probe
 from leafkit.methods.objectives.leaf import Leaf
-from leafkit.methods.objectives.mst import divergence
 
 
 class Ranks(Objective):
@@ -61,9 +60,3 @@ def test_the_squared_distance_of_unit_vectors_is_2_minus_2_cosines(make_batch):
     (squared,) = Leaf(distance="squared").terms(batch, None).values()
     cosine = (batch.student * batch.teacher).sum(dim=-1)
     torch.testing.assert_close(squared, 2 - 2 * cosine, rtol=1e-6, atol=1e-6)
-
-
-def test_the_divergence_of_distributions_is_0_only_for_equal_ones():
-    logits = torch.randn(2, 50, 6, generator=torch.Generator().manual_seed(0))
-    assert divergence(logits[0], logits[1], 1.0).min() > 0
-    torch.testing.assert_close(divergence(logits[0], logits[0], 1.0), torch.zeros(50))

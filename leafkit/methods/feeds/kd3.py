@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from leafkit.errors import OptionError
 from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
+from leafkit.methods.divergences import kl_of_logits
 from leafkit.methods.method import Feed
 from leafkit.methods.setting import Pool
 
@@ -191,15 +192,12 @@ class Kd3(Feed):
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
         """Return the losses ``shared``, ``aligned`` and ``contrast`` of each text and view, (rows,), if they are on."""
-        from torch.nn.functional import kl_div
-
         if self.weight == 0:
             return {}
         teacher, student = (state.anchors.logits(vectors) for vectors in (batch.teacher.detach(), batch.student))
         losses = {}
         if self.shared:
-            log_q, log_p = student.log_softmax(dim=-1), teacher.log_softmax(dim=-1)
-            losses["shared"] = self.shared * kl_div(log_q, log_p, reduction="none", log_target=True).sum(dim=-1)
+            losses["shared"] = self.shared * kl_of_logits(teacher, student)
         if self.aligned:
             confidence, _ = combined(teacher.softmax(dim=-1), student.detach().softmax(dim=-1))
             errors = (batch.student.float() - batch.teacher.detach().float()).square() @ state.importance

@@ -29,6 +29,7 @@ from leafkit.methods.candidates import (
     numbered_pairs,
     unit_targets,
 )
+from leafkit.methods.divergences import kl_of_logits
 from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class Adpa(Objective):
         aligned = teacher + teacher @ state.change.T
         if batch.step < state.start:
             lists = (state.right[lines], state.wrong[lines])
-            divergences = [divergence(items.logits(batch.student, one), items.logits(aligned, one)) for one in lists]
+            divergences = [kl_of_logits(items.logits(aligned, one), items.logits(batch.student, one)) for one in lists]
             return {"nll": nll, "dckd": self.alpha * sum(divergences) * listed}
         own = state.own[lines]
         of_reference = items.logits(teacher, own) if self.reference else None
@@ -170,12 +171,6 @@ def advantage(aligned: Tensor, reference: Tensor | None, clip: float) -> Tensor:
 def reward(student: Tensor, advantages: Tensor) -> Tensor:
     """Return sum_d q(d) A(d), (rows,), with q = softmax of the logits ``student`` (rows, count)."""
     return (student.softmax(dim=-1) * advantages).sum(dim=-1)
-
-
-def divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return KL(teacher || student), (rows,), of logits (rows, count)."""
-    logs = teacher.log_softmax(dim=-1)
-    return (logs.exp() * (logs - student.log_softmax(dim=-1))).sum(dim=-1)
 
 
 def fit_alignment(queries: Tensor, documents: Tensor, pairs: Tensor, seed: int) -> Tensor:

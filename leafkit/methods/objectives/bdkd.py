@@ -20,8 +20,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from leafkit.methods.anchors import AnchorKind, Anchors, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
+from leafkit.methods.divergences import kl_of_logits
 from leafkit.methods.method import Objective
-from leafkit.methods.objectives.mst import divergence
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -134,7 +134,7 @@ class Bdkd(Objective):
             "balanced": self.balanced(student, teacher.detach()),
         }
         if state.peer is not None or state.adapter is not None:
-            listening = divergence(teacher, student.detach(), self.temperature)
+            listening = kl_of_logits(teacher, student.detach(), self.temperature)
             terms["peer"] = self.task * cross_entropy(teacher, classes, reduction="none") + self.mutual * listening
             terms["drift"] = self.anchor * (vectors - batch.teacher.detach()).square().sum(dim=-1)
         return terms
@@ -142,8 +142,8 @@ class Bdkd(Objective):
     def balanced(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return both divergences, weighed by the entropy gap, for logits (rows, count); shape (rows,)."""
         forward_weight, reverse_weight = self.weights(entropy_gap(student, teacher, self.temperature))
-        forward = forward_weight * divergence(teacher, student, self.temperature)
-        reverse = reverse_weight * divergence(student, teacher, self.temperature)
+        forward = forward_weight * kl_of_logits(teacher, student, self.temperature)
+        reverse = reverse_weight * kl_of_logits(student, teacher, self.temperature)
         chosen = {"both": forward + reverse, "forward": forward, "reverse": reverse}
         return chosen[self.directions]
 

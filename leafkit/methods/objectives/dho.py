@@ -22,8 +22,8 @@ from torch.nn.functional import cross_entropy
 
 from leafkit.errors import OptionError
 from leafkit.methods.anchors import Anchors, fit_anchors
+from leafkit.methods.divergences import kl_of_logits
 from leafkit.methods.method import Objective
-from leafkit.methods.objectives.mst import divergence
 from leafkit.students.head import Linear, fit_head
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Dho(Objective):
         teacher, student = (state.anchors.logits(side) for side in (batch.teacher.detach(), batch.student))
         return {
             "class": self.share * state.factor * torch.where(labelled, losses, 0.0),
-            "kd": (1 - self.share) * divergence(teacher, student, self.temperature),
+            "kd": (1 - self.share) * kl_of_logits(teacher, student, self.temperature),
         }
 
     def finish(self, state: Any, head: Linear) -> Linear:

@@ -27,6 +27,7 @@ from leafkit.methods.candidates import (
     own_reserved,
     unit_targets,
 )
+from leafkit.methods.divergences import kl_of_logs
 from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
@@ -155,8 +156,7 @@ def kept_divergence(student: Tensor, teacher: Tensor, most: int, *, rest: bool) 
         sides = [torch.cat(pair, dim=1) for pair in zip(sides, others, strict=True)]
     else:
         sides = [logs.log_softmax(dim=-1) for logs in sides]
-    p, q = sides
-    return (p.exp() * (p - q)).sum(dim=-1)
+    return kl_of_logs(*sides)
 
 
 def fit_tau(logits: Tensor, gold: Tensor) -> float:

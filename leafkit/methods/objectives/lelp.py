@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import torch
 from torch import nn
-from torch.nn.functional import kl_div, normalize
+from torch.nn.functional import normalize
 
 from leafkit.methods.anchors import (
     SAMPLE,
@@ -32,6 +32,7 @@ from leafkit.methods.anchors import (
 from leafkit.methods.batch import Batch
 from leafkit.methods.closed_form import SAMPLE as STARTED
 from leafkit.methods.closed_form import start_linear
+from leafkit.methods.divergences import kl_of_logs
 from leafkit.methods.method import Objective
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Lelp(Objective):
         """Return the KL divergence of each text's joint distribution from the teacher's, (rows,)."""
         target = self._target(batch.teacher.detach(), state)
         student = (state.head(batch.hidden.to(state.head.weight.dtype)) / self.temperature).log_softmax(dim=-1)
-        return {"lelp": self.temperature**2 * kl_div(student, target, reduction="none", log_target=True).sum(dim=-1)}
+        return {"lelp": self.temperature**2 * kl_of_logs(target, student)}
 
 
 class SubClasses(nn.Module):

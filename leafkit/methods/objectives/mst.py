@@ -21,6 +21,7 @@ from torch.nn.functional import normalize, one_hot
 
 from leafkit.methods.anchors import check_anchors, fit_anchors
 from leafkit.methods.batch import Batch
+from leafkit.methods.divergences import kl_of_logits
 from leafkit.methods.method import Objective
 from leafkit.methods.setting import Facts, Gather, Setting
 
@@ -136,10 +137,10 @@ class Mst(Objective):
         (rows, M).
         """
         if self.routing == "soft":
-            return divergence((gate.T[..., None] * teachers).sum(dim=0), student, self.temperature)
+            return kl_of_logits((gate.T[..., None] * teachers).sum(dim=0), student, self.temperature)
         weights = one_hot(gate.topk(self.chosen, dim=-1).indices, gate.shape[-1]).sum(dim=1) / self.chosen
         weights = weights if self.routing == "hard" else weights + gate - gate.detach()
-        return (weights * divergence(teachers, student, self.temperature).T).sum(dim=-1)
+        return (weights * kl_of_logits(teachers, student, self.temperature).T).sum(dim=-1)
 
 
 class SpecialisedTeachers(nn.Module):
@@ -173,15 +174,9 @@ def train_masks(
     """Train the masks towards the ``student``'s logits in one pass; more passes would only copy the student."""
     optimiser = torch.optim.Adam(teacher.gates.requires_grad_(True).parameters(), lr=RATE)
     for rows in torch.randperm(len(vectors)).split(batch_size):
-        divergence(student[rows], teacher(vectors[rows]), temperature).mean(dim=-1).sum().backward()
+        kl_of_logits(student[rows], teacher(vectors[rows]), temperature).mean(dim=-1).sum().backward()
         optimiser.step()
         optimiser.zero_grad()
     teacher.gates.requires_grad_(False)
-    distances = divergence(teacher(vectors), teacher.anchors.logits(vectors), temperature).mean(dim=-1)
+    distances = kl_of_logits(teacher(vectors), teacher.anchors.logits(vectors), temperature).mean(dim=-1)
     logger.info("mst: KL divergence of the masked teachers from the unmasked teacher: %s", distances.tolist())
-
-
-def divergence(target: Tensor, logits: Tensor, temperature: float) -> Tensor:
-    """Return T^2 KL(target || logits) of the softmax at T = ``temperature``, along the last dimension."""
-    expected, got = (target / temperature).log_softmax(dim=-1), (logits / temperature).log_softmax(dim=-1)
-    return temperature**2 * (expected.exp() * (expected - got)).sum(dim=-1)

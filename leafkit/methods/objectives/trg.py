@@ -22,9 +22,9 @@ from torch.nn.functional import normalize
 from leafkit.errors import OptionError
 from leafkit.methods.anchors import fit_temperature
 from leafkit.methods.batch import require_tokens
+from leafkit.methods.divergences import kl_of_logits
 from leafkit.methods.method import Objective
 from leafkit.methods.objectives.dho import linear
-from leafkit.methods.objectives.mst import divergence
 from leafkit.students.head import Linear, fit_head
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Trg(Objective):
         if self.instance_weight:
             sides = (other_cosines(vectors.float()) for vectors in (batch.teacher.detach(), batch.student))
             logits = [cosines / state.temperature for cosines in sides]
-            terms["instance"] = self.instance_weight * divergence(logits[0], logits[1], 1.0)
+            terms["instance"] = self.instance_weight * kl_of_logits(logits[0], logits[1])
         return terms
 
     def tau(self, step: int, steps: int) -> float:
@@ -170,7 +170,7 @@ class Trg(Objective):
         if not self.restrict:
             allowed = ~torch.eye(len(allowed), dtype=torch.bool, device=allowed.device)
         logits = [(self.sharpness * side).masked_fill(~allowed, NEVER) for side in (own, expected)]
-        return divergence(logits[0], logits[1], 1.0)
+        return kl_of_logits(logits[0], logits[1])
 
 
 def graph(states: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
