@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy
 import torch
 
-from leafkit.students.head import fit_head
+from leafkit.students.head import fit_head, set_linear
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 SAMPLE, CHUNK = 5000, 64
 
 
-@torch.no_grad()
-def start_linear(linear: nn.Linear, inputs: Tensor, targets: Tensor) -> None:
-    """Copy into ``linear`` the ridge solution from ``inputs`` (texts, width) to ``targets`` (texts, outputs)."""
-    head = fit_head(inputs.float().cpu().numpy(), targets.float().cpu().numpy())
-    linear.weight.copy_(torch.from_numpy(head.weight))
-    linear.bias.copy_(torch.from_numpy(head.bias))
+def start_linear(linear: nn.Linear, inputs: Tensor, targets: Tensor, *, seed: int = 0) -> None:
+    """Copy into ``linear`` the ridge solution from ``inputs`` (texts, width) to ``targets`` (texts, outputs).
+
+    A layer without a bias gets the solution without one. ``seed`` draws the texts that choose the penalty.
+    """
+    features, outputs = (side.float().cpu().numpy() for side in (inputs, targets))
+    set_linear(linear, fit_head(features, outputs, bias=linear.bias is not None, seed=seed))
 
 
 @torch.no_grad()

@@ -11,6 +11,8 @@ import numpy
 from leafkit.types import Float32
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from leafkit.students.student import Student
 
 MOST_TEXTS = 20_000
@@ -64,10 +66,14 @@ def head_of(student: Student) -> Linear:
 
 
 def set_head(student: Student, head: Linear) -> None:
-    """Copy ``head`` into the head of ``student``."""
+    """Copy ``head`` into the head of ``student``; a head without a bias gets none."""
+    set_linear(student.linear, head)
+
+
+def set_linear(linear: nn.Linear, head: Linear) -> None:
+    """Copy ``head`` into ``linear``; a layer without a bias gets none."""
     import torch
 
-    linear = student.linear
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(head.weight))
         if linear.bias is not None:

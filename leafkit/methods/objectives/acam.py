@@ -20,9 +20,8 @@ from torch import nn
 
 from leafkit.errors import OptionError
 from leafkit.methods.batch import require_tokens
+from leafkit.methods.closed_form import start_linear
 from leafkit.methods.method import Objective
-from leafkit.methods.objectives.dho import linear
-from leafkit.students.head import fit_head
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -220,5 +219,7 @@ def dice(masks: Tensor) -> Tensor:
 
 def aligned(states: TokenStates) -> nn.Linear:
     """Return the closed-form linear map from the student's to the teacher's states of the words in ``states``."""
-    student, teacher = (side.detach()[states.mask].float().cpu().numpy() for side in (states.student, states.teacher))
-    return linear(fit_head(student, teacher))
+    student, teacher = (side.detach()[states.mask] for side in (states.student, states.teacher))
+    align = nn.Linear(student.shape[1], teacher.shape[1])
+    start_linear(align, student, teacher)
+    return align

@@ -22,9 +22,10 @@ from torch.nn.functional import cross_entropy
 
 from leafkit.errors import OptionError
 from leafkit.methods.anchors import Anchors, fit_anchors
+from leafkit.methods.closed_form import SAMPLE, start_linear
 from leafkit.methods.divergences import kl_of_logits
 from leafkit.methods.method import Objective
-from leafkit.students.head import Linear, fit_head
+from leafkit.students.head import Linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("leafkit")
 Heads = Literal["two", "one"]
 
-# The texts that the second head's closed-form start is fitted to, and the shares of it that are tried at the end.
-SAMPLE = 5000
+# The shares of the second head that are tried at the end.
 MIXES = tuple(step / 20 for step in range(21))
 
 
@@ -117,8 +117,10 @@ class Dho(Objective):
         if self.heads == "two":
             held = setting.reserved[setting.labels[setting.reserved] >= 0]
             state.hidden_of_reserved = lambda: (setting.hidden(held), setting.labels[held])
+            state.head = nn.Linear(setting.width, setting.dim)
             start = setting.sample(SAMPLE)
-            state.head = linear(fit_head(setting.hidden(start), setting.targets(start), seed=setting.seed))
+            inputs, targets = (torch.from_numpy(of_rows(start)) for of_rows in (setting.hidden, setting.targets))
+            start_linear(state.head, inputs, targets, seed=setting.seed)
         return state
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
@@ -190,15 +192,6 @@ def choose_mix(second: Float32, first: Float32, labels: Int64) -> float:
     right = [int(((mix * second + (1 - mix) * first).argmax(axis=1) == labels).sum()) for mix in MIXES]
     best = [mix for mix, count in zip(MIXES, right, strict=True) if count == max(right)]
     return best[len(best) // 2]
-
-
-def linear(head: Linear) -> nn.Linear:
-    """Return a trainable module with the weights of ``head``."""
-    module = nn.Linear(head.weight.shape[1], head.weight.shape[0])
-    with torch.no_grad():
-        module.weight.copy_(torch.from_numpy(head.weight))
-        module.bias.copy_(torch.from_numpy(head.bias))
-    return module
 
 
 def _by_class(rows: Int64, labels: Int64) -> list[Int64]:

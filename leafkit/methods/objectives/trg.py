@@ -22,10 +22,10 @@ from torch.nn.functional import normalize
 from leafkit.errors import OptionError
 from leafkit.methods.anchors import fit_temperature
 from leafkit.methods.batch import require_tokens
+from leafkit.methods.closed_form import start_linear
 from leafkit.methods.divergences import kl_of_logits
 from leafkit.methods.method import Objective
-from leafkit.methods.objectives.dho import linear
-from leafkit.students.head import Linear, fit_head
+from leafkit.students.head import Linear, set_linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -224,8 +224,11 @@ def common_maps(states: TokenStates, common: int) -> tuple[nn.Linear, nn.Linear]
 
     The teacher's are its principal directions; the student's are the closed-form solution towards them.
     """
-    student, teacher = (side.detach()[states.mask].float().cpu().numpy() for side in (states.student, states.teacher))
-    mean = teacher.mean(axis=0)
-    directions = numpy.linalg.svd(teacher - mean, full_matrices=False)[2][: min(common, student.shape[1])]
+    student, teacher = (side.detach()[states.mask].float().cpu() for side in (states.student, states.teacher))
+    mean = teacher.numpy().mean(axis=0)
+    directions = numpy.linalg.svd(teacher.numpy() - mean, full_matrices=False)[2][: min(common, student.shape[1])]
     expected = Linear(weight=directions, bias=-directions @ mean, penalty=0.0)
-    return linear(fit_head(student, expected.apply(teacher))), linear(expected)
+    of_student, of_teacher = (nn.Linear(side.shape[1], len(directions)) for side in (student, teacher))
+    start_linear(of_student, student, torch.from_numpy(expected.apply(teacher.numpy())))
+    set_linear(of_teacher, expected)
+    return of_student, of_teacher
