@@ -68,7 +68,7 @@ class Setting(Facts):
 
     ``lengths`` (texts,) are in tokens of the student, prompts included. ``reserved`` are the rows that the method
     itself reserved. ``withheld`` are all rows that no step draws: those that any method reserved, and those that a
-    topology leaves out of this fit.
+    topology leaves out of this fit. ``head_bias`` says whether the student's head has a bias.
 
     Functions of training rows: ``targets`` returns the teacher's vectors as numpy arrays, ``student`` the current
     student's vectors at the cost of a forward pass, ``hidden`` the inputs of the current student's head, (rows, width),
@@ -83,6 +83,7 @@ class Setting(Facts):
 
     lengths: Int64
     reserved: Int64
+    head_bias: bool = True
     withheld: Int64 = field(default_factory=lambda: numpy.zeros(0, dtype=numpy.int64))
     targets: Gather
     student: Gather

@@ -173,6 +173,7 @@ class Loop:
             **vars(self.draw.facts),
             lengths=data.tokens.lengths[: data.train],
             reserved=numpy.zeros(0, dtype=numpy.int64),
+            head_bias=self.forward.student.linear.bias is not None,
             targets=lambda rows: data.targets(data.check_training_rows(rows)),
             student=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows)),
             hidden=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows), hidden=True),

@@ -143,6 +143,13 @@ def test_a_method_is_told_its_own_reserved_labels_and_pairs_and_no_others(planne
     assert other.seen["batch"][0].labels.tolist() == second.labels[10:14].tolist()
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_method_is_told_whether_the_head_has_a_bias(bias, planned):
+    watcher = Watcher()
+    planned(watcher, head_bias=bias, epochs=0)
+    assert [setting.head_bias for setting in watcher.seen["setting"]] == [bias]
+
+
 def test_every_step_method_refreshes_at_its_own_steps_before_the_step(planned):
     often, seldom = Watcher(every=3), Second(every=5)
     planned(often, seldom, epochs=1)

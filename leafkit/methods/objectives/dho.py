@@ -46,9 +46,9 @@ class Dho(Objective):
     """Train a second head on the few labelled texts while the student's own head imitates the teacher on all texts.
 
     The classes are compared through their mean teacher vectors. Both heads write vectors in the teacher's space, and
-    both start at the same closed-form solution. At the end, the share of the second head is the one with which most
-    reserved labelled texts are classified correctly; the mix of two linear heads is one linear head, which replaces the
-    student's own.
+    both start at the same closed-form solution, with a bias if the student's head has one. At the end, the share of the
+    second head is the one with which most reserved labelled texts are classified correctly; the mix of two linear heads
+    is one linear head, which replaces the student's own.
 
     ``weight``: multiplies both terms (ours 0.1, added to LEAF; paper: 1).
     ``share``: lam, the share of the cross-entropy; the KL divergence has the rest (paper: 0.5).
@@ -117,7 +117,7 @@ class Dho(Objective):
         if self.heads == "two":
             held = setting.reserved[setting.labels[setting.reserved] >= 0]
             state.hidden_of_reserved = lambda: (setting.hidden(held), setting.labels[held])
-            state.head = nn.Linear(setting.width, setting.dim)
+            state.head = nn.Linear(setting.width, setting.dim, bias=setting.head_bias)
             start = setting.sample(SAMPLE)
             inputs, targets = (torch.from_numpy(of_rows(start)) for of_rows in (setting.hidden, setting.targets))
             start_linear(state.head, inputs, targets, seed=setting.seed)
@@ -137,8 +137,8 @@ class Dho(Objective):
         """Return the mix of both heads, (dim, width) and (dim,); ``head`` itself for one head or weight 0."""
         if self.heads == "one" or self.weight == 0:
             return head
-        # A student's head without a bias shows a bias of 0 here, and could not keep that of the second head.
-        bias = _array(state.head.bias) if head.bias.any() else head.bias
+        # Where the student's head has no bias, the second head has none either, and ``head`` shows a bias of 0.
+        bias = head.bias if state.head.bias is None else _array(state.head.bias)
         second = replace(head, weight=_array(state.head.weight), bias=bias)
         hidden, labels = state.hidden_of_reserved()
         mix = self.mix

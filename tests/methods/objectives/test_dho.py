@@ -171,10 +171,23 @@ def test_without_reserved_texts_the_mix_is_the_given_one(make_setting):
     numpy.testing.assert_allclose(method.finish(state, first).weight, expected, rtol=1e-5)
 
 
-def test_a_head_without_a_bias_gets_none(make_setting):
-    method, state, _ = built(make_setting, Dho(reserved=0, mix=0.2))
-    first = replace(head(1), bias=numpy.zeros(8, numpy.float32))
-    assert not method.finish(state, first).bias.any()
+@pytest.mark.parametrize("bias", [True, False])
+def test_the_shipped_head_gives_the_mix_of_the_logits_that_were_trained(bias, make_setting, make_batch):
+    method, state, _ = built(make_setting, Dho(reserved=0, mix=0.2), head_bias=bias)
+    batch, first = make_batch(), head(1)
+    if not bias:
+        first = replace(first, bias=numpy.zeros(8, numpy.float32))
+    with torch.no_grad():
+        # As if trained: away from the start, with a bias wherever there is one.
+        for parameter in state.head.parameters():
+            parameter += 0.5
+    hidden = batch.hidden.detach().numpy()
+    scores = state.anchors.centres.numpy().T / float(state.anchors.temperature)
+    expected = 0.2 * state.class_logits(batch).detach().numpy() + 0.8 * first.apply(hidden) @ scores
+    shipped = method.finish(state, first)
+    numpy.testing.assert_allclose(shipped.apply(hidden) @ scores, expected, rtol=1e-4, atol=1e-4)
+    # A student's head without a bias could not keep one.
+    assert bool(shipped.bias.any()) == bias
 
 
 @pytest.mark.parametrize("fields", [{"heads": "one"}, {"weight": 0}])
