@@ -6,7 +6,7 @@ from eval.mechanism.figures import cosine
 from eval.mechanism.lab import Lab
 from eval.mechanism.student import Perceptron
 from eval.mechanism.texts import LabTexts
-from leafkit.methods.budgeted import first_rows
+from leafkit.methods.growing import first_rows
 
 CLAIM = "Within a budget of teacher calls, texts with unlike predictions teach more than texts at random."
 PREMISE = "Budgets of 3, 6 and 12 % of 3,000 texts, and a head that starts from 40 of them."

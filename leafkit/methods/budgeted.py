@@ -1,119 +1,60 @@
-"""The base class of feeds that spend a budget of teacher calls: the training texts grow in rounds."""
+"""The base class of feeds that spend a budget of teacher calls where the student's predictions say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-import numpy
-
-from leafkit.methods.method import Feed
-from leafkit.methods.setting import Facts, Pool, Setting
+from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
+from leafkit.methods.growing import GrowingFeed
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
+    from leafkit.methods.setting import Facts, Setting
     from leafkit.types import Int64
-
-# Separates the random numbers of these feeds from those of others.
-STREAM = 13
 
 
 @dataclass(frozen=True, kw_only=True)
-class BudgetedFeed(Feed):
-    """Train on a growing set of texts within a budget of teacher calls; subclasses override ``choose``.
+class BudgetedFeed(GrowingFeed):
+    """A growing set of texts that is the budget of teacher calls; the student's predictions lead the picks.
 
-    The method uses the teacher's vectors of the picked texts only, and a ridge start those of the first texts. Texts
-    that another method reserved are not picked.
+    The method uses the teacher's vectors of the picked texts only.
 
-    ``every``: number of steps between two rounds of picks; 0 keeps the first texts only.
-    ``first``: number of texts drawn at random before step 0, at most the budget.
-    ``picks``: number of texts added in each round.
     ``share``: the budget, as a share of the training texts; 1 disables the method.
-    ``candidates``: largest number of texts that a round considers, drawn from the seed (ours).
+    ``anchors``: kind of the anchors that replace classes; fitted to the first texts (ours).
+    ``count``: number of anchors, at most that of the first texts; ignored with ``anchors=labels`` (ours).
     """
 
-    off: ClassVar[Mapping[str, Any]] = {"share": 1.0}
-
-    every: int = 15
-    first: int = 100
-    picks: int = 60
-    share: float = 0.25
-    candidates: int = 5000
+    anchors: AnchorKind = "clusters"
+    count: int = 16
 
     def __post_init__(self) -> None:
-        self.check_fields(
-            {
-                "every": (self.every >= 0, "0 or more steps"),
-                "first": (self.first >= 2, "2 or more texts"),
-                "picks": (self.picks >= 1, "1 or more texts"),
-                "share": (0 < self.share <= 1, "more than 0 and at most 1"),
-                "candidates": (self.candidates >= self.picks, f"{self.picks} or more texts, the number of picks"),
-            }
-        )
+        super().__post_init__()
+        self.check_fields(check_anchor_fields(self.anchors, self.count))
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The labels of the texts, for ``anchors=labels``."""
+        return anchor_needs(self.anchors)
 
     def check(self, facts: Facts) -> None:
-        """Raise `OptionError` if the budget is below two texts."""
-        texts = facts.texts
-        self.check_fields({"share": (self._budget(texts) >= 2, f"a share of {texts} texts that is 2 texts or more")})
-
-    def build(self, setting: Setting) -> nn.Module:
-        """Return ``selected``, which marks the texts to train on, (texts,), and what `prepare` adds."""
-        import torch
-
-        selected = numpy.full(setting.texts, self.share == 1)
-        state = torch.nn.Module()
-        if self.share < 1:
-            first = first_rows(setting.texts, self._first(setting.texts), setting.seed)
-            rows = numpy.setdiff1d(first, setting.withheld)
-            selected[rows] = True
-            self.prepare(state, setting.restricted(rows))
-        state.register_buffer("selected", torch.from_numpy(selected))
-        return state
+        """Raise `OptionError` for a budget below two texts, or for texts without classes with ``anchors=labels``."""
+        super().check(facts)
+        if self.anchors == "labels":
+            check_anchors(facts, self.anchors, self.count)
 
     def prepare(self, state: Any, first: Setting) -> None:
-        """Add to ``state`` what `choose` needs; ``first`` is the setting of the first texts alone."""
+        """Add the ``anchors``, fitted to the first texts."""
+        state.anchors = fit_anchors(first, self.anchors, min(self.count, first.texts))
 
-    def refresh(self, state: Any, setting: Setting, step: int) -> None:
-        """Add a round of picks; at step 0 the first texts are already chosen."""
+    def predictions(self, state: Any, setting: Setting, rows: Int64) -> Tensor:
+        """Return the student's probabilities of the anchors for the texts ``rows``, (rows, count)."""
         import torch
 
-        selected = state.selected.cpu().numpy()
-        most = min(self.picks, self._budget(setting.texts) - int(selected.sum()))
-        if step == 0 or most <= 0:
-            return
-        left = setting.drawn[~selected[setting.drawn]]
-        remaining = numpy.random.default_rng([setting.seed, step, STREAM]).permutation(left)
-        rows = self.choose(state, setting, remaining[: self.candidates], most, step)
-        state.selected[torch.from_numpy(rows).to(state.selected.device)] = True
-
-    def choose(self, state: Any, setting: Setting, candidates: Int64, most: int, step: int) -> Int64:
-        """Return at most ``most`` of the rows ``candidates``, which are in random order."""
-        return candidates[:most]
-
-    def feed(self, pool: Pool, state: Any) -> Pool:
-        """Return the selected rows of ``pool``."""
-        if self.share == 1:
-            return pool
-        chosen = state.selected.cpu().numpy()[pool.rows]
-        return Pool(rows=pool.rows[chosen], weights=None if pool.weights is None else pool.weights[chosen])
-
-    def start_rows(self, texts: int, seed: int) -> Int64 | None:
-        """Return the first texts, whose vectors a ridge start may use; None for all if the method is off."""
-        return first_rows(texts, self._first(texts), seed) if self.share < 1 else None
+        vectors = torch.from_numpy(setting.student(rows)).to(state.anchors.centres.device)
+        return torch.softmax(state.anchors.logits(vectors), dim=-1).cpu()
 
     def teacher_calls(self, texts: int, state: Any) -> int:
         """Return the number of selected texts."""
         return int(state.selected.sum())
-
-    def _first(self, texts: int) -> int:
-        return min(self.first, self._budget(texts))
-
-    def _budget(self, texts: int) -> int:
-        return round(self.share * texts)
-
-
-def first_rows(texts: int, first: int, seed: int) -> Int64:
-    """Return the ``first`` rows, ascending, that a training on ``texts`` texts asks the teacher about at its start."""
-    return numpy.sort(numpy.random.default_rng([seed, STREAM]).permutation(texts)[:first])

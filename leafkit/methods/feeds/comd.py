@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from leafkit.methods.budgeted import BudgetedFeed
+from leafkit.methods.growing import GrowingFeed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -30,7 +30,7 @@ NEAREST = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comd(BudgetedFeed):
+class Comd(GrowingFeed):
     """Train on a growing set of texts; each round adds neighbours of texts on which the student's error is large.
 
     The teacher encodes all texts, because its vectors show the errors and the neighbours. A round adds fewer texts than
@@ -116,10 +116,6 @@ class Comd(BudgetedFeed):
             state.parent[mined] = torch.from_numpy(parents).to(state.parent.device)
         state.joined[torch.from_numpy(rows).to(state.joined.device)] = step
         return rows
-
-    def teacher_calls(self, texts: int, state: Any) -> int:
-        """Return ``texts``: the choice needs the teacher's vectors of all texts."""
-        return texts
 
     def _grow(self, state: Any, setting: Setting, candidates: Int64, groups: int) -> tuple[Int64, Int64]:
         """Return at most ``groups`` mined rows followed by the easy rows, and the parents of the mined rows."""

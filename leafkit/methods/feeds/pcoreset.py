@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy
 
-from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
 from leafkit.methods.budgeted import BudgetedFeed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from leafkit.methods.setting import Facts, Setting
+    from leafkit.methods.setting import Setting
     from leafkit.types import Int64
 
 Space = Literal["prob", "feature", "random"]
@@ -33,13 +32,10 @@ class Pcoreset(BudgetedFeed):
     The method uses the teacher's vectors of the picked texts only, and a ridge start those of the first texts.
 
     ``every``: number of steps between two rounds of picks; 0 keeps the first texts only (paper: 15 rounds).
-    ``first``: number of texts drawn at random before step 0, at most the budget (paper: one text of each class). The
-    anchors are fitted to these texts.
+    ``first``: number of texts drawn at random before step 0, at most the budget (paper: one text of each class).
     ``picks``: number of texts added in each round (paper: one text of each class).
     ``space``: where distances are measured: ``prob`` between predictions (paper), ``feature`` between unit vectors, or
     ``random`` for random picks.
-    ``anchors``: kind of the anchors that replace classes (ours).
-    ``count``: number of anchors, at most that of the first texts; ignored with ``anchors=labels`` (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2506.00910"
@@ -54,31 +50,16 @@ class Pcoreset(BudgetedFeed):
     small: ClassVar[Mapping[str, Any]] = {"count": 8, "every": 5, "first": 40, "picks": 20, "share": 0.5}
 
     space: Space = "prob"
-    anchors: AnchorKind = "clusters"
-    count: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
         spaces = get_args(Space)
-        self.check_fields(
-            {"space": (self.space in spaces, ", ".join(spaces)), **check_anchor_fields(self.anchors, self.count)}
-        )
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """The labels of the texts, for ``anchors=labels``."""
-        return anchor_needs(self.anchors)
-
-    def check(self, facts: Facts) -> None:
-        """Raise `OptionError` for a budget below two texts, or for texts without classes with ``anchors=labels``."""
-        super().check(facts)
-        if self.anchors == "labels":
-            check_anchors(facts, self.anchors, self.count)
+        self.check_fields({"space": (self.space in spaces, ", ".join(spaces))})
 
     def prepare(self, state: Any, first: Setting) -> None:
-        """Add the ``anchors`` for ``space=prob``, fitted to the first texts."""
+        """Add the ``anchors`` for ``space=prob``; the other spaces ask the teacher about no text."""
         if self.space == "prob":
-            state.anchors = fit_anchors(first, self.anchors, min(self.count, first.texts))
+            super().prepare(state, first)
 
     def choose(self, state: Any, setting: Setting, candidates: Int64, most: int, step: int) -> Int64:
         """Return the candidates that are farthest from the selected texts and from each other."""
@@ -92,10 +73,9 @@ class Pcoreset(BudgetedFeed):
         import torch
         from torch.nn.functional import normalize
 
-        vectors = torch.from_numpy(setting.student(rows))
         if self.space == "feature":
-            return normalize(vectors, dim=-1)
-        return torch.softmax(state.anchors.logits(vectors.to(state.anchors.centres.device)), dim=-1).cpu()
+            return normalize(torch.from_numpy(setting.student(rows)), dim=-1)
+        return self.predictions(state, setting, rows)
 
 
 def farthest_first(points: Tensor, selected: Tensor, most: int) -> Tensor:

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
-from leafkit.methods.budgeted import STREAM, BudgetedFeed
+from leafkit.methods.budgeted import BudgetedFeed
+from leafkit.methods.growing import STREAM
 
 if TYPE_CHECKING:
-    from leafkit.methods.setting import Facts, Setting
+    from leafkit.methods.setting import Setting
     from leafkit.types import Int64
 
 Float64 = NDArray[numpy.float64]
@@ -44,8 +44,6 @@ class Rad(BudgetedFeed):
     ``eps``: the share of texts on which the teacher is assumed to be wrong, 0 to less than 1; 0 is margin sampling
     (ours 0.1; measure the teacher's error rate on a few labelled texts). A share that is too large makes the picks
     nearly uniform; the log has the number of texts that a round draws from.
-    ``anchors``: kind of the anchors that replace classes; fitted to the first texts (ours).
-    ``count``: number of anchors, at most that of the first texts; ignored with ``anchors=labels`` (ours).
     """
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2210.01213"
@@ -62,36 +60,14 @@ class Rad(BudgetedFeed):
     small: ClassVar[Mapping[str, Any]] = {"count": 8, "every": 5, "first": 40, "picks": 20, "share": 0.5}
 
     eps: float = 0.1
-    anchors: AnchorKind = "clusters"
-    count: int = 16
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_fields(
-            {"eps": (0 <= self.eps < 1, "0 to less than 1"), **check_anchor_fields(self.anchors, self.count)}
-        )
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """The labels, for anchors that are classes."""
-        return anchor_needs(self.anchors)
-
-    def check(self, facts: Facts) -> None:
-        """Raise `OptionError` for a budget below two texts, or for texts without classes with ``anchors=labels``."""
-        super().check(facts)
-        if self.anchors == "labels":
-            check_anchors(facts, self.anchors, self.count)
-
-    def prepare(self, state: Any, first: Setting) -> None:
-        """Add the ``anchors``, fitted to the first texts."""
-        state.anchors = fit_anchors(first, self.anchors, min(self.count, first.texts))
+        self.check_fields({"eps": (0 <= self.eps < 1, "0 to less than 1")})
 
     def choose(self, state: Any, setting: Setting, candidates: Int64, most: int, step: int) -> Int64:
         """Return ``most`` of the ``candidates``, drawn by the marginals of the game."""
-        import torch
-
-        vectors = torch.from_numpy(setting.student(candidates)).to(state.anchors.centres.device)
-        gains = margin_gains(torch.softmax(state.anchors.logits(vectors), dim=-1).double().cpu().numpy())
+        gains = margin_gains(self.predictions(state, setting, candidates).double().numpy())
         shares = marginals(gains, most, math.ceil(self.eps * len(candidates)))
         logger.info("rad: step %d: picks %d of a support of %d texts", step, most, numpy.count_nonzero(shares))
         return candidates[dependent_rounding(shares, numpy.random.default_rng([setting.seed, step, STREAM, 1]))]
