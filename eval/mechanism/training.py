@@ -164,6 +164,7 @@ class _Training:
             labels=texts.labels,
             domains=texts.domains,
             pairs=texts.pairs,
+            texts_of=lambda rows: [texts.texts[row] for row in rows],
         )
         plan.check(facts)
         self._draw = plan_draw(plan, self._recipe, facts)
@@ -174,7 +175,6 @@ class _Training:
             targets=lambda rows: texts.vectors[rows],
             student=lambda rows: self.student.encode(texts.features[rows]),
             hidden=lambda rows: self.student.hidden(texts.features[rows]),
-            texts_of=lambda rows: [texts.texts[row] for row in rows],
             batch=lambda rows: self._pass(self._view(rows, 0)),
             ask=job.ask,
             live=None,

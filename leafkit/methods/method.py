@@ -152,6 +152,11 @@ class StepMethod(Method):
         return ()
 
     @property
+    def other_teachers(self) -> Sequence[str]:
+        """The names of the other teachers that `build` opens; they are checked before the teacher encodes a text."""
+        return ()
+
+    @property
     def refresh_every(self) -> int:
         """The number of steps between two calls of `refresh`; 0 calls it only before the first step.
 

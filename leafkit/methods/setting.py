@@ -32,6 +32,7 @@ class Facts:
 
     ``roles`` (0 query, 1 document), ``labels`` (-1 for a text without a label) and ``domains`` are arrays of shape
     (texts,). ``pairs``, (pairs, 2), has the row of a query and the row of a document that answers it in each line.
+    ``texts_of`` returns the texts of training rows.
     """
 
     dim: int
@@ -46,6 +47,7 @@ class Facts:
     labels: Int64
     domains: Int64
     pairs: Int64
+    texts_of: Callable[[Int64], list[str]]
 
     @property
     def texts(self) -> int:
@@ -72,8 +74,7 @@ class Setting(Facts):
 
     Functions of training rows: ``targets`` returns the teacher's vectors as numpy arrays, ``student`` the current
     student's vectors at the cost of a forward pass, ``hidden`` the inputs of the current student's head, (rows, width),
-    ``texts_of`` the texts, and ``batch`` the current student's `Batch` with gradients. Vectors are of unit length if
-    the teacher's are.
+    and ``batch`` the current student's `Batch` with gradients. Vectors are of unit length if the teacher's are.
 
     ``ask`` encodes any text with the teacher; None unless a method needs ``online``. ``live`` computes with the teacher
     inside a step, on token ids; None unless a method needs ``live`` or ``tokens``. ``open`` builds a peer student from
@@ -88,7 +89,6 @@ class Setting(Facts):
     targets: Gather
     student: Gather
     hidden: Gather
-    texts_of: Callable[[Int64], list[str]]
     batch: Callable[[Int64], Batch]
     ask: Ask | None
     live: Live | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy
@@ -28,6 +29,7 @@ def training_facts(
     labels: Int64,
     domains: Int64,
     pairs: Int64,
+    texts_of: Callable[[Int64], list[str]],
 ) -> Facts:
     """Return the facts of a training by ``recipe`` whose steps draw all texts; the arguments are fields of `Facts`."""
     return Facts(
@@ -43,6 +45,7 @@ def training_facts(
         labels=labels,
         domains=domains,
         pairs=pairs,
+        texts_of=texts_of,
     )
 
 
@@ -102,6 +105,7 @@ def check_facts(plan: Plan, recipe: Recipe, texts: TextTable, *, dim: int, width
         labels=texts.label_ids(),
         domains=texts.domain_ids(),
         pairs=texts.pairs,
+        texts_of=lambda rows: [texts.texts[row] for row in rows],
     )
     plan.check(facts)
     if (draw := plan_draw(plan, recipe, facts)).reserved:

@@ -163,6 +163,7 @@ class Loop:
             labels=data.labels,
             domains=data.domains,
             pairs=data.pairs,
+            texts_of=lambda rows: self.companions.texts_of(data.check_training_rows(rows)),
         )
         return plan_draw(self.run.plan, self.run.recipe, facts, self.rows)
 
@@ -177,7 +178,6 @@ class Loop:
             targets=lambda rows: data.targets(data.check_training_rows(rows)),
             student=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows)),
             hidden=lambda rows: self.forward.encode(data.tokens, data.check_training_rows(rows), hidden=True),
-            texts_of=lambda rows: self.companions.texts_of(data.check_training_rows(rows)),
             batch=self._batch_of,
             ask=self.companions.ask,
             live=self.companions.live,

@@ -90,6 +90,7 @@ def prepare(
     student = None if resumed else early_student(run, teacher, spec)
     if not resumed:
         check_sizes(run, corpus, teacher, spec, student)
+        check_other_teachers(run)
     if run.plan.writer is not None or spec is None:
         corpus = write_texts(run, corpus, teacher, asked)
         spec = search.student(run.folder.path, teacher, corpus.train.texts, run.recipe.seed)
@@ -137,6 +138,13 @@ def check_sizes(
     # A writer makes texts from the texts as they were read, so it is not asked about those that it made.
     plan = dataclasses.replace(run.plan, writer=None) if written else run.plan
     check_facts(plan, run.recipe, corpus.train, dim=teacher.space.dim, width=width, depth=depth)
+
+
+def check_other_teachers(run: Run) -> None:
+    """Raise `InputError` if another teacher that a method names cannot be opened."""
+    for method in run.plan.step_methods.values():
+        for name in method.other_teachers:
+            open_any_teacher(name, device=run.device)
 
 
 def follow(run: Run) -> StudentFacts:

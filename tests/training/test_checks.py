@@ -8,6 +8,8 @@ from torch import nn
 
 from leafkit.errors import InputError, OptionError
 from leafkit.methods.method import Objective, Writer
+from leafkit.methods.objectives.mst import Mst
+from leafkit.methods.objectives.swing import Swing
 from leafkit.methods.plan import Plan
 from leafkit.training.facts import plan_draw, training_facts
 from leafkit.training.recipe import Recipe
@@ -68,7 +70,9 @@ def make_facts():
     def make(texts):
         rows = numpy.arange(texts)
         pairs = rows[:0].reshape(0, 2)
-        return training_facts(Recipe(), dim=2, width=2, depth=1, roles=rows, labels=rows, domains=rows, pairs=pairs)
+        return training_facts(
+            Recipe(), dim=2, width=2, depth=1, roles=rows, labels=rows, domains=rows, pairs=pairs, texts_of=None
+        )
 
     return make
 
@@ -77,8 +81,8 @@ def make_facts():
 def refused(planned, tmp_path, monkeypatch):
     """Return a function that distils, expects a refusal, and checks that nothing is left."""
 
-    def run(match, *methods, asks=False, **settings):
-        with monkeypatch.context() as patched, pytest.raises(OptionError, match=match):
+    def run(match, *methods, asks=False, error=OptionError, **settings):
+        with monkeypatch.context() as patched, pytest.raises(error, match=match):
             if not asks:
                 patched.setattr(VectorStore, "fill", lambda *_, **__: pytest.fail("the teacher was asked for texts"))
             planned(*methods, **settings)
@@ -116,6 +120,15 @@ def test_what_a_search_finds_is_checked_as_well(refused, monkeypatch):
     monkeypatch.setattr("leafkit.methods.architectures.diswot.Shape.mutated", lambda shape, _: shape)
     refused("196 texts and 1 layers", picky, asks=True, **search)
     assert [depth for _, _, depth, *_ in picky.seen][1:] == [1]
+
+
+def test_what_methods_need_of_the_texts_is_checked_before_the_teacher_encodes_one(refused):
+    # With rarity, no two of these texts have the same score.
+    refused("swing finds only 1 of 196 texts", Swing(rarity=0.5, reduction="mean"))
+
+
+def test_a_teacher_that_a_method_names_and_nobody_knows_is_refused_before_the_teacher_encodes_a_text(refused):
+    refused("/nowhere/teacher does not exist", Mst(count=8, others="/nowhere/teacher"), error=InputError)
 
 
 def test_a_refusal_while_methods_are_built_leaves_nothing_either(refused):

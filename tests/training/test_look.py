@@ -77,7 +77,9 @@ def test_the_planned_validations_are_those_of_the_loop(epochs, valid_every, step
     rows = numpy.zeros(12 * 32, dtype=numpy.int64)
     recipe = Recipe(epochs=epochs, valid_every=valid_every)
     pairs = numpy.zeros((0, 2), dtype=numpy.int64)
-    facts = training_facts(recipe, dim=2, width=2, depth=1, roles=rows, labels=rows, domains=rows, pairs=pairs)
+    facts = training_facts(
+        recipe, dim=2, width=2, depth=1, roles=rows, labels=rows, domains=rows, pairs=pairs, texts_of=None
+    )
     every = recipe.steps_between_validations(len(rows))
     assert [step for step in range(1, facts.steps + 1) if step % every == 0 or step == facts.steps] == steps
     assert facts.validations == 1 + len(steps)

@@ -80,7 +80,7 @@ class Mst(Objective):
     count: int = 64
 
     def __post_init__(self) -> None:
-        names, most = self._names, self.masks * (1 + len(self._names))
+        names, most = self.other_teachers, self.masks * (1 + len(self.other_teachers))
         checks = {name: (least <= getattr(self, name) < math.inf, f"{least} or more") for name, least in LEAST.items()}
         checks["others"] = (all(names) and len(set(names)) == len(names), "different names, separated by ';'")
         checks["chosen"] = (1 <= self.chosen <= most, f"1 to {most}, the number of specialised teachers")
@@ -93,7 +93,8 @@ class Mst(Objective):
         return bool(self.others)
 
     @property
-    def _names(self) -> list[str]:
+    def other_teachers(self) -> list[str]:
+        """The names in the field ``others``."""
         return [name.strip() for name in self.others.split(";")] if self.others else []
 
     def check(self, facts: Facts) -> None:
@@ -104,7 +105,7 @@ class Mst(Objective):
         """Return the ``teachers`` with trained, frozen masks (the training's own teacher first) and the ``router``."""
         state: Any = nn.Module()
         state.epoch_steps = setting.epoch_steps
-        gathers = [setting.targets, *map(setting.other_teacher, self._names)]
+        gathers = [setting.targets, *map(setting.other_teacher, self.other_teachers)]
         teachers = [SpecialisedTeachers(setting, gather, self) for gather in gathers]
         state.teachers = nn.ModuleList(teachers)
         if self.sample:

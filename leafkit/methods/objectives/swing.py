@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from leafkit.methods.batch import Batch
-    from leafkit.methods.setting import Setting
-    from leafkit.types import Float32
+    from leafkit.methods.setting import Facts, Setting
 
 Reduction = Literal["max", "mean"]
 
@@ -120,6 +119,21 @@ class Swing(Objective):
         """Whether scores are stored by row: always."""
         return True
 
+    def check(self, facts: Facts) -> None:
+        """Raise `OptionError` if fewer than two texts are without private words."""
+        if self.weight == 0:
+            return
+        found: Counter[float] = Counter()
+        for score in self._scores(facts):
+            found[score] += 1
+            if found[0.0] == 2:  # No score is lower, so the other texts need not be read.
+                return
+        if (public := found[min(found)]) < 2:
+            raise OptionError(
+                f"swing finds only {public} of {facts.texts} texts without private words; expected 2 or more for its "
+                "anchors. Lower swing:rarity or add texts."
+            )
+
     def build(self, setting: Setting) -> nn.Module:
         """Return the ``scores`` r of the texts, (texts,), the ``anchors`` and the ``seed``; nothing at weight 0."""
         import torch
@@ -127,23 +141,18 @@ class Swing(Objective):
         state = torch.nn.Module()
         if self.weight == 0:
             return state
-        scores = self._scores(setting)
+        scores = numpy.fromiter(self._scores(setting), dtype=numpy.float32, count=setting.texts)
         public = numpy.flatnonzero(scores == scores.min())
-        if len(public) < 2:
-            raise OptionError(
-                f"swing finds only {len(public)} of {setting.texts} texts without private words; expected 2 or more "
-                "for its anchors. Lower swing:rarity or add texts."
-            )
         state.anchors = fit_anchors(setting.restricted(public), "clusters", min(self.count, len(public)))
         state.register_buffer("scores", torch.from_numpy(scores))
         state.register_buffer("seed", torch.tensor(setting.seed))
         return state
 
-    def _scores(self, setting: Setting) -> Float32:
-        """Return the privacy score of every training text, (texts,)."""
-        rarities = word_rarities(_texts(setting)) if self.rarity else {}
-        scores = (text_score(text, self.reduction, rarities, self.rarity) for text in _texts(setting))
-        return numpy.fromiter(scores, dtype=numpy.float32, count=setting.texts)
+    def _scores(self, facts: Facts) -> Iterator[float]:
+        """Yield the privacy score of every training text in order, rounded to float32."""
+        rarities = word_rarities(_texts(facts)) if self.rarity else {}
+        for text in _texts(facts):
+            yield float(numpy.float32(text_score(text, self.reduction, rarities, self.rarity)))
 
     def terms(self, batch: Batch, state: Any) -> dict[str, Tensor]:
         """Return the losses ``release`` and ``soft`` of each text, (rows,)."""
@@ -242,7 +251,7 @@ def word_rarities(texts: Iterator[str]) -> dict[str, float]:
     return {word: 1 - math.log(count) / math.log(total) if total > 1 else 1.0 for word, count in counts.items()}
 
 
-def _texts(setting: Setting) -> Iterator[str]:
+def _texts(facts: Facts) -> Iterator[str]:
     """Yield all training texts in order."""
-    for start in range(0, setting.texts, CHUNK):
-        yield from setting.texts_of(numpy.arange(start, min(start + CHUNK, setting.texts)))
+    for start in range(0, facts.texts, CHUNK):
+        yield from facts.texts_of(numpy.arange(start, min(start + CHUNK, facts.texts)))

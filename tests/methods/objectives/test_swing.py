@@ -1,5 +1,7 @@
 """Swing: private texts have flat, noisy targets that lose their pull, instead of pulling the logits together."""
 
+import contextlib
+
 import numpy
 import pytest
 import torch
@@ -137,9 +139,29 @@ def test_the_anchors_are_fitted_to_texts_without_private_words(swing_state, make
     assert asked == {row for row in range(120) if row % 3}
 
 
-def test_too_few_public_texts_are_refused(swing_state):
-    with pytest.raises(OptionError, match="only 1 of 120 texts without private words"):
-        swing_state(Swing(), texts_of=lambda rows: [SECRET if row else "a plain text" for row in rows])
+@pytest.mark.parametrize("public", [1, 2])
+def test_fewer_than_two_public_texts_are_refused(public, make_setting):
+    setting = make_setting(texts_of=lambda rows: [SECRET if row >= public else "a plain text" for row in rows])
+    expected = pytest.raises(OptionError, match="only 1 of 120 texts without private words")
+    with expected if public == 1 else contextlib.nullcontext():
+        Swing().check(setting)
+
+
+def test_the_check_reads_no_more_texts_than_it_needs(make_setting):
+    asked = []
+    Swing().check(make_setting(texts_of=lambda rows: (asked.append(row) or f"plain {row}" for row in rows)))
+    assert asked == [0, 1]
+    Swing(weight=0).check(make_setting(texts_of=None))
+
+
+def test_without_a_public_text_those_of_the_lowest_score_count(make_setting):
+    def check(*words):
+        texts = {row: f"{SECRET} {words[row]}" if row < len(words) else SECRET for row in range(120)}
+        Swing(reduction="mean").check(make_setting(texts_of=lambda rows: [texts[row] for row in rows]))
+
+    check("please", "please")
+    with pytest.raises(OptionError, match="only 1 of 120"):
+        check("please", "please keep it")
 
 
 def test_a_weight_of_0_reads_no_text(make_batch, swing_state):
