@@ -87,6 +87,27 @@ def test_the_graph_keeps_the_nearest_words_and_scales_by_the_median():
     torch.testing.assert_close(weights, expected)
 
 
+@pytest.mark.parametrize("offset", [0, 5])
+def test_the_graph_and_its_gradient_are_those_of_the_differences_of_all_words(offset):
+    # Word 7 is word 3 again, as a word is that stands in two texts; ``offset`` is a direction that all words share.
+    states = draw(12, 6)
+    states[7] = states[3]
+    states[:, 0] += offset
+    one, other = states.clone().requires_grad_(), states.double().requires_grad_()
+    weights, near = graph(one, 4)
+    squares = (other[:, None] - other).square().sum(dim=-1)
+    sigma = squares.detach()[~torch.eye(12, dtype=torch.bool)].median()
+    expected = torch.exp(-squares / (2 * sigma)) * near
+    torch.testing.assert_close(weights.double(), expected, rtol=1e-4, atol=1e-6)
+    assert float(weights[3, 7].detach()) == pytest.approx(1, abs=1e-5)
+    factors = draw(12, 12, seed=1)
+    for each in ((weights * factors).sum(), (expected * factors).sum()):
+        each.backward()
+    torch.testing.assert_close(one.grad.double(), other.grad, rtol=1e-3, atol=1e-4)
+    nearest = squares.masked_fill(torch.eye(12, dtype=torch.bool), math.inf).topk(4, largest=False).indices
+    assert torch.equal(near, torch.zeros_like(near).scatter(1, nearest, True))
+
+
 @pytest.mark.parametrize("restrict", [True, False])
 def test_local_is_the_divergence_of_the_two_softmaxes(restrict):
     student, teacher = draw(8, 3), draw(8, 5, seed=1)
