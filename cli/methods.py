@@ -44,17 +44,16 @@ def methods(context: typer.Context, as_json: Json = False, show_coverage: Covera
     if show_coverage:
         _print_coverage(as_json)
         return
-    from leafkit.methods.ledger import STUDENTS, read_ledger
+    from leafkit.methods.ledger import COLUMNS, read_ledger
 
     rows = read_ledger()
     if as_json:
         say_json([row.to_json() for row in rows], indent=1)
         return
-    cells = [("method", "folder", "needs", *STUDENTS.values(), "figure", "compared with", "paper")]
+    cells = [("method", "folder", "needs", "paper", *COLUMNS)]
     for row in rows:
-        paper = row.paper.removeprefix("https://")
-        facts = (row.name, row.folder, ",".join(row.needs), *(row.cell(student) for student in STUDENTS))
-        cells.append((*facts, row.figure, row.compared_with, paper))
+        facts = (row.name, row.folder, ",".join(row.needs), row.paper.removeprefix("https://"))
+        cells += [(*facts, *line) for line in row.lines]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     for line in cells:
         say("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -209,15 +209,14 @@ def method_page(page: dict[str, Any]) -> str:
 
 def methods_table() -> str:
     """Return a table of all methods and their measured results, with a link to each method's page."""
-    from leafkit.methods.ledger import STUDENTS, read_ledger
+    from leafkit.methods.ledger import COLUMNS, read_ledger
 
     rows = []
     for row in read_ledger():
         paper = f"[{row.paper.removeprefix('https://')}]({row.paper})"
-        facts = (row.figure, row.compared_with, *(row.cell(student) for student in STUDENTS))
-        rows.append((f"[{row.name}]({row.name}.md)", row.folder, ", ".join(row.needs), *facts, paper))
-    head = ("method", "folder", "needs", "figure", "compared with", *STUDENTS.values(), "paper")
-    return "\n".join(_table(head, rows))
+        facts = (f"[{row.name}]({row.name}.md)", row.folder, ", ".join(row.needs), paper)
+        rows += [(*facts, *line) for line in row.lines]
+    return "\n".join(_table(("method", "folder", "needs", "paper", *COLUMNS), rows))
 
 
 def methods_commands() -> str:

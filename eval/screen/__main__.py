@@ -12,7 +12,7 @@ from eval import DATA
 from eval.ledger import main as table_of_methods
 from eval.screen.log import LOG
 from eval.screen.report import missing_arms, result_text, results
-from eval.screen.stages import FULL, QUICK, Screen, run_system
+from eval.screen.stages import FULL, QUICK, Screen, Search, run_system
 from eval.screen.study import ScreenStudy
 from eval.screen.systems import LEAF, STUDENTS, read_systems
 from eval.screen.texts import ScreenTexts
@@ -26,6 +26,7 @@ from leafkit.vectors.store import default_cache
 TEACHER = "../shared/models/bge-small-en-v1.5"
 DOSE_RESULTS = Path("eval/results/screen-dose")
 TIERS = {"screen": "", "dose": "plain-60000"}
+SEARCHES: dict[str, list[Search]] = {"full": [FULL], "quick": [QUICK], "borrowed": []}
 STAGES = ("dose", "screen", "curve")
 
 
@@ -49,6 +50,8 @@ def _run(screen: Screen, options: argparse.Namespace) -> None:
             raise OptionError(f"the screen has no system {name!r}; {nearest(name, screen.systems)}.")
     for student in options.student or list(STUDENTS):
         for name in names:
+            if student not in screen.systems[name].students:
+                continue
             if "screen" in options.stage or "dose" in options.stage:
                 run_system(screen, name, student, doses_only="screen" not in options.stage)
         if "curve" in options.stage and LEAF in names:
@@ -94,25 +97,26 @@ def _screen(options: argparse.Namespace) -> Screen:
         texts=ScreenTexts(data=options.data, work=work / "texts"),
         teacher_name=options.teacher,
     )
-    making = [QUICK] if options.quick else [FULL]
-    searches = making if options.action == "run" else [FULL, QUICK]
     return Screen(
         study=study,
         systems=read_systems(),
         makes=options.action == "run",
-        searches=searches,
+        searches=SEARCHES[options.search] if options.action == "run" else [FULL, QUICK],
         larger=TIERS[options.tier],
     )
+
+
+_SEARCH = "full: five doses on two seeds; quick: three on one; borrowed: take the dose of the token table"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m eval.screen", description=__doc__)
     parser.add_argument("action", choices=("run", "report"))
-    parser.add_argument("--student", nargs="+", choices=tuple(STUDENTS), help="kinds of students  [default: both]")
+    parser.add_argument("--student", nargs="+", choices=tuple(STUDENTS), help="kinds of students  [default: all]")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="systems of systems.toml  [default: all]")
     parser.add_argument("--stage", nargs="+", choices=STAGES, default=["screen"], help="which runs to make")
     parser.add_argument("--tier", choices=TIERS, default="screen", help="dose: 60,000 plain texts instead of 6,000")
-    parser.add_argument("--quick", action="store_true", help="search each dose among three values on one seed")
+    parser.add_argument("--search", choices=SEARCHES, default="full", help=_SEARCH)
     parser.add_argument("--teacher", default=TEACHER, help=f"the teacher  [default: {TEACHER}]")
     parser.add_argument("--data", type=Path, default=Path(DATA), help=f"folder of train/ and bench/  [default: {DATA}]")
     parser.add_argument("--work", type=Path, help="folder of finished runs  [default: the folder screen in the cache]")

@@ -18,7 +18,7 @@ from eval.screen.benchmark import TEST
 from eval.screen.figures import MAIN, Figure, figures_of
 from eval.screen.stages import SEEDS, Cell, DosePoint, Screen, mean_figure, scores_of, seed_figures
 from eval.screen.statistics import REGION, Difference, difference, holm, verdict, worth_in_texts
-from eval.screen.systems import LEAF, PULL, STUDENTS, System
+from eval.screen.systems import DOSES_FROM, LEAF, PULL, STUDENTS, System
 from leafkit.evaluation.compare.study import Run
 from leafkit.evaluation.provenance import commit, packages
 from leafkit.methods.ledger import SCHEMA
@@ -52,7 +52,7 @@ def measured_pairs(screen: Screen, students: Iterable[str]) -> list[Pair]:
     found = []
     for student in students:
         for name, system in screen.systems.items():
-            if name == LEAF:
+            if name == LEAF or student not in system.students or not system.baselines:
                 continue
             cell = screen.cell(name, student)
             first, *others = (screen.cell(baseline, student, system.texts) for baseline in system.baselines)
@@ -150,17 +150,21 @@ def _facts(screen: Screen, cell: Cell) -> dict[str, Any]:
     }
 
 
-_METHODS = ("methods", "feeds", "writers")
+_METHODS = ("methods", "feeds", "writers", "architecture")
 
 
 def _dose(screen: Screen, cell: Cell) -> dict[str, Any] | None:
-    """Return the chosen dose and the curve: each dose with its weight and figures on two seeds."""
+    """Return the chosen dose, the kind of student that it was chosen on, and the curve if that is its own.
+
+    A point of the curve is a dose with its weight and its figures on the seeds of the search.
+    """
     system = cell.system
     if cell.arm.dose is None:
         return None
     return {
         "field": "pull, the size of the gradient relative to LEAF's" if system.dose == PULL else system.dose,
         "chosen": cell.arm.dose,
+        "chosen_on": cell.arm.student if cell.curve else DOSES_FROM.get(cell.arm.student, cell.arm.student),
         "curve": [_point(screen, point) for point in cell.curve],
     }
 
@@ -226,7 +230,10 @@ def title(system: System) -> str:
 def missing_arms(screen: Screen, students: Sequence[str]) -> list[str]:
     """Return the systems, by kind of student, that have no complete runs yet."""
     return [
-        f"{student} {name}" for student in students for name in screen.systems if screen.cell(name, student) is None
+        f"{student} {name}"
+        for student in students
+        for name, system in screen.systems.items()
+        if student in system.students and screen.cell(name, student) is None
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 
@@ -12,13 +12,15 @@ from eval.screen.figures import Figure, figures_of
 from eval.screen.log import LOG
 from eval.screen.pull import weight_of
 from eval.screen.study import Arm, ScreenStudy, make_arm
-from eval.screen.systems import LEAF, PULL, System
+from eval.screen.systems import DOSES_FROM, LEAF, PULL, System
 from leafkit.errors import LeafkitError
 from leafkit.evaluation.compare.statistics import figures
 from leafkit.evaluation.compare.study import Run
 from leafkit.evaluation.metrics import Float64
 
 SEEDS = (0, 1, 2, 3, 4)
+EPOCHS = 10
+"""The epochs of a text set that has no larger one, in the tier of more steps."""
 CURVE = (3000, 6000, 12_000, 24_000)
 """The numbers of texts of LEAF's own curve."""
 
@@ -58,8 +60,9 @@ class Cell:
 class Screen:
     """The systems in a study. With ``makes``, missing runs are made; otherwise only finished ones are found.
 
-    The dose of a system is that of the first of ``searches`` whose runs are all there. ``larger`` names a text set that
-    takes the place of the plain one, for the tier of more steps.
+    The dose of a system is that of the first of ``searches`` whose runs are all there, or else the dose that was chosen
+    for the kind of student in `DOSES_FROM`. ``larger`` names a text set that takes the place of the plain one, for the
+    tier of more steps, which takes the doses of the screen.
     """
 
     study: ScreenStudy
@@ -75,22 +78,30 @@ class Screen:
     def cell(self, name: str, student: str, texts: str | None = None) -> Cell | None:
         """Return the cell of a system on its own text set or on ``texts``; None if a run of it is missing."""
         system = self.systems[name]
-        texts = self.set_of(texts or system.texts)
-        curve = self.curve(name, student, texts)
-        if curve is None:
+        of_screen = texts or system.texts
+        texts = self.set_of(of_screen)
+        owner = self.systems[system.dose_of or name]
+        curve = None if self.larger else self.curve(owner.name, student, texts)
+        points = self._borrowed(owner, student, of_screen) if curve is None else curve
+        if points is None:
             return None
-        if system.dose_of:
-            other = self.systems[system.dose_of]
-            points = self.curve(other.name, student, texts)
-            arm = None if points is None else self._arm(system, student, texts, self.best(other, points).arm.dose)
-        else:
-            arm = self.best(system, curve).arm if curve else make_arm(system, student, texts=texts)
+        dose = best(points, self.figure(owner.figure)).arm.dose if points else None
+        arm = self._arm(system, student, texts, dose)
         runs = None if arm is None else self.runs(arm, SEEDS)
-        return None if arm is None or runs is None else Cell(system=system, arm=arm, runs=runs, curve=curve)
+        if arm is None or runs is None:
+            return None
+        return Cell(system=system, arm=arm, runs=runs, curve=(curve or ()) if owner is system else ())
 
-    def best(self, system: System, points: Sequence[DosePoint]) -> DosePoint:
-        """Return the dose of ``system`` with the best figure on dev items."""
-        return best(points, self.figure(system.figure))
+    def _borrowed(self, system: System, student: str, texts: str) -> list[DosePoint] | None:
+        """Return the finished curve of another cell over the doses of ``system``; None if there is none.
+
+        It is that of the screen in the tier of more steps, or that of the kind of student in `DOSES_FROM`.
+        """
+        finished = replace(self, makes=False, searches=(FULL, QUICK), larger="")
+        kinds = [student] if self.larger else []
+        kinds += [kind for kind in [DOSES_FROM.get(student)] if kind in system.students]
+        curves = (finished.curve(system.name, kind, texts) for kind in kinds)
+        return next((curve for curve in curves if curve is not None), None)
 
     def set_of(self, texts: str) -> str:
         """Return the text set that takes the place of ``texts`` in this tier of the screen."""
@@ -118,7 +129,11 @@ class Screen:
             weight = weight_of(self.study, system, student, texts, dose, measures=self.makes)
             if weight is None:
                 return None
-        return make_arm(system, student, texts=texts, dose=dose, weight=weight)
+        arm = make_arm(system, student, texts=texts, dose=dose, weight=weight)
+        if self.larger and texts != self.larger:
+            # There are no more texts of these sets, so the tier of more steps repeats them.
+            arm = replace(arm, options={**arm.options, "epochs": EPOCHS * arm.options.get("epochs", 1)})
+        return arm
 
     def figure(self, name: str, split: str = DEV) -> Figure:
         """Return the figure ``name`` of ``split``."""

@@ -56,7 +56,11 @@ class Arm:
     @property
     def specs(self) -> list[str]:
         """The specs of all methods of the arm, as `leafkit distill` takes them."""
-        return [spec for option in ("methods", "feeds", "writers") for spec in self.options.get(option, ())]
+        searched = [self.options["architecture"]] if "architecture" in self.options else []
+        return [
+            *(spec for option in ("methods", "feeds", "writers") for spec in self.options.get(option, ())),
+            *searched,
+        ]
 
 
 def make_arm(
@@ -76,11 +80,13 @@ def make_arm(
     return Arm(system=system.name, student=student, texts=texts, dose=dose, options=options)
 
 
-def method_options(method: str, values: Mapping[str, Any], *, alone: bool = False) -> dict[str, list[str]]:
+def method_options(method: str, values: Mapping[str, Any], *, alone: bool = False) -> dict[str, list[str] | str]:
     """Return the options of `leafkit.distill` that add ``method`` with the given fields to LEAF, or use it alone."""
     words = [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
     spec = method + (":" + ",".join(words) if words else "")
     option = method_class(method).option
+    if option == "architecture":
+        return {option: spec}
     return {option: [LEAF, spec] if option == "methods" and not alone else [spec]}
 
 

@@ -33,8 +33,13 @@ SITUATIONS = (
 STUDENTS = {
     "picked": {"student": "teacher:layers=0,9,10,pooling=mean", "learning_rate": 3e-4},
     "table": {"student": "static:dim=384", "learning_rate": 1e-3},
+    "searched": {"budget": "2M params", "learning_rate": 1e-3},
 }
-"""The kinds of students: three transformer layers of the teacher with mean pooling, and a token table."""
+"""The kinds of students: three transformer layers of the teacher with mean pooling, a token table, and a transformer
+with random weights whose shape is found by an architecture search."""
+
+DOSES_FROM = {"picked": "table"}
+"""The kind of student whose chosen doses another kind can take, because its own runs are dear."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +48,14 @@ class System:
 
     ``method`` is the method beside LEAF (the name of the row by default, empty for LEAF alone), with the values
     ``fixed`` of its fields; ``picked`` and ``table`` are further values for one kind of student.
+    ``students`` are the kinds of students that the row is measured with.
     ``dose`` is the field that ``doses`` are values of, or ``pull`` for the weight by pull; without ``doses`` there is
     nothing to choose. ``dose_of`` names another system whose chosen dose this one takes.
     With ``alone``, the method trains without LEAF beside it. ``texts`` is the text set. ``recipe`` are other options of
     `leafkit.distill`; with ``epochs_times_dose`` the epochs are that number over the dose, so that all doses take as
     many steps. ``figure`` decides the verdict and the dose. ``baselines`` are the systems to compare with; the verdict
-    compares with the first. ``situations`` are those of ``docs/which-method.md`` that the row speaks about.
+    compares with the first, and a row without any is only what others are compared with. ``situations`` are those of
+    ``docs/which-method.md`` that the row speaks about.
     """
 
     name: str
@@ -66,6 +73,7 @@ class System:
     figure: str = MAIN
     baselines: tuple[str, ...] = (LEAF,)
     situations: tuple[str, ...] = ()
+    students: tuple[str, ...] = ("picked", "table")
     title: str = ""
 
     @property
@@ -111,6 +119,8 @@ def _system(name: str, values: dict[str, Any]) -> System:
         for key in [*system.fixed, *system.picked, *system.table, *dose]:
             _check(name, key, names, "field of the method")
     _check(name, system.texts, TEXTS, "text set")
+    for student in system.students:
+        _check(name, student, STUDENTS, "kind of student")
     for situation in system.situations:
         _check(name, situation, SITUATIONS, "situation")
     return system

@@ -17,8 +17,11 @@ VERDICTS = Path(__file__).resolve().parent / "verdicts"
 BASELINES = VERDICTS / "baselines.json"
 """The results of the baselines and control arms, which are no methods of their own."""
 
-STUDENTS = {"picked": "three layers of the teacher", "table": "token table"}
+STUDENTS = {"picked": "three layers of the teacher", "table": "token table", "searched": "searched transformer"}
 """The kinds of students that every method is measured with, and what they are in words."""
+
+COLUMNS = ("student", "verdict", "difference", "figure", "compared with")
+"""The titles of the columns of `LedgerRow.lines`."""
 
 SCHEMA = 2
 NOT_MEASURED, WATCHES, BASELINE = "not measured", "watches", "baseline"
@@ -109,16 +112,6 @@ class LedgerRow:
         return ", ".join(f"{one.verdict} ({one.student})" for one in self.measured.values())
 
     @property
-    def figure(self) -> str:
-        """The figure that the verdicts are about; empty without a result."""
-        return next((one.figure for one in self.measured.values()), "")
-
-    @property
-    def compared_with(self) -> str:
-        """What the method was compared with, in words; empty without a result."""
-        return next((one.compared_with for one in self.measured.values()), "")
-
-    @property
     def summary(self) -> str:
         """A sentence for each kind of student, or why there is no difference to measure."""
         if self.folder == "probes":
@@ -127,12 +120,12 @@ class LedgerRow:
             return self.verdict
         return "; ".join(one.summary for one in self.measured.values())
 
-    def cell(self, student: str) -> str:
-        """Return the verdict for one kind of student (a key of `STUDENTS`) with its difference, for a table."""
-        one = self.measured.get(student)
-        if one is None:
-            return self.verdict if self.verdict in (BASELINE, WATCHES) else NOT_MEASURED
-        return f"{one.verdict}: {one.difference}"
+    @property
+    def lines(self) -> list[tuple[str, ...]]:
+        """A line of a table with the columns `COLUMNS` for each kind of student, or one without a student."""
+        measured = self.measured.values()
+        lines = [(one.student, one.verdict, one.difference, one.figure, one.compared_with) for one in measured]
+        return lines or [("", self.verdict, "", "", "")]
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON: its facts and figures without the details of the result file."""

@@ -36,9 +36,10 @@ def test_every_method_has_a_row_with_its_paper(tmp_path):
 def test_a_row_repeats_the_result_file(tmp_path):
     write_result(tmp_path, "sinkd")
     row = ledger_row("sinkd", tmp_path)
-    assert (row.verdict, row.figure, row.compared_with) == ("helps", "mean nDCG@10", "plain LEAF")
-    assert row.cell("table") == "helps: +0.0200 [+0.0100, +0.0300]"
-    assert row.cell("picked") == "not measured"
+    assert row.measured.keys() == {"table"}
+    one = row.measured["table"]
+    assert (row.verdict, one.figure, one.compared_with) == ("helps", "mean nDCG@10", "plain LEAF")
+    assert one.difference == "+0.0200 [+0.0100, +0.0300]"
     assert row.to_json()["students"]["table"]["difference"]["holm"] == 0.004
     assert row.to_json()["command"] == "python -m eval.screen run --only sinkd"
 
@@ -61,7 +62,7 @@ def test_a_summary_says_what_the_method_was_compared_with_and_how_sure_it_is(tmp
 def test_a_probe_watches_whatever_was_measured(tmp_path):
     name = next(name for name, folder in method_folders().items() if folder == "probes")
     row = ledger_row(name, tmp_path)
-    assert (row.verdict, row.cell("table")) == ("watches", "watches")
+    assert row.verdict == "watches"
     assert "changes nothing" in row.summary
 
 

@@ -139,9 +139,36 @@ def test_a_control_takes_the_dose_of_its_system(screen):
 
 def test_the_tier_of_more_steps_takes_a_larger_set(screen):
     larger = replace(screen, larger="plain-60000")
-    assert larger.cell("condense", "table").arm.texts == "plain-60000"
-    assert {name.split("-")[2] for name, _ in screen.study.made} == {"60000"}
-    assert larger.set_of("labels") == "labels"
+    assert larger.cell("condense", "table") is None
+    chosen = screen.cell("condense", "table").arm.dose
+    cell = larger.cell("condense", "table")
+    assert (cell.arm.texts, cell.arm.dose, cell.curve) == ("plain-60000", chosen, ())
+    assert {name for name, _ in screen.study.made if "60000" in name} == {f"table-plain-60000-condense-{chosen:g}"}
+
+
+def test_the_tier_of_more_steps_repeats_a_set_that_has_no_larger_one(screen):
+    labels = replace(screen, larger="plain-60000", systems={"leaf": replace(screen.systems["leaf"], texts="labels")})
+    arm = labels.cell("leaf", "table").arm
+    assert (arm.texts, arm.options["epochs"]) == ("labels", 10)
+
+
+def test_a_kind_of_student_can_take_the_doses_of_another(screen):
+    borrowing = replace(screen, searches=())
+    assert borrowing.cell("condense", "picked") is None
+    screen.cell("condense", "table")
+    cell = borrowing.cell("condense", "picked")
+    assert (cell.arm.student, cell.arm.dose, cell.curve) == ("picked", 0.3, ())
+    assert {seed for name, seed in screen.study.made if name.startswith("picked")} == set(SEEDS)
+    assert borrowing.cell("condense-random", "picked").arm.dose == 0.3
+    dose = results(finding(screen), ["picked"])["condense"]["rows"]["picked"]["dose"]
+    assert (dose["chosen"], dose["chosen_on"], dose["curve"]) == (0.3, "table", [])
+
+
+def test_a_row_is_measured_with_its_own_kinds_of_students(screen):
+    systems = {**screen.systems, "curriculum": replace(screen.systems["curriculum"], students=("picked",))}
+    only = replace(finding(screen), systems=systems)
+    assert "picked curriculum" in missing_arms(only, ["picked", "table"])
+    assert "table curriculum" not in missing_arms(only, ["picked", "table"])
 
 
 def test_the_best_dose_is_that_of_the_figure_and_collapsed_runs_are_the_worst(screen):
@@ -196,7 +223,7 @@ def measured(screen, monkeypatch, tmp_path):
 def test_a_result_has_a_row_for_each_student_that_the_ledger_reads(measured, tmp_path):
     row = ledger.ledger_row("condense", tmp_path)
     assert row.verdict == "helps"
-    assert row.compared_with == "random texts"
+    assert row.measured["table"].compared_with == "random texts"
     assert set(row.measured) == {"picked", "table"}
     assert ledger.ledger_row("curriculum", tmp_path).verdict == "no difference"
     assert ledger.ledger_row("sinkd", tmp_path).verdict == "not measured"

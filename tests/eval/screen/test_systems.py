@@ -3,7 +3,7 @@
 import pytest
 
 from eval.screen.study import make_arm, method_options
-from eval.screen.systems import LEAF, PULL, PULLS, STUDENTS, missing_systems, read_systems
+from eval.screen.systems import LEAF, PULL, PULLS, missing_systems, read_systems
 from leafkit.errors import OptionError
 from leafkit.methods.plan import make_plan
 from leafkit.methods.registry import method_folders
@@ -23,19 +23,20 @@ def table(tmp_path):
 
 def test_every_arm_of_the_table_is_a_plan_that_can_be_made():
     for system in read_systems().values():
-        for student in STUDENTS:
+        for student in system.students:
             for dose in system.doses or (None,):
                 weight = 0.5 if system.dose == PULL and dose else None
                 options = make_arm(system, student, texts=system.texts, dose=dose, weight=weight).options
                 plan = {name: options[name] for name in ("methods", "feeds", "writers") if name in options}
                 assert make_plan(**plan).methods
+                assert ("architecture" in options) == (student == "searched")
 
 
 def test_every_system_is_compared_with_leaf_or_with_a_control_that_is_told_the_same():
     systems = read_systems()
     for system in systems.values():
         baselines = [systems[name] for name in system.baselines]
-        assert baselines
+        assert baselines or not system.is_method
         if system.texts != "plain" and system.is_method:
             assert baselines[0].texts == system.texts
         if system.texts == "labels" and system.is_method:
@@ -71,6 +72,7 @@ def test_truth_values_are_written_as_specs_take_them():
     assert method_options("taid", {"adaptive": False}) == {"methods": ["leaf", "taid:adaptive=false"]}
     assert method_options("ddk", {}) == {"feeds": ["ddk"]}
     assert method_options("swing", {"spread": 2}, alone=True) == {"methods": ["swing:spread=2"]}
+    assert method_options("diswot", {"inits": 2}) == {"architecture": "diswot:inits=2"}
 
 
 @pytest.mark.parametrize(
