@@ -11,13 +11,16 @@ import numpy
 from eval.mechanism.lab import Lab
 from eval.mechanism.student import Perceptron
 from eval.mechanism.texts import LabTexts
+from eval.mechanism.training import Job
 from leafkit.methods.probes.hacking import Hacking, distance
+from leafkit.training.recipe import Recipe
 
-CLAIM = "A student of few texts departs from its power law and moves away from the oracle; on a stream it does not."
-PREMISE = "Oracle MiniLM, a teacher that is a student of it, and a student that sees 50 texts 320 times."
+CLAIM = "A student of few texts departs from its power law over the learning rates; a student of a stream does not."
+PREMISE = "Oracle MiniLM, a teacher that is a student of it, and a student that sees 500 texts 32 times."
 CONTROL = "As many steps on 8,000 texts, each seen twice: the probe must stay silent."
 FIGURE = "share of trainings with an alarm; arms with rise give the relative rise of the distance to the oracle"
-ARMS = ("few texts", "stream", "few texts, rise", "stream, rise")
+ARMS = ("few texts", "stream", "50 texts", "few texts, rise", "stream, rise", "50 texts, rise")
+SIZES = {"few texts": 500, "stream": 8000, "50 texts": 50}
 
 STEPS, EVERY, BATCH = 1000, 40, 16
 
@@ -28,7 +31,8 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
     teacher = lab.train(["leaf"], teaching, seed=seed + 100).student
     held_out, stream = rest.choose(numpy.arange(0, 500)), rest.choose(numpy.arange(500, 8500))
     figures = {}
-    for arm, texts in (("few texts", stream.choose(numpy.arange(0, 50))), ("stream", stream)):
+    for arm, size in SIZES.items():
+        texts = stream.choose(numpy.arange(0, size))
         taught = replace(texts, vectors=teacher.encode(texts.features))
         alarms, golden = watched(lab, taught, held_out, teacher, seed)
         figures[arm] = float(alarms)
@@ -39,6 +43,7 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
 def watched(lab: Lab, texts: LabTexts, held_out: LabTexts, teacher: Perceptron, seed: int) -> tuple[bool, list[float]]:
     """Return whether the probe raised an alarm in a training on ``texts``, and the golden distances in order."""
     probe, expected = Hacking(), teacher.encode(held_out.features)
+    recipe = Recipe(learning_rate=Job.learning_rate)
     history: list[dict[str, Any]] = []
     golden: list[float] = []
 
@@ -50,9 +55,10 @@ def watched(lab: Lab, texts: LabTexts, held_out: LabTexts, teacher: Perceptron, 
             history=list(history),
             step=EVERY * len(history),
             steps=STEPS,
+            rates=numpy.array([recipe.rate(step, STEPS) for step in range(STEPS)]),
             validations=1 + STEPS // EVERY,
         )
-        history.append({"hacking": probe.observe(look)})
+        history.append({"step": look.step, "hacking": probe.observe(look)})
         golden.append(distance(vectors, held_out.vectors))
 
     job: dict[str, Any] = {"steps": STEPS, "batch_size": BATCH, "ridge": False, "watch": watch, "watch_every": EVERY}

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
+import numpy
+from numpy.typing import NDArray
+
 from leafkit.methods.ask import Ask
 from leafkit.methods.batch import TokenStates
 from leafkit.types import Float32, Int64, Role
@@ -48,6 +51,11 @@ class Look(Protocol):
     @property
     def steps(self) -> int:
         """The number of optimiser steps of the whole training."""
+        ...
+
+    @property
+    def rates(self) -> NDArray[numpy.float64]:
+        """The learning rates of all steps of the training, (steps,)."""
         ...
 
     @property

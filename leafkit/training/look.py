@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy
+from numpy.typing import NDArray
 
 from leafkit.methods.ask import Ask
 from leafkit.methods.batch import TokenStates
@@ -24,8 +25,9 @@ class HeldOutLook:
     """The held-out texts at one validation; see `leafkit.methods.look.Look`.
 
     ``student`` and ``teacher`` are known from the validation. ``texts`` and ``labels`` are those of ``corpus``, None in
-    a process that did not read the texts. ``read_tokens`` returns the token states of some of the texts.
-    ``encode_texts`` returns the student's vectors of any texts.
+    a process that did not read the texts. ``rate`` returns the learning rate of a step.
+    ``read_tokens`` returns the token states of some of the texts. ``encode_texts`` returns the student's vectors of any
+    texts.
     """
 
     student: Float32
@@ -34,11 +36,17 @@ class HeldOutLook:
     step: int
     steps: int
     validations: int
+    rate: Callable[[int], float]
     history: Sequence[Mapping[str, Any]]
     corpus: Corpus | None
     read_tokens: Callable[[Int64], TokenStates]
     ask: Ask | None
     encode_texts: Callable[[Sequence[str], Sequence[Role]], Float32]
+
+    @property
+    def rates(self) -> NDArray[numpy.float64]:
+        """The learning rates of all steps of the training, (steps,)."""
+        return numpy.array([self.rate(step) for step in range(self.steps)])
 
     @property
     def texts(self) -> Sequence[str]:

@@ -31,7 +31,6 @@ from leafkit.training.look import HeldOutLook, observe
 from leafkit.training.moments import restore_training, training_tensors
 from leafkit.training.optimiser import optimiser_of
 from leafkit.training.run import Run
-from leafkit.training.schedule import learning_rate_at
 from leafkit.training.validation import Figures, measure
 from leafkit.types import Float32, Int64
 
@@ -273,15 +272,7 @@ class Loop:
         )
 
     def _rate(self) -> float:
-        recipe = self.run.recipe
-        return learning_rate_at(
-            self.state.step,
-            steps=self.steps,
-            cycles=recipe.cycles,
-            start=recipe.learning_rate,
-            end=recipe.final_learning_rate,
-            warmup=recipe.warmup,
-        )
+        return self.run.recipe.rate(self.state.step, self.steps)
 
     def _after_step(self, rows: Int64, bar: Any, *, stop: bool) -> None:
         state = self.state
@@ -364,6 +355,7 @@ class Loop:
             step=self.state.step,
             steps=self.steps,
             validations=self.draw.facts.validations,
+            rate=partial(self.run.recipe.rate, steps=self.steps),
             history=self.state.history,
             corpus=self.companions.corpus,
             read_tokens=self._held_out_tokens,

@@ -12,6 +12,7 @@ from leafkit.files.options import OutputOptions
 from leafkit.hardware import has_fast_bfloat16
 from leafkit.methods.options import Distance
 from leafkit.options import Option, Options
+from leafkit.training.schedule import learning_rate_at
 from leafkit.vectors.rotation import KINDS
 from leafkit.vectors.store import DTYPES
 
@@ -114,6 +115,17 @@ class Recipe(Options):
     def steps(self, texts: int) -> int:
         """Return the number of optimiser steps over ``texts`` training texts."""
         return math.ceil(self.epochs * math.ceil(texts / self.batch_size))
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of step ``step``, counted from 0, of ``steps``."""
+        return learning_rate_at(
+            step,
+            steps=steps,
+            cycles=self.cycles,
+            start=self.learning_rate,
+            end=self.final_learning_rate,
+            warmup=self.warmup,
+        )
 
     def steps_between_validations(self, texts: int) -> int:
         """Return the number of steps from one validation to the next in a training on ``texts`` texts."""

@@ -142,6 +142,7 @@ def make_look():
             "methods": ["leaf"],
             "step": len(history),
             "steps": 100,
+            "rates": numpy.ones(100),
             "validations": 11,
         }
         return SimpleNamespace(**facts | fields)

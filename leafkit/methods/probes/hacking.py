@@ -4,7 +4,8 @@ Paper: https://arxiv.org/abs/2502.02671
 
     P = mean |s - t|^2 (proxy),  G = mean |s - o|^2 (golden) = P + mean |t - o|^2 + 2 mean <s - t, t - o>
     for vectors s of the student, t of the teacher and o of the oracle, the model that the teacher approximates
-    normal: log P = a - b log n over the observations n; alarm if P stays above the prediction band of this fit
+    normal: log P = a - b log T, with T the sum of the learning rates of all steps before the observation; alarm if P
+    stays above the prediction band of this fit
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy
+from numpy.typing import NDArray
 
 from leafkit.errors import InputError, OptionError
 from leafkit.files.arrays import read_array
@@ -27,6 +29,8 @@ from leafkit.types import Float32
 if TYPE_CHECKING:
     from leafkit.methods.look import Look
 
+Float64 = NDArray[numpy.float64]
+
 # The fewest observations to which a line with an error can be fitted.
 LEAST_WINDOW = 3
 
@@ -36,8 +40,8 @@ class Hacking(Probe):
     """Watch the distance to the teacher for a deviation from its power law, and optionally the distance to an oracle.
 
     The event ``refresh_data`` reports a deviation from the power law: train on new texts. With an oracle, the event
-    ``stop`` reports that the golden distance rises while the proxy distance falls. A falling learning rate also bends
-    the power law, and can cause a false ``refresh_data``.
+    ``stop`` reports that the golden distance rises while the proxy distance falls. A training that departs before the
+    observations that are assumed to be normal end, as with very few texts, raises no ``refresh_data``.
 
     ``every``: number of validations from one observation to the next; 0 disables the probe.
     ``oracle``: a .npy file with the oracle's vectors of the held-out texts, row by row; empty for no oracle.
@@ -49,7 +53,9 @@ class Hacking(Probe):
 
     paper: ClassVar[str] = "https://arxiv.org/abs/2502.02671"
     reconstruction: ClassVar[str] = (
-        "the paper detects deviations by eye on a log-log plot; the regression band, its values and the events are ours"
+        "the paper detects deviations by eye on a log-log plot; the regression band, its values and the events are "
+        "ours, and so is the sum of learning rates as the time of the power law: over steps, the falling learning rate "
+        "bends the law of a healthy training"
     )
     small: ClassVar[Mapping[str, Any]] = {"patience": 1}
 
@@ -82,12 +88,15 @@ class Hacking(Probe):
     def observe(self, look: Look) -> dict[str, Any]:
         """Return ``proxy`` and, with an oracle, ``golden`` and ``cross``; an alarm adds ``events``."""
         student, teacher = look.student, look.teacher
-        earlier = [entry["hacking"] for entry in look.history if "hacking" in entry]
+        entries = [entry for entry in look.history if "hacking" in entry]
+        earlier = [entry["hacking"] for entry in entries]
         found: dict[str, Any] = {"proxy": distance(student, teacher)}
         proxies = [figures["proxy"] for figures in earlier] + [found["proxy"]]
         events = []
         window = self._window(self._observations(look.validations))
-        if departs(proxies, window=window, patience=self.patience, deviations=self.deviations):
+        learned = numpy.concatenate([[0.0], numpy.cumsum(look.rates)])
+        times = learned[[*(entry["step"] for entry in entries), look.step]]
+        if departs(proxies, times, window=window, patience=self.patience, deviations=self.deviations):
             events.append("refresh_data")
         if self.oracle:
             oracle = _read_oracle(Path(self.oracle))
@@ -122,22 +131,22 @@ def cross(student: Float32, teacher: Float32, oracle: Float32) -> float:
     return float(2 * (student_errors * teacher_errors).sum(axis=1).mean())
 
 
-def departs(series: Sequence[float], *, window: int, patience: int, deviations: float) -> bool:
+def departs(
+    series: Sequence[float], times: Sequence[float] | Float64, *, window: int, patience: int, deviations: float
+) -> bool:
     """Return whether the last ``patience`` values of ``series`` lie above the power law of its beginning.
 
-    The power law is a line in log-log over the number of the observation, fitted to the ``window`` values after the
-    first. Validations are equally spaced, so the number replaces the step. A value lies above if it exceeds the
-    prediction by ``deviations`` standard deviations. The result is False for a series shorter than 1 + ``window`` +
-    ``patience``.
+    The power law is a line in log-log over ``times``, one for each value and positive after the first. It is fitted to
+    the ``window`` values after the first. A value lies above if it exceeds the prediction by ``deviations`` standard
+    deviations. The result is False for a series shorter than 1 + ``window`` + ``patience``.
     """
     if len(series) < 1 + window + patience:
         return False
-    numbers = numpy.log(numpy.arange(1, len(series) + 1))
-    values = numpy.log(numpy.maximum(series, 1e-300))
-    x, y = numbers[1 : 1 + window], values[1 : 1 + window]
+    clock, values = numpy.log(times[1:]), numpy.log(numpy.maximum(series[1:], 1e-300))
+    x, y = clock[:window], values[:window]
     slope, level = numpy.polyfit(x, y, 1)
     noise = numpy.sqrt(((y - level - slope * x) ** 2).sum() / (window - 2))
-    last = numbers[-patience:]
+    last = clock[-patience:]
     leverage = 1 + 1 / window + (last - x.mean()) ** 2 / ((x - x.mean()) ** 2).sum()
     return bool((values[-patience:] > level + slope * last + deviations * noise * numpy.sqrt(leverage)).all())
 

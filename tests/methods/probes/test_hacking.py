@@ -16,7 +16,7 @@ def spaces():
 
 
 def series(seed, drift=0.0):
-    """A power law with 2 % noise over a hundred observations, drifting upwards after the sixtieth."""
+    """A power law with 2 % noise over the times 1 to 101, drifting upwards after the sixtieth."""
     draw, steps = numpy.random.default_rng(seed), numpy.arange(1, 101)
     late = numpy.maximum(steps - 60, 0)
     return steps**-0.5 * (1 + 0.02 * draw.standard_normal(100)) * (1 + drift) ** late
@@ -24,7 +24,7 @@ def series(seed, drift=0.0):
 
 def alarm(values, law=LAW):
     first = 1 + law["window"] + law["patience"]
-    return any(departs(values[:end].tolist(), **law) for end in range(first, len(values) + 1))
+    return any(departs(values[:end].tolist(), range(1, end + 1), **law) for end in range(first, len(values) + 1))
 
 
 def test_the_golden_distance_is_the_sum_of_proxy_teacher_distance_and_cross_term(spaces):
@@ -48,14 +48,29 @@ def test_the_defaults_find_the_drift_with_few_false_alarms():
 
 
 def test_a_short_series_raises_no_alarm():
-    assert not departs([1.0] * 5 + [9.0] * 3, **LAW)
+    assert not departs([1.0] * 5 + [9.0] * 3, range(8), **LAW)
 
 
 def test_a_break_of_a_perfect_power_law_is_found():
-    law = [n**-0.7 for n in range(1, 40)]
-    assert not departs(law, window=8, patience=3, deviations=3)
-    assert departs([*law, 0.5, 0.5, 0.5], window=8, patience=3, deviations=3)
-    assert not departs([*law, 0.5, 0.5], window=8, patience=3, deviations=3)
+    times, law = range(42), [9.0, *(n**-0.7 for n in range(1, 39))]
+    assert not departs(law, times[:39], window=8, patience=3, deviations=3)
+    assert departs([*law, 0.5, 0.5, 0.5], times, window=8, patience=3, deviations=3)
+    assert not departs([*law, 0.5, 0.5], times[:41], window=8, patience=3, deviations=3)
+
+
+def test_a_falling_learning_rate_raises_no_alarm(spaces, make_look):
+    """The law holds over the sum of learning rates; over equal times, the same figures look like a departure."""
+    rates = 1 - numpy.arange(100) / 100
+    learned = numpy.concatenate([[1.0], rates.cumsum()])[::4]
+    distances = learned**-0.7
+    history = [{"step": 4 * n, "hacking": {"proxy": found}} for n, found in enumerate(distances[:-1])]
+    student = spaces[0] + numpy.sqrt(distances[-1] / 6, dtype=numpy.float32)
+
+    def events(rates):
+        return Hacking().observe(make_look(student, spaces[0], history, step=100, validations=26, rates=rates))
+
+    assert "events" not in events(rates)
+    assert events(numpy.ones(100))["events"] == ["refresh_data"]
 
 
 def test_a_rise_is_measured_from_the_minimum():
@@ -66,20 +81,20 @@ def test_a_rise_is_measured_from_the_minimum():
 def test_earlier_figures_are_read_from_the_history(spaces, make_look):
     student, teacher, _ = spaces
     probe = Hacking(window=0.4, patience=2)
-    history = [{"step": n, "hacking": {"proxy": n**-0.5}} for n in range(1, 8)]
+    history = [{"step": n, "hacking": {"proxy": max(n, 0.5) ** -0.5}} for n in range(7)]
 
     def observe(history):
         return probe.observe(make_look(student, teacher, history, validations=10))
 
     assert observe(history[:6])["proxy"] == pytest.approx(distance(student, teacher))
-    last = {"step": 8, "hacking": observe(history)}
+    last = {"step": 7, "hacking": observe(history)}
     assert "events" not in last["hacking"]
     assert observe([*history, last])["events"] == ["refresh_data"]
 
 
 def test_a_window_is_a_share_of_the_planned_observations(spaces, make_look):
     student, teacher, _ = spaces
-    history = [{"step": n, "hacking": {"proxy": n**-0.5}} for n in range(1, 10)]
+    history = [{"step": n, "hacking": {"proxy": max(n, 0.5) ** -0.5}} for n in range(9)]
     for validations, every, expected in ((19, 1, False), (14, 1, True), (28, 2, True)):
         found = Hacking(patience=1, every=every).observe(make_look(student, teacher, history, validations=validations))
         assert ("events" in found) == expected
