@@ -33,7 +33,7 @@ SITUATIONS = (
 STUDENTS = {
     "picked": {"student": "teacher:layers=0,9,10,pooling=mean", "learning_rate": 3e-4},
     "table": {"student": "static:dim=384", "learning_rate": 1e-3},
-    "searched": {"budget": "2M params", "learning_rate": 1e-3},
+    "searched": {"student": None, "budget": "2M params", "learning_rate": 1e-3},
 }
 """The kinds of students: three transformer layers of the teacher with mean pooling, a token table, and a transformer
 with random weights whose shape is found by an architecture search."""
