@@ -16,10 +16,11 @@ _HEAD = """# What each method is worth
 This page is written by `python -m eval.ledger` from the result files in this folder; do not edit it. Which method suits
 which situation is on another page: [which one should I turn on?](../../../docs/which-method.md)
 
-Every method was trained in one setting (`eval/screen`): 6,000 short texts, one epoch, five seeds, two kinds of
-students. Its dose is the best of those tried, chosen on 300 other queries; a pull of 0.3 is the weight at which the
-method's gradient is 0.3 times LEAF's. The difference is that of the figure, method minus baseline, with a 95 %
-t-interval over seeds and test items. Each result file has every other figure and the whole curve over doses.
+Every method was trained in one setting (`eval/screen`): 6,000 short texts, one epoch, five seeds, each kind of
+student. Its dose is the best of those tried, chosen on 300 other queries. Where a dose is said to be the best for
+another kind of student, it was chosen with that one, whose trainings take less time. A pull of 0.3 is the weight at
+which the method's gradient is 0.3 times LEAF's. The difference is that of the figure, method minus baseline, with a
+95 % t-interval over seeds and test items. Each result file has every other figure and the whole curve over doses.
 
 - `helps`, `harms`: the difference is beyond chance at 5 %, corrected by Holm's method for all rows together.
 - `no difference`: the interval lies within 0.5 % of the baseline's figure.
@@ -36,7 +37,8 @@ def readme(rows: Sequence[LedgerRow], baselines: dict[str, Any] | None = None) -
     """Return the page: how to read it, a table for each kind of student, the baselines, and the commands."""
     lines = [_HEAD]
     for student, words in STUDENTS.items():
-        lines += [f"## Student: {words}", "", _table(rows, student), ""]
+        if any(student in row.measured for row in rows):
+            lines += [f"## Student: {words}", "", _table(rows, student), ""]
     controls = _controls(baselines or {})
     if controls:
         lines += ["## Baselines and control arms", "", controls, ""]

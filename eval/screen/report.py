@@ -16,7 +16,7 @@ from typing import Any
 
 from eval.screen.benchmark import TEST
 from eval.screen.figures import MAIN, Figure, figures_of
-from eval.screen.stages import SEEDS, Cell, DosePoint, Screen, mean_figure, scores_of, seed_figures
+from eval.screen.stages import QUICK, SEEDS, Cell, DosePoint, Screen, mean_figure, scores_of, seed_figures
 from eval.screen.statistics import REGION, Difference, difference, holm, verdict, worth_in_texts
 from eval.screen.systems import DOSES_FROM, LEAF, PULL, STUDENTS, System
 from leafkit.evaluation.compare.study import Run
@@ -209,11 +209,23 @@ def _result(screen: Screen, system: System, rows: Mapping[str, Any]) -> Result:
         "situations": list(system.situations),
         "rows": dict(rows),
         "data": {"teacher": screen.study.teacher.space.to_json(), "sha256": screen.study.benchmark.hashes},
-        "command": f"python -m eval.screen run --only {system.name}",
+        "command": _command(system.name, rows),
         "commit": commit(),
         "versions": {"leafkit": __version__, **packages()},
         "note": NOTE,
     }
+
+
+def _command(name: str, rows: Mapping[str, Any]) -> str:
+    """Return the commands that make the runs of ``rows``, first those whose doses other kinds of students take."""
+    commands = []
+    for student in sorted(rows, key=lambda student: student in DOSES_FROM):
+        dose = rows[student].get("dose") or {"chosen_on": student, "curve": []}
+        search = " --search borrowed" if dose["chosen_on"] != student else ""
+        if any(len(point["seeds"]) == len(QUICK.seeds) for point in dose["curve"]):
+            search = " --search quick"
+        commands.append(f"python -m eval.screen run --student {student}{search} --only {name}")
+    return " && ".join(commands)
 
 
 def result_text(result: Result) -> str:

@@ -61,9 +61,13 @@ class Measured:
 
     @property
     def dose(self) -> str:
-        """The dose that was chosen, such as ``pull 0.3``; empty for a method without doses."""
+        """The dose, such as ``pull 0.3``, and the other student that it was chosen on; empty without doses."""
         dose = self.row.get("dose")
-        return f"{str(dose['field']).partition(',')[0]} {dose['chosen']:g}" if dose else ""
+        if not dose:
+            return ""
+        of = dose.get("chosen_on", self.row["student"]["kind"])
+        other = "" if of == self.row["student"]["kind"] else f" (best for {STUDENTS[of]})"
+        return f"{str(dose['field']).partition(',')[0]} {dose['chosen']:g}{other}"
 
     @property
     def difference(self) -> str:

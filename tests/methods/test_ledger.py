@@ -6,7 +6,7 @@ import re
 import pytest
 
 from leafkit.errors import DamageError, OptionError
-from leafkit.methods.ledger import BASELINES, STUDENTS, VERDICTS, ledger_row, read_ledger, read_result
+from leafkit.methods.ledger import BASELINES, STUDENTS, VERDICTS, Measured, ledger_row, read_ledger, read_result
 from leafkit.methods.manual import field_meaning, manual_page
 from leafkit.methods.registry import field_types, method_class, method_folders
 from tests.fixtures.verdicts import verdict_row, write_result
@@ -50,6 +50,13 @@ def test_verdicts_that_differ_name_their_students(tmp_path):
     assert ledger_row("sinkd", tmp_path).verdict == "unresolved (three layers of the teacher), helps (token table)"
     write_result(tmp_path, "taid", {student: verdict_row(student) for student in STUDENTS})
     assert ledger_row("taid", tmp_path).verdict == "helps"
+
+
+def test_a_dose_of_another_kind_of_student_is_said_to_be_one():
+    row = verdict_row("picked")
+    assert Measured(row=row).dose == "pull 0.3"
+    row["dose"] = row["dose"] | {"chosen_on": "table"}
+    assert Measured(row=row).dose == "pull 0.3 (best for token table)"
 
 
 def test_a_summary_says_what_the_method_was_compared_with_and_how_sure_it_is(tmp_path):

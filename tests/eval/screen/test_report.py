@@ -160,7 +160,9 @@ def test_a_kind_of_student_can_take_the_doses_of_another(screen):
     assert (cell.arm.student, cell.arm.dose, cell.curve) == ("picked", 0.3, ())
     assert {seed for name, seed in screen.study.made if name.startswith("picked")} == set(SEEDS)
     assert borrowing.cell("condense-random", "picked").arm.dose == 0.3
-    dose = results(finding(screen), ["picked"])["condense"]["rows"]["picked"]["dose"]
+    result = results(finding(screen), ["picked"])["condense"]
+    assert result["command"] == "python -m eval.screen run --student picked --search borrowed --only condense"
+    dose = result["rows"]["picked"]["dose"]
     assert (dose["chosen"], dose["chosen_on"], dose["curve"]) == (0.3, "table", [])
 
 
@@ -242,6 +244,10 @@ def test_a_row_holds_what_its_interval_rests_on(measured):
     items = [numpy.mean(values) for values in row["items"].values()]
     assert numpy.mean(items) == pytest.approx(numpy.mean(own), abs=1e-3)
     assert [other["baseline"] for other in row["against"]] == ["leaf"]
+    assert measured["condense"]["command"] == (
+        "python -m eval.screen run --student table --only condense && "
+        "python -m eval.screen run --student picked --only condense"
+    )
     assert row["seconds"] == {"system": 12.0, "baseline": 10.0}
 
 
