@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy
@@ -298,43 +299,77 @@ def test_every_new_file_reaches_the_disk_before_the_manifest_that_names_it(
     assert {inodes[name] for name in new} <= set(named)
 
 
+# A new process for each line of input, started without the imports: a fork of the first one.
 KILLED = """
     import os, signal, sys
-    import numpy
+    import faiss, numpy, pyarrow.parquet
     from tests.fixtures.packages import update_vectors
     folders = "/leafkit/index/", "/leafkit/search/", "/leafkit/files/"
-    calls, stop = 0, int(sys.argv[2])
+    vectors = numpy.random.default_rng(0).standard_normal((500, 64)).astype("float32")
+    for line in sys.stdin:
+        if not (child := os.fork()):
+            break
+        print(os.waitpid(child, 0)[1], flush=True)
+    else:
+        sys.exit()
+    calls, stop = 0, int(line)
 
     def trace(frame, event, argument):
         global calls
         if event == "call" and any(folder in frame.f_code.co_filename for folder in folders):
             calls += 1
             if calls == stop:
-                os.kill(os.getpid(), getattr(signal, sys.argv[3]))
+                os.kill(os.getpid(), getattr(signal, sys.argv[2]))
 
-    vectors = numpy.random.default_rng(0).standard_normal((500, 64)).astype("float32")
     sys.settrace(trace)
     update_vectors(sys.argv[1], ids=["new"], vectors=vectors[:1] * 0 + 1, remove=["doc 0"], compact=True)
     sys.settrace(None)
-    print(calls)
+    if stop == 0:
+        print(calls)
 """
 
 
+@pytest.fixture
+def kill_at() -> Iterator[Callable[[Path, str], Callable[[int], list[int]]]]:
+    """Return a function that starts updates of an index, each killed at a call; 0 is none, and counts the calls."""
+    with contextlib.ExitStack() as stack:
+
+        def start(index: Path, how: str) -> Callable[[int], list[int]]:
+            command = [sys.executable, "-c", textwrap.dedent(KILLED), str(index), how]
+            server = stack.enter_context(
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+            )
+            assert server.stdin
+            assert server.stdout
+            stdin, stdout = server.stdin, server.stdout
+
+            def run(stop: int) -> list[int]:
+                stdin.write(f"{stop}\n")
+                return [int(stdout.readline()) for _ in range(1 if stop else 2)]
+
+            return run
+
+        yield start
+
+
 @pytest.mark.parametrize("how", ["SIGKILL", "SIGINT"])
-def test_an_update_killed_anywhere_leaves_the_old_index_or_the_new_one(make: Make, how: str, tmp_path: Path) -> None:
+def test_an_update_killed_anywhere_leaves_the_old_index_or_the_new_one(
+    make: Make, how: str, kill_at: Callable[[Path, str], Callable[[int], list[int]]]
+) -> None:
     index = make(rows=40, precision="binary")
     files = contents(index)
     one = numpy.ones(64, dtype=numpy.float32)
-    program = [sys.executable, "-c", textwrap.dedent(KILLED), str(index)]
-    total = int(subprocess.run([*program, "0", how], capture_output=True, check=True, text=True).stdout)
+    run = kill_at(index, how)
+    total, finished = run(0)
+    assert finished == 0
     states = set()
     for stop in sorted({*range(1, total, max(1, total // 12)), *range(total - 6, total + 1)}):
         for path in index.iterdir():
             path.unlink()
         for name, content in files.items():
             (index / name).write_bytes(content)
-        stopped = subprocess.run([*program, str(stop), how], capture_output=True, check=False)
-        assert stopped.returncode != 0 or how == "SIGINT"
+        (status,) = run(stop)
+        assert status != 0 or how == "SIGINT"
         everything = set(Searcher.open(index).search(one, 100).ids)
         old = {f"doc {row}" for row in range(40)}
         assert everything in (old, old - {"doc 0"} | {"new"})
