@@ -7,7 +7,7 @@ from sentence_transformers import SentenceTransformer
 import leafkit
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def teacher(tiny_teacher, tmp_path_factory):
     """The tiny teacher with biases that differ, as those of a trained model do."""
     model = SentenceTransformer(str(tiny_teacher), device="cpu")
@@ -20,13 +20,13 @@ def teacher(tiny_teacher, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def student(teacher, tiny_texts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("student")
     leafkit.distill(tiny_texts, teacher, "teacher:layers=2", folder / "student", epochs=0, cache=folder / "cache")
     return folder / "student"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def exported_once(student, tmp_path_factory):
     return leafkit.export(student, out=tmp_path_factory.mktemp("exported") / "shipped")
