@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy
 import pytest
 
-from leafkit import QueryEncoder, build_index, distill, update_index
+from leafkit import QueryEncoder, build_index, update_index
 from leafkit.errors import DamageError, InputError, OptionError, SpaceError, VectorError
 from leafkit.search.searcher import Searcher
 from leafkit.space import Space
@@ -201,30 +201,21 @@ def test_an_index_of_texts_finds_the_text_itself(tiny_teacher: Path, sentences: 
 
 
 @pytest.fixture(scope="module")
-def student(tiny_teacher: Path, sentences: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two layers of the teacher with a fitted head, exported."""
-    folder = tmp_path_factory.mktemp("student")
-    (folder / "texts.txt").write_text("\n".join(sentences), encoding="utf-8")
-    distill(folder / "texts.txt", tiny_teacher, "teacher:layers=2", folder / "student", epochs=0)
-    return folder / "student"
-
-
-@pytest.fixture(scope="module")
-def whole(student: Path, tiny_teacher: Path, sentences: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(exported: Path, tiny_teacher: Path, sentences: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index of the sentences with the student inside."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "docs.txt").write_text("\n".join(sentences), encoding="utf-8")
-    return build_index(folder / "docs.txt", tiny_teacher, folder / "index", student=student)
+    return build_index(folder / "docs.txt", tiny_teacher, folder / "index", student=exported)
 
 
 def test_an_index_with_a_student_inside_needs_no_other_encoder(
-    whole: Path, student: Path, sentences: list[str]
+    whole: Path, exported: Path, sentences: list[str]
 ) -> None:
     searcher = Searcher.open(whole)
-    vectors = QueryEncoder.open(student).encode(sentences[:20], "query")
+    vectors = QueryEncoder.open(exported).encode(sentences[:20], "query")
     for query, vector, hits in zip(sentences, vectors, searcher.search(sentences[:20], 5), strict=False):
         assert hits.ids == searcher.search(vector, 5).ids == searcher.search(query, 5).ids
-        assert hits.ids == Searcher.open(whole, encoder=student).search(query, 5).ids
+        assert hits.ids == Searcher.open(whole, encoder=exported).search(query, 5).ids
     assert searcher.search("list " * 5000).ids == searcher.search("list " * 6000).ids
 
 
@@ -250,15 +241,15 @@ def test_opening_detects_a_changed_byte_in_the_student_inside(whole: Path) -> No
 
 
 def test_a_student_of_another_teacher_raises_an_error(
-    whole: Path, student: Path, other_teacher: Path, tmp_path: Path
+    whole: Path, exported: Path, other_teacher: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "docs.txt").write_text("a list\n", encoding="utf-8")
     with pytest.raises(SpaceError, match=r"does not write the vectors of the student .* expected at least 0\.9997"):
-        build_index(tmp_path / "docs.txt", other_teacher, tmp_path / "index", student=student)
+        build_index(tmp_path / "docs.txt", other_teacher, tmp_path / "index", student=exported)
     assert not (tmp_path / "index").exists()
     theirs = build_index(tmp_path / "docs.txt", other_teacher, tmp_path / "theirs")
     with pytest.raises(SpaceError, match="weights is"):
-        Searcher.open(theirs, encoder=student)
+        Searcher.open(theirs, encoder=exported)
 
 
 def test_an_update_keeps_the_student_inside(whole: Path, tmp_path: Path) -> None:
