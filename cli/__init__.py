@@ -21,6 +21,7 @@ from leafkit.cli import (
     push,
     quickstart,
     search,
+    serve,
     update,
 )
 from leafkit.cli.group import Group
@@ -59,7 +60,7 @@ def _root(
     logging.getLogger("leafkit").setLevel(level)
 
 
-for command in (quickstart, distill, index, update, search, evaluate, compare, embed, export, check, push, info):
+for command in (quickstart, distill, index, update, search, serve, evaluate, compare, embed, export, check, push, info):
     name = command.__name__.rpartition(".")[2]
     kind = ManyValuesCommand if command is evaluate else Command
     app.command(name, cls=kind)(getattr(command, name))

@@ -15,6 +15,7 @@ CONTINUE = {
     "evaluate": "Repeat the command to continue: vectors of a teacher are cached.",
     "index": "Nothing was written. Repeat the command to continue: vectors of a teacher are cached.",
     "quickstart": "Repeat the command: vectors of the teacher are cached.",
+    "serve": "The server has stopped.",
     "update": "The index is unchanged. Repeat the command to continue: vectors of a teacher are cached.",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it

@@ -11,6 +11,7 @@ from leafkit.errors import MissingExtraError
 
 _EXTRAS = {
     "texts": ("datasets", "pyarrow"),
+    "serve": ("starlette", "uvicorn"),
     "train": (
         "accelerate",
         "huggingface_hub",

@@ -1,0 +1,40 @@
+"""leafkit serve: answer searches over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from leafkit.cli.options import with_options
+from leafkit.serve.options import ListenOptions, ServeOptions
+
+
+@with_options(ListenOptions, ServeOptions)
+def serve(
+    indexes: Annotated[
+        list[str], typer.Argument(help="Index folders, each FOLDER or NAME=FOLDER.", show_default=False)
+    ],
+    encoder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another student of the same space to use instead of the ones in the indexes: a folder or a name."
+        ),
+    ] = None,
+    verify: Annotated[bool, typer.Option(help="First check every file of an index against its hash.")] = True,
+    **options: Any,
+) -> None:
+    """Serve indexes over HTTP: search, query embeddings, health and metrics, without torch.
+
+    Endpoints: /search, /v1/embeddings (as OpenAI), /embed (as text-embeddings-inference), /health, /metrics, /info. An
+    index that `leafkit update` changes is reopened without losing a request.
+
+    \b
+    leafkit serve docs.index
+    leafkit serve docs.index faq=other/faq.index --port 9000 --api-key-file keys.txt
+    curl localhost:8000/search -d '{"query": "copy a folder to another machine", "k": 3}'
+    """
+    from leafkit.serve.run import serve as run
+
+    run(indexes, encoder=encoder, verify=verify, **options)
