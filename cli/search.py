@@ -31,15 +31,24 @@ def search(
             help="Another student of the same space to use instead of the one in the index: a folder or a name."
         ),
     ] = None,
+    hybrid: Annotated[
+        str | None,
+        typer.Option(
+            help="Fuse the vectors with BM25: the weight of the vectors from 0 (BM25 alone) to 1, such as 0.6, or rrf "
+            "for reciprocal rank fusion."
+        ),
+    ] = None,
     verify: Annotated[bool, typer.Option(help="First check every file of the index against its hash.")] = True,
     json_lines: Json = False,
 ) -> None:
     """Search an index with the student in it, on one CPU core and without torch.
 
-    Scores are cosines in the teacher's space. The index is opened once for all queries.
+    Scores are cosines in the teacher's space, also where a hybrid search orders hits by a fused score. The index is
+    opened once for all queries.
 
     \b
     leafkit search help.index "copy a folder to another machine"
+    leafkit search help.index --hybrid 0.6 "tar --exclude"
     leafkit search help.index -k 3 --json "unpack a zip file" "list open ports"
     cut -f2 questions.tsv | leafkit search help.index --queries -
     """
@@ -50,11 +59,18 @@ def search(
         raise OptionError('no query was given. Write: leafkit search INDEX "a query", or use --queries FILE.')
     searcher = Searcher.open(index, encoder=encoder, verify=verify)
     allowed = None if allow is None else list(_read_lines(str(allow)))
-    for text, hits in zip(texts, searcher.search(texts, k=k, allow=allowed)):
+    for text, hits in zip(texts, searcher.search(texts, k=k, allow=allowed, hybrid=_fusion(hybrid))):
         if json_lines:
             say_json({"query": text, "hits": _rows(hits)})
         else:
             _print_hits(text, hits, title=len(texts) > 1)
+
+
+def _fusion(text: str | None) -> float | str | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def _read_lines(path: str | None) -> Iterator[str]:
@@ -68,18 +84,20 @@ def _read_lines(path: str | None) -> Iterator[str]:
 
 
 def _rows(hits: Hits) -> list[dict[str, object]]:
+    fused = [{}] * len(hits) if hits.fused is None else [{"fused": round(float(score), 6)} for score in hits.fused]
     return [
-        {"id": name, "score": round(float(score), 6), **payload}
-        for name, score, payload in zip(hits.ids, hits.scores, hits.payload)
+        {"id": name, "score": round(float(score), 6), **also, **payload}
+        for name, score, also, payload in zip(hits.ids, hits.scores, fused, hits.payload)
     ]
 
 
 def _print_hits(text: str, hits: Hits, *, title: bool) -> None:
     if title:
         say(f"\n{text}")
-    for rank, (name, score, payload) in enumerate(zip(hits.ids, hits.scores, hits.payload), start=1):
+    fused = [""] * len(hits) if hits.fused is None else [f"  {score:.3f}" for score in hits.fused]
+    for rank, (name, score, also, payload) in enumerate(zip(hits.ids, hits.scores, fused, hits.payload), start=1):
         words = " ".join(f"{payload.get('title', '')} {payload.get('text', '')}".split())
         snippet = words if len(words) <= 90 else words[:89] + "…"
-        say(f"{rank:>3}  {score:.3f}  {field(name)}  {snippet}")
+        say(f"{rank:>3}  {score:.3f}{also}  {field(name)}  {snippet}")
     if not hits.ids:
         say("  nothing found")

@@ -14,6 +14,7 @@ Both sides use the same steps, in this order::
       -> fold      keeps only what one student's queries can tell apart
     vector_files   spools the encoded vectors to disk, then writes the FAISS index and the rescoring vectors
       -> fill      trains and fills the FAISS index, and chooses the rescoring vectors
+    lexical        counts the words of the documents for BM25
     encoder_files  copies the student's query encoder into the package
     package_files  names files, writes manifests, locks a package, deletes old generations
 """

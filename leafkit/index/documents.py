@@ -69,7 +69,7 @@ def encode_documents(documents: Documents, encoder: Encoder) -> Iterator[Float32
     total = len(documents)
     for start in range(0, total, BLOCK):
         end = min(start + BLOCK, total)
-        texts = [_text_to_encode(documents[row]) for row in range(start, end)]
+        texts = [text_of(documents[row]) for row in range(start, end)]
         if isinstance(encoder, CachedEncoder):
             label = "documents" if total <= BLOCK else f"documents {start + 1:,} to {end:,} of {total:,}"
             yield encoder.store.gather(encoder.store.fill(encoder.teacher, texts, "document", label=label))
@@ -142,7 +142,8 @@ def _documents(texts: Iterator[Text]) -> Iterator[Document]:
         log.warning("skipped %d texts with the role query: an index holds documents only", queries)
 
 
-def _text_to_encode(document: Document) -> str:
+def text_of(document: Document) -> str:
+    """Return the text of ``document`` that is encoded and searched: title and text."""
     return join_title(document.payload.get("title", ""), document.payload["text"])
 
 

@@ -12,14 +12,24 @@ import numpy
 from leafkit.errors import OptionError, OutputError
 from leafkit.files.atomic import atomic_folder, check_output_folder
 from leafkit.index.coordinates import Coordinates, FittedMaps
-from leafkit.index.documents import encode_documents, write_documents
+from leafkit.index.documents import encode_documents, text_of, write_documents
 from leafkit.index.encoder_files import copy_query_encoder, encoder_file_names
 from leafkit.index.fill import sample_rows
+from leafkit.index.lexical import LexicalWriter
 from leafkit.index.package_files import describe_files, part_name, provenance, spool_name, write_manifest
 from leafkit.index.vector_files import VectorStorage, map_blocks, spool, write_vectors
 from leafkit.search.arrays import blocks_of
 from leafkit.search.documents import Document
-from leafkit.search.manifest import DOCUMENT_PARTS, ENCODER, FORMAT, MANIFEST, Manifest, document_files
+from leafkit.search.manifest import (
+    DOCUMENT_PARTS,
+    ENCODER,
+    FORMAT,
+    LEXICAL_PARTS,
+    MANIFEST,
+    Manifest,
+    document_files,
+    lexical_files,
+)
 from leafkit.search.plan import plan_index
 from leafkit.shipped import resolve_student
 from leafkit.space import Space
@@ -34,11 +44,15 @@ FIRST_GENERATION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class PackagePlan:
-    """What is decided before documents are read: the student, the coordinates, and how vectors are stored in them."""
+    """What is decided before documents are read: the student, the coordinates, and how vectors are stored in them.
+
+    ``lexical`` says whether the words of the documents are stored as well.
+    """
 
     student: Path | None
     coordinates: Coordinates
     storage: VectorStorage
+    lexical: bool
 
 
 def plan_package(
@@ -49,6 +63,7 @@ def plan_package(
     dim: int | None = None,
     rotate: str | None = None,
     seed: int = 0,
+    lexical: bool = True,
     **storage: Any,
 ) -> PackagePlan:
     """Plan a package of documents in ``space``; the options are those of `leafkit.build_index`.
@@ -65,7 +80,8 @@ def plan_package(
     coordinates = Coordinates(space, path, folding=fold is not None, dim=dim, rotate=rotate, seed=seed)
     # A fold is reduced to dim numbers as a whole, so no prefix is taken of it.
     prefix = check_dim(None if fold else dim, coordinates.width)
-    return PackagePlan(student=path, coordinates=coordinates, storage=VectorStorage(dim=prefix, seed=seed, **storage))
+    stored = VectorStorage(dim=prefix, seed=seed, **storage)
+    return PackagePlan(student=path, coordinates=coordinates, storage=stored, lexical=lexical)
 
 
 def check_output(out: Path, *, overwrite: bool) -> None:
@@ -114,6 +130,12 @@ def _fill_folder(folder: Path, documents: Iterable[Document], encoder: Encoder, 
     storage = plan.storage
     parts = {part: part_name(part, FIRST_GENERATION) for part in DOCUMENT_PARTS}
     written = write_documents(document_files(folder, parts), documents)
+    if plan.lexical:
+        words = {part: part_name(part, FIRST_GENERATION) for part in LEXICAL_PARTS}
+        with LexicalWriter(lexical_files(folder, words)) as writer:
+            writer.add(map(text_of, written))
+            writer.finish()
+        parts |= words
     blocks = encode_documents(written, encoder)
     blocks, maps = _fit_coordinates(folder, blocks, len(written), encoder.space.dim, plan)
     spooled = folder / spool_name(FIRST_GENERATION)

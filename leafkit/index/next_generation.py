@@ -15,8 +15,9 @@ from leafkit.errors import DamageError, InputError, OptionError
 from leafkit.files.arrays import save_array
 from leafkit.files.atomic import flush_to_disk
 from leafkit.files.disk_errors import explain_disk_errors
-from leafkit.index.documents import DocumentWriter, encode_documents, write_documents
+from leafkit.index.documents import DocumentWriter, encode_documents, text_of, write_documents
 from leafkit.index.fill import cosine_losses
+from leafkit.index.lexical import LexicalWriter
 from leafkit.index.package_files import (
     ADDED,
     check_in_place,
@@ -32,7 +33,7 @@ from leafkit.index.vector_files import map_blocks, spool, write_rescoring_vector
 from leafkit.search.arrays import blocks_of
 from leafkit.search.documents import Document, Documents
 from leafkit.search.faiss_index import FaissIndex, faiss_threads
-from leafkit.search.manifest import DOCUMENT_PARTS, Manifest, document_files
+from leafkit.search.manifest import DOCUMENT_PARTS, LEXICAL_PARTS, Manifest, document_files, lexical_files
 from leafkit.search.package import Package
 from leafkit.search.rescoring import encode
 from leafkit.types import Encoder, Float32, Int64
@@ -178,6 +179,7 @@ class _NextGeneration:
         if compact or len(self._added):
             self._write_vectors(old_rows, compact=compact)
             self._write_documents(old_rows, live)
+            self._write_lexical(old_rows, live[: len(old_rows)])
         if not live.all():
             save_array(self._folder / self._new_name("live"), numpy.packbits(live, bitorder="little"))
         return self._commit(live)
@@ -200,6 +202,16 @@ class _NextGeneration:
             writer.copy(self._package.documents(), old_rows)
             writer.copy(self._added, numpy.arange(len(self._added)))
             writer.finish(live)
+
+    def _write_lexical(self, old_rows: Int64, live: NDArray[numpy.bool_]) -> None:
+        lexical = self._package.lexical()
+        if lexical is None:
+            return
+        files = lexical_files(self._folder, {part: self._new_name(part) for part in LEXICAL_PARTS})
+        with LexicalWriter(files) as writer:
+            writer.copy(lexical, old_rows, live)
+            writer.add(map(text_of, self._added))
+            writer.finish()
 
     def _write_vectors(self, old_rows: Int64, *, compact: bool) -> None:
         index = self._package.index(memory_map=False)

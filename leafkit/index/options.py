@@ -66,6 +66,13 @@ class BuildOptions(ThreadOptions):
             choices=tuple(KINDS),
         ),
     ] = None
+    lexical: Annotated[
+        bool,
+        Option(
+            "Also store the words of the documents, so that a search can fuse BM25 with the vectors (hybrid search).",
+            flags=("--lexical/--no-lexical",),
+        ),
+    ] = True
     seed: Annotated[int, Option("Seed of the samples that rotations and FAISS are fitted to.", at_least=0)] = 0
 
 

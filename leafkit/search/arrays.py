@@ -31,3 +31,8 @@ def blocks_of(array: NDArray[Any], rows: Int64 | None = None, size: int = 16_384
     for start in range(0, total, size):
         chosen = slice(start, start + size) if rows is None else rows[start : start + size]
         yield numpy.asarray(array[chosen])
+
+
+def select_bits(bits: NDArray[numpy.uint8], rows: Int64) -> NDArray[numpy.bool_]:
+    """Tell for each of ``rows`` whether its bit is set in ``bits``: eight rows a byte, the lowest bit first."""
+    return (bits[rows >> 3] >> (rows & 7).astype(numpy.uint8)) & 1 == 1

@@ -15,6 +15,7 @@ from leafkit.errors import DamageError, InputError
 from leafkit.files.json_file import explain_invalid, parse_json, read_bytes
 from leafkit.files.open_files import OpenFiles
 from leafkit.search.documents import DocumentFiles
+from leafkit.search.lexical import LexicalFiles
 from leafkit.search.manifest_fields import check_fields
 from leafkit.space import Space
 
@@ -34,8 +35,14 @@ PARTS = {
     "rows": "npy",
     "vectors": "npy",
     "live": "npy",
+    "words": "npy",
+    "starts": "npy",
+    "postings": "npy",
+    "counts": "npy",
+    "lengths": "npy",
 }
 DOCUMENT_PARTS = ("documents", "offsets", "keys", "rows")
+LEXICAL_PARTS = ("words", "starts", "postings", "counts", "lengths")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +98,11 @@ def document_files(folder: Path, parts: Mapping[str, str]) -> DocumentFiles:
     )
 
 
+def lexical_files(folder: Path, parts: Mapping[str, str]) -> LexicalFiles:
+    """Return the paths in ``folder`` of those ``parts`` that hold the words of the documents."""
+    return LexicalFiles(**{part: folder / parts[part] for part in LEXICAL_PARTS})
+
+
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of the index at ``folder``.
 
@@ -99,7 +111,7 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     content = _parse(read_manifest_text(folder), path)
     with explain_invalid(path, expected="the manifest of an index", advice="Do not use it. Build the index again."):
-        check_fields(content, PARTS)
+        check_fields(content, PARTS, together=LEXICAL_PARTS)
         fields = {field.name: content[field.name] for field in dataclasses.fields(Manifest)}
         manifest = Manifest(**{**fields, "space": Space.from_json(content["space"], where=str(path))})
         if manifest.dim > manifest.space.dim:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from leafkit.search.plan import PRECISIONS, RESCORES
@@ -14,10 +14,11 @@ _PATH = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(/[A-Za-z0-9][\w.-]{0,99}){0,3}", re
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-def check_fields(content: Mapping[str, Any], parts: Mapping[str, str]) -> None:
+def check_fields(content: Mapping[str, Any], parts: Mapping[str, str], *, together: Collection[str]) -> None:
     """Raise ValueError for the first field of the manifest ``content`` that no index can have.
 
-    ``parts`` maps each part that an index can have to the suffix of its file. The field ``space`` is not checked.
+    ``parts`` maps each part that an index can have to the suffix of its file. An index has all parts of ``together`` or
+    none of them. The field ``space`` is not checked.
     """
     _count(content, "dim", least=1)
     _expect(content["precision"] in PRECISIONS, f"the precision is {content['precision']!r}")
@@ -32,7 +33,7 @@ def check_fields(content: Mapping[str, Any], parts: Mapping[str, str]) -> None:
         _expect(isinstance(content[name], dict), f"{name} is not an object")
     _expect(content["encoder"] is None or isinstance(content["encoder"], dict), "the encoder is not an object")
     _check_files(content["files"])
-    _check_parts(content, parts)
+    _check_parts(content, parts, together)
 
 
 def _check_files(files: Mapping[str, Any]) -> None:
@@ -44,12 +45,14 @@ def _check_files(files: Mapping[str, Any]) -> None:
         _expect(isinstance(hashed, str) and _SHA256.fullmatch(hashed) is not None, f"{name} has no SHA-256")
 
 
-def _check_parts(content: Mapping[str, Any], known: Mapping[str, str]) -> None:
+def _check_parts(content: Mapping[str, Any], known: Mapping[str, str], together: Collection[str]) -> None:
     files, parts = content["files"], content["parts"]
     for part, name in parts.items():
         _expect(part in known, f"an index has no part {part!r}")
         _expect(isinstance(name, str) and name in files and "/" not in name, f"the part {part} is no file of the index")
     optional = {"live", *(["vectors"] if content["rescore"] == "none" else [])}
+    if not parts.keys() & set(together):
+        optional |= set(together)
     missing = sorted(known.keys() - parts.keys() - optional)
     _expect(not missing, f"the parts {', '.join(missing)} are missing")
 

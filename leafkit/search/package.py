@@ -20,7 +20,8 @@ from leafkit.files.open_files import OpenFiles
 from leafkit.search.arrays import read_array
 from leafkit.search.documents import Documents
 from leafkit.search.faiss_index import Depth, FaissIndex, RowBits
-from leafkit.search.manifest import Manifest, open_files, read_manifest, read_manifest_text
+from leafkit.search.lexical import Lexical
+from leafkit.search.manifest import Manifest, lexical_files, open_files, read_manifest, read_manifest_text
 from leafkit.search.rescoring import read_rescoring_vectors
 from leafkit.search.vector_search import VectorSearch
 from leafkit.space import Space
@@ -57,6 +58,13 @@ class Package:
         documents = Documents(self.manifest.document_files(self.folder), self.files, memory_map=memory_map)
         self._check_rows(len(documents), "documents")
         return documents
+
+    def lexical(self, *, memory_map: bool = True) -> Lexical | None:
+        """Open the words of the documents; None if the package was built without them."""
+        if "words" not in self.manifest.parts:
+            return None
+        files = lexical_files(self.folder, self.manifest.parts)
+        return Lexical(files, self.files, rows=self.manifest.rows, live=self.live(), memory_map=memory_map)
 
     def index(self, *, memory_map: bool = True) -> FaissIndex:
         """Open the FAISS index. Rows can be added only without ``memory_map``."""

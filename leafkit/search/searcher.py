@@ -15,6 +15,8 @@ from leafkit.errors import OptionError, VectorError
 from leafkit.files.open_files import OpenFiles
 from leafkit.search.documents import Documents
 from leafkit.search.faiss_index import Depth
+from leafkit.search.hybrid import Fusion, check_fusion, hybrid_search
+from leafkit.search.lexical import Lexical
 from leafkit.search.manifest import ENCODER
 from leafkit.search.package import Package, open_package, retry_during_update
 from leafkit.search.vector_search import VectorSearch
@@ -29,11 +31,15 @@ log = logging.getLogger("leafkit")
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The documents nearest to one query, best first: ids, cosines in the teacher's space (hits,), and payloads."""
+    """The documents found for one query, best first: ids, cosines in the teacher's space (hits,), and payloads.
+
+    ``fused`` holds the scores (hits,) that ordered the hits of a hybrid search; None if the cosines ordered them.
+    """
 
     ids: list[str]
     scores: Float32
     payload: list[dict[str, Any]]
+    fused: Float32 | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,7 +54,12 @@ class Searcher:
     """
 
     def __init__(
-        self, package: Package, vector_search: VectorSearch, documents: Documents, encoder: Encoder | None
+        self,
+        package: Package,
+        vector_search: VectorSearch,
+        documents: Documents,
+        encoder: Encoder | None,
+        lexical: Lexical | None = None,
     ) -> None:
         """Combine parts that are already open; `Searcher.open` opens them."""
         self.manifest = package.manifest
@@ -56,6 +67,7 @@ class Searcher:
         self._vector_search = vector_search
         self._documents = documents
         self._encoder = encoder
+        self._lexical = lexical
 
     @classmethod
     def open(
@@ -94,6 +106,7 @@ class Searcher:
                     package.vector_search(memory_map=memory_map, threads=threads, oversample=oversample, depth=depth),
                     package.documents(memory_map=memory_map),
                     _open_encoder(package, encoder, threads),
+                    package.lexical(memory_map=memory_map),
                 )
 
         return retry_during_update(folder, open_once)
@@ -116,19 +129,53 @@ class Searcher:
             )
         return self._encoder
 
-    @overload
-    def search(self, query: str, k: int = 10, allow: Collection[str] | None = None) -> Hits: ...
+    @property
+    def lexical(self) -> Lexical:
+        """The words of the documents; raises `OptionError` if the index was built without them."""
+        if self._lexical is None:
+            raise OptionError(
+                f"the index {self._package.folder} was built without the words of its documents, so it has no hybrid "
+                "search. Build it again with: leafkit index --lexical"
+            )
+        return self._lexical
 
     @overload
     def search(
-        self, query: list[str] | tuple[str, ...], k: int = 10, allow: Collection[str] | None = None
+        self,
+        query: str,
+        k: int = 10,
+        allow: Collection[str] | None = None,
+        *,
+        hybrid: float | str | bool | None = None,
+    ) -> Hits: ...
+
+    @overload
+    def search(
+        self,
+        query: list[str] | tuple[str, ...],
+        k: int = 10,
+        allow: Collection[str] | None = None,
+        *,
+        hybrid: float | str | bool | None = None,
     ) -> list[Hits]: ...
 
     @overload
-    def search(self, query: NDArray[Any], k: int = 10, allow: Collection[str] | None = None) -> Hits | list[Hits]: ...
+    def search(
+        self,
+        query: NDArray[Any],
+        k: int = 10,
+        allow: Collection[str] | None = None,
+        *,
+        hybrid: None = None,
+    ) -> Hits | list[Hits]: ...
 
     def search(
-        self, query: str | Sequence[str] | NDArray[Any], k: int = 10, allow: Collection[str] | None = None
+        self,
+        query: str | Sequence[str] | NDArray[Any],
+        k: int = 10,
+        allow: Collection[str] | None = None,
+        *,
+        hybrid: float | str | bool | None = None,
     ) -> Hits | list[Hits]:
         """Find the ``k`` documents nearest to each query.
 
@@ -138,18 +185,33 @@ class Searcher:
             Texts beyond the encoder's length limit are truncated.
         k: hits for each query; fewer are returned if fewer documents exist or are allowed.
         allow: find only documents with these ids. Unknown ids are ignored and counted in the log.
+        hybrid: fuse the vectors with BM25 over the words of the documents, and order the hits by the fused score
+            (`leafkit.search.hybrid`): the weight of the vectors from 0 (BM25 alone, which finds only documents that
+            share a word with the query) to 1, True for the default weight, or ``rrf`` for reciprocal rank fusion.
 
-        Raises `OptionError` for k < 1, a blank query or a string as ``allow``, and `VectorError` for vectors that have
-        another width, are not finite or are zero.
+        Raises `OptionError` for k < 1, a blank query, a string as ``allow``, and ``hybrid`` with vectors or without the
+        words of the documents, and `VectorError` for vectors that have another width, are not finite or are zero.
         """
         if k < 1:
             raise OptionError(f"k is {k}; expected at least 1.")
+        fusion = check_fusion(hybrid)
+        if fusion is not None and isinstance(query, numpy.ndarray):
+            raise OptionError("a hybrid search needs the text of the query, but a vector is given. Give the text.")
         single = isinstance(query, str) or (isinstance(query, numpy.ndarray) and query.ndim == 1)
         rows = None if allow is None else self._allowed(allow)
-        vectors = self._vectors([query] if isinstance(query, str) else query)
-        found = self._vector_search.search(vectors, k, rows)
-        hits = [self._hits(*pair) for pair in zip(found.rows, found.scores, strict=True)]
+        queries = [query] if isinstance(query, str) else query
+        if fusion is not None and not isinstance(queries, numpy.ndarray):
+            hits = self._search_hybrid(queries, k, rows, fusion)
+        else:
+            found = self._vector_search.search(self._vectors(queries), k, rows)
+            hits = [self._hits(*pair) for pair in zip(found.rows, found.scores, strict=True)]
         return hits[0] if single else hits
+
+    def _search_hybrid(self, texts: Sequence[str], k: int, rows: Int64 | None, fusion: Fusion) -> list[Hits]:
+        lexical = self.lexical  # before the texts are encoded
+        vectors = self._vectors(texts)
+        found = hybrid_search(self._vector_search, lexical, texts, vectors, k=k, allow=rows, fusion=fusion)
+        return [self._hits(one.rows, one.cosines, one.fused) for one in found]
 
     def _vectors(self, query: Sequence[str] | NDArray[Any]) -> NDArray[Any]:
         if not isinstance(query, numpy.ndarray):
@@ -179,9 +241,9 @@ class Searcher:
             log.warning("%d of %d allowed ids are not in the index and are ignored", unknown, len(rows))
         return rows[rows >= 0]
 
-    def _hits(self, rows: Int64, scores: Float32) -> Hits:
+    def _hits(self, rows: Int64, scores: Float32, fused: Float32 | None = None) -> Hits:
         documents = [self._documents[row] for row in rows.tolist()]
-        return Hits([d.id for d in documents], scores, [dict(d.payload) for d in documents])
+        return Hits([d.id for d in documents], scores, [dict(d.payload) for d in documents], fused)
 
 
 def _open_encoder(package: Package, encoder: str | Path | Encoder | None, threads: int) -> Encoder | None:

@@ -10,7 +10,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import OptionError
-from leafkit.search.arrays import blocks_of
+from leafkit.search.arrays import blocks_of, select_bits
 from leafkit.search.faiss_index import Depth, FaissIndex, RowBits, faiss_threads
 from leafkit.search.rescoring import decode
 from leafkit.types import Float32, Int64
@@ -92,6 +92,10 @@ class VectorSearch:
                         scores[i], rows[i] = self._best(units[i], candidates, hits)
         return Neighbours(scores, rows)
 
+    def cosines(self, query: NDArray[Any], rows: Int64) -> Float32:
+        """Return the score of each of ``rows`` for the vector ``query`` (at least dim,), shape (rows,)."""
+        return cosines(unit_prefix(query[None], self.dim, source="the query")[0], self.vectors(rows))
+
     def vectors(self, rows: Int64) -> Float32:
         """Return the most exact vectors of ``rows`` in this search, shape (rows, dim), of any length."""
         return self.index.vectors(rows) if self.rescoring_vectors is None else decode(self.rescoring_vectors[rows])
@@ -103,7 +107,7 @@ class VectorSearch:
     def _keep_live(self, rows: Int64) -> Int64:
         if self.live is None:
             return rows
-        return rows[(self.live[rows >> 3] >> (rows & 7).astype(numpy.uint8)) & 1 == 1]
+        return rows[select_bits(self.live, rows)]
 
     def _candidates(self, queries: Float32, hits: int, allowed: Int64 | None) -> Iterator[Int64]:
         """Yield for each query at least ``hits`` rows to score, none of them removed or forbidden."""

@@ -27,6 +27,15 @@ def test_search_as_json_has_scores_and_columns(run, made, sentences):
         assert all(-1 <= hit["score"] <= 1 and hit["text"] for hit in line["hits"])
 
 
+def test_a_hybrid_search_has_cosines_and_fused_scores(run, made, sentences):
+    _, out, _ = run("search", made / "docs.index", "--json", "--hybrid", "0.6", sentences[7])
+    hits = json.loads(out)["hits"]
+    assert [hit["fused"] for hit in hits] == sorted((hit["fused"] for hit in hits), reverse=True)
+    assert all(-1 <= hit["score"] <= 1 for hit in hits)
+    _, out, _ = run("search", made / "docs.index", "--hybrid", "rrf", "-k", "2", sentences[7])
+    assert out.split()[1:3] == [f"{hits[0]['score']:.3f}", "0.033"]  # first in both: 2 / 61
+
+
 def test_queries_come_from_a_file_or_stdin(run, made, monkeypatch, tmp_path):
     from_file = run("search", made / "docs.index", "--json", "--queries", made / "questions.txt")[1]
     monkeypatch.setattr(sys, "stdin", io.StringIO((made / "questions.txt").read_text()))
@@ -125,6 +134,7 @@ def bad_calls(made, other_teacher, tiny_teacher):
         ),
         "no query": (["search", index], "no query"),
         "a k of nothing": (["search", index, "x", "-k", "0"], "k is 0"),
+        "a weight beyond one": (["search", index, "x", "--hybrid", "6"], "hybrid is 6.0; expected the weight"),
         "no index": (["search", made, "x"], "index"),
         "nothing to evaluate": (["evaluate", "--student", student], "nothing to measure on: no folder"),
         "dims that are no numbers": (

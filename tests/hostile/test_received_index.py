@@ -16,7 +16,7 @@ import pytest
 from leafkit.errors import DamageError, InputError, LeafkitError
 from leafkit.index.package_files import describe_files, write_manifest
 from leafkit.search import package as packages
-from leafkit.search.manifest import MANIFEST, Manifest, read_manifest
+from leafkit.search.manifest import LEXICAL_PARTS, MANIFEST, Manifest, read_manifest
 from leafkit.search.searcher import Searcher
 from leafkit.space import Space
 from tests.fixtures.packages import index_vectors, update_vectors
@@ -24,7 +24,7 @@ from tests.fixtures.packages import index_vectors, update_vectors
 SPACE = Space(teacher="drawn", weights="name:drawn", dim=16, normalised=True, pooling="mean", max_length=64)
 VECTORS = numpy.random.default_rng(0).standard_normal((20, 16)).astype(numpy.float32)
 IDS = [f"doc {row}" for row in range(20)]
-PARTS = ["index", "documents", "offsets", "keys", "rows", "vectors", "live"]
+PARTS = ["index", "documents", "offsets", "keys", "rows", "vectors", "live", *LEXICAL_PARTS]
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,16 @@ def test_a_missing_field_is_damage(index: Path, field: str) -> None:
         searched(index)
 
 
+@pytest.mark.parametrize("part", LEXICAL_PARTS)
+def test_an_index_has_all_files_of_its_words_or_none(index: Path, part: str) -> None:
+    parts = read_manifest(index).parts
+    reseal(index, parts={name: file for name, file in parts.items() if name not in LEXICAL_PARTS})
+    searched(index)
+    reseal(index, parts={name: file for name, file in parts.items() if name != part})
+    with pytest.raises(DamageError, match=f"the parts {part} are missing"):
+        searched(index)
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000, b" " * 2_000_000, b"\xff"])
 def test_a_manifest_that_is_no_json_of_reasonable_size_is_damage(index: Path, content: bytes) -> None:
@@ -187,7 +197,7 @@ def test_a_mapping_that_unfolds_to_more_than_its_file_is_damage(index: Path, bom
 
 
 @pytest.mark.parametrize("header", [b"(" * 5000, b"-" * 9000, b"{'descr': ", b"\\\n", b"9" * 9000])
-@pytest.mark.parametrize("part", ["offsets", "vectors", "live"])
+@pytest.mark.parametrize("part", ["offsets", "vectors", "live", "postings"])
 def test_a_header_of_an_array_that_is_no_header_is_damage(index: Path, part: str, header: bytes) -> None:
     content = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header
     (index / read_manifest(index).parts[part]).write_bytes(content)

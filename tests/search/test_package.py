@@ -11,7 +11,7 @@ import pytest
 
 from leafkit.errors import DamageError, InputError
 from leafkit.index.package_files import write_manifest
-from leafkit.search.manifest import Manifest, read_manifest
+from leafkit.search.manifest import LEXICAL_PARTS, Manifest, read_manifest
 from leafkit.search.package import open_package
 from leafkit.search.searcher import Searcher
 from tests.fixtures.packages import update_vectors
@@ -36,6 +36,7 @@ def test_the_fixture_has_every_part(index: Path) -> None:
         "rows",
         "vectors",
         "live",
+        *LEXICAL_PARTS,
     }
 
 
