@@ -157,8 +157,14 @@ def _hits(opened: Opened, query: str | Float32, options: dict[str, Any]) -> byte
     except InputError as error:
         raise invalid(str(error)) from error
     hits: Hits = found
-    rows = zip(hits.ids, hits.scores.tolist(), hits.payload, strict=True)
-    return json_bytes([{"id": name, "score": score, "payload": payload} for name, score, payload in rows])
+    scores = hits.scores.tolist()
+    rows = zip(hits.ids, scores, hits.payload, scores if hits.fused is None else hits.fused.tolist(), strict=True)
+    return json_bytes(
+        [
+            {"id": name, "score": score, **({} if hits.fused is None else {"fused": fused}), "payload": payload}
+            for name, score, payload, fused in rows
+        ]
+    )
 
 
 def _row(vectors: Float32, request: EmbeddingRequest) -> bytes:

@@ -104,3 +104,22 @@ def test_a_payload_that_json_cannot_hold_is_still_sent(student_space, tmp_path):
     with client_of(folder) as client:
         (hit,) = client.post("/search", json={"vector": vector[0].tolist()}).json()["hits"]
     assert hit["payload"] == {"text": "half \ud83d", "size": None, "list": [None, 1.5]}
+
+
+def test_a_hybrid_search_has_the_hits_and_both_scores_of_the_searcher(client, searcher):
+    hits = searcher.search("text 7 and 8", 3, hybrid=0.5)
+    answer = client.post("/search", json={"query": "text 7 and 8", "k": 3, "hybrid": 0.5}).json()["hits"]
+    assert [(hit["id"], hit["score"], hit["fused"]) for hit in answer] == [
+        *zip(hits.ids, hits.scores.tolist(), hits.fused.tolist())
+    ]
+    assert "fused" not in client.post("/search", json={"query": "text 7"}).json()["hits"][0]
+
+
+@pytest.mark.parametrize("value", [1.5, -1, "bm25", [0.5], float("nan")], ids=repr)
+def test_a_weight_that_is_none_is_refused(client, value):
+    answer = client.post("/search", content=json.dumps({"query": "text 7", "hybrid": value}))
+    assert "hybrid is" in message(answer, 422)
+
+
+def test_a_hybrid_search_with_a_vector_is_refused(client):
+    assert "needs the text" in message(client.post("/search", json={"vector": [1.0] * 384, "hybrid": 0.5}), 422)
