@@ -12,6 +12,7 @@ from leafkit.space import Space, describe
 from leafkit.students.held_out import overlap_text
 
 if TYPE_CHECKING:
+    from leafkit.search.columns import Columns
     from leafkit.vectors.fingerprint import Fingerprint
 
 Facts = dict[str, Any]
@@ -139,9 +140,19 @@ def _index(path: Path) -> Facts:
         "space": describe(manifest.space),
         "fingerprint": _fingerprint(package.fingerprint()),
         **{name: getattr(manifest, name) for name in shown},
+        **_columns(package.columns()),
         "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         "health": "intact: every file matches its checksum",
     }
+
+
+def _columns(columns: Columns | None) -> Facts:
+    """Return which columns filters may name, with their types, and which fields they may not, with the reasons."""
+    if columns is None:
+        return {"columns": "none: an older leafkit built the index"}
+    names = ", ".join(f"{name} ({kind})" for name, kind in columns.types.items())
+    left_out = "; ".join(f"{name} {reason}" for name, reason in columns.left_out.items())
+    return {"columns": names or "none", **({"no columns": left_out} if left_out else {})}
 
 
 def _store(path: Path) -> Facts:

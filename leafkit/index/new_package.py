@@ -11,6 +11,7 @@ import numpy
 
 from leafkit.errors import OptionError, OutputError
 from leafkit.files.atomic import atomic_folder, check_output_folder
+from leafkit.index.columns import write_columns
 from leafkit.index.coordinates import Coordinates, FittedMaps
 from leafkit.index.documents import encode_documents, text_of, write_documents
 from leafkit.index.encoder_files import copy_query_encoder, encoder_file_names
@@ -136,6 +137,8 @@ def _fill_folder(folder: Path, documents: Iterable[Document], encoder: Encoder, 
             writer.add(map(text_of, written))
             writer.finish()
         parts |= words
+    parts["columns"] = part_name("columns", FIRST_GENERATION)
+    write_columns(folder / parts["columns"], (document.payload for document in written))
     blocks = encode_documents(written, encoder)
     blocks, maps = _fit_coordinates(folder, blocks, len(written), encoder.space.dim, plan)
     spooled = folder / spool_name(FIRST_GENERATION)

@@ -15,6 +15,7 @@ from leafkit.errors import DamageError, InputError, OptionError
 from leafkit.files.arrays import save_array
 from leafkit.files.atomic import flush_to_disk
 from leafkit.files.disk_errors import explain_disk_errors
+from leafkit.index.columns import write_columns
 from leafkit.index.documents import DocumentWriter, encode_documents, text_of, write_documents
 from leafkit.index.fill import cosine_losses
 from leafkit.index.lexical import LexicalWriter
@@ -180,6 +181,7 @@ class _NextGeneration:
             self._write_vectors(old_rows, compact=compact)
             self._write_documents(old_rows, live)
             self._write_lexical(old_rows, live[: len(old_rows)])
+            self._write_columns(old_rows, live)
         if not live.all():
             save_array(self._folder / self._new_name("live"), numpy.packbits(live, bitorder="little"))
         return self._commit(live)
@@ -212,6 +214,13 @@ class _NextGeneration:
             writer.copy(lexical, old_rows, live)
             writer.add(map(text_of, self._added))
             writer.finish()
+
+    def _write_columns(self, old_rows: Int64, live: NDArray[numpy.bool_]) -> None:
+        """Write the columns from the payloads, like a build: a type or a limit may change with the documents."""
+        old = self._package.documents()
+        payloads = (old[row].payload if kept else {} for row, kept in zip(old_rows.tolist(), live))
+        added = (document.payload for document in self._added)
+        write_columns(self._folder / self._new_name("columns"), chain(payloads, added))
 
     def _write_vectors(self, old_rows: Int64, *, compact: bool) -> None:
         index = self._package.index(memory_map=False)

@@ -40,6 +40,7 @@ PARTS = {
     "postings": "npy",
     "counts": "npy",
     "lengths": "npy",
+    "columns": "npy",
 }
 DOCUMENT_PARTS = ("documents", "offsets", "keys", "rows")
 LEXICAL_PARTS = ("words", "starts", "postings", "counts", "lengths")

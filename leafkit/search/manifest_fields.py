@@ -50,7 +50,7 @@ def _check_parts(content: Mapping[str, Any], known: Mapping[str, str], together:
     for part, name in parts.items():
         _expect(part in known, f"an index has no part {part!r}")
         _expect(isinstance(name, str) and name in files and "/" not in name, f"the part {part} is no file of the index")
-    optional = {"live", *(["vectors"] if content["rescore"] == "none" else [])}
+    optional = {"live", "columns", *(["vectors"] if content["rescore"] == "none" else [])}
     if not parts.keys() & set(together):
         optional |= set(together)
     missing = sorted(known.keys() - parts.keys() - optional)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from leafkit.errors import DamageError
 from leafkit.files.open_files import OpenFiles
 from leafkit.search.arrays import read_array
+from leafkit.search.columns import Columns
 from leafkit.search.documents import Documents
 from leafkit.search.faiss_index import Depth, FaissIndex, RowBits
 from leafkit.search.lexical import Lexical
@@ -65,6 +66,13 @@ class Package:
             return None
         files = lexical_files(self.folder, self.manifest.parts)
         return Lexical(files, self.files, rows=self.manifest.rows, live=self.live(), memory_map=memory_map)
+
+    def columns(self, *, memory_map: bool = True) -> Columns | None:
+        """Open the columns for filters; None for a package written before there were any."""
+        if "columns" not in self.manifest.parts:
+            return None
+        path = self.manifest.path(self.folder, "columns")
+        return Columns(path, self.files, rows=self.manifest.rows, memory_map=memory_map)
 
     def index(self, *, memory_map: bool = True) -> FaissIndex:
         """Open the FAISS index. Rows can be added only without ``memory_map``."""

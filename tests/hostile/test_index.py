@@ -49,7 +49,7 @@ class Bomb:
         return os.system, ("touch exploded",)
 
 
-@pytest.mark.parametrize("part", ["offsets", "keys", "rows", "vectors", "live", "index", "documents"])
+@pytest.mark.parametrize("part", ["offsets", "keys", "rows", "vectors", "live", "columns", "index", "documents"])
 def test_a_pickle_instead_of_a_file_is_never_loaded(
     index: Path, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +66,7 @@ def test_a_pickle_instead_of_a_file_is_never_loaded(
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.parametrize("part", ["offsets", "keys", "rows", "vectors", "live", "index", "documents"])
+@pytest.mark.parametrize("part", ["offsets", "keys", "rows", "vectors", "live", "columns", "index", "documents"])
 @pytest.mark.parametrize("content", [b"", b"\0", b"\x93NUMPY", b"{}\n", b"\xff" * 1000])
 def test_an_empty_or_foreign_file_raises_an_error(index: Path, part: str, content: bytes) -> None:
     forged(index, part, content)
@@ -113,7 +113,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("part", ["offsets", "keys", "rows", "vectors", "live", "index", "documents", None])
+@pytest.mark.parametrize("part", ["offsets", "keys", "rows", "vectors", "live", "columns", "index", "documents", None])
 def test_an_update_raises_an_error_for_a_changed_byte_in_any_old_file_and_changes_nothing(
     index: Path, part: str | None, tmp_path: Path
 ) -> None:

@@ -24,7 +24,7 @@ from tests.fixtures.packages import index_vectors, update_vectors
 SPACE = Space(teacher="drawn", weights="name:drawn", dim=16, normalised=True, pooling="mean", max_length=64)
 VECTORS = numpy.random.default_rng(0).standard_normal((20, 16)).astype(numpy.float32)
 IDS = [f"doc {row}" for row in range(20)]
-PARTS = ["index", "documents", "offsets", "keys", "rows", "vectors", "live", *LEXICAL_PARTS]
+PARTS = ["index", "documents", "offsets", "keys", "rows", "vectors", "live", "columns", *LEXICAL_PARTS]
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def test_a_mapping_that_unfolds_to_more_than_its_file_is_damage(index: Path, bom
 
 
 @pytest.mark.parametrize("header", [b"(" * 5000, b"-" * 9000, b"{'descr': ", b"\\\n", b"9" * 9000])
-@pytest.mark.parametrize("part", ["offsets", "vectors", "live", "postings"])
+@pytest.mark.parametrize("part", ["offsets", "vectors", "live", "columns", "postings"])
 def test_a_header_of_an_array_that_is_no_header_is_damage(index: Path, part: str, header: bytes) -> None:
     content = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header
     (index / read_manifest(index).parts[part]).write_bytes(content)

@@ -37,6 +37,7 @@ def test_the_fixture_has_every_part(index: Path) -> None:
         "vectors",
         "live",
         *LEXICAL_PARTS,
+        "columns",
     }
 
 
