@@ -25,6 +25,13 @@ def search(
     allow: Annotated[
         Path | None, typer.Option(help="File with one id per line; only these documents are searched.")
     ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            help="Search only documents whose columns fulfil this filter, "
+            "e.g. 'category = \"linux\" and year >= 2020'. leafkit info names the columns."
+        ),
+    ] = None,
     encoder: Annotated[
         Path | None,
         typer.Option(
@@ -50,6 +57,7 @@ def search(
     leafkit search help.index "copy a folder to another machine"
     leafkit search help.index --hybrid 0.6 "tar --exclude"
     leafkit search help.index -k 3 --json "unpack a zip file" "list open ports"
+    leafkit search help.index "list open ports" --where 'category = "linux" and not (year < 2020 or old exists)'
     cut -f2 questions.tsv | leafkit search help.index --queries -
     """
     from leafkit.search.searcher import Searcher
@@ -59,7 +67,8 @@ def search(
         raise OptionError('no query was given. Write: leafkit search INDEX "a query", or use --queries FILE.')
     searcher = Searcher.open(index, encoder=encoder, verify=verify)
     allowed = None if allow is None else list(_read_lines(str(allow)))
-    for text, hits in zip(texts, searcher.search(texts, k=k, allow=allowed, hybrid=_fusion(hybrid))):
+    found = searcher.search(texts, k=k, allow=allowed, where=where, hybrid=_fusion(hybrid))
+    for text, hits in zip(texts, found):
         if json_lines:
             say_json({"query": text, "hits": _rows(hits)})
         else:

@@ -23,7 +23,7 @@ ALIASES = {
     "dtype": ("--precision", "--compute"),
     "eval": ("--valid",),
     "f": ("--overwrite",),
-    "filter": ("--allow",),
+    "filter": ("--where",),
     "force": ("--overwrite",),
     "fp16": ("--compute", "--precision"),
     "gpu": ("--device",),

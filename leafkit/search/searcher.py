@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from leafkit.errors import OptionError, VectorError
 from leafkit.files.open_files import OpenFiles
+from leafkit.search.columns import Columns
 from leafkit.search.documents import Documents
 from leafkit.search.faiss_index import Depth
 from leafkit.search.hybrid import Fusion, check_fusion, hybrid_search
@@ -20,6 +21,7 @@ from leafkit.search.lexical import Lexical
 from leafkit.search.manifest import ENCODER
 from leafkit.search.package import Package, open_package, retry_during_update
 from leafkit.search.vector_search import VectorSearch
+from leafkit.search.where import read_where
 from leafkit.shipped import resolve_student
 from leafkit.space import Space, require_same
 from leafkit.types import Encoder, Float32, Int64
@@ -27,6 +29,8 @@ from leafkit.vectors.fingerprint import Agreement, read_fingerprint
 from leafkit.vectors.mapping import FOLD, MappedEncoder
 
 log = logging.getLogger("leafkit")
+
+Where = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,8 @@ class Searcher:
         documents: Documents,
         encoder: Encoder | None,
         lexical: Lexical | None = None,
+        *,
+        columns: Columns | None = None,
     ) -> None:
         """Combine parts that are already open; `Searcher.open` opens them."""
         self.manifest = package.manifest
@@ -68,6 +74,7 @@ class Searcher:
         self._documents = documents
         self._encoder = encoder
         self._lexical = lexical
+        self._columns = columns
 
     @classmethod
     def open(
@@ -107,6 +114,7 @@ class Searcher:
                     package.documents(memory_map=memory_map),
                     _open_encoder(package, encoder, threads),
                     package.lexical(memory_map=memory_map),
+                    columns=package.columns(memory_map=memory_map),
                 )
 
         return retry_during_update(folder, open_once)
@@ -130,6 +138,11 @@ class Searcher:
         return self._encoder
 
     @property
+    def columns(self) -> dict[str, str]:
+        """The columns that a filter may name, with their types: integer, number, boolean, text or texts (lists)."""
+        return {} if self._columns is None else dict(self._columns.types)
+
+    @property
     def lexical(self) -> Lexical:
         """The words of the documents; raises `OptionError` if the index was built without them."""
         if self._lexical is None:
@@ -147,6 +160,7 @@ class Searcher:
         allow: Collection[str] | None = None,
         *,
         hybrid: float | str | bool | None = None,
+        where: Where | None = None,
     ) -> Hits: ...
 
     @overload
@@ -157,6 +171,7 @@ class Searcher:
         allow: Collection[str] | None = None,
         *,
         hybrid: float | str | bool | None = None,
+        where: Where | None = None,
     ) -> list[Hits]: ...
 
     @overload
@@ -167,6 +182,7 @@ class Searcher:
         allow: Collection[str] | None = None,
         *,
         hybrid: None = None,
+        where: Where | None = None,
     ) -> Hits | list[Hits]: ...
 
     def search(
@@ -176,6 +192,7 @@ class Searcher:
         allow: Collection[str] | None = None,
         *,
         hybrid: float | str | bool | None = None,
+        where: Where | None = None,
     ) -> Hits | list[Hits]:
         """Find the ``k`` documents nearest to each query.
 
@@ -188,9 +205,13 @@ class Searcher:
         hybrid: fuse the vectors with BM25 over the words of the documents, and order the hits by the fused score
             (`leafkit.search.hybrid`): the weight of the vectors from 0 (BM25 alone, which finds only documents that
             share a word with the query) to 1, True for the default weight, or ``rrf`` for reciprocal rank fusion.
+        where: find only documents whose payload fulfils this filter, an expression such as
+            ``category = "linux" and year >= 2020`` or a mapping such as ``{"category": "linux", "year": {">=": 2020}}``
+            (see `leafkit.search.where`). With ``allow``, both must hold.
 
-        Raises `OptionError` for k < 1, a blank query, a string as ``allow``, and ``hybrid`` with vectors or without the
-        words of the documents, and `VectorError` for vectors that have another width, are not finite or are zero.
+        Raises `OptionError` for k < 1, a blank query, a string as ``allow``, an invalid filter, and ``hybrid`` with
+        vectors or without the words of the documents, and `VectorError` for vectors that have another width, are not
+        finite or are zero.
         """
         if k < 1:
             raise OptionError(f"k is {k}; expected at least 1.")
@@ -198,7 +219,7 @@ class Searcher:
         if fusion is not None and isinstance(query, numpy.ndarray):
             raise OptionError("a hybrid search needs the text of the query, but a vector is given. Give the text.")
         single = isinstance(query, str) or (isinstance(query, numpy.ndarray) and query.ndim == 1)
-        rows = None if allow is None else self._allowed(allow)
+        rows = self._rows(allow, where)
         queries = [query] if isinstance(query, str) else query
         if fusion is not None and not isinstance(queries, numpy.ndarray):
             hits = self._search_hybrid(queries, k, rows, fusion)
@@ -231,6 +252,20 @@ class Searcher:
                 f"{' or '.join(map(str, sorted({*widths})))} numbers."
             )
         return vectors if mapping is None else mapping.apply(vectors, "query")
+
+    def _rows(self, allow: Collection[str] | None, where: Where | None) -> Int64 | None:
+        """Return the only rows to choose from, some of which may be removed; None for all rows."""
+        allowed = None if allow is None else self._allowed(allow)
+        if where is None:
+            return allowed
+        condition = read_where(where)
+        if self._columns is None:
+            raise OptionError(
+                f"the index {self._package.folder} has no columns to filter by: an older leafkit wrote it. "
+                "Build it again, or add a document to it with leafkit update."
+            )
+        rows = self._columns.rows(condition)
+        return rows if allowed is None else numpy.intersect1d(rows, allowed)
 
     def _allowed(self, allow: Collection[str]) -> Int64:
         if isinstance(allow, str):
