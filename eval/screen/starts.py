@@ -54,14 +54,15 @@ def kept_starts(folder: Path, inputs: Any) -> Iterator[list[float]]:
 
 
 def _key(run: Run, inputs: Any) -> str:
-    """Return a hash of what decides a start; a method that limits the teacher's calls, or writes texts, has its own."""
+    """Return a hash of what decides a start; a method that limits its texts, or writes them, has its own."""
     recipe = run.recipe
     options = [recipe.head, recipe.head_bias, recipe.precision, recipe.training_length, recipe.rotate, recipe.seed]
-    own = [spec for spec, method in zip(run.plan.specs, run.plan.methods, strict=True) if _has_own_start(method)]
+    own = [spec for spec, method in zip(run.plan.specs, run.plan.methods, strict=True) if has_own_start(method)]
     described = json.dumps([run.student, options, own, inputs], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
-def _has_own_start(method: Any) -> bool:
-    limited = isinstance(method, Feed) and type(method).teacher_calls is not Feed.teacher_calls
+def has_own_start(method: Any) -> bool:
+    """Return whether the start of a training depends on ``method``: it limits the first texts, or writes texts."""
+    limited = isinstance(method, Feed) and type(method).start_rows is not Feed.start_rows
     return limited or isinstance(method, Writer)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from leafkit.methods.anchors import AnchorKind, anchor_needs, check_anchor_fields, check_anchors, fit_anchors
-from leafkit.methods.growing import GrowingFeed
+from leafkit.methods.growing import GrowingFeed, first_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class BudgetedFeed(GrowingFeed):
     """A growing set of texts that is the budget of teacher calls; the student's predictions lead the picks.
 
-    The method uses the teacher's vectors of the picked texts only.
+    The method uses the teacher's vectors of the picked texts only, and a ridge start those of the first texts.
 
     ``share``: the budget, as a share of the training texts; 1 disables the method.
     ``anchors``: kind of the anchors that replace classes; fitted to the first texts (ours).
@@ -54,6 +54,10 @@ class BudgetedFeed(GrowingFeed):
 
         vectors = torch.from_numpy(setting.student(rows)).to(state.anchors.centres.device)
         return torch.softmax(state.anchors.logits(vectors), dim=-1).cpu()
+
+    def start_rows(self, texts: int, seed: int) -> Int64 | None:
+        """Return the first texts, whose vectors a ridge start may use; None for all if the method is off."""
+        return first_rows(texts, self._first(texts), seed) if self.share < 1 else None
 
     def teacher_calls(self, texts: int, state: Any) -> int:
         """Return the number of selected texts."""

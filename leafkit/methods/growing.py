@@ -24,7 +24,7 @@ STREAM = 13
 class GrowingFeed(Feed):
     """Train on a set of texts that grows in rounds; subclasses override ``choose``.
 
-    A ridge start uses the teacher's vectors of the first texts only. Texts that another method reserved are not picked.
+    Texts that another method reserved are not picked.
 
     ``every``: number of steps between two rounds of picks; 0 keeps the first texts only.
     ``first``: number of texts drawn at random before step 0, at most the largest set.
@@ -97,10 +97,6 @@ class GrowingFeed(Feed):
             return pool
         chosen = state.selected.cpu().numpy()[pool.rows]
         return Pool(rows=pool.rows[chosen], weights=None if pool.weights is None else pool.weights[chosen])
-
-    def start_rows(self, texts: int, seed: int) -> Int64 | None:
-        """Return the first texts, whose vectors a ridge start may use; None for all if the method is off."""
-        return first_rows(texts, self._first(texts), seed) if self.share < 1 else None
 
     def _first(self, texts: int) -> int:
         return min(self.first, self._largest(texts))

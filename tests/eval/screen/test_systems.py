@@ -2,11 +2,12 @@
 
 import pytest
 
+from eval.screen.starts import has_own_start
 from eval.screen.study import make_arm, method_options
 from eval.screen.systems import LEAF, PULL, PULLS, missing_systems, read_systems
 from leafkit.errors import OptionError
 from leafkit.methods.plan import make_plan
-from leafkit.methods.registry import method_folders
+from leafkit.methods.registry import method_class, method_folders
 
 
 @pytest.fixture
@@ -96,3 +97,8 @@ def test_methods_without_a_row_are_listed_but_probes_need_none():
     missing = missing_systems({})
     assert {"leaf", "condense"} <= set(missing)
     assert all(method_folders()[name] != "probes" for name in missing)
+
+
+def test_only_methods_that_limit_or_write_texts_have_starts_of_their_own():
+    own = {name for name in ("leaf", "pcoreset", "rad", "comd", "condense") if has_own_start(method_class(name)())}
+    assert own == {"pcoreset", "rad", "condense"}
