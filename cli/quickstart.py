@@ -165,6 +165,7 @@ def _print_next(out: Path, seconds: float) -> None:
     typer.echo(
         f"\nDone in {seconds:.0f} s. Now try your own queries (with .venv/bin on your PATH, or as .venv/bin/leafkit):\n"
         f'  leafkit search {out}/bge.index "find large files"\n'
+        f"  leafkit serve {out}/bge.index\n"
         f"  leafkit info {out}/student\n"
         "and with your own model and documents:\n"
         "  leafkit distill docs.jsonl query:questions.txt --teacher MODEL --student teacher:layers=3 --out my-student\n"

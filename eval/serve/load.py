@@ -85,6 +85,9 @@ async def _client(port: int, pick: Callable[[], bytes], due: Callable[[], float 
         status = 0
         try:
             async with asyncio.timeout(TIMEOUT):
+                if streams and streams[0].at_eof():  # the server closed it while it was idle
+                    streams[1].close()
+                    streams = None
                 streams = streams or await asyncio.open_connection("127.0.0.1", port)
                 status = await _ask(*streams, pick())
         except (OSError, EOFError, ValueError, TimeoutError):

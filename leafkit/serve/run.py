@@ -17,6 +17,9 @@ from leafkit.serve.application import app
 from leafkit.serve.options import ListenOptions, ServeOptions
 
 BACKLOG = 2048  # connections that wait to be accepted
+# Seconds that an idle connection stays open: longer than load balancers keep theirs, which is usually 60. A connection
+# that the server closes while a request is on its way would lose that request.
+KEEP_ALIVE = 75
 
 log = logging.getLogger("leafkit")
 
@@ -46,6 +49,7 @@ def serve(
             log_config=None,
             access_log=False,
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE,
             timeout_graceful_shutdown=where.grace,
         )
         uvicorn.Server(config).run(sockets=[listening])
