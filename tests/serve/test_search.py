@@ -123,3 +123,27 @@ def test_a_weight_that_is_none_is_refused(client, value):
 
 def test_a_hybrid_search_with_a_vector_is_refused(client):
     assert "needs the text" in message(client.post("/search", json={"vector": [1.0] * 384, "hybrid": 0.5}), 422)
+
+
+@pytest.mark.parametrize("where", ["row >= 7 and row < 9", {"row": {">=": 7, "<": 9}}], ids=["text", "mapping"])
+def test_a_filter_is_passed_on_as_text_or_mapping(client, searcher, where):
+    hits = client.post("/search", json={"query": "copy a file", "where": where}).json()["hits"]
+    assert hits == rows(searcher.search("copy a file", where=where))
+    assert {hit["payload"]["row"] for hit in hits} == {7, 8}
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("row >=", "wrong at character 7"),
+        ({"rwo": 7}, "rwo"),
+        ({"row": {"~": 7}}, "row"),
+        ({"and": "x"}, "and"),
+        (3, "where is 3; expected an object"),
+        (["row"], "where is ['row']"),
+        ({}, "empty"),
+    ],
+    ids=lambda value: json.dumps(value)[:30] if not isinstance(value, str) else value[:20],
+)
+def test_a_filter_that_means_nothing_is_refused(client, where, said):
+    assert said in message(client.post("/search", json={"query": "copy a file", "where": where}), 422)
