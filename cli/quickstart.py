@@ -27,6 +27,7 @@ ROWS: dict[tuple[str, str | None], str] = {
     ("asymmetric", "student"): "student, asymmetric (queries only)",
     ("asymmetric", "undistilled"): "undistilled student, asymmetric",
     ("bm25", None): "BM25",
+    ("asymmetric+bm25", "student"): "student and BM25 fused (hybrid search)",
 }
 QUESTIONS = ("see which process is using a port", "make a picture smaller", "undo my last commit")
 
@@ -67,7 +68,7 @@ def quickstart(
     build_index(pages.folder, name, out / "help.index", student=out / "student", **shared)
     _say("3/5  Evaluating on held-out questions")
     students = [out / "student", out / "undistilled"]
-    report = evaluate([pages.folder], teacher=teacher, student=students, bm25=True, cache=out / "vectors", seed=seed)
+    report = evaluate([pages.folder], teacher=teacher, student=students, hybrid=True, cache=out / "vectors", seed=seed)
     _say("4/5  Searching with the student")
     searcher = Searcher.open(out / "help.index")
     _print_results(report, ROWS)
@@ -90,9 +91,21 @@ def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
     build_index(pages.folder, vectors, out / "bge.index", student=SHIPPED, overwrite=True, **opening)
     modes = ["teacher", "asymmetric"]
     report = evaluate(
-        [pages.folder], teacher=vectors, student=SHIPPED, modes=modes, encoder="onnx-int8", seed=seed, **opening
+        [pages.folder],
+        teacher=vectors,
+        student=SHIPPED,
+        modes=modes,
+        encoder="onnx-int8",
+        hybrid=True,
+        seed=seed,
+        **opening,
     )
-    names = {("teacher", None): "bge-small-en-v1.5, 12 layers", ("asymmetric", SHIPPED): f"{SHIPPED}, ONNX int8"}
+    names = {
+        ("teacher", None): "bge-small-en-v1.5, 12 layers",
+        ("asymmetric", SHIPPED): f"{SHIPPED}, ONNX int8",
+        ("bm25", None): "BM25",
+        ("asymmetric+bm25", SHIPPED): f"{SHIPPED} and BM25 fused (hybrid search)",
+    }
     _print_results(report, names)
     _print_searches(Searcher.open(out / "bge.index"))
 
@@ -155,16 +168,18 @@ def median_seconds(encode: Callable[[str], object], queries: list[str]) -> float
 
 def _print_searches(searcher: Searcher) -> None:
     for question in QUESTIONS:
-        hits = searcher.search(question, k=3)
-        typer.echo(f"\n{question}")
+        hits = searcher.search(question, k=3, hybrid=True)
+        typer.echo(f"\n{question}    (hybrid search; cosines)")
         for score, payload in zip(hits.scores, hits.payload):
             typer.echo(f"  {score:.3f}  {payload['title']:<18} {payload['text'][:80]}…")
 
 
 def _print_next(out: Path, seconds: float) -> None:
+    from leafkit.search.hybrid import DENSE_WEIGHT
+
     typer.echo(
         f"\nDone in {seconds:.0f} s. Now try your own queries (with .venv/bin on your PATH, or as .venv/bin/leafkit):\n"
-        f'  leafkit search {out}/bge.index "find large files"\n'
+        f'  leafkit search {out}/bge.index --hybrid {DENSE_WEIGHT} "find large files"\n'
         f"  leafkit serve {out}/bge.index\n"
         f"  leafkit info {out}/student\n"
         "and with your own model and documents:\n"

@@ -14,7 +14,7 @@ Retrieval collections
     corpus_subset.py     take a fixed subset of a large corpus
     retrieval.py         measure every mode in every grid cell on one collection
     metrics.py           nDCG, recall, MRR and MAP of every query
-    bm25.py              rank with BM25, a baseline without vectors
+    bm25.py              rank with BM25, a baseline without vectors, alone and fused with vectors
     beir_crosscheck.py   compute nDCG@10 with BEIR's own search, to check ours
 
 MTEB tasks

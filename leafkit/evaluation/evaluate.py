@@ -26,6 +26,7 @@ from leafkit.evaluation.students import check_spaces, choose_encoder, open_stude
 from leafkit.extras import import_optional
 from leafkit.files.options import CacheOptions
 from leafkit.options import options_of, takes
+from leafkit.search.hybrid import DENSE_WEIGHT
 from leafkit.teachers.options import TeacherOptions
 from leafkit.teachers.same_space import RecordedSpace, open_in_space
 from leafkit.texts.beir import check_beir
@@ -41,6 +42,7 @@ LIBRARIES = {
     "tasks": "mteb",
     "search": "FAISS, exhaustive",
     "bm25": "bm25s defaults (Lucene, k1 1.5, b 0.75), English stop words, no stemming",
+    "hybrid": f"the hundred best of the vectors and of BM25, min-max scores, weight {DENSE_WEIGHT} for the vectors",
     "cross-check": "beir: DenseRetrievalExactSearch and EvaluateRetrieval",
 }
 
@@ -73,7 +75,7 @@ def evaluate(
     _check_sources(folders, tasks, asked.data_root, asked.split)
     for folder in folders:
         check_beir(folder, asked.split, skip_bad=skip_bad)
-    _check_extras(bool(folders), bool(tasks), bm25=asked.bm25, cross_check=asked.cross_check)
+    _check_extras(bool(folders), bool(tasks), bm25=asked.bm25 or asked.hybrid, cross_check=asked.cross_check)
     chosen = check_modes(asked.modes, teacher=teacher is not None, student=bool(as_paths(student)))
     encoder = choose_encoder(student, asked.encoder)
     root = cache or default_cache()
@@ -90,7 +92,8 @@ def evaluate(
         cells=grid(space, asked.dims, asked.precisions),
         full_cell=full_cell(space),
         teacher_is_optional=asked.modes is None,
-        bm25=asked.bm25,
+        bm25=asked.bm25 or asked.hybrid,
+        hybrid=asked.hybrid,
         cross_check=asked.cross_check,
         seed=asked.seed,
     )

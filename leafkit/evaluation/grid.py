@@ -91,6 +91,16 @@ class CellFinder:
             vectors = self._index.vectors(numpy.arange(len(documents)))
         self._vectors = unit_prefix(vectors, cell.dim, source="the documents")
 
+    def hits(self, queries: Float32, k: int) -> Neighbours:
+        """Return the ``k`` nearest documents of each query (queries, width) as one search of an index finds them.
+
+        The scores are cosines.
+        """
+        if self._index is not None:
+            return self._index.search(queries, k)
+        units = unit_prefix(queries, self._dim, source="the queries")
+        return Neighbours(*faiss.knn(units, self._vectors, k, metric=faiss.METRIC_INNER_PRODUCT))
+
     def nearest(self, queries: Float32, k: int) -> Neighbours:
         """Return the ``k`` nearest documents of each query by cosine, best first.
 

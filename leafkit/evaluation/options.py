@@ -8,6 +8,7 @@ from os import PathLike
 from typing import Annotated, ClassVar
 
 from leafkit.options import Option, Options
+from leafkit.search.hybrid import DENSE_WEIGHT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,14 @@ class EvaluationOptions(Options):
     ] = None
     bm25: Annotated[
         bool, Option("Add a row for BM25, a baseline without vectors, to each folder.", flags=("--bm25",))
+    ] = False
+    hybrid: Annotated[
+        bool,
+        Option(
+            f"Add the row for BM25, and after each row of vectors one for the hybrid search: the hundred best of both "
+            f"fused, with the weight {DENSE_WEIGHT} for the vectors.",
+            flags=("--hybrid",),
+        ),
     ] = False
     cross_check: Annotated[
         bool,

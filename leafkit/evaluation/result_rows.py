@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 from leafkit.evaluation.bootstrap import Interval
 
+BM25 = "bm25"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ResultRow:
     """The metrics of one mode of one student on one data set in one grid cell.
 
+    ``mode`` is one of `leafkit.evaluation.modes`, or `BM25`, or a mode fused with it (``asymmetric+bm25``).
     ``student``, ``dim`` and ``precision`` are None where they do not apply: the teacher has no student, BM25 no dim.
     ``main`` names the metric that ``interval`` and the retentions refer to. ``retention`` is this metric divided by
     the teacher's in the same cell; ``of_full`` divides by the teacher's at full dim in float32. Both are fractions,

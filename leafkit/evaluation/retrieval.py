@@ -10,7 +10,7 @@ import numpy
 
 from leafkit.errors import VectorError
 from leafkit.evaluation.beir_crosscheck import beir_ndcg
-from leafkit.evaluation.bm25 import bm25_rankings
+from leafkit.evaluation.bm25 import bm25_rankings, hybrid_rankings
 from leafkit.evaluation.bootstrap import Interval, interval, ratio_interval, resampled_means
 from leafkit.evaluation.collection import Collection
 from leafkit.evaluation.grid import FULL_PRECISION, Cell, CellFinder
@@ -24,7 +24,7 @@ from leafkit.evaluation.metrics import (
     without_own_documents,
 )
 from leafkit.evaluation.modes import CollectionVectors, Retriever
-from leafkit.evaluation.result_rows import ResultRow
+from leafkit.evaluation.result_rows import BM25, ResultRow
 from leafkit.files.progress import progress
 from leafkit.types import Float32
 from leafkit.vectors.cosine import unit_prefix
@@ -40,7 +40,8 @@ class RetrievalPlan:
     """What to measure on each collection.
 
     ``full_cell`` is the cell that ``of_full`` compares with. ``teacher_is_optional`` skips the teacher mode if a
-    vectors file holds no queries. ``cross_check`` also lets BEIR search and score the float32 cells.
+    vectors file holds no queries. ``hybrid`` also measures each retriever fused with BM25. ``cross_check`` also lets
+    BEIR search and score the float32 cells.
     """
 
     retrievers: Sequence[Retriever]
@@ -50,6 +51,7 @@ class RetrievalPlan:
     bm25: bool
     cross_check: bool
     seed: int
+    hybrid: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,27 @@ class CollectionResults:
 
 @dataclass(frozen=True)
 class _Measurement:
-    """The scores of one retriever in one cell; BM25 has neither."""
+    """The scores of one retriever in one cell, ``fused`` with BM25 or not; BM25 alone has neither."""
 
     retriever: Retriever | None
     cell: Cell | None
     scores: QueryScores
     beir_ndcg: float | None = None
+    fused: bool = False
+
+    @property
+    def mode(self) -> str:
+        """The mode of the row."""
+        if self.retriever is None:
+            return BM25
+        return f"{self.retriever.mode}+{BM25}" if self.fused else self.retriever.mode
 
 
 def measure_collection(collection: Collection, plan: RetrievalPlan) -> CollectionResults:
-    """Return a row for each cell and retriever, cell by cell, then a row for BM25 if the plan requests it."""
+    """Return a row for each cell and retriever, cell by cell, then a row for BM25 if the plan requests it.
+
+    A row fused with BM25 follows the row of its retriever, if the plan requests that.
+    """
     encoders = {id(e): e for one in plan.retrievers for e in (one.query_encoder, one.document_encoder)}
     vectors = {key: CollectionVectors(encoder, collection) for key, encoder in encoders.items()}
     retrievers = [one for one in plan.retrievers if _has_queries(one, vectors, plan)]
@@ -81,15 +94,17 @@ def measure_collection(collection: Collection, plan: RetrievalPlan) -> Collectio
     has_teacher = any(one.mode == "teacher" for one in retrievers)
     extra = [plan.full_cell] if has_teacher and plan.full_cell not in plan.cells else []
     measurements = []
+    bm25 = bm25_rankings(collection) if plan.bm25 or plan.hybrid else None
     with progress(collection.name, total=len(plan.cells) * len(retrievers), unit="rows") as bar:
         for cell in [*plan.cells, *extra]:
             # Only the teacher is measured in the full cell if the grid does not contain it.
             active = [one for one in retrievers if cell in plan.cells or one.mode == "teacher"]
-            for measurement in _measure_cell(collection, cell, active, vectors, plan.cross_check):
+            fused = bm25 if plan.hybrid else None
+            for measurement in _measure_cell(collection, cell, active, vectors, plan.cross_check, fused):
                 measurements.append(measurement)
-                bar.update(cell in plan.cells)
-    if plan.bm25:
-        rankings = without_own_documents(bm25_rankings(collection))
+                bar.update(cell in plan.cells and not measurement.fused)
+    if bm25 is not None and plan.bm25:
+        rankings = without_own_documents(bm25)
         measurements.append(_Measurement(None, None, score_rankings(collection.judgements, rankings)))
     return _results(collection, measurements, plan)
 
@@ -115,6 +130,7 @@ def _measure_cell(
     retrievers: Sequence[Retriever],
     vectors: dict[int, CollectionVectors],
     cross_check: bool,
+    bm25: Rankings | None,
 ) -> Iterator[_Measurement]:
     finders: dict[int, CellFinder] = {}
     for retriever in retrievers:
@@ -129,6 +145,9 @@ def _measure_cell(
             beir = _beir_ndcg(collection, queries, documents, cell.dim)
             _warn_if_different(scores, beir, f"{collection.name}, {retriever.mode}, dim {cell.dim}")
         yield _Measurement(retriever, cell, scores, beir)
+        if bm25 is not None:
+            fused = hybrid_rankings(collection, queries, finders[key], bm25)
+            yield _Measurement(retriever, cell, score_rankings(collection.judgements, fused), fused=True)
 
 
 def search_scores(collection: Collection, queries: Float32, finder: CellFinder) -> QueryScores:
@@ -169,7 +188,7 @@ def _results(collection: Collection, measurements: Sequence[_Measurement], plan:
     values = numpy.stack([one.scores.values[MAIN_METRIC] for one in measurements])
     means, resampled = values.mean(axis=1), resampled_means(values, seed=plan.seed)
     # The positions in `measurements` of the teacher in each cell, and of the requested rows.
-    teacher = {one.cell: at for at, one in enumerate(measurements) if one.retriever and one.retriever.mode == "teacher"}
+    teacher = {one.cell: at for at, one in enumerate(measurements) if one.mode == "teacher"}
     requested = [at for at, one in enumerate(measurements) if one.cell is None or one.cell in plan.cells]
     rows = []
     for at in requested:
@@ -178,7 +197,7 @@ def _results(collection: Collection, measurements: Sequence[_Measurement], plan:
         rows.append(
             ResultRow(
                 data=collection.name,
-                mode=one.retriever.mode if one.retriever else "bm25",
+                mode=one.mode,
                 student=one.retriever.student if one.retriever else None,
                 dim=one.cell.dim if one.cell else None,
                 precision=one.cell.precision if one.cell else None,

@@ -7,10 +7,10 @@ import pytest
 
 from leafkit.errors import VectorError
 from leafkit.evaluation import retrieval
-from leafkit.evaluation.bm25 import bm25_rankings
+from leafkit.evaluation.bm25 import bm25_rankings, hybrid_rankings
 from leafkit.evaluation.bootstrap import interval, ratio_interval, resampled_means
 from leafkit.evaluation.collection import read_collection
-from leafkit.evaluation.grid import Cell, full_cell
+from leafkit.evaluation.grid import Cell, CellFinder, full_cell
 from leafkit.evaluation.metrics import METRICS
 from leafkit.evaluation.modes import MODES, Retriever, make_retrievers
 from leafkit.evaluation.retrieval import RetrievalPlan, measure_collection
@@ -183,6 +183,29 @@ def test_bm25_finds_only_documents_that_share_a_word(collection, teacher):
     }
     for query, text in zip(collection.query_ids, collection.queries, strict=True):
         assert all(words[document] & set(text.lower().split()) for document in run[query])
+
+
+def test_a_row_fused_with_bm25_follows_each_row_of_vectors(collection, teacher, noisy_student):
+    retrievers = make_retrievers(["teacher", "asymmetric"], teacher, open_students(noisy_student, "torch", "cpu"))
+    rows = measure_collection(collection, plan(retrievers, bm25=True, hybrid=True)).rows
+    assert [row.mode for row in rows] == ["teacher", "teacher+bm25", "asymmetric", "asymmetric+bm25", "bm25"]
+    assert [row.dim for row in rows] == [32, 32, 32, 32, None]
+    # Retention compares with the teacher's vectors alone.
+    assert rows[3].retention == pytest.approx(rows[3].metrics["ndcg@10"] / rows[0].metrics["ndcg@10"])
+    assert rows[3].metrics["ndcg@10"] > rows[2].metrics["ndcg@10"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "binary"])
+def test_the_ends_of_a_hybrid_ranking_are_the_vectors_and_bm25(collection, teacher, precision):
+    finder = CellFinder(teacher.encode(collection.documents, "document"), Cell(dim=32, precision=precision))
+    queries, bm25 = teacher.encode(collection.queries, "query"), bm25_rankings(collection)
+    dense, words = (hybrid_rankings(collection, queries, finder, bm25, weight) for weight in (1.0, 0.0))
+    hits = finder.hits(queries, 10)
+    for at, query in enumerate(collection.query_ids):
+        assert list(dense[query])[:10] == [collection.document_ids[row] for row in hits.rows[at].tolist()]
+        found = [name for name in list(bm25[query])[:10] if bm25[query][name] > min(bm25[query].values())]
+        scores = [bm25[query][name] for name in list(words[query])[: len(found)]]
+        assert scores == pytest.approx([bm25[query][name] for name in found])
 
 
 def test_rows_count_queries_and_documents(collection, teacher):

@@ -9,7 +9,7 @@ from leafkit.evaluation.learning_curve import CurvePoint
 from leafkit.evaluation.page.html import Html
 from leafkit.evaluation.page.section_content import Retention, Series, series_of
 from leafkit.evaluation.page.svg import HUES, INK, new_figure, placeholder_colour, shorten, to_svg
-from leafkit.evaluation.result_rows import ResultRow
+from leafkit.evaluation.result_rows import BM25, ResultRow
 from leafkit.evaluation.result_tables import metric_title
 from leafkit.extras import import_optional
 
@@ -31,10 +31,10 @@ def marker_symbol(style: int) -> str:
 
 
 def hues_of(all_series: Sequence[Series]) -> dict[Series, int]:
-    """Return the colour number of each series: 0 for the teacher, then 1 to `HUES` for students; BM25 is not drawn."""
-    students = [series for series in all_series if series.student is not None]
+    """Return the colour number of each series: 0 for the teacher, then 1 to `HUES` for students; BM25 has none."""
+    students = [series for series in all_series if series.student is not None and BM25 not in series.mode]
     hues = {series: 1 + place % HUES for place, series in enumerate(students)}
-    return {series: hues.get(series, 0) for series in all_series if series.mode != "bm25"}
+    return {series: hues.get(series, 0) for series in all_series if BM25 not in series.mode}
 
 
 def grid_plot(name: str, rows: Sequence[ResultRow], hues: Mapping[Series, int], precisions: Sequence[str]) -> Html:
@@ -43,7 +43,7 @@ def grid_plot(name: str, rows: Sequence[ResultRow], hues: Mapping[Series, int], 
     A grid with a single dim is plotted over precisions instead. Rows without vectors are ignored. ``name`` is the
     prefix of the plot's ids.
     """
-    rows = [row for row in rows if row.dim and row.precision]
+    rows = [row for row in rows if row.dim and row.precision and series_of(row) in hues]
     dims = sorted({row.dim for row in rows if row.dim})
     with new_figure(4.4, 3.1) as (figure, axes):
         axes.set_ylabel(metric_title(rows[0].main))
