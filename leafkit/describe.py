@@ -135,12 +135,14 @@ def _index(path: Path) -> Facts:
     package = open_package(path, verify=True)
     manifest = package.manifest
     shown = ("count", "dim", "precision", "factory", "rescore", "metric")
+    lexical = package.lexical()
     return {
         "kind": "index",
         "space": describe(manifest.space),
         "fingerprint": _fingerprint(package.fingerprint()),
         **{name: getattr(manifest, name) for name in shown},
         **_columns(package.columns()),
+        "words": "none: no hybrid search" if lexical is None else len(lexical.words),
         "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         "health": "intact: every file matches its checksum",
     }

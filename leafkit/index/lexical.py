@@ -83,7 +83,11 @@ class LexicalWriter:
         self._spool.unlink(missing_ok=True)
 
     def copy(self, lexical: Lexical, rows: Int64, live: NDArray[numpy.bool_]) -> None:
-        """Append the ascending ``rows`` of other files; postings of rows that are not ``live`` (rows,) are left out."""
+        """Append the ascending ``rows`` of other files; postings of rows that are not ``live`` (rows,) are left out.
+
+        Raises `DamageError` for files that leafkit did not write.
+        """
+        lexical.check()
         self._write_run()
         places = numpy.full(len(lexical.lengths), -1, dtype=numpy.int64)
         places[rows[live]] = len(self._lengths) + numpy.flatnonzero(live)

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from leafkit.errors import DamageError
 from leafkit.files.digest import text_key
 from leafkit.files.open_files import OpenFiles
-from leafkit.search.arrays import read_array, select_bits
+from leafkit.search.arrays import blocks_of, read_array, select_bits
 from leafkit.search.ranking import Ranking, best
 from leafkit.types import Float32, Int64
 
@@ -98,6 +98,17 @@ class Lexical:
                 f"{files.lengths.name}, or {rows} documents. Build the index again."
             )
 
+    def check(self) -> None:
+        """Read all files, and raise `DamageError` unless every word has postings of its own in rows that exist."""
+        if (
+            (self.words[1:] <= self.words[:-1]).any()
+            or (self.starts[1:] < self.starts[:-1]).any()
+            or (self.starts[0], self.starts[-1]) != (0, len(self.postings))
+        ):
+            raise DamageError(f"the words of {self._path} do not ascend. Build the index again.")
+        for block in blocks_of(self.postings, size=_BLOCK):
+            self._check_rows(block)
+
     def search(self, text: str, k: int, allow: Int64 | None = None) -> Ranking:
         """Return the ``k`` best rows that share a word with ``text``; fewer if fewer do.
 
@@ -115,7 +126,8 @@ class Lexical:
         places = self._places(words)
         starts, ends = self.starts[places[places >= 0]], self.starts[places[places >= 0] + 1]
         # Words have postings of their own. A stranger's file could list all postings for every word of a long query.
-        if (starts > ends).any() or (starts < 0).any() or int((ends - starts).sum()) > len(self.postings):
+        outside = (starts < 0) | (starts > ends) | (ends > len(self.postings))
+        if outside.any() or int((ends - starts).sum()) > len(self.postings):
             raise DamageError(f"the postings of {self._path} overlap or do not exist. Build the index again.")
         repeats = numpy.array([*words.values()])[places >= 0]
         for start, end, repeated in zip(starts.tolist(), ends.tolist(), repeats.tolist(), strict=True):
@@ -143,10 +155,13 @@ class Lexical:
         for first in range(start, end, _BLOCK):
             chosen = slice(first, min(first + _BLOCK, end))
             rows, counts = self.postings[chosen].astype(numpy.int64), self.counts[chosen]
-            if len(rows) < chosen.stop - first or rows.max() >= len(self.lengths):
-                raise DamageError(f"{self._path} names a document that does not exist. Build the index again.")
+            self._check_rows(rows)
             live = slice(None) if self._live is None else select_bits(self._live, rows)
             yield rows[live], counts[live]
+
+    def _check_rows(self, rows: NDArray[Any]) -> None:
+        if rows.max() >= len(self.lengths):
+            raise DamageError(f"{self._path} names a document that does not exist. Build the index again.")
 
     @cached_property
     def _documents(self) -> int:

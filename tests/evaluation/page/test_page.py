@@ -191,6 +191,14 @@ def test_a_report_without_vectors_or_without_rows_has_a_page(report):
         assert "Where the figures come from" in read.text
 
 
+def test_rows_fused_with_bm25_are_in_the_tables_and_in_no_plot(report):
+    fused = replace(report.rows[-1], mode=f"{report.rows[-1].mode}+bm25")
+    before, after = (Page(page([replace(report, rows=rows)])) for rows in (report.rows, (*report.rows, fused)))
+    assert after.text.count("+bm25") > before.text.count("+bm25") == 0
+    assert after.tags.count("svg") == before.tags.count("svg")
+    assert after.tags.count("path") == before.tags.count("path")
+
+
 def test_several_reports_are_sections_of_one_page(report, make):
     other = make(["tiny"], ["third"])
     other = replace(other, provenance=replace(other.provenance, space={"id": "x", "teacher": "another-teacher"}))

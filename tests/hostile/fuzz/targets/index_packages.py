@@ -31,6 +31,8 @@ def use(folder: Path) -> str:
         searcher = Searcher.open(folder, memory_map=memory_map)
         for hits in (searcher.search(VECTORS[80], 100), searcher.search(VECTORS[81], 5, allow=IDS[::2])):
             results += [hits.ids, hits.scores, hits.payload]
+        found = searcher.lexical.search("document 7 document 12", 100)
+        results += [found.rows, found.scores]
     update_vectors(folder, ids=["new", "document 5"], vectors=VECTORS[82:], replace=True)
     hits = Searcher.open(folder).search(VECTORS[82], 5)
     return digest(*results, hits.ids, hits.scores)
