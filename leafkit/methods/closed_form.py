@@ -32,11 +32,12 @@ def start_linear(linear: nn.Linear, inputs: Tensor, targets: Tensor, *, seed: in
     set_linear(linear, fit_head(features, outputs, bias=linear.bias is not None, seed=seed))
 
 
-@torch.no_grad()
 def layer_states(setting: Setting, rows: Int64) -> list[Tensor]:
     """Return the current student's mean token state after each layer for the texts ``rows``, each (rows, width).
 
     The result is on the CPU.
     """
-    parts = [setting.batch(part).layers for part in numpy.array_split(rows, -(-len(rows) // CHUNK))]
-    return [torch.cat(states).float().cpu() for states in zip(*parts, strict=True)]
+    chunks = numpy.array_split(rows, -(-len(rows) // CHUNK))
+    # A batch always has gradients. Kept states that were not detached would keep the activations of all chunks.
+    parts = [[states.detach().float().cpu() for states in setting.batch(chunk).layers] for chunk in chunks]
+    return [torch.cat(states) for states in zip(*parts, strict=True)]
