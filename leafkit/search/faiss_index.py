@@ -241,7 +241,7 @@ class Depth:
     lists: inverted lists to visit; None means twice the square root of the number of lists, at least 8.
     nodes: candidates kept open in a graph (efSearch).
     factor: candidates for each hit that the index's own refinement step rescores.
-    widening: multiplies the lists; set by `within`.
+    widening: multiplies the lists; set by `within` and `doubled`.
 
     Recall of the true ten nearest on 20,000 package descriptions (384-d): graph 0.997, 512 lists 0.95.
     """
@@ -258,7 +258,14 @@ class Depth:
     def within(self, share: float) -> Depth:
         """Return the depth at which a search limited to this ``share`` of the rows still meets as many allowed rows."""
         nodes = max(self.nodes, min(MOST_NODES, math.ceil(self.nodes / share)))
-        return replace(self, nodes=nodes, widening=1 / share)
+        return replace(self, nodes=nodes, widening=self.widening / share)
+
+    def doubled(self) -> Depth:
+        """Return the depth of a search limited to allowed rows, which shall find 0.99 of the true nearest.
+
+        On 27,000 documents 512 lists need a depth of 80 to 87 for that, and `lists_of` gives 45.
+        """
+        return replace(self, nodes=2 * self.nodes, factor=2 * self.factor, widening=2 * self.widening)
 
 
 def _parameters(native: Any, selector: Any, depth: Depth, references: list[Any]) -> Any:

@@ -113,7 +113,7 @@ class VectorSearch:
         """Yield for each query at least ``hits`` rows to score, none of them removed or forbidden."""
         limit = min(self.rows, hits if self.rescoring_vectors is None else hits * self._oversample)
         # A search for a quarter of all rows visits all of them anyway.
-        if 4 * limit >= self.rows or (allowed is not None and self._should_scan(allowed)):
+        if 4 * limit >= self.rows or (allowed is not None and self.should_scan(allowed)):
             yield from self._scan(queries, limit, self.live_rows() if allowed is None else allowed)
             return
         for query, rows in zip(queries, self._nearest(queries, hits, limit, allowed), strict=True):
@@ -121,14 +121,17 @@ class VectorSearch:
                 rows = next(self._scan(query[None], limit, self.live_rows() if allowed is None else allowed))
             yield rows
 
-    def _should_scan(self, allowed: Int64) -> bool:
+    def should_scan(self, allowed: Int64) -> bool:
         """Tell whether to score all ``allowed`` rows: no slower than a filtered graph, or the only way."""
         return len(allowed) <= max(SCANNED, SCANNED_PER_ROOT * self.rows**0.5) or not self.index.supports_selector
 
     def _nearest(self, queries: Float32, hits: int, limit: int, allowed: Int64 | None) -> list[Int64]:
         bits = self.live if allowed is None else _bits(allowed, self.rows)
         if bits is None or self.index.supports_selector:
-            depth = self._depth.within((self.count if allowed is None else len(allowed)) / self.rows)
+            if allowed is None:
+                depth = self._depth.within(self.count / self.rows)
+            else:
+                depth = self._depth.doubled().within(len(allowed) / self.rows)
             return [rows[rows >= 0] for rows in self.index.nearest(queries, limit, bits=bits, depth=depth)]
         # This type of index cannot skip removed rows, so ask for more until enough live ones are among those found.
         while True:

@@ -64,7 +64,7 @@ def test_an_exact_index_finds_the_nearest_allowed_documents(searcher: Searcher, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("factory", ["HNSW32"])
+@pytest.mark.parametrize("factory", ["HNSW32", "IVF64"])
 def test_an_approximate_index_finds_nearly_all_nearest_allowed_documents(tmp_path: Path, factory: str) -> None:
     searcher = built(tmp_path / "index", factory=factory)
     for share in SHARES:
