@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from leafkit.errors import InputError
 from leafkit.files.json_file import explain_invalid, read_json_object
+from leafkit.prompts import Prompts, describe_prompts
 from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space, describe
 from leafkit.students.held_out import overlap_text
@@ -75,6 +76,7 @@ def _student(path: Path) -> Facts:
     return {
         "kind": "student",
         "space": describe(facts.space),
+        **({"prompts": _own_prompts(facts.prompts)} if facts.has_own_prompts else {}),
         "fingerprint": _fingerprint(fingerprint),
         "weights": ", ".join(formats) + (_completion(path) if facts.runtime_only and not is_encoder else ""),
         **training,
@@ -85,6 +87,10 @@ def _student(path: Path) -> Facts:
 def _completion(path: Path) -> str:
     """Return how the student in ``path``, which has ONNX files alone, becomes complete."""
     return f"; `leafkit export {path.name} --out FOLDER` writes a folder with torch weights for every runtime"
+
+
+def _own_prompts(prompts: Prompts) -> str:
+    return f"{describe_prompts(prompts)}, in place of the teacher's"
 
 
 def _fingerprint(fingerprint: Fingerprint | None) -> str:

@@ -27,7 +27,8 @@ class Space:
     normalised: whether all vectors have length 1.
     pooling: how token vectors become one vector, for example ``mean`` or ``cls``.
     max_length: texts are truncated to this many tokens; None means no limit.
-    query_prompt, document_prompt: the string put before every query or document.
+    query_prompt, document_prompt: the string that the teacher reads before every query or document. A student may read
+        others (`leafkit.prompts`).
     rotation: the name of the linear map that was applied to the teacher's vectors, or None.
 
     Truncating vectors to a prefix and storing them in lower precision are properties of an index in a space; they do

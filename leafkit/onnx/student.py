@@ -79,7 +79,7 @@ def _copy_whole(facts: StudentFacts, folder: Path) -> StudentEncoder:
             from leafkit.onnx.restore import restore_into
         encoder = restore_into(facts.path, folder)
         training = facts.training | {"restored": "the weights were read back from the ONNX file"}
-        write_facts(folder, space=facts.space, head_width=facts.head_width, training=training)
+        write_facts(folder, space=facts.space, head_width=facts.head_width, training=training, prompts=facts.prompts)
         return encoder
     encoder = open_student(facts.path, device="cpu")
     copy_student(facts.path, folder)

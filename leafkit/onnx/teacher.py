@@ -17,6 +17,7 @@ from leafkit.files.model_folder import torch_weight_files
 from leafkit.files.options import OverwriteOptions
 from leafkit.onnx.student import golden_vectors
 from leafkit.options import options_of, takes
+from leafkit.prompts import prompts_of
 from leafkit.shipped import resolve_student
 from leafkit.space import Space
 from leafkit.students.folder import MARKER as STUDENT
@@ -24,7 +25,7 @@ from leafkit.students.golden import compare_export
 from leafkit.teachers.exported import GRAPH, MARKER, TOKENIZER, ExportedTeacher
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
-from leafkit.types import ROLES, Teacher
+from leafkit.types import Teacher
 from leafkit.vectors.fingerprint import take_fingerprint
 
 if TYPE_CHECKING:
@@ -105,5 +106,5 @@ def _describe(modules: Sequence[nn.Module], space: Space, folder: Path) -> None:
         body.tokenizer.save_pretrained(str(folder))
     if not (folder / TOKENIZER).is_file():
         raise ExportError(f"{space.teacher} has no fast tokenizer, so there is no {TOKENIZER}. Use another teacher.")
-    prompts = {role: space.prompt(role) for role in ROLES}
-    write_json(folder / "config_sentence_transformers.json", {"prompts": prompts, "similarity_fn_name": "cosine"})
+    settings = {"prompts": prompts_of(space), "similarity_fn_name": "cosine"}
+    write_json(folder / "config_sentence_transformers.json", settings)

@@ -10,7 +10,7 @@ from typing import Any
 
 from leafkit.errors import LeafkitError
 from leafkit.options import options_of, takes
-from leafkit.runtimes.golden import GoldenVectors, NotInstalledError, prompts_by_hand
+from leafkit.runtimes.golden import GoldenVectors, NotInstalledError
 from leafkit.runtimes.http import Address, Client
 from leafkit.runtimes.installed import installed
 from leafkit.runtimes.node import TransformersJs
@@ -78,7 +78,7 @@ def _runtimes(golden: GoldenVectors, options: CheckOptions) -> Iterator[Runtime]
     yield from installed(golden)
     folder = None if options.node_modules is None else Path(options.node_modules)
     for precision in golden.vectors:
-        prompt = prompts_by_hand(golden.space)
+        prompt = golden.prompts_by_hand
         yield TransformersJs(precision=precision, prompt=prompt, node_modules=folder, timeout=options.timeout)
     yield from servers
 

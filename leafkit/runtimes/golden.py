@@ -8,6 +8,7 @@ from pathlib import Path
 
 from leafkit.errors import DamageError, InputError
 from leafkit.files.open_files import OpenFiles
+from leafkit.prompts import Prompts
 from leafkit.search.query_encoder import FILES, RECORD, ExportRecord, panics_as_errors, read_tokenizer
 from leafkit.space import Space
 from leafkit.students.folder import read_student
@@ -48,12 +49,14 @@ class Comparison:
 class GoldenVectors:
     """The golden texts of the exported student in ``folder``, with their roles and recorded vectors.
 
+    prompts: what the student reads before the texts of each role.
     record: the export record that they come from.
     vectors: for each exported precision an array (texts, dim).
     """
 
     folder: Path
     space: Space
+    prompts: Prompts
     record: ExportRecord
     texts: Sequence[str]
     roles: Sequence[Role]
@@ -83,7 +86,15 @@ class GoldenVectors:
             raise DamageError(
                 f"{facts.path / RECORD} has an invalid golden text ({error!r}). Export the student again."
             ) from error
-        return cls(folder=facts.path, space=facts.space, record=record, texts=texts, roles=roles, vectors=vectors)
+        return cls(
+            folder=facts.path,
+            space=facts.space,
+            prompts=facts.prompts,
+            record=record,
+            texts=texts,
+            roles=roles,
+            vectors=vectors,
+        )
 
     @property
     def advice(self) -> str:
@@ -97,7 +108,12 @@ class GoldenVectors:
 
     def prompted(self) -> list[str]:
         """Return the texts with their prompts in front, as a runtime without prompts of its own needs them."""
-        return [self.space.prompt(role) + text for text, role in zip(self.texts, self.roles, strict=True)]
+        return [self.prompts[role] + text for text, role in zip(self.texts, self.roles, strict=True)]
+
+    @property
+    def prompts_by_hand(self) -> str:
+        """How a user of a runtime without prompts applies those of the student, in words."""
+        return "put before each text" if any(self.prompts.values()) else "none"
 
     def whole(self) -> list[int]:
         """Return the numbers of the texts that are not truncated."""
@@ -118,8 +134,3 @@ class GoldenVectors:
         nearest = max(least, key=lambda name: least[name])
         bound = SERVER if precision is None else SAME_FILE[nearest] if nearest == precision else OTHER_FILE
         return Comparison(least_cosine=least[nearest], bound=bound, precision=nearest)
-
-
-def prompts_by_hand(space: Space) -> str:
-    """Return in words how a user of a runtime without prompts applies those of ``space``."""
-    return "put before each text" if space.query_prompt or space.document_prompt else "none"

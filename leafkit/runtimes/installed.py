@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy
 
-from leafkit.runtimes.golden import GoldenVectors, NotInstalledError, prompts_by_hand
+from leafkit.runtimes.golden import GoldenVectors, NotInstalledError
 from leafkit.runtimes.runtime import Answer
 from leafkit.search.query_encoder import FILES, Precision, QueryEncoder
 from leafkit.students.folder import check_files, read_student
@@ -102,7 +102,7 @@ class Fastembed:
 def installed(golden: GoldenVectors) -> list[Any]:
     """Return every Python runtime, the installed and the missing ones, for the files of ``golden``."""
     precisions: list[Any] = list(golden.vectors)
-    prompt = prompts_by_hand(golden.space)
+    prompt = golden.prompts_by_hand
     return [
         SentenceTransformers(),
         *(Onnxruntime(precision) for precision in precisions),

@@ -20,12 +20,12 @@ from leafkit.files.options import OverwriteOptions
 from leafkit.onnx.teacher import open_model
 from leafkit.options import options_of, takes
 from leafkit.space import Space, describe
-from leafkit.students.encoder import open_student
+from leafkit.students.encoder import StudentEncoder, open_student
 from leafkit.students.folder import read_student
 from leafkit.students.golden import compare_export
 from leafkit.teachers.options import TeacherOptions
 from leafkit.teachers.same_space import RecordedSpace, adopt
-from leafkit.types import ROLES, Encoder, Float32, Role, Teacher
+from leafkit.types import Encoder, Float32, Role, Teacher
 from leafkit.vectors.golden_texts import GOLDEN
 from leafkit.vectors.mapping import LinearMap, map_teacher, read_mapping
 
@@ -93,14 +93,14 @@ def export_router(student: str | PathLike[str], teacher: str | Path, out: str | 
     }
     with atomic_folder(out, marker=MARKER, overwrite=overwrite) as made:
         with quiet_transformers():
-            _router(queries.space, routes).save_pretrained(str(made), create_model_card=False)
+            _router(queries, routes).save_pretrained(str(made), create_model_card=False)
         describe_router_for_other_runtimes(made, routes)
         _describe(made, out.name, queries.space, Path(student).resolve().name)
         _prove(made, queries, mapped)
     return out
 
 
-def _router(space: Space, routes: Mapping[Role, Sequence[nn.Module]]) -> SentenceTransformer:
+def _router(queries: StudentEncoder, routes: Mapping[Role, Sequence[nn.Module]]) -> SentenceTransformer:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Router
 
@@ -112,7 +112,7 @@ def _router(space: Space, routes: Mapping[Role, Sequence[nn.Module]]) -> Sentenc
         if transformer is not None:
             drop_pooler(transformer)
     router = Router(cast(Any, routes), default_route="document")
-    prompts = {role: space.prompt(role) for role in ROLES}
+    prompts: Any = {"query": queries.prompts["query"], "document": queries.space.document_prompt}
     return SentenceTransformer(modules=[router], device="cpu", prompts=prompts, similarity_fn_name="cosine")
 
 

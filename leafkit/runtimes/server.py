@@ -19,7 +19,7 @@ from leafkit.runtimes.answers import excerpt, openai_vectors, read_answer, tei_v
 from leafkit.runtimes.golden import GoldenVectors
 from leafkit.runtimes.http import Address, Client
 from leafkit.runtimes.runtime import Answer
-from leafkit.types import Float32
+from leafkit.types import Float32, Role
 
 EMBED, EMBEDDINGS = "/embed", "/embeddings"
 # Servers that do not truncate refuse the longest golden text with one of these.
@@ -108,14 +108,15 @@ class Tei(Protocol):
     def vectors(self, golden: GoldenVectors, rows: Sequence[int]) -> Float32:
         """Ask for the vectors of each role with the name of its prompt."""
         found = numpy.empty((len(rows), golden.space.dim), dtype=numpy.float32)
-        for role in dict.fromkeys(golden.roles[row] for row in rows):
+        roles: list[Role] = [golden.roles[row] for row in rows]
+        for role in dict.fromkeys(roles):
             places = [place for place, row in enumerate(rows) if golden.roles[row] == role]
             content: dict[str, Any] = {
                 "inputs": [golden.texts[rows[place]] for place in places],
                 "truncate": True,
                 "normalize": golden.space.normalised,
             }
-            if golden.space.prompt(role):
+            if golden.prompts[role]:
                 content["prompt_name"] = role
             found[places] = tei_vectors(
                 self._ask(content), rows=len(places), dim=golden.space.dim, source=str(self.address)

@@ -16,6 +16,7 @@ import numpy
 from leafkit.errors import DamageError, InputError, OptionError
 from leafkit.files.json_file import MOST_BYTES, explain_invalid, parse_json_object
 from leafkit.files.open_files import OpenFiles
+from leafkit.prompts import Prompts, recorded_prompts
 from leafkit.search.onnx_session import OnnxSession
 from leafkit.search.tokenizer_check import MOST_BYTES as MOST_TOKENIZER_BYTES
 from leafkit.search.tokenizer_check import check_tokenizer
@@ -128,9 +129,12 @@ class QueryEncoder:
     # Keeps the cache of teacher vectors from storing these vectors as the teacher's own.
     approximate = True
 
-    def __init__(self, session: OnnxSession, tokenizer: Tokenizer, space: Space, precision: str) -> None:
+    def __init__(
+        self, session: OnnxSession, tokenizer: Tokenizer, space: Space, prompts: Prompts, precision: str
+    ) -> None:
         """Combine parts that are already open; `QueryEncoder.open` opens them."""
         self.space = space
+        self.prompts = prompts
         self.precision = precision
         self._session = session
         self._tokenizer = tokenizer
@@ -159,7 +163,7 @@ class QueryEncoder:
     def read(cls, root: Path, files: OpenFiles, *, precision: Precision = "auto", threads: int = 1) -> QueryEncoder:
         """Open the exported student in the folder ``root`` from its open ``files``; see `open`."""
         record = ExportRecord.read(root, files)
-        space = _space(root, files, record)
+        space, prompts = _space_and_prompts(root, files, record)
         tokenizer = read_tokenizer(root, files, record)
         present = [name for name in record.precisions if (root / FILES[name]).is_file()]
         tried = present if precision == "auto" else [name for name in present if name == precision]
@@ -168,7 +172,7 @@ class QueryEncoder:
         for name in tried:
             file = record.check(root, FILES[name], files)
             session = OnnxSession(files.open(file), file, output=OUTPUT, inputs=INPUTS, threads=threads)
-            encoder = cls(session, tokenizer, space, name)
+            encoder = cls(session, tokenizer, space, prompts, name)
             if encoder._reproduces_golden(root, record):
                 return encoder
             log.warning("%s does not reproduce its golden vectors in %s on this processor", root, name)
@@ -195,7 +199,7 @@ class QueryEncoder:
 
     def tokens(self, text: str, role: Role) -> dict[str, Int64]:
         """Return the graph's inputs for ``text``: token ids, and mask and token types if needed, each (1, tokens)."""
-        prompt = self.space.prompt(check_role(role))
+        prompt = self.prompts[check_role(role)]
         if not isinstance(text, str):
             raise OptionError(f"got {type(text).__name__}; expected a string.")
         try:
@@ -255,17 +259,18 @@ def digest(record: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()
 
 
-def _space(root: Path, files: OpenFiles, record: ExportRecord) -> Space:
+def _space_and_prompts(root: Path, files: OpenFiles, record: ExportRecord) -> tuple[Space, Prompts]:
     file = root / MARKER
     with explain_invalid(file, expected="the description of a student", advice="Copy or export the student again."):
         facts = parse_json_object(files.read(file, most_bytes=MOST_BYTES))
         space = Space.from_json(facts["space"], where=str(file))
+        prompts = recorded_prompts(facts, space)
     if space.id != record.space:
         raise DamageError(
             f"{file} has the space {space.id}, but the ONNX files have the space {record.space}. "
             "Export the student again."
         )
-    return space
+    return space, prompts
 
 
 def read_tokenizer(root: Path, files: OpenFiles, record: ExportRecord) -> Tokenizer:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.files.atomic import write_file
+from leafkit.prompts import describe_prompts
 from leafkit.space import describe
 from leafkit.students.card_metadata import CARD_FILE, licence_text, read_card, stated_in, tags_of, with_metadata
 from leafkit.students.folder import StudentFacts
@@ -24,7 +25,7 @@ search an index of the teacher's document vectors {coordinates}. It was made wit
 |---|---|
 | starting point | `{student}`{layers} |
 | parameters | {parameters:,} |
-| vector space | {space} |
+| vector space | {space} |{prompts}
 | vectors | {vectors} |
 
 ## Use
@@ -113,6 +114,7 @@ def write_card(facts: StudentFacts, *, name: str) -> None:
         layers=_layers(training["head"]),
         parameters=_parameters(facts),
         space=describe(facts.space),
+        prompts=_prompts(facts),
         space_id=facts.space.id,
         coordinates="after mapping.npz has rotated them" if facts.space.rotation else "without any change",
         vectors="unit-norm" if facts.space.normalised else "not normalised, like the teacher's",
@@ -155,6 +157,14 @@ def copy_card(student: Path, folder: Path, *, licence: str | None = None) -> Non
         card = card.replace(before, licence_text(licence))
     card = with_metadata(card, tags=tags_of(folder), licence=licence, base_model=None)
     write_file(folder / CARD_FILE, card.encode("utf-8", "replace"))
+
+
+def _prompts(facts: StudentFacts) -> str:
+    """Return a row with the prompts of the student; empty if they are those of its teacher."""
+    if not facts.has_own_prompts:
+        return ""
+    prompts = describe_prompts(facts.prompts).replace("|", "\\|")
+    return f"\n| prompts of this student | {prompts}, in place of the teacher's |"
 
 
 def _figure(name: str, value: float | None, texts: int) -> str:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leafkit.errors import DamageError, InputError
+from leafkit.prompts import Prompts, describe_prompts
 from leafkit.space import Space
-from leafkit.students.folder import StudentFacts, check_files, read_student
+from leafkit.students.folder import VERSION_WITH_PROMPTS, StudentFacts, check_files, read_student
 from leafkit.types import Float32, Role, check_role
 
 if TYPE_CHECKING:
@@ -58,11 +59,12 @@ class StudentEncoder:
     # A student's vectors must never be cached as the teacher's own.
     approximate = True
 
-    def __init__(self, student: Student, space: Space) -> None:
-        """Encode into ``space`` with ``student``."""
+    def __init__(self, student: Student, space: Space, prompts: Prompts | None = None) -> None:
+        """Encode into ``space`` with ``student``, and with ``prompts`` in place of the student's if they are given."""
         student.model.eval()
         self.student = student
         self.space = space
+        self.prompts = student.prompts if prompts is None else prompts
 
     @classmethod
     def open(cls, facts: StudentFacts, device: str | None = None) -> StudentEncoder:
@@ -88,7 +90,14 @@ class StudentEncoder:
                 f"the model in {facts.path} gives vectors of {model.get_embedding_dimension()} components, but its "
                 f"leafkit.json says {facts.space.dim}: the folder mixes two students. Distil the student again."
             )
-        return cls(Student(model), facts.space)
+        student = Student(model)
+        if facts.version == VERSION_WITH_PROMPTS and student.prompts != facts.prompts:
+            raise DamageError(
+                f"the model in {facts.path} reads the prompts {describe_prompts(student.prompts)}, but its "
+                f"leafkit.json says {describe_prompts(facts.prompts)}: the folder "
+                "mixes two students. Distil the student again."
+            )
+        return cls(student, facts.space, facts.prompts)
 
     @property
     def model(self) -> SentenceTransformer:
@@ -97,7 +106,7 @@ class StudentEncoder:
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
         """Return the vectors of ``texts``, shape (rows, dim), float32, in the order given."""
-        prompt = self.space.prompt(check_role(role))
+        prompt = self.prompts[check_role(role)]
         vectors = self.model.encode(list(texts), prompt=prompt or None, convert_to_numpy=True, show_progress_bar=False)
         return vectors.reshape(len(texts), self.space.dim)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from leafkit.errors import DamageError, InputError
 from leafkit.files.atomic import write_json
 from leafkit.files.json_file import explain_invalid, read_json_object
+from leafkit.prompts import Prompts, prompts_of, recorded_prompts
 from leafkit.shipped import resolve_student, shipped_hint
 from leafkit.space import Space
 from leafkit.students.contents import MARKER, check_file, check_names, check_settings, deciding_files, hash_files
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
     from leafkit.students.student import Student
 
 FORMAT, VERSION = "leafkit-student", 2
+# The version of students whose prompts are not those of their teacher. Other students stay readable everywhere.
+VERSION_WITH_PROMPTS = 3
 # Version 1 lists the weight files only, under this name.
-LISTED = {1: "weights", 2: "files"}
+LISTED = {1: "weights", VERSION: "files", VERSION_WITH_PROMPTS: "files"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,9 @@ class StudentFacts:
     """The content of a student's leafkit.json.
 
     ``path`` is the folder. ``head_width`` is the number of inputs of the student's head. ``files`` maps each file that
-    decides the student's vectors to its SHA-256; in a student of ``version`` 1, each weight file. ``training`` records
-    how the student was made (recipe, data, validation). ``raw`` is the whole JSON object.
+    decides the student's vectors to its SHA-256; in a student of ``version`` 1, each weight file. ``prompts`` is what
+    the student reads before the texts of each role; up to version 2, these are the teacher's prompts. ``training``
+    records how the student was made (recipe, data, validation). ``raw`` is the whole JSON object.
     """
 
     path: Path
@@ -44,6 +48,7 @@ class StudentFacts:
     space: Space
     head_width: int
     files: dict[str, str]
+    prompts: Prompts
     training: dict[str, Any]
     raw: dict[str, Any]
 
@@ -51,6 +56,11 @@ class StudentFacts:
     def weights(self) -> dict[str, str]:
         """The SHA-256 of each weight file."""
         return {name: digest for name, digest in self.files.items() if name.endswith(".safetensors")}
+
+    @property
+    def has_own_prompts(self) -> bool:
+        """Whether the student reads other prompts than its teacher."""
+        return self.prompts != prompts_of(self.space)
 
     @property
     def runtime_only(self) -> bool:
@@ -83,13 +93,19 @@ def write_student(
         mapping.save(folder)
     if fingerprint is not None:
         fingerprint.save(folder)
-    return write_facts(folder, space=space, head_width=student.head.in_features, training=training)
+    return write_facts(
+        folder, space=space, head_width=student.head.in_features, training=training, prompts=student.prompts
+    )
 
 
-def write_facts(folder: Path, *, space: Space, head_width: int, training: dict[str, Any]) -> StudentFacts:
+def write_facts(
+    folder: Path, *, space: Space, head_width: int, training: dict[str, Any], prompts: Prompts
+) -> StudentFacts:
     """Write leafkit.json for the student whose other files are in ``folder``, with their hashes."""
     content = {"space": space.to_json(), "head_width": head_width, "files": hash_files(folder), "training": training}
-    write_json(folder / MARKER, {"format": FORMAT, "version": VERSION, **content})
+    own = {} if prompts == prompts_of(space) else {"prompts": prompts}
+    version = VERSION_WITH_PROMPTS if own else VERSION
+    write_json(folder / MARKER, {"format": FORMAT, "version": version, **own, **content})
     # safetensors writes files that only their owner may read, the rest follows the umask.
     for name in content["files"]:
         (folder / name).chmod(stat.S_IMODE((folder / MARKER).stat().st_mode))
@@ -112,15 +128,17 @@ def read_student(path: str | PathLike[str]) -> StudentFacts:
         raw = read_json_object(file)
         if raw["format"] != FORMAT or raw["version"] not in LISTED:
             raise DamageError(
-                f"{file} has format {raw['format']} version {raw['version']}; expected {FORMAT} version 1 or "
-                f"{VERSION}. Distil the student again, or use the leafkit that wrote it."
+                f"{file} has format {raw['format']} version {raw['version']}; expected {FORMAT} version 1 to "
+                f"{VERSION_WITH_PROMPTS}. Distil the student again, or use the leafkit that wrote it."
             )
+        space = Space.from_json(raw["space"], where=str(file))
         return StudentFacts(
             path=folder,
             version=raw["version"],
-            space=Space.from_json(raw["space"], where=str(file)),
+            space=space,
             head_width=int(raw["head_width"]),
             files={str(name): str(digest) for name, digest in raw[LISTED[raw["version"]]].items()},
+            prompts=recorded_prompts(raw, space),
             training=dict(raw["training"]),
             raw=raw,
         )

@@ -27,7 +27,8 @@ from sentence_transformers.sentence_transformer.modules import (
 )
 from torch import Tensor, nn
 
-from leafkit.types import Int64
+from leafkit.prompts import Prompts
+from leafkit.types import ROLES, Int64
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -156,7 +157,7 @@ class Student:
     model: SentenceTransformer
 
     @classmethod
-    def from_parts(cls, body: Body, dim: int, *, bias: bool, normalised: bool, prompts: dict[str, str]) -> Student:
+    def from_parts(cls, body: Body, dim: int, *, bias: bool, normalised: bool, prompts: Prompts) -> Student:
         """Assemble a student on the CPU with a head of random weights.
 
         The head maps ``body.width`` to ``dim`` components; ``normalised`` adds a final `Normalize`.
@@ -164,7 +165,7 @@ class Student:
         # Dense applies Tanh unless told otherwise, and then no student could match its teacher.
         head = Dense(body.width, dim, bias=bias, activation_function=nn.Identity())
         modules = [*body.modules, head, *([Normalize()] if normalised else [])]
-        return cls(SentenceTransformer(modules=modules, device="cpu", prompts=prompts, similarity_fn_name="cosine"))
+        return cls(SentenceTransformer(modules=modules, device="cpu", prompts={**prompts}, similarity_fn_name="cosine"))
 
     @property
     def body(self) -> Body:
@@ -264,6 +265,11 @@ class Student:
     def prompt(self, role: str) -> str:
         """The prompt that the model puts before every text of ``role``; empty if there is none."""
         return self.model.prompts.get(role) or ""
+
+    @property
+    def prompts(self) -> Prompts:
+        """The prompt of each role."""
+        return {role: self.prompt(role) for role in ROLES}
 
     def to(self, device: str) -> Student:
         """Move the student to ``device`` in place and return it."""

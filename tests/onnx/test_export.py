@@ -120,7 +120,13 @@ def test_a_static_student_is_exported_too(tmp_path, tiny_teacher, tiny_texts, se
             tokenizer.enable_truncation(limit)
             for place in ("tokenizer.json", "0_StaticEmbedding/tokenizer.json"):
                 tokenizer.save(str(tmp_path / "static" / place))
-            write_facts(facts.path, space=facts.space, head_width=facts.head_width, training=facts.training)
+            write_facts(
+                facts.path,
+                space=facts.space,
+                head_width=facts.head_width,
+                training=facts.training,
+                prompts=facts.prompts,
+            )
         leafkit.export(tmp_path / "static", overwrite=True)
         torch, onnx = open_student(tmp_path / "static"), QueryEncoder.open(tmp_path / "static", precision="float32")
         texts = [*sentences[:40], " ".join(sentences)]

@@ -80,7 +80,7 @@ def test_the_key_is_sent_as_a_bearer_token(server, golden):
 @pytest.mark.parametrize("path", ["", "/v1"])
 def test_a_server_without_the_prompts_disagrees(server, golden, path):
     server.prompts = {"query": ""}
-    without = replace(golden, space=replace(golden.space, query_prompt=""))
+    without = replace(golden, prompts={"query": "", "document": ""})
     found = least(golden, ask(server.url + path, golden if not path else without))
     assert not found.agrees
 

@@ -39,7 +39,7 @@ def test_encoding_a_query_imports_neither_torch_nor_arrow(exported):
 
 
 def test_each_role_has_its_own_prompt(encoder):
-    prompt = encoder.space.query_prompt
+    prompt = encoder.prompts["query"]
     assert prompt
     assert (encoder.encode(["list files"], "query") == encoder.encode([prompt + "list files"], "document")).all()
     assert (encoder.encode(["list files"], "query") != encoder.encode(["list files"], "document")).any()
@@ -78,7 +78,7 @@ def test_a_text_is_truncated_at_the_length_limit(encoder):
 
 
 def test_an_empty_text_is_encoded_as_the_prompt_alone(encoder):
-    assert (encoder.encode([""]) == encoder.encode([encoder.space.query_prompt], "document")).all()
+    assert (encoder.encode([""]) == encoder.encode([encoder.prompts["query"]], "document")).all()
 
 
 def test_an_empty_list_of_texts_returns_no_rows(encoder):
