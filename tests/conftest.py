@@ -53,8 +53,13 @@ def shared_data() -> Path:
     return SHARED / "data"
 
 
-def make_model(folder: Path, *, width: int, layers: int, seed: int, prompts: dict[str, str] | None = None) -> Path:
-    """A real sentence-transformers folder: a random BERT of ``layers`` x ``width``, mean pooling, unit norm."""
+def make_model(
+    folder: Path, *, width: int, layers: int, seed: int, prompts: dict[str, str] | None = None, unused: int = 0
+) -> Path:
+    """A real sentence-transformers folder: a random BERT of ``layers`` x ``width``, mean pooling, unit norm.
+
+    Its vocabulary ends with ``unused`` tokens that it keeps free.
+    """
     import torch
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
@@ -65,6 +70,7 @@ def make_model(folder: Path, *, width: int, layers: int, seed: int, prompts: dic
     letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     vocabulary += [v for v in (*letters, *(f"##{c}" for c in letters), *"0123456789.,:?!-") if v not in vocabulary]
+    vocabulary += [f"[unused{number}]" for number in range(unused)]
     tokenizer = Tokenizer(models.WordPiece({v: i for i, v in enumerate(vocabulary)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -8,10 +8,11 @@ import torch
 
 from leafkit.space import Space
 from leafkit.students.body import fresh_body, pretrained_body
+from leafkit.students.prompts import StudentPrompt, choose_prompts
 from leafkit.students.spec import Fresh, Pretrained, Static, StudentSpec
 from leafkit.students.static import static_body
 from leafkit.students.student import Body, Student
-from leafkit.types import ROLES, Teacher
+from leafkit.types import Teacher
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -24,19 +25,21 @@ def build_student(
     source: SentenceTransformer | None = None,
     teacher_model: str | None = None,
     head_bias: bool = True,
+    prompt: StudentPrompt = "same",
     seed: int = 0,
 ) -> Student:
     """Build the untrained student that ``spec`` describes, on the CPU.
 
     ``source`` is the opened model that a `Pretrained` student starts from; its modules become part of the student.
     ``teacher_model`` is the folder or hub id of the teacher's model. Students of the other kinds use its tokenizer
-    unless they have their own. The weights of the head, with or without a bias, are drawn from ``seed``.
+    unless they have their own. The weights of the head, with or without a bias, are drawn from ``seed``. ``prompt``
+    says what the student reads in place of the teacher's prompts.
     """
     if isinstance(spec, Static):
         body = static_body(spec, teacher, teacher_model, seed)
     else:
         body = transformer_body(spec, source, teacher_model, seed)
-    return assemble(body, teacher.space, head_bias=head_bias, seed=seed)
+    return assemble(body, teacher.space, head_bias=head_bias, prompt=prompt, seed=seed)
 
 
 def transformer_body(
@@ -50,8 +53,12 @@ def transformer_body(
     return pretrained_body(spec, source)
 
 
-def assemble(body: Body, space: Space, *, head_bias: bool, seed: int) -> Student:
-    """Give ``body`` a head into ``space`` with weights drawn from ``seed``, and the prompts and length of ``space``."""
+def assemble(body: Body, space: Space, *, head_bias: bool, prompt: StudentPrompt, seed: int) -> Student:
+    """Give ``body`` a head into ``space`` with weights drawn from ``seed``, the length of ``space``, and prompts.
+
+    Raises `OptionError` if the tokenizer has no token that could be a ``prompt``.
+    """
+    prompts = choose_prompts(prompt, space, body.tokenizer)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = Student.from_parts(
@@ -59,7 +66,7 @@ def assemble(body: Body, space: Space, *, head_bias: bool, seed: int) -> Student
             space.dim,
             bias=head_bias,
             normalised=space.normalised,
-            prompts={role: space.prompt(role) for role in ROLES},
+            prompts=prompts,
         )
     if space.max_length is not None and student.kind == "transformer":
         student.model.max_seq_length = min(space.max_length, body.longest_input())

@@ -17,13 +17,14 @@ from leafkit.errors import OptionError
 from leafkit.methods.batch import TokenStates, View
 from leafkit.methods.registry import method_name
 from leafkit.methods.setting import Live
+from leafkit.prompts import prompts_of
 from leafkit.students.layers import Layers
 from leafkit.students.student import Body, Student, transformer_of
 from leafkit.teachers.sentence_transformer import take_rows
 from leafkit.training.forward import run_modules
 from leafkit.training.run import Run
 from leafkit.training.tokenizers import special_tokens, tokenizer_difference
-from leafkit.types import ROLES, Int64
+from leafkit.types import Int64
 
 if TYPE_CHECKING:
     from leafkit.types import Teacher
@@ -151,9 +152,22 @@ def live_model(teacher: Teacher) -> SentenceTransformer | None:
     model = getattr(teacher, "model", None)
     if not isinstance(model, SentenceTransformer) or transformer_of(model) is None:
         return None
-    prompted = any(teacher.space.prompt(role) for role in ROLES)
+    prompted = any(prompts_of(teacher.space).values())
     leaves_out = any(not getattr(module, "include_prompt", True) for module in model)
     return None if prompted and leaves_out else model
+
+
+def check_prompts(run: Run, teacher: Teacher) -> None:
+    """Raise `OptionError` if a method needs a live teacher, but the student reads other prompts than ``teacher``.
+
+    A live teacher would read the student's prompts, and write other vectors than those of its own prompted texts.
+    """
+    needing = [method_name(method) for method in run.plan.methods if method.needs & LIVE_SIGNALS]
+    if needing and run.recipe.student_prompt != "same" and any(prompts_of(teacher.space).values()):
+        raise OptionError(
+            f"{needing[0]} runs the teacher on the token ids of the student, which lack the teacher's prompts with "
+            f"student_prompt={run.recipe.student_prompt}. Set student_prompt=same, or remove {needing[0]}."
+        )
 
 
 def check_tokenizer(run: Run, teacher: Teacher, student: Student) -> None:

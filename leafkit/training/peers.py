@@ -65,7 +65,7 @@ class Peers:
                 f"the peer {name} cannot read the token ids of the student: {difference}. Give two students with the "
                 "same tokenizer."
             )
-        return assemble(body, self.space, head_bias=recipe.head_bias, seed=seed)
+        return assemble(body, self.space, head_bias=recipe.head_bias, prompt=recipe.student_prompt, seed=seed)
 
 
 def peers_of(run: Run, teacher: Teacher) -> Peers:

@@ -12,6 +12,7 @@ from leafkit.files.options import OutputOptions
 from leafkit.hardware import has_fast_bfloat16
 from leafkit.methods.options import Distance
 from leafkit.options import Option, Options
+from leafkit.students.prompts import StudentPrompt
 from leafkit.training.schedule import learning_rate_at
 from leafkit.vectors.rotation import KINDS
 from leafkit.vectors.store import DTYPES
@@ -70,6 +71,13 @@ class Recipe(Options):
         int | None,
         Option("Truncate training texts to this many tokens.", none="the teacher's length limit", at_least=1),
     ] = None
+    student_prompt: Annotated[
+        StudentPrompt,
+        Option(
+            "What the student reads where the teacher reads a prompt: same (the teacher's prompt), token (one token, "
+            "which is faster) or none. It learns the teacher's vectors of prompted texts in any case."
+        ),
+    ] = "same"
     head: Annotated[
         Head,
         Option("Start of the linear head, and of a token table: ridge (closed-form solution) or random."),

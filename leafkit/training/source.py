@@ -61,15 +61,20 @@ def open_for_student(teacher: str | Path | Teacher, options: TeacherOptions, stu
     """
     opened = open_with(teacher, options)
     spec = None if student is None else parse_student(student)
-    folder = source_folder(spec.source) if isinstance(spec, Pretrained) and spec.source != "teacher" else None
-    if folder is None or not (folder / MARKER).is_file() or isinstance(opened, AdoptedTeacher):
+    if not isinstance(spec, Pretrained) or not is_student(spec) or isinstance(opened, AdoptedTeacher):
         return opened
+    folder = source_folder(spec.source)
     try:
         fixed = FIELDS if opened is teacher else options.given()
         return adopt(opened, RecordedSpace.of_student(folder), name=f"the teacher {opened.space.teacher}", fixed=fixed)
     except SpaceError as error:
         logger.info("the new student leaves the space of the one it starts from: %s", error)
         return opened
+
+
+def is_student(spec: StudentSpec) -> bool:
+    """Tell whether the student ``spec`` starts from a finished student."""
+    return isinstance(spec, Pretrained) and spec.source != "teacher" and (source_folder(spec.source) / MARKER).is_file()
 
 
 def origin(spec: StudentSpec, teacher_model: str | None) -> dict[str, str]:

@@ -25,7 +25,7 @@ from leafkit.training.corpus import Corpus, read_corpus
 from leafkit.training.facts import check_facts
 from leafkit.training.finish import finish, training_record
 from leafkit.training.generations import Generations
-from leafkit.training.live import LIVE_SIGNALS, LiveTeacher, check_tokenizer, live_model
+from leafkit.training.live import LIVE_SIGNALS, LiveTeacher, check_prompts, check_tokenizer, live_model
 from leafkit.training.peers import check_peers, peers_of
 from leafkit.training.run import Run
 from leafkit.training.source import teacher_model
@@ -165,12 +165,16 @@ def check_teacher(teacher: Teacher) -> None:
 
 
 def check_plan(run: Run, corpus: Corpus, teacher: Teacher) -> None:
-    """Raise `OptionError` if a method of the plan needs a signal that this run does not have; else log the plan."""
+    """Raise `OptionError` if a method of the plan needs a signal that this run does not have; else log the plan.
+
+    A method that runs the teacher inside a step also needs a student with the teacher's prompts.
+    """
     signals = teacher.signals | corpus.train.signals() | ({"model"} if teacher_model(teacher) else set())
     table = run.student is not None and isinstance(parse_student(run.student), Static)
     if not table:
         signals |= {"layers"} | (LIVE_SIGNALS if live_model(teacher) is not None else set())
     run.plan.check_needs(signals)
+    check_prompts(run, teacher)
     if not run.plan.is_plain_leaf:
         logger.info("the plan:\n%s", run.plan)
 

@@ -9,6 +9,7 @@ import numpy
 
 from leafkit.files.atomic import atomic_folder
 from leafkit.files.checksums import check_checksums, write_checksums
+from leafkit.prompts import describe_prompts
 from leafkit.students.build import build_student
 from leafkit.students.folder import MARKER, write_student
 from leafkit.students.head import MOST_TEXTS, fit_head, set_head
@@ -21,7 +22,7 @@ from leafkit.training.corpus import Corpus
 from leafkit.training.data import PLACES, TrainingData, open_data, save_places, write_data
 from leafkit.training.forward import StudentForward
 from leafkit.training.run import Run
-from leafkit.training.source import open_source, origin, teacher_model
+from leafkit.training.source import is_student, open_source, origin, teacher_model
 from leafkit.training.table import fit_table, most_texts
 from leafkit.types import ROLES, Int64, Teacher
 from leafkit.vectors.cached import CachedEncoder
@@ -69,14 +70,22 @@ def has_start(run: Run) -> bool:
 def new_student(run: Run, teacher: Teacher, spec: StudentSpec) -> Student:
     """Build the student ``spec`` with a random head; a token table asks ``teacher`` for a vector of every token."""
     model = teacher_model(teacher)
-    return build_student(
+    source = open_source(spec, model)
+    student = build_student(
         spec,
         teacher,
-        source=open_source(spec, model),
+        source=source,
         teacher_model=model,
         head_bias=run.recipe.head_bias,
+        prompt=run.recipe.student_prompt,
         seed=run.recipe.seed,
     )
+    if source is not None and is_student(spec) and (before := Student(source).prompts) != student.prompts:
+        logger.warning(
+            "student: it reads the prompts %s. The student that it starts from reads %s (student_prompt)",
+            *(describe_prompts(student.prompts), describe_prompts(before)),
+        )
+    return student
 
 
 def reads_all_targets(run: Run, spec: StudentSpec, texts: int) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from leafkit.describe import info
 from leafkit.errors import DamageError, InputError
 from leafkit.files.digest import sha256_file
+from leafkit.search.query_encoder import QueryEncoder
 from leafkit.students.encoder import StudentEncoder, open_student
 from leafkit.students.folder import read_student, write_student
 from leafkit.students.spec import parse_student
@@ -130,3 +131,49 @@ def test_pickled_weights_are_never_loaded(student):
     (student / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
     with pytest.raises(DamageError, match=r"holds or lists 'pytorch_model\.bin', which no student has"):
         open_student(student)
+
+
+@pytest.fixture(scope="module")
+def reading_its_own(tiny_teacher, tmp_path_factory):
+    """A student that reads no prompt, although its teacher does."""
+    teacher = open_teacher(tiny_teacher, compute="float32")
+    made = new_student("teacher:layers=1", teacher, tiny_teacher, prompt="none")
+    return write_student(tmp_path_factory.mktemp("own") / "student", made, teacher.space, {"recipe": {}}).path
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [
+        (None, "expected one for query and one for document"),
+        ("search: ", "expected one for query and one for document"),
+        ({"query": ""}, "expected one for query and one for document"),
+        ({"query": "", "document": "", "passage": ""}, "expected one for query and one for document"),
+        ({"query": 5, "document": ""}, "query prompt is 5; expected a string"),
+        ({"query": "", "document": ["x"]}, "document prompt is .*; expected a string"),
+        ({"query": "x" * 5000, "document": ""}, "has 5000 characters; expected at most 4096"),
+        ({"query": "\ud83d", "document": ""}, "surrogates not allowed"),
+    ],
+)
+def test_prompts_that_no_student_has_are_damage(prompts, message, reading_its_own, copied, tmp_path):
+    shutil.copytree(reading_its_own, tmp_path / "own")
+    for folder, opened in ((tmp_path / "own", open_student), (copied, QueryEncoder.open)):
+        edit(folder, lambda facts: facts.update(prompts=prompts))
+        with pytest.raises(DamageError, match=rf"leafkit\.json is not .*{message}"):
+            opened(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda facts: facts["prompts"].update(query="x"), lambda facts: facts.pop("prompts")]
+)
+def test_prompts_that_disagree_with_those_of_the_model_are_damage(change, reading_its_own, tmp_path):
+    student = shutil.copytree(reading_its_own, tmp_path / "own")
+    assert open_student(student).prompts == {"query": "", "document": ""}
+    edit(student, change)
+    with pytest.raises(DamageError, match=r"reads the prompts none, but its leafkit\.json says query"):
+        open_student(student)
+
+
+def test_prompts_that_disagree_with_the_golden_vectors_are_damage(copied):
+    edit(copied, lambda facts: facts.update(version=3, prompts={"query": "", "document": ""}))
+    with pytest.raises(DamageError, match="computes other vectors on this machine"):
+        QueryEncoder.open(copied)

@@ -190,6 +190,13 @@ def test_a_student_with_another_tokenizer_is_refused_before_the_teacher_encodes(
     assert {path.name for path in tmp_path.iterdir()} == {"other", "other-transformer"}
 
 
+@pytest.mark.parametrize("kind", ["token", "none"])
+def test_a_student_without_the_teachers_prompts_is_refused_before_the_teacher_encodes(kind, fit, tmp_path):
+    with pytest.raises(OptionError, match=f"lack the teacher's prompts with student_prompt={kind}"):
+        fit("refused", [Words()], student_prompt=kind, cache=tmp_path / "cache")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_token_table_has_no_token_states(fit, tmp_path):
     with pytest.raises(OptionError, match="needs tokens, but this training has none"):
         fit("refused", [Words()], student="static:dim=8")

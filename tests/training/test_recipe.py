@@ -33,6 +33,7 @@ def test_every_argument_is_explained():
         ("batch_size", 0),
         ("training_length", 0),
         ("head", "zero"),
+        ("student_prompt", "two"),
         ("optimiser", "sgd"),
         ("precision", "float16"),
         ("valid_every", 0),

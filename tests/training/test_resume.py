@@ -139,6 +139,7 @@ def unfinished(settings, tmp_path, monkeypatch):
         ({"student": "teacher:layers=1"}, "student"),
         ({"role": "query", "texts": "OTHER"}, "texts"),
         ({"objective": "cosine"}, "objective"),
+        ({"student_prompt": "none"}, "student_prompt"),
     ],
 )
 def test_another_recipe_raises_naming_the_first_difference_and_the_remedies(
