@@ -15,7 +15,7 @@ from leafkit.evaluation.modes import make_retrievers
 from leafkit.evaluation.retrieval import RetrievalPlan, measure_collection
 from leafkit.evaluation.students import OpenStudent
 from leafkit.texts.read import read_texts
-from leafkit.types import ROLES, Encoder, Role
+from leafkit.types import ROLES, Encoder, Float32, Role
 from leafkit.vectors.cosine import row_cosines
 
 MEAN = "mean"
@@ -37,6 +37,8 @@ class Benchmark:
 def measure_student(encoder: Encoder, teacher: Encoder, valid: Path, benchmark: Benchmark) -> dict[str, float]:
     """Return every figure of a student by name: ``cosine``, ``cosine query``, ``nDCG@10 asymmetric scifact``, ….
 
+    If the teacher has a prompt, ``cosine other role`` is that of the same held-out texts, queries read as documents and
+    documents as queries: it shows whether the student tells the roles apart by the prompt or by the look of the texts.
     A student with a space of its own has no cosines and is measured in the standard mode only.
     """
     shares_space = encoder.space.id == teacher.space.id
@@ -58,14 +60,18 @@ def _cosines(encoder: Encoder, teacher: Encoder, valid: Path) -> dict[str, float
     texts: dict[Role, list[str]] = {role: [] for role in ROLES}
     for text in read_texts(valid):
         texts[text.role or "document"].append(text.full_text)
-    by_role = {
-        role: row_cosines(encoder.encode(contents, role), teacher.encode(contents, role))
-        for role, contents in texts.items()
-        if contents
-    }
+    by_role = {role: _role_cosines(encoder, teacher, contents, role) for role, contents in texts.items() if contents}
     every = numpy.concatenate(list(by_role.values()))
     means = {f"cosine {role}": float(cosines.mean()) for role, cosines in by_role.items()}
+    if teacher.space.query_prompt != teacher.space.document_prompt:
+        other = [_role_cosines(encoder, teacher, texts[one], two) for one, two in zip(ROLES, ROLES[::-1], strict=True)]
+        means["cosine other role"] = float(numpy.concatenate(other).mean())
     return {"cosine": float(every.mean())} | means
+
+
+def _role_cosines(encoder: Encoder, teacher: Encoder, texts: Sequence[str], role: Role) -> Float32:
+    """Return the cosines of student and teacher for ``texts`` read in ``role``, (texts,)."""
+    return row_cosines(encoder.encode(texts, role), teacher.encode(texts, role))
 
 
 def _ndcg(encoder: Encoder, teacher: Encoder, collection: Collection, mode: str) -> float:

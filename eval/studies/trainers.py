@@ -111,7 +111,7 @@ def _sentence_transformers(job: TrainingJob) -> TrainedStudent:
     encoder = open_student(job.out, device="cpu")
     corpus = _corpus(job)
     texts, store = corpus.train, job.teacher.store
-    prompts = [job.teacher.space.prompt(role) for role in texts.roles]
+    prompts = [encoder.prompts[role] for role in texts.roles]
     labels = store.gather(store.fill(job.teacher.teacher, texts.texts, texts.roles))
     rows = Dataset.from_dict({"text": [p + t for p, t in zip(prompts, texts.texts, strict=True)], "label": labels})
     steps = recipe.steps(len(texts))

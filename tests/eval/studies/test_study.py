@@ -9,11 +9,15 @@ import pytest
 
 from eval.studies import study as home
 from eval.studies.__main__ import main
+from eval.studies.figures import Benchmark, measure_student
 from eval.studies.study import TableStudy
 from eval.studies.table import read_table
 from leafkit.errors import OptionError
+from leafkit.students.encoder import StudentEncoder
+from leafkit.teachers.open import open_teacher
 from leafkit.teachers.options import TeacherOptions
 from leafkit.training.distill import distill
+from tests.fixtures.students import new_student
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,20 @@ def test_two_equal_variants_have_a_difference_of_zero(report):
     twin = report["variants"]["twin"]
     assert all(one["mean"] == one["low"] == one["high"] == 0 for one in twin["against base"].values())
     assert {one["verdict"] for one in twin["against base"].values()} == {"undecided"}
+
+
+def test_the_cosine_in_the_other_role_is_that_of_texts_with_their_roles_swapped(tiny_teacher, tmp_path):
+    teacher = open_teacher(tiny_teacher, compute="float32")
+    encoder = StudentEncoder(new_student("teacher:layers=1", teacher, tiny_teacher), teacher.space)
+    texts = ["list files", "copy a disk", "stop the server"]
+    found = {}
+    for name, roles in (("one", ("query", "document")), ("other", ("document", "query"))):
+        rows = [{"text": text, "role": roles[i % 2]} for i, text in enumerate(texts)]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        benchmark = Benchmark(collections=[], modes=[])
+        found[name] = measure_student(encoder, teacher, tmp_path / f"{name}.jsonl", benchmark)
+    assert found["one"]["cosine other role"] == pytest.approx(found["other"]["cosine"], abs=1e-6)
+    assert found["one"]["cosine other role"] != pytest.approx(found["one"]["cosine"], abs=1e-4)
 
 
 def test_an_undistilled_random_head_is_worse(report):
