@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy
 from numpy.typing import NDArray
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from leafkit.errors import OptionError
 from leafkit.search.lexical import Lexical
 from leafkit.search.ranking import Ranking, best
-from leafkit.search.vector_search import VectorSearch
 from leafkit.types import Float32, Int64
+
+if TYPE_CHECKING:
+    from leafkit.search.vector_search import VectorSearch
 
 Fusion = float | Literal["rrf"]
 """How to fuse: the weight of the dense side from 0 to 1, or ``rrf`` for reciprocal rank fusion."""

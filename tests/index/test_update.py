@@ -296,7 +296,7 @@ def test_every_new_file_reaches_the_disk_before_the_manifest_that_names_it(
     inodes = {path.name: path.stat().st_ino for path in index.iterdir()}
     named = flushed[: flushed.index(inodes["manifest.json"])]
     new = {name for name in contents(index) if name not in before}
-    assert len(new) == 7 + len(LEXICAL_PARTS)
+    assert len(new) == 8 + len(LEXICAL_PARTS)
     assert {inodes[name] for name in new} <= set(named)
 
 
