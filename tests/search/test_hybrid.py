@@ -113,6 +113,17 @@ def test_both_sides_respect_allowed_and_removed_documents(tmp_path: Path) -> Non
     assert len(searcher.search("ant bee", 300, allow, hybrid=0.6)) == 45
 
 
+@pytest.mark.parametrize("hybrid", [0.0, 0.6, 1.0, "rrf"])
+def test_a_filter_limits_both_sides_as_allowed_ids_do(searcher: Searcher, hybrid: Any) -> None:
+    allowed = [name for name, payload in zip(IDS, PAYLOAD, strict=True) if payload["title"] in ("ant", "cow")]
+    for query in QUERIES:
+        filtered = searcher.search(query, 20, where='title in ("ant", "cow")', hybrid=hybrid)
+        expected = searcher.search(query, 20, allow=allowed, hybrid=hybrid)
+        assert filtered.ids == expected.ids
+        assert {*filtered.ids} <= {*allowed}
+        numpy.testing.assert_array_equal(filtered.scores, expected.scores)
+
+
 def test_one_text_returns_hits_and_many_return_a_list(searcher: Searcher) -> None:
     assert searcher.search(["ant"], hybrid=0.6)[0].ids == searcher.search("ant", hybrid=0.6).ids
     assert searcher.search([], hybrid=0.6) == []
