@@ -190,9 +190,9 @@ class _Parser:
     def fail(self, expected: str) -> NoReturn:
         """Raise `OptionError`: something else than ``expected`` comes next."""
         at, got = self.token.start, self.token.text
+        shown = "the end" if self.token.kind == "end" else repr(got[:_SHOWN])
         if got in ("'", '"'):
-            got, expected = f"{got} without an end", "a text with a quote on either side"
-        shown = "the end" if self.token.kind == "end" else got if "without" in got else repr(got[:_SHOWN])
+            shown, expected = f"{got} without an end", "a text with a quote on either side"
         first = max(0, at - _SHOWN)
         line, caret = re.sub(r"\s", " ", self._text[first : at + _SHOWN]), " " * (at - first) + "^"
         problem = f"the filter is wrong at character {at + 1}: got {shown}; expected {expected}."
