@@ -34,7 +34,7 @@ def kept_starts(folder: Path, inputs: Any) -> Iterator[list[float]]:
     spent: list[float] = []
 
     def build(run: Run, *others: Any) -> None:
-        place = folder / _key(run, inputs)
+        place = folder / start_key(run, inputs)
         kept = place.with_suffix(".json")
         started = time.process_time()
         if kept.is_file():
@@ -53,12 +53,16 @@ def kept_starts(folder: Path, inputs: Any) -> Iterator[list[float]]:
         stages.build_start = original
 
 
-def _key(run: Run, inputs: Any) -> str:
-    """Return a hash of what decides a start; a method that limits its texts, or writes them, has its own."""
+def start_key(run: Run, inputs: Any) -> str:
+    """Return a hash of what decides a start.
+
+    A searched student has its own, and so has the student of a method that limits its texts, or writes them.
+    """
     recipe = run.recipe
+    student = run.student or [str(run.architecture), run.budget]
     options = [recipe.head, recipe.head_bias, recipe.precision, recipe.training_length, recipe.rotate, recipe.seed]
     own = [spec for spec, method in zip(run.plan.specs, run.plan.methods, strict=True) if has_own_start(method)]
-    described = json.dumps([run.student, options, own, inputs], sort_keys=True)
+    described = json.dumps([student, options, own, inputs], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 

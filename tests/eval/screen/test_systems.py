@@ -1,13 +1,16 @@
 """The table of the screen: every row names methods, fields and systems that exist."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from eval.screen.starts import has_own_start
+from eval.screen.starts import has_own_start, start_key
 from eval.screen.study import make_arm, method_options
 from eval.screen.systems import LEAF, PULL, PULLS, missing_systems, read_systems
 from leafkit.errors import OptionError
 from leafkit.methods.plan import make_plan
 from leafkit.methods.registry import method_class, method_folders
+from leafkit.training.recipe import Recipe
 
 
 @pytest.fixture
@@ -102,3 +105,16 @@ def test_methods_without_a_row_are_listed_but_probes_need_none():
 def test_only_methods_that_limit_or_write_texts_have_starts_of_their_own():
     own = {name for name in ("leaf", "pcoreset", "rad", "comd", "condense") if has_own_start(method_class(name)())}
     assert own == {"pcoreset", "rad", "condense"}
+
+
+def test_students_that_other_searches_find_do_not_start_alike():
+    recipe = Recipe(seed=0)
+    searches = [("diswot", "2M params"), ("diswot:cycles=0", "2M params"), ("diswot", "1M params")]
+    runs = [
+        SimpleNamespace(
+            student=None, architecture=search, budget=budget, recipe=recipe, plan=SimpleNamespace(specs=[], methods=[])
+        )
+        for search, budget in searches
+    ]
+    assert len({start_key(run, []) for run in runs}) == len(runs)
+    assert start_key(runs[0], []) == start_key(runs[0], [])
