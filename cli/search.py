@@ -14,7 +14,7 @@ from leafkit.cli.printing import field, say, say_json
 from leafkit.errors import OptionError
 
 if TYPE_CHECKING:
-    from leafkit.search.searcher import Hits
+    from leafkit.search.hits import Hits
 
 
 def search(
@@ -70,7 +70,7 @@ def search(
     found = searcher.search(texts, k=k, allow=allowed, where=where, hybrid=_fusion(hybrid))
     for text, hits in zip(texts, found):
         if json_lines:
-            say_json({"query": text, "hits": _rows(hits)})
+            say_json({"query": text, "hits": hits.to_dicts()})
         else:
             _print_hits(text, hits, title=len(texts) > 1)
 
@@ -90,14 +90,6 @@ def _read_lines(path: str | None) -> Iterator[str]:
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{path} cannot be read as UTF-8 text: {error}") from error
     yield from (line.strip() for line in lines if line.strip())
-
-
-def _rows(hits: Hits) -> list[dict[str, object]]:
-    fused = [{}] * len(hits) if hits.fused is None else [{"fused": round(float(score), 6)} for score in hits.fused]
-    return [
-        {"id": name, "score": round(float(score), 6), **also, **payload}
-        for name, score, also, payload in zip(hits.ids, hits.scores, fused, hits.payload)
-    ]
 
 
 def _print_hits(text: str, hits: Hits, *, title: bool) -> None:

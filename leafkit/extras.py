@@ -10,7 +10,7 @@ from types import ModuleType
 from leafkit.errors import MissingExtraError
 
 _EXTRAS = {
-    "texts": ("datasets", "pyarrow"),
+    "texts": ("datasets", "pandas", "pyarrow"),  # datasets brings pandas
     "serve": ("starlette", "uvicorn"),
     "train": (
         "accelerate",

@@ -1,8 +1,9 @@
-"""Reading JSON files, with limits, and with one kind of error message for all invalid files."""
+"""Reading JSON files with limits and one kind of error message for all invalid files, and writing standard JSON."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,25 @@ def explain_invalid(
         raise error_type(f"{file} is not {expected} (the field {error} is missing). {advice}") from error
     except (OSError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise error_type(f"{file} is not {expected} ({error}). {advice}") from error
+
+
+def standard_json(value: Any) -> str:
+    """Return ``value`` as JSON in ASCII, which every parser reads: NaN and infinities, which JSON lacks, become null.
+
+    Half of a surrogate pair, which a text may hold, stays the escape that it is.
+    """
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

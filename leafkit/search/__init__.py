@@ -3,6 +3,7 @@
 Nothing here writes. Packages are built and updated by `leafkit.index`.
 
 - `searcher`: `Searcher` takes texts or vectors and returns documents with cosines.
+- `hits`: `Hits`, which also turn into dictionaries, JSON and a DataFrame.
 - `query_encoder`: `QueryEncoder`, an exported student that encodes queries.
 - `package`, `manifest`, `documents`, `rescoring`, `arrays`: read the files of an index package.
 - `vector_search`: find the rows nearest to a query vector, with exact cosines for every index type.
@@ -18,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from leafkit.search.faiss_index import Depth as Depth
+    from leafkit.search.hits import Hits as Hits
     from leafkit.search.query_encoder import QueryEncoder as QueryEncoder
-    from leafkit.search.searcher import Hits as Hits
     from leafkit.search.searcher import Searcher as Searcher
 
 _MODULES = {
     "Depth": "leafkit.search.faiss_index",
-    "Hits": "leafkit.search.searcher",
+    "Hits": "leafkit.search.hits",
     "QueryEncoder": "leafkit.search.query_encoder",
     "Searcher": "leafkit.search.searcher",
 }

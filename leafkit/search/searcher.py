@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -16,6 +15,7 @@ from leafkit.files.open_files import OpenFiles
 from leafkit.search.columns import Columns
 from leafkit.search.documents import Documents
 from leafkit.search.faiss_index import Depth
+from leafkit.search.hits import Hits
 from leafkit.search.hybrid import Fusion, check_fusion, hybrid_search
 from leafkit.search.lexical import Lexical
 from leafkit.search.manifest import ENCODER
@@ -31,22 +31,6 @@ from leafkit.vectors.mapping import FOLD, MappedEncoder
 log = logging.getLogger("leafkit")
 
 Where = str | Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """The documents found for one query, best first: ids, cosines in the teacher's space (hits,), and payloads.
-
-    ``fused`` holds the scores (hits,) that ordered the hits of a hybrid search; None if the cosines ordered them.
-    """
-
-    ids: list[str]
-    scores: Float32
-    payload: list[dict[str, Any]]
-    fused: Float32 | None = None
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 class Searcher:

@@ -9,7 +9,6 @@ from typing import Any
 
 from leafkit.errors import InputError
 from leafkit.search.query_encoder import QueryEncoder
-from leafkit.search.searcher import Hits
 from leafkit.serve import metrics
 from leafkit.serve.fields import EmbeddingRequest, SearchRequest, invalid, parse_body, search_options
 from leafkit.serve.indexes import Indexes, Opened, ServedIndex
@@ -156,15 +155,7 @@ def _hits(opened: Opened, query: str | Float32, options: dict[str, Any]) -> byte
         found: Any = opened.searcher.search(query, **options)
     except InputError as error:
         raise invalid(str(error)) from error
-    hits: Hits = found
-    scores = hits.scores.tolist()
-    rows = zip(hits.ids, scores, hits.payload, scores if hits.fused is None else hits.fused.tolist(), strict=True)
-    return json_bytes(
-        [
-            {"id": name, "score": score, **({} if hits.fused is None else {"fused": fused}), "payload": payload}
-            for name, score, payload, fused in rows
-        ]
-    )
+    return found.to_json(nested=True).encode()
 
 
 def _row(vectors: Float32, request: EmbeddingRequest) -> bytes:

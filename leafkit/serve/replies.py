@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from leafkit.errors import LeafkitError
+from leafkit.files.json_file import standard_json
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -53,19 +52,5 @@ class Reply:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return ``value`` as JSON in ASCII, which every parser reads: NaN and infinities, which JSON lacks, become null.
-
-    Half of a surrogate pair, which a payload may hold, stays the escape that it is.
-    """
-    try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
-    except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":")).encode("ascii")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    """Return ``value`` as JSON in ASCII (see `standard_json`)."""
+    return standard_json(value).encode("ascii")
