@@ -18,6 +18,7 @@ from leafkit.serve.indexes import Indexes, name_indexes
 from leafkit.serve.keys import Keys, read_keys
 from leafkit.serve.metrics import Metrics
 from leafkit.serve.options import ServeOptions
+from leafkit.serve.page import page_files
 from leafkit.serve.replies import Asgi, RequestError
 from leafkit.serve.workers import Workers
 
@@ -91,7 +92,8 @@ def _build(indexes: Indexes, limits: ServeOptions, keys: Keys) -> Asgi:
         routes=[
             Route(path, Endpoint(gate, path, method, handler), methods=[method])
             for path, (method, handler) in handlers.items()
-        ],
+        ]
+        + [Route(path, file, methods=["GET"]) for path, file in page_files().items()],
         middleware=[
             Middleware(
                 CORSMiddleware,

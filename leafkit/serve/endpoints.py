@@ -179,6 +179,9 @@ def _facts(served: ServedIndex) -> dict[str, Any]:
         "space_described": describe(searcher.space),
         "dim": searcher.manifest.dim,
         "precision": searcher.manifest.precision,
+        "bytes": sum(file["bytes"] for file in searcher.manifest.files.values()),
+        "columns": searcher.columns,
+        "hybrid": "words" in searcher.manifest.parts,
         "encoder": None
         if encoder is None
         else {"dim": encoder.space.dim, "precision": getattr(encoder, "precision", None)},

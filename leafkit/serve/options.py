@@ -48,7 +48,7 @@ class ServeOptions(Options):
     api_key_file: Annotated[
         str | PathLike[str] | None,
         Option(
-            "A file with one API key per line. All endpoints but /health then ask for one of them.",
+            "A file with one API key per line. All endpoints but /health and the page then ask for one of them.",
             none="the keys in $LEAFKIT_API_KEY, separated by spaces, or no key",
         ),
     ] = None
