@@ -80,6 +80,7 @@ def _build(indexes: Indexes, limits: ServeOptions, keys: Keys) -> Asgi:
 
     async def refuse(request: Any, error: Any) -> Any:
         """Answer an unknown path or a wrong method; Starlette raises both."""
+        counters.count_refused(error.status_code)
         path = request.url.path[:80]
         message = (
             f"{path} does not take {request.method[:20]} requests. Send {error.headers['Allow']}."

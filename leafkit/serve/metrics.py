@@ -23,6 +23,10 @@ class Metrics:
         self._buckets: dict[str, list[int]] = defaultdict(lambda: [0] * (len(BOUNDS) + 1))
         self._seconds: dict[str, float] = defaultdict(float)
 
+    def count_refused(self, status: int) -> None:
+        """Count a request to no endpoint, or with a method that its endpoint does not take, as endpoint ``other``."""
+        self._requests["other", status] += 1
+
     def count(self, endpoint: str, status: int, seconds: float) -> None:
         """Count a request; ``status`` 499 is a client that went away before its answer."""
         self._requests[endpoint, status] += 1

@@ -25,6 +25,7 @@ def test_unknown_paths_and_methods_are_answered_in_json(client):
     assert "there is no /serach. Endpoints: /search," in message(client.post("/serach"), 404)
     assert "/search does not take GET requests. Send POST." in message(client.get("/search"), 405)
     assert client.get("/search").headers["allow"] == "POST"
+    assert re.search(r'leafkit_requests_total{endpoint="other",status="405"} [2-9]', client.get("/metrics").text)
 
 
 @pytest.mark.parametrize("source", ["file", "variable"])
