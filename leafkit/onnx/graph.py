@@ -32,8 +32,6 @@ from leafkit.students.student import Body, Student, is_normalize
 
 REPEATED = "logits"
 LARGE = 1 << 30
-# Prefixes of the names of weights in a student's graph: attributes of the two classes below.
-MODULES, TABLE, TABLE_REST = "modules_in_order.", "table.", "rest."
 
 
 class TransformerGraph(nn.Module):

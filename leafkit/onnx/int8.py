@@ -12,7 +12,6 @@ operators only, so that other runtimes can read it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 
 from leafkit.onnx.graph import quiet_exporter
 from leafkit.onnx.head import HEAD
+from leafkit.onnx.names import FACTOR, TABLE_INT8, TABLE_STEP
 from leafkit.types import Float32, Int64
 
 # The exponent with which a channel's size moves into the weights: the square root, as in the paper.
@@ -37,11 +37,6 @@ LEAST_PEAK = 0.1
 TABLE_ROWS = 4096
 STEPS = 127
 TINY = numpy.float32(1e-6)
-# Names by which `leafkit.onnx.weights` reads the weights back: of a channel's factor, of a matrix multiplied by
-# factors, and of the two parts of an int8 table.
-FACTOR = "_factor"
-SMOOTHED = re.compile(r"(?P<matrix>.+?)_of_(?P<activation>.+)_smooth")
-TABLE_INT8, TABLE_STEP = "_int8", "_step"
 
 
 def write_int8(source: Path, path: Path, feeds: Sequence[dict[str, Int64]]) -> None:

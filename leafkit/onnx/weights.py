@@ -11,8 +11,7 @@ import numpy
 import onnx
 from onnx import ModelProto, NodeProto, numpy_helper
 
-from leafkit.onnx.graph import MODULES, TABLE, TABLE_REST
-from leafkit.onnx.int8 import FACTOR, SMOOTHED, TABLE_INT8, TABLE_STEP
+from leafkit.onnx.names import FACTOR, MODULES, SMOOTHED, TABLE, TABLE_INT8, TABLE_REST, TABLE_STEP
 from leafkit.search.query_encoder import FILES, ExportRecord
 from leafkit.types import Float32
 
