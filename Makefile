@@ -1,4 +1,5 @@
 # make quickstart   distil, index, search and evaluate on 1,000 help pages (a fresh machine needs only Python >= 3.11)
+# make demo         build public/, a page that searches the help pages in the browser (needs npm)
 # make test         run the tests
 # make slow         run the tests that take minutes or need real data
 # make check        lint, formatting, import contracts and types
@@ -8,10 +9,14 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test slow check docs clean
+.PHONY: quickstart demo test slow check docs clean
 
 quickstart: $(VENV)/ready
 	$(BIN)/leafkit quickstart
+
+demo: $(VENV)/ready
+	test -f quickstart/bge.index/manifest.json || $(BIN)/python -c 'from leafkit.cli.quickstart import index_embedded; index_embedded("quickstart")'
+	$(BIN)/leafkit site quickstart/bge.index --out public --title "Help pages" --overwrite
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n auto --dist loadfile
@@ -38,4 +43,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info quickstart .import_linter_cache
+	rm -rf $(VENV) build dist public site *.egg-info quickstart .import_linter_cache

@@ -22,6 +22,7 @@ from leafkit.cli import (
     quickstart,
     search,
     serve,
+    site,
     update,
 )
 from leafkit.cli.group import Group
@@ -60,7 +61,23 @@ def _root(
     logging.getLogger("leafkit").setLevel(level)
 
 
-for command in (quickstart, distill, index, update, search, serve, evaluate, compare, embed, export, check, push, info):
+COMMANDS = (
+    quickstart,
+    distill,
+    index,
+    update,
+    search,
+    serve,
+    site,
+    evaluate,
+    compare,
+    embed,
+    export,
+    check,
+    push,
+    info,
+)
+for command in COMMANDS:
     name = command.__name__.rpartition(".")[2]
     kind = ManyValuesCommand if command is evaluate else Command
     app.command(name, cls=kind)(getattr(command, name))

@@ -82,13 +82,9 @@ def quickstart(
 def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
     """Search existing bge-small-en-v1.5 vectors with the student that ships for that model, without any training."""
     from leafkit.evaluation.evaluate import evaluate
-    from leafkit.index.build import build_index
-    from leafkit.models.help_pages import write_page_vectors
     from leafkit.search.searcher import Searcher
 
-    vectors = write_page_vectors(pages, out / "bge-small.npy")
-    opening = {"teacher_space": SHIPPED}
-    build_index(pages.folder, vectors, out / "bge.index", student=SHIPPED, overwrite=True, **opening)
+    index, vectors = index_embedded(out)
     modes = ["teacher", "asymmetric"]
     report = evaluate(
         [pages.folder],
@@ -98,7 +94,7 @@ def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
         encoder="onnx-int8",
         hybrid=True,
         seed=seed,
-        **opening,
+        teacher_space=SHIPPED,
     )
     names = {
         ("teacher", None): "bge-small-en-v1.5, 12 layers",
@@ -107,7 +103,18 @@ def search_embedded(pages: HelpPages, out: Path, seed: int) -> None:
         ("asymmetric+bm25", SHIPPED): f"{SHIPPED} and BM25 fused (hybrid search)",
     }
     _print_results(report, names)
-    _print_searches(Searcher.open(out / "bge.index"))
+    _print_searches(Searcher.open(index))
+
+
+def index_embedded(out: str | Path) -> tuple[Path, Path]:
+    """Index the help pages in the folder ``out`` by their bge-small-en-v1.5 vectors; returns index and vectors file."""
+    from leafkit.index.build import build_index
+    from leafkit.models.help_pages import write_help_pages, write_page_vectors
+
+    pages = write_help_pages(Path(out) / "help")
+    vectors = write_page_vectors(pages, Path(out) / "bge-small.npy")
+    options = {"student": SHIPPED, "teacher_space": SHIPPED, "overwrite": True}
+    return build_index(pages.folder, vectors, Path(out) / "bge.index", **options), vectors
 
 
 def check_teacher() -> Path:
@@ -181,6 +188,7 @@ def _print_next(out: Path, seconds: float) -> None:
         f"\nDone in {seconds:.0f} s. Now try your own queries (with .venv/bin on your PATH, or as .venv/bin/leafkit):\n"
         f'  leafkit search {out}/bge.index --hybrid {DENSE_WEIGHT} "find large files"\n'
         f"  leafkit serve {out}/bge.index\n"
+        f"  leafkit site {out}/bge.index --out public\n"
         f"  leafkit info {out}/student\n"
         "and with your own model and documents:\n"
         "  leafkit distill docs.jsonl query:questions.txt --teacher MODEL --student teacher:layers=3 --out my-student\n"

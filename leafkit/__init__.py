@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from leafkit.runtimes.router import export_router as export_router
     from leafkit.search.query_encoder import QueryEncoder as QueryEncoder
     from leafkit.search.searcher import Searcher as Searcher
+    from leafkit.site.build import build_site as build_site
     from leafkit.space import Space as Space
     from leafkit.students.push import push as push
     from leafkit.teachers.embed import embed as embed
@@ -39,6 +40,7 @@ _MODULES = {
     "Searcher": "leafkit.search.searcher",
     "Space": "leafkit.space",
     "build_index": "leafkit.index.build",
+    "build_site": "leafkit.site.build",
     "check_student": "leafkit.runtimes.check",
     "compare": "leafkit.evaluation.compare.run",
     "distill": "leafkit.training.distill",
