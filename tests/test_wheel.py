@@ -118,8 +118,9 @@ def test_the_quickstart_collection_is_inside(installed, tmp_path):
     assert run(installed, program).strip() == "507"
 
 
-def test_the_style_of_a_report_is_inside(installed):
+def test_the_style_of_a_report_and_the_page_of_a_site_are_inside(installed):
     assert (installed / "leafkit" / "evaluation" / "page" / "page.css").is_file()
+    assert (installed / "leafkit" / "site" / "page" / "index.html").is_file()
 
 
 def test_the_recipes_are_inside(installed):
