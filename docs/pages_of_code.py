@@ -112,7 +112,8 @@ def option_classes() -> list[type]:
     from leafkit.options import Options
 
     for module in pkgutil.walk_packages(leafkit.__path__, "leafkit."):
-        if not module.name.endswith("__main__"):
+        # The integrations need the frameworks that they are named after; the one with options has a command.
+        if not module.name.endswith("__main__") and not module.name.startswith("leafkit.integrations."):
             importlib.import_module(module.name)
     waiting, found = [Options], set()
     while waiting:

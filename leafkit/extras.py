@@ -12,6 +12,7 @@ from leafkit.errors import MissingExtraError
 _EXTRAS = {
     "texts": ("datasets", "pandas", "pyarrow"),  # datasets brings pandas
     "serve": ("starlette", "uvicorn"),
+    "mcp": ("mcp",),
     "train": (
         "accelerate",
         "huggingface_hub",

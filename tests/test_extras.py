@@ -15,7 +15,7 @@ from leafkit.errors import MissingExtraError
 from leafkit.extras import explain_missing_extras, import_optional
 
 ROOT = Path(__file__).parents[1]
-ABSENT = "import sys; sys.modules.update(dict.fromkeys(['torch', 'pyarrow', 'pytrec_eval', 'uvicorn']));"
+ABSENT = "import sys; sys.modules.update(dict.fromkeys(['torch', 'pyarrow', 'pytrec_eval', 'uvicorn', 'mcp']));"
 
 
 def test_an_installed_package_is_imported():
@@ -28,6 +28,8 @@ def test_an_installed_package_is_imported():
         ("bm25s", "bm25s", "eval"),
         ("pytrec_eval", "pytrec-eval-terrier", "eval"),
         ("beir.retrieval", "beir", "eval"),
+        ("mcp.server", "mcp", "mcp"),
+        ("pandas", "pandas", "texts"),
         ("pyarrow.parquet", "pyarrow", "texts"),
         ("starlette.routing", "starlette", "serve"),
         ("torch.nn", "torch", "train"),
@@ -45,10 +47,11 @@ def plain(distribution):
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-@pytest.mark.parametrize("extra", ["texts", "serve", "train", "eval"])
+@pytest.mark.parametrize("extra", ["texts", "serve", "mcp", "train", "eval"])
 def test_every_package_of_an_extra_is_recognised_by_its_module(extra):
-    if extra == "serve":
-        pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    for needed, module in (("serve", "uvicorn"), ("mcp", "mcp")):
+        if extra == needed:
+            pytest.importorskip(module, reason=f"the extra {extra} is not installed")
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]
     names = {re.split(r"[<>=\[]", requirement)[0] for requirement in declared} - {"leafkit"}
     known = set()
@@ -76,6 +79,7 @@ def test_a_missing_module_of_leafkit_is_not_a_missing_extra():
         ("methods", "train"),
         ("quickstart", "train"),
         ("serve INDEX --port 0", "serve"),
+        ("mcp INDEX", "mcp"),
         ("index docs.parquet --teacher docs.parquet --out index", "texts"),
     ],
 )

@@ -82,15 +82,15 @@ def explain_invalid(
         raise error_type(f"{file} is not {expected} ({error}). {advice}") from error
 
 
-def standard_json(value: Any) -> str:
-    """Return ``value`` as JSON in ASCII, which every parser reads: NaN and infinities, which JSON lacks, become null.
+def standard_json(value: Any, *, ascii_only: bool = True) -> str:
+    """Return ``value`` as JSON, which every parser reads: NaN and infinities, which JSON lacks, become null.
 
-    Half of a surrogate pair, which a text may hold, stays the escape that it is.
+    ascii_only: write other characters as escapes. Half of a surrogate pair stays what it is.
     """
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        return json.dumps(value, allow_nan=False, ensure_ascii=ascii_only, separators=(",", ":"))
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, separators=(",", ":"))
+        return standard_json(_finite(value), ascii_only=ascii_only)
 
 
 def _finite(value: Any) -> Any:
