@@ -24,8 +24,12 @@ def index(
         typer.Option(help=f"{argument_help('teacher')} By default, the documents' own vectors.", show_default=False),
     ] = None,
     student: Annotated[
-        Path | None,
-        typer.Option(help="The student that encodes queries: a folder or a name. It is copied into the index."),
+        list[str] | None,
+        typer.Option(
+            help="The student that encodes queries: a folder or a name. It is copied into the index. Several make a "
+            "ladder, from which each search chooses by --effort: table for a token table, small for the fewest layers, "
+            "full for the most; EFFORT=STUDENT names it. The option may be repeated."
+        ),
     ] = None,
     **options: Any,
 ) -> None:
@@ -39,6 +43,8 @@ def index(
     leafkit index vectors.parquet --student my-student --out docs.index --dim 256 --precision int8
     leafkit index from-an-api.parquet --teacher from-an-api.parquet --teacher-space my-student \\
         --student my-student --out docs.index
+    leafkit index docs.jsonl --teacher BAAI/bge-small-en-v1.5 --student my-table --student my-student \\
+        --out ladder.index
     leafkit index docs.jsonl --teacher BAAI/bge-small-en-v1.5 --fold my-student --dim 192 --out docs.index
     """
     from leafkit.index.build import build_index

@@ -14,6 +14,7 @@ from leafkit.students.held_out import overlap_text
 
 if TYPE_CHECKING:
     from leafkit.search.columns import Columns
+    from leafkit.search.manifest import Rung
     from leafkit.vectors.fingerprint import Fingerprint
 
 Facts = dict[str, Any]
@@ -147,11 +148,20 @@ def _index(path: Path) -> Facts:
         "space": describe(manifest.space),
         "fingerprint": _fingerprint(package.fingerprint()),
         **{name: getattr(manifest, name) for name in shown},
+        "students": ", ".join(map(_rung, manifest.rungs)) or "none: search with vectors",
         **_columns(package.columns()),
         "words": "none: no hybrid search" if lexical is None else len(lexical.words),
         "bytes": sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         "health": "intact: every file matches its checksum",
     }
+
+
+def _rung(rung: Rung) -> str:
+    """Return a student of an index with its effort, for example ``small (my-student, 3 layers)``."""
+    if rung.layers is None:
+        return f"{rung.effort} ({rung.student})"
+    what = "token table" if rung.layers == 0 else f"{rung.layers} layer{'s' if rung.layers > 1 else ''}"
+    return f"{rung.effort} ({rung.student}, {what})"
 
 
 def _columns(columns: Columns | None) -> Facts:

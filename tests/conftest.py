@@ -150,6 +150,27 @@ def exported(tmp_path_factory: pytest.TempPathFactory, tiny_teacher: Path, tiny_
     return folder / "student"
 
 
+@pytest.fixture(scope="session")
+def table_student(tmp_path_factory: pytest.TempPathFactory, tiny_teacher: Path, tiny_texts: Path) -> Path:
+    """A token table of the tiny teacher's space, exported; shared, so never changed."""
+    import leafkit
+
+    folder = tmp_path_factory.mktemp("table")
+    leafkit.distill(tiny_texts, tiny_teacher, "static:dim=8", folder / "table", epochs=0, cache=folder / "cache")
+    return folder / "table"
+
+
+@pytest.fixture(scope="session")
+def ladder(tmp_path_factory: pytest.TempPathFactory, exported: Path, table_student: Path) -> Path:
+    """An index of a hundred drawn vectors with a token table and a transformer inside; shared, so never changed."""
+    from leafkit.students.folder import read_student
+    from tests.fixtures.packages import drawn_vectors, index_vectors
+
+    space, ids = read_student(exported).space, [f"doc {row}" for row in range(100)]
+    folder = tmp_path_factory.mktemp("ladder") / "ladder.index"
+    return index_vectors(ids, drawn_vectors(100, space.dim), space, folder, student=[exported, table_student])
+
+
 @pytest.fixture
 def copied(exported: Path, tmp_path: Path) -> Path:
     """A copy of the exported student, to be broken."""

@@ -42,11 +42,11 @@ def stored_vectors(
     """
     folding = storage.coordinates.startswith("fold")
     rotate = next((kind for kind in ("pca", "itq") if storage.coordinates.endswith(kind)), None)
-    plan = Coordinates(space, student, folding=folding, dim=None, rotate=rotate, seed=seed)
+    plan = Coordinates(space, [student], folding=folding, dim=None, rotate=rotate, seed=seed)
     if storage.dim is not None and storage.dim >= plan.width:
         return None
     if folding and storage.dim is not None:
-        plan = Coordinates(space, student, folding=True, dim=storage.dim, rotate=rotate, seed=seed)
+        plan = Coordinates(space, [student], folding=True, dim=storage.dim, rotate=rotate, seed=seed)
     maps = plan.fit(documents)
     if maps.documents is not None:
         documents = maps.documents.apply(documents, "document")

@@ -15,6 +15,7 @@ Both sides use the same steps, in this order::
     vector_files   spools the encoded vectors to disk, then writes the FAISS index and the rescoring vectors
       -> fill      trains and fills the FAISS index, and chooses the rescoring vectors
     lexical        counts the words of the documents for BM25
+    ladder         orders several students of one space, and names the effort of each
     encoder_files  copies the student's query encoder into the package
     package_files  names files, writes manifests, locks a package, deletes old generations
 """

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from leafkit.files.options import OutputOptions
 from leafkit.index.documents import read_documents
 from leafkit.index.embedded import embedded_teacher
+from leafkit.index.ladder import Student, Students, plan_ladder
 from leafkit.index.new_package import check_output, plan_package, write_package
 from leafkit.index.options import BuildOptions
 from leafkit.index.recorded_teacher import teacher_record
@@ -31,7 +31,7 @@ def build_index(
     teacher: str | Path | Teacher | None,
     out: str | Path,
     *,
-    student: str | Path | None = None,
+    student: Students = None,
     **options: Any,
 ) -> Path:
     """Build an index package at ``out`` and return its path.
@@ -41,7 +41,9 @@ def build_index(
         a model are cached. Another copy of the student's teacher is recognised by its vectors. None: the documents are
         a vectors file, which is the teacher as well.
     student: a distilled student of that teacher's space, or the name of one that ships. Its query encoder is copied
-        into the package.
+        into the package. A list of students makes a ladder: each search chooses one by its ``effort``. That is
+        ``table`` for a token table, ``small`` for the fewest layers, ``full`` for the most, or the name in
+        ``NAME=STUDENT`` (see `leafkit.index.ladder.plan_ladder`).
 
     All documents are read before any is encoded, so a bad row or a repeated id is found early. While building, the
     disk needs 4 x dim bytes per document besides the package, and as much again at the teacher's width if ``rotate``,
@@ -54,12 +56,14 @@ def build_index(
     storage, reading = options_of(BuildOptions, options), options_of(ReadingOptions, options)
     opening, files = options_of(TeacherOptions, options), options_of(OutputOptions, options)
     check_output(out, overwrite=files.overwrite)
+    rungs = plan_ladder(student, fold=storage.fold)
+    best = rungs[-1].student if rungs else None
     read = read_documents(documents, reading)
     if teacher is None:
-        teacher, opening = embedded_teacher(documents, opening, student if storage.fold is None else storage.fold)
-    recorded = _space_of(student if storage.fold is None else storage.fold)
+        teacher, opening = embedded_teacher(documents, opening, best)
+    recorded = _space_of(best)
     opened = open_in_space(teacher, opening, recorded)
-    plan = plan_package(opened.space, student, **storage.only(BuildOptions))
+    plan = plan_package(opened.space, rungs, **storage.only(BuildOptions))
     encoder = through_cache(opened, files.cache)
     return write_package(
         read,
@@ -72,7 +76,7 @@ def build_index(
     )
 
 
-def _space_of(student: str | Path | PathLike[str] | None) -> RecordedSpace | None:
+def _space_of(student: Student | None) -> RecordedSpace | None:
     return None if student is None else RecordedSpace.of_student(Path(student))
 
 

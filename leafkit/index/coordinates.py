@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from leafkit.errors import OptionError
+from leafkit.errors import OptionError, SpaceError
 from leafkit.extras import explain_missing_extras
 from leafkit.index.fold import fold, fold_to
 from leafkit.space import Space, require_same
@@ -30,12 +31,12 @@ class FittedMaps:
 class Coordinates:
     """The steps from the teacher's vectors to those of an index, planned before the documents are read.
 
-    The steps are, in this order: the coordinates that ``student`` was distilled in; with ``folding``, the student's
-    fold, reduced to ``dim`` numbers if given; with ``rotate``, a rotation fitted to the documents.
+    The steps are, in this order: the coordinates that the ``students`` were distilled in; with ``folding``, the fold
+    of the only student, reduced to ``dim`` numbers if given; with ``rotate``, a rotation fitted to the documents.
     """
 
     def __init__(
-        self, space: Space, student: Path | None, *, folding: bool, dim: int | None, rotate: str | None, seed: int
+        self, space: Space, students: Sequence[Path], *, folding: bool, dim: int | None, rotate: str | None, seed: int
     ) -> None:
         """Plan the steps for documents of ``space``.
 
@@ -45,16 +46,17 @@ class Coordinates:
         """
         if rotate is not None:
             check_kind(rotate)
-        self._student_map = None if student is None else _student_map(space, student)
+        self._student_map = _common_map(space, students)
         self._student_space = self._student_map.space if self._student_map else space
         self._rotate, self._seed = rotate, seed
         self._dim = dim if folding else None
         self._fold: LinearMap | None = None
-        if student is None or not (folding or rotate):
+        if not (folding or rotate):
             return
         # Read for a rotation as well: a head that cannot be changed is an error before documents are encoded.
-        weight, bias = _read_head(student)
+        heads = [_read_head(student) for student in students]
         if folding:
+            ((weight, bias),), (student,) = heads, students
             self._fold = fold(weight, bias, read_query_moment(student, self._student_space), self._student_space)
             if dim is not None:
                 check_fold_dim(dim, self._fold)
@@ -88,6 +90,23 @@ def check_fold_dim(dim: int, whole_fold: LinearMap) -> None:
             f"dim is {dim}; expected 1 to {whole_fold.dim - 1}. The whole fold of this student has {whole_fold.dim} "
             "numbers; leave dim out to keep all of them."
         )
+
+
+def _common_map(space: Space, students: Sequence[Path]) -> LinearMap | None:
+    """Return the map from ``space`` to the coordinates that all ``students`` write; None if they write ``space``.
+
+    Raises `SpaceError` for a student of another space, and for students of different rotations.
+    """
+    maps = [_student_map(space, student) for student in students]
+    rotations = [None if found is None else found.name for found in maps]
+    for student, rotation in zip(students, rotations, strict=True):
+        if rotation != rotations[0]:
+            raise SpaceError(
+                f"the student {student} writes the coordinates {rotation or 'of its teacher'}, but {students[0]} "
+                f"writes {rotations[0] or 'those of its teacher'}. Put students of different rotations into indexes of "
+                "their own."
+            )
+    return maps[0] if maps else None
 
 
 def _student_map(space: Space, student: Path) -> LinearMap | None:

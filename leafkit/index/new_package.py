@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy
 
-from leafkit.errors import OptionError, OutputError
+from leafkit.errors import OutputError
 from leafkit.files.atomic import atomic_folder, check_output_folder
 from leafkit.index.columns import write_columns
 from leafkit.index.coordinates import Coordinates, FittedMaps
 from leafkit.index.documents import encode_documents, text_of, write_documents
 from leafkit.index.encoder_files import copy_query_encoder, encoder_file_names
 from leafkit.index.fill import sample_rows
+from leafkit.index.ladder import PlannedRung
 from leafkit.index.lexical import LexicalWriter
 from leafkit.index.package_files import describe_files, part_name, provenance, spool_name, write_manifest
 from leafkit.index.vector_files import VectorStorage, map_blocks, spool, write_vectors
@@ -23,16 +25,16 @@ from leafkit.search.arrays import blocks_of
 from leafkit.search.documents import Document
 from leafkit.search.manifest import (
     DOCUMENT_PARTS,
-    ENCODER,
     FORMAT,
     LEXICAL_PARTS,
     MANIFEST,
     Manifest,
     document_files,
     lexical_files,
+    read_rungs,
 )
+from leafkit.search.manifest_fields import FULL
 from leafkit.search.plan import plan_index
-from leafkit.shipped import resolve_student
 from leafkit.space import Space
 from leafkit.types import Encoder, Float32
 from leafkit.vectors.cosine import check_dim
@@ -45,12 +47,12 @@ FIRST_GENERATION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class PackagePlan:
-    """What is decided before documents are read: the student, the coordinates, and how vectors are stored in them.
+    """What is decided before documents are read: the students, the coordinates, and how vectors are stored in them.
 
     ``lexical`` says whether the words of the documents are stored as well.
     """
 
-    student: Path | None
+    rungs: Sequence[PlannedRung]
     coordinates: Coordinates
     storage: VectorStorage
     lexical: bool
@@ -58,31 +60,27 @@ class PackagePlan:
 
 def plan_package(
     space: Space,
-    student: str | Path | None,
+    rungs: Sequence[PlannedRung],
     *,
-    fold: str | Path | None = None,
+    fold: str | PathLike[str] | None = None,
     dim: int | None = None,
     rotate: str | None = None,
     seed: int = 0,
     lexical: bool = True,
     **storage: Any,
 ) -> PackagePlan:
-    """Plan a package of documents in ``space``; the options are those of `leafkit.build_index`.
+    """Plan a package of documents in ``space`` with the students of ``rungs``, which come from `plan_ladder`.
 
+    The options are those of `leafkit.build_index`.
     ``storage`` holds precision, factory, rescore and threads. Raises `OptionError` for options that cannot work,
     `SpaceError` for a student of another space and `InputError` for a folder that is not a suitable student.
     """
-    if fold is not None and student is not None and Path(fold).resolve() != Path(student).resolve():
-        raise OptionError(
-            f"the index is folded for the student {fold}, so {student} cannot search it. Give only one of the two."
-        )
-    student = student if fold is None else fold
-    path = None if student is None else resolve_student(student)
-    coordinates = Coordinates(space, path, folding=fold is not None, dim=dim, rotate=rotate, seed=seed)
+    students = [rung.folder for rung in rungs]
+    coordinates = Coordinates(space, students, folding=fold is not None, dim=dim, rotate=rotate, seed=seed)
     # A fold is reduced to dim numbers as a whole, so no prefix is taken of it.
     prefix = check_dim(None if fold else dim, coordinates.width)
     stored = VectorStorage(dim=prefix, seed=seed, **storage)
-    return PackagePlan(student=path, coordinates=coordinates, storage=stored, lexical=lexical)
+    return PackagePlan(rungs=rungs, coordinates=coordinates, storage=stored, lexical=lexical)
 
 
 def check_output(out: Path, *, overwrite: bool) -> None:
@@ -111,12 +109,12 @@ def write_package(
     """
     check_output(out, overwrite=overwrite)
     with atomic_folder(out, marker=MANIFEST, overwrite=overwrite) as folder:
-        encoder_facts = None
-        if plan.student is not None:
-            copy_query_encoder(plan.student, folder / ENCODER)
-            encoder_facts = {"student": plan.student.resolve().name}
-        manifest = _fill_folder(folder, documents, encoder, plan)
-        written = encoder_file_names(folder, folder / ENCODER)
+        encoder_facts = _encoder_facts(plan.rungs)
+        encoders = [folder / rung.folder for rung in read_rungs(encoder_facts)]
+        for planned, copy in zip(plan.rungs, encoders, strict=True):
+            copy_query_encoder(planned.folder, copy)
+        manifest = _fill_folder(folder, documents, encoder, plan, encoders)
+        written = [name for copy in encoders for name in encoder_file_names(folder, copy)]
         if fingerprint is not None:
             fingerprint.save(folder)
             written.append(FINGERPRINT)
@@ -126,8 +124,24 @@ def write_package(
     return out
 
 
-def _fill_folder(folder: Path, documents: Iterable[Document], encoder: Encoder, plan: PackagePlan) -> Manifest:
-    """Write documents, vectors and mapping into ``folder``, and return the manifest of these files."""
+def _encoder_facts(rungs: Sequence[PlannedRung]) -> dict[str, Any] | None:
+    """Return what the manifest says about the students (see `leafkit.search.manifest.read_rungs`)."""
+    if not rungs:
+        return None
+    names = {rung.effort: rung.folder.resolve().name for rung in rungs}
+    default = {"student": names[rungs[-1].effort]}
+    if [*names] == [FULL]:
+        return default
+    return {**default, "rungs": {rung.effort: {"student": names[rung.effort], "layers": rung.layers} for rung in rungs}}
+
+
+def _fill_folder(
+    folder: Path, documents: Iterable[Document], encoder: Encoder, plan: PackagePlan, encoders: Sequence[Path]
+) -> Manifest:
+    """Write documents, vectors and mapping into ``folder``, and return the manifest of these files.
+
+    ``encoders`` are the folders of the query encoders inside, to which the mapping is applied.
+    """
     storage = plan.storage
     parts = {part: part_name(part, FIRST_GENERATION) for part in DOCUMENT_PARTS}
     written = write_documents(document_files(folder, parts), documents)
@@ -144,7 +158,7 @@ def _fill_folder(folder: Path, documents: Iterable[Document], encoder: Encoder, 
     spooled = folder / spool_name(FIRST_GENERATION)
     vectors = spool(spooled, map_blocks(blocks, maps.documents), rows=len(written), dim=storage.dim)
     (folder / spool_name(0)).unlink(missing_ok=True)
-    _write_mapping(folder, maps)
+    _write_mapping(folder, maps, encoders)
     filled, vector_parts = write_vectors(folder, FIRST_GENERATION, vectors, storage)
     del vectors
     spooled.unlink()
@@ -179,12 +193,13 @@ def _fit_coordinates(
     return blocks_of(vectors), plan.coordinates.fit(sample_rows(vectors, SAMPLE, plan.storage.seed))
 
 
-def _write_mapping(folder: Path, maps: FittedMaps) -> None:
-    """Write the documents' map into ``folder``, and let the query encoder inside write the same coordinates."""
+def _write_mapping(folder: Path, maps: FittedMaps, encoders: Sequence[Path]) -> None:
+    """Write the documents' map into ``folder``, and let the query ``encoders`` inside write the same coordinates."""
     if maps.documents is None:
         return
     maps.documents.save(folder)
-    if maps.student_head is not None and (folder / ENCODER).is_dir():
+    if maps.student_head is not None and encoders:
         from leafkit.onnx.head import map_head  # needs the package onnx
 
-        map_head(folder / ENCODER, maps.student_head, maps.documents.space)
+        for encoder in encoders:
+            map_head(encoder, maps.student_head, maps.documents.space)

@@ -5,6 +5,7 @@ The search host has no package onnx, so the protobuf messages of ``onnx.proto`` 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from leafkit.search.division_check import Divisions
@@ -56,6 +57,16 @@ def check_graph(model: Any) -> None:
         nodes += _check_nodes(graph, divisions)
     if nodes > MOST_NODES:
         raise ValueError(f"the graph has {nodes} nodes; expected at most {MOST_NODES}")
+
+
+def count_operators(model: Any, operators: Collection[str]) -> int:
+    """Return how many nodes of the ONNX ``model`` (a buffer) have one of ``operators``."""
+    graphs = [message for field, message in messages(memoryview(model)) if field == _MODEL_GRAPH]
+    nodes = [node for graph in graphs for field, node in messages(graph) if field == _GRAPH_NODE]
+    wanted = {name.encode() for name in operators}
+    return sum(
+        field == _NODE_OPERATOR and bytes(message) in wanted for node in nodes for field, message in messages(node)
+    )
 
 
 def _check_nodes(graph: memoryview, divisions: Divisions) -> int:

@@ -16,7 +16,7 @@ from leafkit.files.json_file import explain_invalid, parse_json, read_bytes
 from leafkit.files.open_files import OpenFiles
 from leafkit.search.documents import DocumentFiles
 from leafkit.search.lexical import LexicalFiles
-from leafkit.search.manifest_fields import check_fields
+from leafkit.search.manifest_fields import FULL, check_fields
 from leafkit.space import Space
 
 MANIFEST = "manifest.json"
@@ -24,7 +24,7 @@ FORMAT = "leafkit-index"
 VERSION = 1
 METRIC = "cosine"
 MOST_BYTES = 1 << 20  # a manifest has some thousand bytes
-ENCODER = "encoder"  # the folder of the query encoder inside a package
+ENCODER = "encoder"  # the folder of the default query encoder inside a package; others add a hyphen and their effort
 
 # Each part of an index, and the suffix of its file. Its file is named part-generation.suffix, e.g. index-2.faiss.
 PARTS = {
@@ -46,13 +46,26 @@ DOCUMENT_PARTS = ("documents", "offsets", "keys", "rows")
 LEXICAL_PARTS = ("words", "starts", "postings", "counts", "lengths")
 
 
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One student inside an index: the ``effort`` that chooses it, its name, and the ``folder`` of its files.
+
+    ``layers`` counts its transformer layers, 0 for a token table; None in an index that has only this student.
+    """
+
+    effort: str
+    student: str
+    folder: str
+    layers: int | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The content of a manifest. ``parts`` maps each part to its file, ``files`` each file to its hash and size.
 
     ``rows`` counts the vectors in the index, and ``count`` those that are not removed. ``loss`` is the median of
-    1 - cosine between a stored vector and the original when the index was built. ``encoder`` is None in a package
-    without a student.
+    1 - cosine between a stored vector and the original when the index was built. ``encoder`` describes the students
+    inside (see `read_rungs`); None in a package without one.
     """
 
     space: Space
@@ -74,6 +87,11 @@ class Manifest:
         """The measure that a score is: always ``cosine``."""
         return METRIC
 
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """The students inside, the fastest first. The last one is the default; empty without a student."""
+        return read_rungs(self.encoder)
+
     def path(self, folder: Path, part: str) -> Path:
         """Return the path of the file of ``part`` in ``folder``."""
         return folder / self.parts[part]
@@ -87,6 +105,24 @@ class Manifest:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         content = {"format": FORMAT, "version": VERSION, "metric": METRIC, **fields, "space": self.space.to_json()}
         return _dump({**content, "sha256": _hash(content)})
+
+
+def read_rungs(encoder: Mapping[str, Any] | None) -> tuple[Rung, ...]:
+    """Return the students that ``encoder``, the field of a manifest, describes.
+
+    ``encoder`` names the default ``student``, and in an index with several also the ``rungs``: the name and the layers
+    of each student by its effort, the default last. A leafkit that knows no rungs reads the same index, and searches
+    it with the default student.
+    """
+    if encoder is None:
+        return ()
+    if "rungs" not in encoder:
+        return (Rung(FULL, str(encoder.get("student", "unknown")), ENCODER),)
+    rungs, default = encoder["rungs"], list(encoder["rungs"])[-1]
+    return tuple(
+        Rung(effort, facts["student"], ENCODER if effort == default else f"{ENCODER}-{effort}", facts["layers"])
+        for effort, facts in rungs.items()
+    )
 
 
 def document_files(folder: Path, parts: Mapping[str, str]) -> DocumentFiles:

@@ -12,6 +12,11 @@ from leafkit.search.plan import PRECISIONS, RESCORES
 # One or more names, none of them hidden, `..` or absolute: the paths of all files of an index.
 _PATH = re.compile(r"[A-Za-z0-9][\w.-]{0,99}(/[A-Za-z0-9][\w.-]{0,99}){0,3}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+# What chooses one of several students of an index, and is part of the name of a folder.
+EFFORT = re.compile(r"[a-z0-9][a-z0-9_-]{0,29}", re.ASCII)
+FULL = "full"  # the effort of the best student, and of an only one
+TEACHER = "teacher"  # no student has this effort: the teacher itself encodes the query
+MOST_RUNGS = 16
 
 
 def check_fields(content: Mapping[str, Any], parts: Mapping[str, str], *, together: Collection[str]) -> None:
@@ -31,9 +36,22 @@ def check_fields(content: Mapping[str, Any], parts: Mapping[str, str], *, togeth
     _expect(isinstance(loss, int | float) and math.isfinite(loss), f"the loss is {loss!r}")
     for name in ("files", "parts", "built"):
         _expect(isinstance(content[name], dict), f"{name} is not an object")
-    _expect(content["encoder"] is None or isinstance(content["encoder"], dict), "the encoder is not an object")
+    _check_encoder(content["encoder"])
     _check_files(content["files"])
     _check_parts(content, parts, together)
+
+
+def _check_encoder(encoder: Any) -> None:
+    _expect(encoder is None or isinstance(encoder, dict), "the encoder is not an object")
+    if encoder is None or "rungs" not in encoder:
+        return
+    rungs = encoder["rungs"]
+    _expect(isinstance(rungs, dict) and 1 <= len(rungs) <= MOST_RUNGS, f"the rungs are not 1 to {MOST_RUNGS} students")
+    for effort, facts in rungs.items():
+        _expect(EFFORT.fullmatch(effort) is not None and effort != TEACHER, f"no effort is called {effort[:200]!r}")
+        _expect(isinstance(facts, dict), f"what it says of the student {effort} is not an object")
+        _expect(isinstance(facts["student"], str), f"the student {effort} has no name")
+        _count(facts, "layers")
 
 
 def _check_files(files: Mapping[str, Any]) -> None:

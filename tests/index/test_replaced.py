@@ -102,7 +102,7 @@ def test_of_two_builds_of_one_index_the_second_raises(
             return vectors[:5]
 
     documents = (Document(name, {"text": name}) for name in ids[:5])
-    plan = plan_package(space, None)
+    plan = plan_package(space, [])
     write_package(documents, Slow(vectors, space), tmp_path / "index", plan, overwrite=False, teacher=None)
     assert ids_of(tmp_path / "index", vectors) == set(ids[:5])
     assert names(tmp_path) == {"index"}
