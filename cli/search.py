@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,7 @@ from leafkit.errors import OptionError
 
 if TYPE_CHECKING:
     from leafkit.search.hits import Hits
+    from leafkit.types import Encoder
 
 
 def search(
@@ -45,6 +47,14 @@ def search(
             "for reciprocal rank fusion."
         ),
     ] = None,
+    effort: Annotated[
+        str | None,
+        typer.Option(
+            help="Which student of an index with several encodes the queries, such as table, small or full; or "
+            "teacher, the model that the index was built with (default: the best student). leafkit info names them.",
+            show_default=False,
+        ),
+    ] = None,
     verify: Annotated[bool, typer.Option(help="First check every file of the index against its hash.")] = True,
     json_lines: Json = False,
 ) -> None:
@@ -57,6 +67,7 @@ def search(
     leafkit search help.index "copy a folder to another machine"
     leafkit search help.index --hybrid 0.6 "tar --exclude"
     leafkit search help.index -k 3 --json "unpack a zip file" "list open ports"
+    leafkit search help.index --effort small "list open ports"
     leafkit search help.index "list open ports" --where 'category = "linux" and not (year < 2020 or old exists)'
     cut -f2 questions.tsv | leafkit search help.index --queries -
     """
@@ -65,14 +76,21 @@ def search(
     texts = [*(query or []), *_read_lines(queries)]
     if not texts:
         raise OptionError('no query was given. Write: leafkit search INDEX "a query", or use --queries FILE.')
-    searcher = Searcher.open(index, encoder=encoder, verify=verify)
+    teacher = partial(_open_teacher, index) if effort == "teacher" else None
+    searcher = Searcher.open(index, encoder=encoder, teacher=teacher, verify=verify)
     allowed = None if allow is None else list(_read_lines(str(allow)))
-    found = searcher.search(texts, k=k, allow=allowed, where=where, hybrid=_fusion(hybrid))
+    found = searcher.search(texts, k=k, allow=allowed, where=where, hybrid=_fusion(hybrid), effort=effort)
     for text, hits in zip(texts, found):
         if json_lines:
             say_json({"query": text, "hits": hits.to_dicts()})
         else:
             _print_hits(text, hits, title=len(texts) > 1)
+
+
+def _open_teacher(index: Path) -> Encoder:
+    from leafkit.index.recorded_teacher import open_index_teacher
+
+    return open_index_teacher(index)
 
 
 def _fusion(text: str | None) -> float | str | None:

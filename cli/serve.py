@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leafkit.cli.options import with_options
 from leafkit.serve.options import ListenOptions, ServeOptions
+
+if TYPE_CHECKING:
+    from leafkit.types import Encoder
 
 
 @with_options(ListenOptions, ServeOptions)
@@ -22,6 +25,14 @@ def serve(
             help="Another student of the same space to use instead of the ones in the indexes: a folder or a name."
         ),
     ] = None,
+    teacher: Annotated[
+        bool,
+        typer.Option(
+            "--teacher",
+            help="Also answer searches with the effort teacher. The model that the index was built with is opened at "
+            "the first of them, and needs torch.",
+        ),
+    ] = False,
     verify: Annotated[bool, typer.Option(help="First check every file of an index against its hash.")] = True,
     **options: Any,
 ) -> None:
@@ -37,4 +48,10 @@ def serve(
     """
     from leafkit.serve.run import serve as run
 
-    run(indexes, encoder=encoder, verify=verify, **options)
+    run(indexes, encoder=encoder, teacher=_open_teacher if teacher else None, verify=verify, **options)
+
+
+def _open_teacher(index: Path) -> Encoder:
+    from leafkit.index.recorded_teacher import open_index_teacher
+
+    return open_index_teacher(index)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import weakref
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,10 @@ class OpenFiles:
     ) -> None:
         self.close()
 
+    def has(self, path: Path) -> bool:
+        """Tell whether the file at ``path`` is open already, even if it was deleted since, or exists."""
+        return path in self._files or path.is_file()
+
     def open(self, path: Path) -> BufferedReader:
         """Return the open file at ``path``, at its start; raise OSError as `open_regular` does.
 
@@ -54,13 +59,27 @@ class OpenFiles:
         """Return the SHA-256 of the file at ``path`` as hexadecimal digits, reading the file in constant memory."""
         return hashlib.file_digest(self.open(path), "sha256").hexdigest()
 
+    def take(self, folder: Path) -> OpenFiles:
+        """Return the open files in ``folder`` as an object of their own, which now owns them.
+
+        They are closed with that object, or when nothing refers to it any more.
+        """
+        taken = OpenFiles(self.root, follow_links=self._follow_links)
+        taken._files |= {path: self._files.pop(path) for path in list(self._files) if folder in path.parents}
+        weakref.finalize(taken, _close, taken._files)
+        return taken
+
     def close(self) -> None:
         """Close all files. Memory maps of them stay valid."""
-        for file in self._files.values():
-            file.close()
-        self._files.clear()
+        _close(self._files)
 
     def _refuse_linked_folders(self, path: Path) -> None:
         for name in list(path.relative_to(self.root).parents)[:-1]:
             if (self.root / name).is_symlink():
                 raise OSError(f"the folder {self.root / name} is a symbolic link; expected a folder")
+
+
+def _close(files: dict[Path, BufferedReader]) -> None:
+    for file in files.values():
+        file.close()
+    files.clear()

@@ -14,9 +14,11 @@ from typing import Any
 from leafkit.errors import InputError, OptionError
 from leafkit.files.json_file import explain_invalid
 from leafkit.search.manifest import MANIFEST
-from leafkit.search.package import Package
+from leafkit.search.package import Package, open_package
 from leafkit.shipped import resolve_student
+from leafkit.space import require_same
 from leafkit.teachers.options import TeacherOptions
+from leafkit.teachers.same_space import RecordedSpace, open_in_space
 from leafkit.types import Teacher
 
 log = logging.getLogger("leafkit")
@@ -37,6 +39,30 @@ def teacher_record(teacher: str | Path | Teacher, options: TeacherOptions) -> di
     if "teacher_space" in given:
         given["teacher_space"] = _absolute(given["teacher_space"])
     return {"argument": _absolute(teacher), "options": given, "remote_code": options.trust_remote_code}
+
+
+def open_index_teacher(
+    index: str | Path, teacher: str | Path | Teacher | None = None, options: TeacherOptions | None = None
+) -> Teacher:
+    """Open the teacher of the index at ``index``: ``teacher``, or by default the one that the index records.
+
+    Raises the errors of `recorded_teacher` and `leafkit.open_teacher`, and `SpaceError` for a teacher of another space.
+    """
+    package = open_package(index, verify=False)
+    with package.files:
+        return open_teacher_of(package, teacher, options or TeacherOptions())
+
+
+def open_teacher_of(package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions) -> Teacher:
+    """Open ``teacher``, or by default the teacher that ``package`` records; see `open_index_teacher`."""
+    space, owner = package.teacher_space, f"the index {package.folder}"
+    options = given
+    if teacher is None:
+        teacher, options = recorded_teacher(package, given)
+    recorded = RecordedSpace(owner=owner, space=space, fingerprint=package.fingerprint())
+    opened = open_in_space(teacher, options, recorded)
+    require_same(space, opened.space, expected_by=owner, got_from=f"the teacher {teacher}")
+    return opened
 
 
 def recorded_teacher(package: Package, given: TeacherOptions) -> tuple[str, TeacherOptions]:

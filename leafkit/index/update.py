@@ -14,13 +14,13 @@ from leafkit.index.embedded import embedded_file, open_embedded
 from leafkit.index.next_generation import UpdateCounts, apply_update
 from leafkit.index.options import UpdateOptions
 from leafkit.index.package_files import open_for_update
-from leafkit.index.recorded_teacher import recorded_teacher
+from leafkit.index.recorded_teacher import open_teacher_of
 from leafkit.options import options_of, takes
 from leafkit.search.documents import Document
 from leafkit.search.package import Package
 from leafkit.space import require_same
 from leafkit.teachers.options import TeacherOptions
-from leafkit.teachers.same_space import RecordedSpace, adopt, open_in_space
+from leafkit.teachers.same_space import RecordedSpace, adopt
 from leafkit.texts.options import ReadingOptions
 from leafkit.texts.table import Sources
 from leafkit.types import Encoder, Teacher
@@ -82,16 +82,12 @@ def _open_teacher(
 
     Raises `OptionError` and `InputError` as `recorded_teacher` does, and `SpaceError` for a teacher of another space.
     """
-    space, owner = package.teacher_space, f"the index {package.folder}"
-    recorded = RecordedSpace(owner=owner, space=space, fingerprint=package.fingerprint())
     path = embedded_file(add) if teacher is None else None
     opened = None if path is None else open_embedded(package, path, given)
-    if opened is not None:
-        opened = adopt(opened, recorded, name=f"the teacher {path}")
-    else:
-        options = given
-        if teacher is None:
-            teacher, options = recorded_teacher(package, given)
-        opened = open_in_space(teacher, options, recorded)
-    require_same(space, opened.space, expected_by=owner, got_from=f"the teacher {teacher or path}")
+    if opened is None:
+        return open_teacher_of(package, teacher, given)
+    space, owner = package.teacher_space, f"the index {package.folder}"
+    recorded = RecordedSpace(owner=owner, space=space, fingerprint=package.fingerprint())
+    opened = adopt(opened, recorded, name=f"the teacher {path}")
+    require_same(space, opened.space, expected_by=owner, got_from=f"the teacher {path}")
     return opened

@@ -5,6 +5,7 @@ Nothing here writes. Packages are built and updated by `leafkit.index`.
 - `searcher`: `Searcher` takes texts or vectors and returns documents with cosines.
 - `hits`: `Hits`, which also turn into dictionaries, JSON and a DataFrame.
 - `query_encoder`: `QueryEncoder`, an exported student that encodes queries.
+- `encoders`: the encoders of an open index by effort, each opened when it is first used.
 - `package`, `manifest`, `documents`, `rescoring`, `arrays`: read the files of an index package.
 - `vector_search`: find the rows nearest to a query vector, with exact cosines for every index type.
 - `faiss_index`, `plan`: call FAISS (no other file does), and choose the FAISS index that suits a corpus.

@@ -165,7 +165,7 @@ class QueryEncoder:
         record = ExportRecord.read(root, files)
         space, prompts = _space_and_prompts(root, files, record)
         tokenizer = read_tokenizer(root, files, record)
-        present = [name for name in record.precisions if (root / FILES[name]).is_file()]
+        present = [name for name in record.precisions if files.has(root / FILES[name])]
         tried = present if precision == "auto" else [name for name in present if name == precision]
         if not tried:
             raise DamageError(f"{root / 'onnx'} lacks the {precision} file. Copy or export the student again.")

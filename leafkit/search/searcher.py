@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
@@ -11,22 +11,19 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import OptionError, VectorError
-from leafkit.files.open_files import OpenFiles
 from leafkit.search.columns import Columns
 from leafkit.search.documents import Documents
+from leafkit.search.encoders import Encoders, open_encoders
 from leafkit.search.faiss_index import Depth
 from leafkit.search.hits import Hits
 from leafkit.search.hybrid import Fusion, check_fusion, hybrid_search
 from leafkit.search.lexical import Lexical
-from leafkit.search.manifest import ENCODER
+from leafkit.search.manifest import Rung
 from leafkit.search.package import Package, open_package, retry_during_update
 from leafkit.search.vector_search import VectorSearch
 from leafkit.search.where import read_where
-from leafkit.shipped import resolve_student
-from leafkit.space import Space, require_same
+from leafkit.space import Space
 from leafkit.types import Encoder, Float32, Int64
-from leafkit.vectors.fingerprint import Agreement, read_fingerprint
-from leafkit.vectors.mapping import FOLD, MappedEncoder
 
 log = logging.getLogger("leafkit")
 
@@ -46,7 +43,7 @@ class Searcher:
         package: Package,
         vector_search: VectorSearch,
         documents: Documents,
-        encoder: Encoder | None,
+        encoders: Encoders,
         lexical: Lexical | None = None,
         *,
         columns: Columns | None = None,
@@ -56,7 +53,7 @@ class Searcher:
         self._package = package
         self._vector_search = vector_search
         self._documents = documents
-        self._encoder = encoder
+        self._encoders = encoders
         self._lexical = lexical
         self._columns = columns
 
@@ -66,6 +63,7 @@ class Searcher:
         index: str | Path,
         *,
         encoder: str | Path | Encoder | None = None,
+        teacher: Encoder | Callable[[], Encoder] | None = None,
         verify: bool = True,
         memory_map: bool = True,
         threads: int = 1,
@@ -74,8 +72,10 @@ class Searcher:
     ) -> Searcher:
         """Open the index folder ``index``.
 
-        encoder: overrides the query encoder inside the index: a student folder, the name of a student that ships with
+        encoder: overrides the query encoders inside the index: a student folder, the name of a student that ships with
             leafkit, or any encoder of the index's space.
+        teacher: encodes the queries of the effort ``teacher``: an encoder of the index's space, or a function that is
+            called at the first such search and returns one.
         verify: read every file and compare its hash (1 to 2 s per gigabyte). If False, only sizes are compared.
         memory_map: leave vectors in their files until a search needs them. If False, read all of them into memory now.
         threads: threads that the encoder and FAISS use for each search.
@@ -96,7 +96,7 @@ class Searcher:
                     package,
                     package.vector_search(memory_map=memory_map, threads=threads, oversample=oversample, depth=depth),
                     package.documents(memory_map=memory_map),
-                    _open_encoder(package, encoder, threads),
+                    open_encoders(package, encoder, teacher, threads),
                     package.lexical(memory_map=memory_map),
                     columns=package.columns(memory_map=memory_map),
                 )
@@ -114,12 +114,24 @@ class Searcher:
     @property
     def encoder(self) -> Encoder:
         """The encoder of the queries; raises `OptionError` if the index has none inside and none was given."""
-        if self._encoder is None:
-            raise OptionError(
-                f"the index {self._package.folder} was built without a student, so it cannot encode texts. "
-                "Open it with encoder=STUDENT, or search with vectors."
-            )
-        return self._encoder
+        return self._encoders.get()
+
+    def encoder_of(self, effort: str) -> Encoder:
+        """Return the encoder of ``effort``, opened now if no search has used it; raises the errors of `search`."""
+        return self._encoders.get(effort)
+
+    @property
+    def efforts(self) -> tuple[str, ...]:
+        """The efforts that a search may choose: the students from the fastest to the best, then the teacher if given.
+
+        The best student is the default.
+        """
+        return self._encoders.efforts
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """What the index says about its students, one for each effort; empty if another encoder was given instead."""
+        return self._encoders.rungs
 
     @property
     def columns(self) -> dict[str, str]:
@@ -145,6 +157,7 @@ class Searcher:
         *,
         hybrid: float | str | bool | None = None,
         where: Where | None = None,
+        effort: str | None = None,
     ) -> Hits: ...
 
     @overload
@@ -156,6 +169,7 @@ class Searcher:
         *,
         hybrid: float | str | bool | None = None,
         where: Where | None = None,
+        effort: str | None = None,
     ) -> list[Hits]: ...
 
     @overload
@@ -167,6 +181,7 @@ class Searcher:
         *,
         hybrid: None = None,
         where: Where | None = None,
+        effort: None = None,
     ) -> Hits | list[Hits]: ...
 
     def search(
@@ -177,6 +192,7 @@ class Searcher:
         *,
         hybrid: float | str | bool | None = None,
         where: Where | None = None,
+        effort: str | None = None,
     ) -> Hits | list[Hits]:
         """Find the ``k`` documents nearest to each query.
 
@@ -192,40 +208,47 @@ class Searcher:
         where: find only documents whose payload fulfils this filter, an expression such as
             ``category = "linux" and year >= 2020`` or a mapping such as ``{"category": "linux", "year": {">=": 2020}}``
             (see `leafkit.search.where`). With ``allow``, both must hold.
+        effort: which of the index's encoders reads the texts, one of `efforts`. Default: the best student.
 
-        Raises `OptionError` for k < 1, a blank query, a string as ``allow``, an invalid filter, and ``hybrid`` with
-        vectors or without the words of the documents, and `VectorError` for vectors that have another width, are not
-        finite or are zero.
+        Raises `OptionError` for k < 1, a blank query, a string as ``allow``, an invalid filter, an unknown effort, and
+        ``hybrid`` or ``effort`` with vectors or ``hybrid`` without the words of the documents, and `VectorError` for
+        vectors that have another width, are not finite or are zero.
         """
         if k < 1:
             raise OptionError(f"k is {k}; expected at least 1.")
         fusion = check_fusion(hybrid)
         if fusion is not None and isinstance(query, numpy.ndarray):
             raise OptionError("a hybrid search needs the text of the query, but a vector is given. Give the text.")
+        if effort is not None:
+            self._encoders.check(effort)
+            if isinstance(query, numpy.ndarray):
+                raise OptionError("effort chooses what encodes a text, but a vector is given. Leave effort out.")
         single = isinstance(query, str) or (isinstance(query, numpy.ndarray) and query.ndim == 1)
         rows = self._rows(allow, where)
         queries = [query] if isinstance(query, str) else query
         if fusion is not None and not isinstance(queries, numpy.ndarray):
-            hits = self._search_hybrid(queries, k, rows, fusion)
+            hits = self._search_hybrid(queries, k, rows, fusion, effort)
         else:
-            found = self._vector_search.search(self._vectors(queries), k, rows)
+            found = self._vector_search.search(self._vectors(queries, effort), k, rows)
             hits = [self._hits(*pair) for pair in zip(found.rows, found.scores, strict=True)]
         return hits[0] if single else hits
 
-    def _search_hybrid(self, texts: Sequence[str], k: int, rows: Int64 | None, fusion: Fusion) -> list[Hits]:
+    def _search_hybrid(
+        self, texts: Sequence[str], k: int, rows: Int64 | None, fusion: Fusion, effort: str | None
+    ) -> list[Hits]:
         lexical = self.lexical  # before the texts are encoded
-        vectors = self._vectors(texts)
+        vectors = self._vectors(texts, effort)
         found = hybrid_search(self._vector_search, lexical, texts, vectors, k=k, allow=rows, fusion=fusion)
         return [self._hits(one.rows, one.cosines, one.fused) for one in found]
 
-    def _vectors(self, query: Sequence[str] | NDArray[Any]) -> NDArray[Any]:
+    def _vectors(self, query: Sequence[str] | NDArray[Any], effort: str | None) -> NDArray[Any]:
         if not isinstance(query, numpy.ndarray):
             for number, text in enumerate(query, start=1):
                 if not isinstance(text, str) or not text.strip():
                     raise OptionError(f"query {number} of {len(query)} is {text!r}; expected a text that is not blank.")
             if not len(query):
                 return numpy.empty((0, self.space.dim), dtype=numpy.float32)
-            return self.encoder.encode(list(query), "query")
+            return self._encoders.get(effort).encode(list(query), "query")
         vectors = query[None] if query.ndim == 1 else query
         mapping = self._package.mapping
         # With a mapping only the teacher's width is accepted: a truncated vector cannot be mapped.
@@ -263,54 +286,3 @@ class Searcher:
     def _hits(self, rows: Int64, scores: Float32, fused: Float32 | None = None) -> Hits:
         documents = [self._documents[row] for row in rows.tolist()]
         return Hits([d.id for d in documents], scores, [dict(d.payload) for d in documents], fused)
-
-
-def _open_encoder(package: Package, encoder: str | Path | Encoder | None, threads: int) -> Encoder | None:
-    """Open the query encoder and map its vectors into the index's coordinates.
-
-    A rotated index maps any encoder of the teacher's space. A folded index accepts only the student it was folded for.
-    """
-    files = None
-    if encoder is None:
-        if package.manifest.encoder is None:
-            return None
-        encoder, files = package.folder / ENCODER, package.files
-    opened = _open_folder(Path(encoder), threads, files) if isinstance(encoder, str | Path) else encoder
-    mapping = package.mapping
-    if mapping is not None and mapping.kind != FOLD and opened.space.id == mapping.base.id:
-        return MappedEncoder(opened, mapping)
-    agreement = None if mapping and mapping.kind == FOLD else _agreement(package, encoder, opened.space)
-    if agreement and agreement.is_same_space:
-        log.info("the student %s learned the vectors of the index (%s): same space", encoder, agreement)
-        return opened if mapping is None else MappedEncoder(opened, mapping)
-    expected_by = f"the index {package.folder}"
-    if mapping is not None and mapping.kind == FOLD:
-        expected_by += " (folded for the student inside it; no other encoder can search it)"
-    require_same(
-        package.manifest.space,
-        opened.space,
-        expected_by=expected_by,
-        got_from="the query encoder",
-        measured=f"The vectors of their teachers differ: {agreement.shortfall}." if agreement else "",
-    )
-    return opened
-
-
-def _agreement(package: Package, encoder: str | Path | Encoder, space: Space) -> Agreement | None:
-    """Compare what the teachers of the index and of the student in the folder ``encoder`` write.
-
-    None if the ids of the spaces are equal already, or one of the two has no fingerprint.
-    """
-    if space.id == package.manifest.space.id or space.rotation is not None or not isinstance(encoder, str | Path):
-        return None
-    known, own = package.fingerprint(), read_fingerprint(resolve_student(encoder), space)
-    return None if known is None or own is None else known.agreement(own)
-
-
-def _open_folder(folder: Path, threads: int, files: OpenFiles | None) -> Encoder:
-    """Open the exported student in ``folder``: the one inside the index if its open ``files`` are given."""
-    from leafkit.search.query_encoder import QueryEncoder
-
-    if files is not None:
-        return QueryEncoder.read(folder, files, threads=threads)
-    return QueryEncoder.open(folder, threads=threads)

@@ -14,7 +14,7 @@ from leafkit.extras import explain_missing_extras
 from leafkit.options import options_of, takes
 from leafkit.serve.endpoints import Endpoints
 from leafkit.serve.gate import Endpoint, Gate, Handler
-from leafkit.serve.indexes import Indexes, name_indexes
+from leafkit.serve.indexes import Indexes, OpenTeacher, name_indexes
 from leafkit.serve.keys import Keys, read_keys
 from leafkit.serve.metrics import Metrics
 from leafkit.serve.options import ServeOptions
@@ -30,6 +30,7 @@ def app(
     indexes: str | Path | Sequence[str | Path] | Mapping[str, str | Path] | None = None,
     *,
     encoder: str | Path | None = None,
+    teacher: OpenTeacher | None = None,
     verify: bool = True,
     **options: Any,
 ) -> Asgi:
@@ -38,6 +39,8 @@ def app(
     indexes: index folders, ``NAME=FOLDER`` texts, or a mapping of names to folders. Without any, the environment
         variable LEAFKIT_INDEXES holds them, separated by spaces: ``uvicorn --factory leafkit.serve:app``.
     encoder, verify: as in `leafkit.Searcher.open`.
+    teacher: a function that opens the teacher of the index in a folder, for requests with the effort ``teacher``. It is
+        called at the first such request. By default these requests are refused.
 
     The app needs an ASGI server that sends the lifespan events, as uvicorn, granian and hypercorn do.
 
@@ -47,7 +50,7 @@ def app(
     limits = options_of(ServeOptions, options)
     folders = name_indexes(shlex.split(os.environ.get(VARIABLE, "")) if indexes is None else indexes)
     keys = read_keys(limits.api_key_file)
-    return _build(Indexes(folders, encoder=encoder, verify=verify), limits, keys)
+    return _build(Indexes(folders, encoder=encoder, teacher=teacher, verify=verify), limits, keys)
 
 
 def _build(indexes: Indexes, limits: ServeOptions, keys: Keys) -> Asgi:

@@ -9,6 +9,7 @@ from typing import Any
 
 from leafkit.errors import InputError
 from leafkit.search.query_encoder import QueryEncoder
+from leafkit.search.searcher import Searcher
 from leafkit.serve import metrics
 from leafkit.serve.fields import EmbeddingRequest, SearchRequest, invalid, parse_body, search_options
 from leafkit.serve.indexes import Indexes, Opened, ServedIndex
@@ -170,6 +171,16 @@ def _tokens(encoder: Any, text: str) -> int:
     return int(encoder.tokens(text, "query")["input_ids"].size) if isinstance(encoder, QueryEncoder) else 0
 
 
+def _efforts(searcher: Searcher) -> dict[str, dict[str, Any]]:
+    """Return what is known of each encoder that a search may choose by its effort."""
+    files = searcher.manifest.files
+    facts: dict[str, dict[str, Any]] = {effort: {} for effort in searcher.efforts}
+    for rung in searcher.rungs:
+        size = sum(file["bytes"] for name, file in files.items() if name.startswith(f"{rung.folder}/"))
+        facts[rung.effort] = {"student": rung.student, "layers": rung.layers, "bytes": size}
+    return facts
+
+
 def _facts(served: ServedIndex) -> dict[str, Any]:
     opened, searcher = served.opened, served.opened.searcher
     encoder = opened.encoder
@@ -185,6 +196,7 @@ def _facts(served: ServedIndex) -> dict[str, Any]:
         "encoder": None
         if encoder is None
         else {"dim": encoder.space.dim, "precision": getattr(encoder, "precision", None)},
+        "efforts": _efforts(searcher),
         "reloads": served.reloads,
         "problem": served.problem,
     }

@@ -7,13 +7,15 @@ import logging
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy
 
 from leafkit.errors import InputError, LeafkitError, OptionError, nearest
+from leafkit.search.encoders import LazyEncoder
 from leafkit.search.manifest import read_manifest_text
 from leafkit.search.query_encoder import AGREEMENT
 from leafkit.search.searcher import Searcher
@@ -26,6 +28,9 @@ from leafkit.vectors.mapping import MappedEncoder
 RETRY = 10.0
 GOLDEN = "how do I move a folder to another machine"
 _NAMED = re.compile(r"([\w.-]+)=(.+)")
+
+OpenTeacher = Callable[[Path], Encoder]
+"""Opens the teacher of the index in a folder."""
 
 log = logging.getLogger("leafkit")
 
@@ -77,7 +82,9 @@ class Opened:
 class ServedIndex:
     """One index folder: what is open of it, and why a newer content of the folder was not opened, if so."""
 
-    def __init__(self, name: str, folder: Path, *, encoder: str | Path | None, verify: bool) -> None:
+    def __init__(
+        self, name: str, folder: Path, *, encoder: str | Path | None, verify: bool, teacher: OpenTeacher | None = None
+    ) -> None:
         """Open the index at ``folder``; raises the errors of `Searcher.open`."""
         self.name = name
         self.folder = folder
@@ -85,6 +92,8 @@ class ServedIndex:
         self.reloads = 0
         self._encoder = encoder
         self._verify = verify
+        # One for all contents that the folder will have, since they are all of one space.
+        self._teacher = None if teacher is None else LazyEncoder(partial(teacher, folder))
         self._refused: str | None = None
         self._next_try = 0.0
         self._manifest = read_manifest_text(folder)
@@ -118,7 +127,8 @@ class ServedIndex:
         log.info("reopened the index %s: %d documents", self.name, len(opened.searcher))
 
     def _open(self, number: int) -> Opened:
-        searcher = Searcher.open(self.folder, encoder=self._encoder, verify=self._verify)
+        teacher = None if self._teacher is None else self._teacher.get
+        searcher = Searcher.open(self.folder, encoder=self._encoder, teacher=teacher, verify=self._verify)
         # Without a student inside there is nothing to encode with; the searcher says so when it is asked.
         has_encoder = self._encoder is not None or searcher.manifest.encoder is not None
         encoder = searcher.encoder if has_encoder else None
@@ -146,10 +156,18 @@ class ServedIndex:
 class Indexes:
     """The served indexes by name."""
 
-    def __init__(self, folders: Mapping[str, Path], *, encoder: str | Path | None = None, verify: bool = True) -> None:
+    def __init__(
+        self,
+        folders: Mapping[str, Path],
+        *,
+        encoder: str | Path | None = None,
+        verify: bool = True,
+        teacher: OpenTeacher | None = None,
+    ) -> None:
         """Open all of ``folders``; raises the errors of `Searcher.open`."""
         self._served = {
-            name: ServedIndex(name, folder, encoder=encoder, verify=verify) for name, folder in folders.items()
+            name: ServedIndex(name, folder, encoder=encoder, verify=verify, teacher=teacher)
+            for name, folder in folders.items()
         }
 
     def all(self) -> list[ServedIndex]:

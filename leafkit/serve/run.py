@@ -14,6 +14,7 @@ from leafkit.extras import explain_missing_extras
 from leafkit.options import options_of, takes
 from leafkit.options import without as other_than
 from leafkit.serve.application import app
+from leafkit.serve.indexes import OpenTeacher
 from leafkit.serve.options import ListenOptions, ServeOptions
 
 BACKLOG = 2048  # connections that wait to be accepted
@@ -26,11 +27,16 @@ log = logging.getLogger("leafkit")
 
 @takes(ListenOptions, ServeOptions)
 def serve(
-    indexes: Sequence[str | Path], *, encoder: str | Path | None = None, verify: bool = True, **options: Any
+    indexes: Sequence[str | Path],
+    *,
+    encoder: str | Path | None = None,
+    teacher: OpenTeacher | None = None,
+    verify: bool = True,
+    **options: Any,
 ) -> None:
     """Serve ``indexes`` until Ctrl-C or SIGTERM, after which requests in progress are still answered.
 
-    indexes, encoder, verify: see `leafkit.serve.app`.
+    indexes, encoder, teacher, verify: see `leafkit.serve.app`.
 
     Raises the errors of `leafkit.serve.app`, and `OptionError` for an address that cannot be listened on.
     """
@@ -39,7 +45,8 @@ def serve(
     where = options_of(ListenOptions, options)
     # First the address: opening large indexes takes long, and they would be opened in vain.
     with _listen(where.host, where.port) as listening:
-        application: Any = app(indexes, encoder=encoder, verify=verify, **other_than(ListenOptions, options))
+        passed = other_than(ListenOptions, options)
+        application: Any = app(indexes, encoder=encoder, teacher=teacher, verify=verify, **passed)
         _allow_many_connections()
         host, port = listening.getsockname()[:2]
         log.info("serving on http://%s:%d (stop with Ctrl-C)", f"[{host}]" if ":" in host else host, port)

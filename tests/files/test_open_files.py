@@ -55,3 +55,17 @@ def test_closing_releases_all_descriptors(folder):
     files.close()
     assert file.closed
     assert len(list(Path("/dev/fd").iterdir())) == before
+
+
+def test_files_that_were_taken_are_closed_with_their_new_owner(folder):
+    with OpenFiles(folder, follow_links=True) as files:
+        file = files.open(folder / "inner" / "a")
+        assert files.take(folder / "other").has(folder / "inner" / "a")  # on the disk
+        taken = files.take(folder / "inner")
+    assert not file.closed
+    (folder / "inner" / "a").unlink()
+    assert taken.has(folder / "inner" / "a")
+    assert not files.has(folder / "inner" / "a")
+    assert taken.read(folder / "inner" / "a", most_bytes=7) == b"content"
+    del taken
+    assert file.closed

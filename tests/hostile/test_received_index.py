@@ -118,7 +118,26 @@ WRONG: dict[str, list[Any]] = {
         {"a": {"sha256": "x", "bytes": 1}},
         {"a": {"sha256": None, "bytes": -1}},
     ],
-    "encoder": [[], "x", 3],
+    "encoder": [
+        [],
+        "x",
+        3,
+        *(
+            {"student": "a", "rungs": rungs}
+            for rungs in (
+                None,
+                [],
+                {},
+                {"../x": {"student": "a", "layers": 1}},
+                {"teacher": {"student": "a", "layers": 1}},
+                {"full": "a"},
+                {"full": {"student": 3, "layers": 1}},
+                {"full": {"student": "a", "layers": -1}},
+                {"full": {"student": "a", "layers": "1"}},
+                {str(number): {"student": "a", "layers": 1} for number in range(17)},
+            )
+        ),
+    ],
     "built": [None, []],
 }
 
@@ -128,6 +147,13 @@ def test_a_field_of_another_type_is_damage(index: Path, field: str, value: Any) 
     write_manifest(index, Manifest(**{**vars_of(index), field: value}))
     with pytest.raises(DamageError, match=r"manifest\.json is not the manifest of an index"):
         searched(index)
+
+
+def test_a_student_without_files_is_an_error_when_it_is_used(index: Path) -> None:
+    reseal(index, encoder={"rungs": {name: {"student": name, "layers": 1} for name in ("small", "full")}})
+    searched(index)
+    with pytest.raises(InputError, match=r"encoder-small is not an exported student: it has no onnx/export\.json"):
+        Searcher.open(index).search("a", effort="small")
 
 
 @pytest.mark.parametrize("field", ["dim", "parts", "files", "space"])

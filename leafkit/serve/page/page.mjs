@@ -272,7 +272,7 @@ function describeIndex([name, facts]) {
 
 function fillSide(side) {
   const facts = info.indexes[side.index.value] ?? {};
-  choices(side.effort, Object.entries(facts.efforts ?? {}).map(([name, one]) => [name, `${name} (${megabytes(one.bytes)})`]));
+  choices(side.effort, Object.entries(facts.efforts ?? {}).map(([name, one]) => [name, one.bytes ? `${name} (${megabytes(one.bytes)})` : name]));
   side.hybrid.parentElement.hidden = !facts.hybrid;
   if (!facts.hybrid) side.hybrid.value = "";
 }
