@@ -23,6 +23,7 @@ from leafkit.cli import (
     quickstart,
     search,
     serve,
+    shadow,
     site,
     update,
 )
@@ -71,6 +72,7 @@ COMMANDS = (
     serve,
     site,
     mcp,
+    shadow,
     evaluate,
     compare,
     embed,

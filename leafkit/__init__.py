@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from leafkit.errors import LeafkitError as LeafkitError
     from leafkit.evaluation.compare.run import compare as compare
     from leafkit.evaluation.evaluate import evaluate as evaluate
+    from leafkit.evaluation.shadow.run import shadow as shadow
     from leafkit.index.build import build_index as build_index
     from leafkit.index.update import update_index as update_index
     from leafkit.onnx.student import export as export
@@ -54,6 +55,7 @@ _MODULES = {
     "push": "leafkit.students.push",
     "read_recipe": "leafkit.training.recipe_file",
     "read_texts": "leafkit.texts.read",
+    "shadow": "leafkit.evaluation.shadow.run",
     "update_index": "leafkit.index.update",
 }
 

@@ -34,5 +34,6 @@ Results
     report.py            the report: to JSON, from JSON and as text
     page/                the report as one HTML file
 
+    shadow/              run queries without labels through two encoders of an index, and compare the hits
     compare/             train recipes and compare the students that they produce
 """

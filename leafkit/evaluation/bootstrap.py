@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy
 
 from leafkit.evaluation.metrics import Float64
+from leafkit.types import Int64
 
 RESAMPLES = 2000
 # Limits the memory of one block of resamples: how many query counts are drawn together.
@@ -26,15 +27,21 @@ class Interval:
     high: float
 
 
-def resampled_means(values: Float64, *, seed: int | Sequence[int], resamples: int = RESAMPLES) -> Float64:
+def resampled_means(
+    values: Float64, *, seed: int | Sequence[int], resamples: int = RESAMPLES, counts: Int64 | None = None
+) -> Float64:
     """Return the mean of each row of ``values`` (rows, queries) over resampled queries, shape (resamples, rows).
 
     All rows use the same resamples, so differences and ratios between the columns of the result are paired.
+
+    counts: how many queries have the values of each column, shape (columns,). Millions of queries with few different
+        values then cost no more than these columns. By default each column is one query.
     """
     generator = numpy.random.default_rng(seed)
-    queries = values.shape[1]
-    chance = numpy.full(queries, 1 / queries)
-    block = max(1, _COUNTS_PER_BLOCK // queries)
+    counts = numpy.ones(values.shape[1], dtype=numpy.int64) if counts is None else counts
+    queries = int(counts.sum())
+    chance = counts / queries
+    block = max(1, _COUNTS_PER_BLOCK // values.shape[1])
     means = [
         generator.multinomial(queries, chance, size=min(block, resamples - start)) @ values.T / queries
         for start in range(0, resamples, block)

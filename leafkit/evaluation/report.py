@@ -66,7 +66,7 @@ class Report:
         over collections are a block of their own.
         """
         parts = [self.rows, *(means.rows for means in self.means)]
-        blocks = [_aligned(lines) for rows in parts for lines in result_tables(rows)]
+        blocks = [aligned(lines) for rows in parts for lines in result_tables(rows)]
         return "\n\n".join(blocks) + "\n\n" + self._footer()
 
     def _footer(self) -> str:
@@ -86,7 +86,8 @@ def _without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Return ``lines`` of cells as text with aligned columns."""
     widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 

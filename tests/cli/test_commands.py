@@ -208,3 +208,52 @@ def test_missing_extras_name_their_install_command(made, tiny_teacher):
 def test_the_python_api_refuses_the_same(made, other_teacher, tmp_path):
     with pytest.raises(leafkit.LeafkitError, match=r"does not write the vectors of the student .*; expected"):
         leafkit.build_index(made / "docs.jsonl", other_teacher, tmp_path / "x", student=made / "student")
+
+
+def test_an_index_of_several_students_is_built_and_searched_by_effort(run, made, tiny_teacher, table_student, tmp_path):
+    code, _, error = run(
+        *("index", made / "docs.jsonl", "--teacher", tiny_teacher, "--cache", made / "cache"),
+        *("--student", made / "student", "--student", f"quick={table_student}", "--out", tmp_path / "ladder.index"),
+    )
+    assert code == 0, error
+    code, out, _ = run("info", tmp_path / "ladder.index")
+    assert "students     quick (table, token table), full (student, 2 layers)" in out
+    answers = {}
+    for effort in ("quick", "full", "teacher"):
+        code, out, error = run("search", tmp_path / "ladder.index", "--effort", effort, "--json", "copy a file")
+        assert code == 0, error
+        answers[effort] = [hit["score"] for hit in json.loads(out)["hits"]]
+    encoders = {"quick": table_student, "full": made / "student", "teacher": leafkit.open_teacher(tiny_teacher)}
+    for effort, encoder in encoders.items():
+        alone = leafkit.Searcher.open(made / "docs.index", encoder=encoder).search("copy a file")
+        assert answers[effort] == pytest.approx(alone.scores.tolist(), abs=2e-6)
+    code, _, error = run("search", tmp_path / "ladder.index", "--effort", "fast", "copy a file")
+    assert (code, "expected one of quick, full" in error) == (1, True)
+
+
+def test_a_shadow_run_is_a_table_json_and_a_page(run, ladder, sentences, tmp_path):
+    (tmp_path / "log.txt").write_text("\n".join(["", *sentences[:4]]))
+    code, out, error = run("shadow", ladder, tmp_path / "log.txt", "--html", tmp_path / "page.html", "--worst", "2")
+    assert code == 0, error
+    assert out.startswith("table (table) against full (student)\n4 queries (1 blank line skipped) on the 100 documents")
+    assert "overlap@10 " in out
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<ol>") == 4
+    code, out, _ = run("shadow", ladder, tmp_path / "log.txt", "--between", "full,table", "--json")
+    assert (json.loads(out)["tried"]["effort"], json.loads(out)["queries"]) == ("full", 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["absent.txt"], "absent.txt does not exist"),
+        (["log.txt", "--between", "full"], "expected two different ones"),
+        (["log.txt", "--html", "absent/page.html"], "the folder absent is missing"),
+    ],
+)
+def test_a_shadow_run_that_cannot_be_is_one_message(run, ladder, tmp_path, arguments, said):
+    (tmp_path / "log.txt").write_text("copy a file\n")
+    code, out, error = run("shadow", ladder, *arguments)
+    assert (code, out) == (1, "")
+    assert said in error
+    assert len(error.splitlines()) == 1

@@ -23,13 +23,14 @@ FUNCTIONS = {
     "export": leafkit.export,
     "index": leafkit.build_index,
     "info": leafkit.info,
+    "shadow": leafkit.shadow,
     "update": leafkit.update_index,
 }
 # More functions that a command calls, depending on its options.
 OTHERS = {"export": (leafkit.export_router, leafkit.export_teacher)}
 # The form of the output, recipe files and the choice of a function belong to the command line alone; compare names one
 # recipe per option.
-ONLY_TYPED = {"as_json", "recipe", "report", "router"}
+ONLY_TYPED = {"as_json", "html", "recipe", "report", "router"}
 
 
 def parameters(function):

@@ -6,6 +6,7 @@ plot_blocks.py       the parts of a section with plots or heat tables, each with
 plots.py             the plots
 svg.py               matplotlib figures as SVG elements in the page's colours
 provenance_block.py  the end of a section: where the figures come from
+document.py          the frame of any page: head, style sheet and policy
 html.py              HTML elements whose text is escaped
 page.css             the style sheet
 """

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
-from leafkit.errors import OutputError
+from leafkit.evaluation.page.document import check_file, document
 from leafkit.evaluation.page.html import Html, element, joined
 from leafkit.evaluation.page.plot_blocks import plot_blocks
 from leafkit.evaluation.page.provenance_block import provenance_block
@@ -16,8 +15,6 @@ from leafkit.evaluation.result_rows import ResultRow
 from leafkit.evaluation.result_tables import metric_title, percent, result_tables
 from leafkit.extras import import_optional
 
-# The page requests nothing. This policy makes the browser block whatever a hostile name might try to load.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 _NAMES, _WORDS = {"data", "student"}, {"mode", "precision"}
 _SIDES = {"asymmetric": "encodes queries only", "standard": "encodes queries and documents"}
 
@@ -28,10 +25,7 @@ def check_page(path: Path) -> None:
     Raises `OutputError` if ``path`` is a folder or its parent folder is missing, `MissingExtraError` without
     matplotlib.
     """
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; expected a file. Name a file in it, such as {path / 'report.html'}.")
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot create {path}: the folder {path.parent} is missing. Create it or choose another.")
+    check_file(path)
     import_optional("matplotlib")
 
 
@@ -42,16 +36,8 @@ def page(reports: Sequence[Report]) -> str:
 
 def page_of_sections(sections: Sequence[SectionContent]) -> str:
     """Return one HTML page of ``sections``."""
-    style = (files("leafkit.evaluation.page") / "page.css").read_text(encoding="utf-8")
-    head = element(
-        "head",
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width">'),
-        Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
-        element("title", "; ".join(dict.fromkeys(map(_title, sections)))),
-        element("style", Html(style)),
-    )
-    body = element("body", *(_section(section, number) for number, section in enumerate(sections)))
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
+    title = "; ".join(dict.fromkeys(map(_title, sections)))
+    return document(title, *(_section(section, number) for number, section in enumerate(sections)))
 
 
 def _section(section: SectionContent, number: int) -> Html:
