@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import logging
 import os
 import signal
@@ -19,11 +21,20 @@ import pytest
 # A shell that starts the suite in the background has it ignore Ctrl-C, and so would the programs that tests stop.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Python looks for cycles among all objects again and again, which takes a tenth of the suite's time.
+gc.set_threshold(100_000, 20, 20)
+
 # A busy machine is slow, not wrong.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_finish() -> None:
+    """Keep what the collection has imported out of all later searches for garbage."""
+    gc.freeze()
+
 
 WORDS = (
     "a the of to in list show print copy move remove delete create file folder disk network image text search "
@@ -32,10 +43,19 @@ WORDS = (
 ).split()
 
 
+@pytest.fixture(scope="session")
+def _new_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Return an iterator over new folders. `mktemp` would look through all older ones for each."""
+    parent = tmp_path_factory.mktemp("caches")
+    return (parent / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_cache(_new_cache: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep every test's teacher vectors away from the user's."""
-    monkeypatch.setenv("LEAFKIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    folder = next(_new_cache)
+    folder.mkdir()
+    monkeypatch.setenv("LEAFKIT_CACHE", str(folder))
 
 
 @pytest.fixture(autouse=True)
