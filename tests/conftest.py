@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,6 +64,21 @@ def _own_log_level() -> Iterator[None]:
     """A command line, also in a fixture, sets how much is said; other tests read what is said without it."""
     yield
     logging.getLogger("leafkit").setLevel(logging.NOTSET)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _shared_exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let all tests, also of several workers, share the graphs of equal models, unless no test has imported torch."""
+    if "torch" not in sys.modules:
+        yield
+        return
+    from tests.fixtures.exports import sharing_equal_exports
+
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "exports"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("torch.onnx.export", sharing_equal_exports(sys.modules["torch"].onnx.export, folder))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -10,16 +11,13 @@ from leafkit.cli import main
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory, tiny_teacher, sentences):
-    """Documents, an exported student of the tiny teacher and an index with it inside; shared, so never changed."""
+def made(tmp_path_factory, tiny_teacher, exported, sentences):
+    """Documents, the exported student of the tiny teacher and an index with it inside; shared, so never changed."""
     folder = tmp_path_factory.mktemp("made")
     rows = [{"_id": f"doc-{i}", "text": text} for i, text in enumerate(sentences[:100])]
     (folder / "docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "questions.txt").write_text("\n".join(sentences[100:150]))
-    texts = [folder / "docs.jsonl", f"query:{folder / 'questions.txt'}"]
-    cache = folder / "cache"
-    leafkit.distill(texts, tiny_teacher, "teacher:layers=2", folder / "student", epochs=0, cache=cache)
-    options = {"student": folder / "student", "cache": cache}
+    options = {"student": shutil.copytree(exported, folder / "student"), "cache": folder / "cache"}
     leafkit.build_index(folder / "docs.jsonl", tiny_teacher, folder / "docs.index", **options)
     return folder
 
