@@ -1,14 +1,15 @@
 """Methods are found by the names of their files, leafkit's own and those of other packages."""
 
-import subprocess
 import sys
-import textwrap
 
 import pytest
 
+import leafkit
 from leafkit.errors import OptionError
 from leafkit.methods.objectives.leaf import Leaf
 from leafkit.methods.registry import FOLDERS, method_class, method_folders, method_spec, parse_method
+from leafkit.students.folder import read_student
+from tests.fixtures.processes import start_process
 
 SYSTEM = '''
 """Half of the distance.
@@ -56,22 +57,17 @@ def test_another_package_adds_a_method_by_an_entry_point(tmp_path, tiny_texts, t
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: halving\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text("[leafkit.methods]\nobjectives.halves = halving.halves:Halves\n")
-    script = f"""
-        import sys
-        sys.path.insert(0, {str(tmp_path)!r})
-        import torch
-        torch.set_num_threads(1)
-        import leafkit
-        from leafkit.methods.registry import method_folders
-        assert method_folders()["halves"] == "objectives"
-        facts = leafkit.distill(
-            {str(tiny_texts)!r}, {str(tiny_teacher)!r}, "teacher:layers=2", {str(tmp_path / "out")!r},
-            methods=["leaf", "halves:share=0.25"], export=False)
-        print(facts.training["methods"])
-    """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "['leaf', 'halves:share=0.25']"
+    training = (str(tiny_texts), str(tiny_teacher), "teacher:layers=2", str(tmp_path / "out"))
+    process = start_process(tmp_path / "errors", train_with_the_other_package, str(tmp_path), training)
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "errors").read_text()
+    assert read_student(tmp_path / "out").training["methods"] == ["leaf", "halves:share=0.25"]
+
+
+def train_with_the_other_package(folder, training):
+    sys.path.insert(0, folder)
+    assert method_folders()["halves"] == "objectives"
+    leafkit.distill(*training, methods=["leaf", "halves:share=0.25"], export=False)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,10 @@
 
 import errno
 import json
-import multiprocessing
 import os
 import random
 import shutil
 import signal
-import sys
 import time
 
 import pytest
@@ -20,10 +18,7 @@ from leafkit.training.moments import restore_training, training_tensors
 from leafkit.training.optimiser import adamw
 from leafkit.training.run_folder import RunFolder
 from leafkit.vectors.store import VectorStore
-
-# A server that has imported everything forks each run, which so starts at once.
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["sentence_transformers", "leafkit.training.distill"])
+from tests.fixtures.processes import start_process
 
 
 @pytest.fixture
@@ -59,20 +54,6 @@ def history(path):
     return [{name: value for name, value in entry.items() if name != "seconds"} for entry in entries]
 
 
-def run_with_one_thread(settings, errors):
-    """Distil in a process of its own, whose stderr is the file ``errors``."""
-    torch.set_num_threads(1)
-    with open(errors, "wb") as file:
-        os.dup2(file.fileno(), sys.stderr.fileno())
-        distill(**settings)
-
-
-def start(settings, errors):
-    run = SERVER.Process(target=run_with_one_thread, args=(settings, errors))
-    run.start()
-    return run
-
-
 def steps_done(folder):
     return max(Checkpoints(folder / "checkpoints").steps(), default=-1)
 
@@ -82,7 +63,8 @@ def test_killed_at_random_steps_it_ends_with_the_same_bits(optimiser, settings, 
     distill(**settings("whole", optimiser=optimiser))
     draw, kills, folder, errors = random.Random(0), 0, tmp_path / ".killed.run", tmp_path / "errors"
     while True:
-        run, goal = start(settings("killed", optimiser=optimiser), errors), steps_done(folder) + draw.randint(1, 60)
+        run = start_process(errors, distill, **settings("killed", optimiser=optimiser))
+        goal = steps_done(folder) + draw.randint(1, 60)
         while run.is_alive() and steps_done(folder) < goal:
             time.sleep(0.002)
         time.sleep(draw.random() * 0.02)
@@ -102,7 +84,7 @@ def test_ctrl_c_saves_the_current_step_and_stops(settings, tmp_path):
     long = {"epochs": 12, "checkpoint_every": 10_000, "valid_every": 10_000}
     distill(**settings("whole", **long))
     folder, errors = tmp_path / ".stopped.run", tmp_path / "errors"
-    run = start(settings("stopped", **long), errors)
+    run = start_process(errors, distill, **settings("stopped", **long))
     while steps_done(folder) < 0:
         time.sleep(0.01)
     time.sleep(0.3)

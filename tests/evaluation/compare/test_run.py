@@ -3,8 +3,6 @@
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from leafkit.evaluation.compare.report import check_out, table, write_results
 from leafkit.evaluation.compare.run import compare
 from leafkit.files.digest import sha256_file
 from leafkit.vectors.golden_texts import GOLDEN
+from tests.fixtures.processes import start_process
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +83,12 @@ def test_finished_runs_are_reused_and_a_deleted_run_gives_the_same_scores(result
 def test_two_processes_share_the_runs_that_both_need(results, place, tmp_path):
     lost = next((place["work"] / "runs").glob("base-seed0-*"))
     lost.unlink()
-    recipes = ", ".join(repr(str(path)) for path in place["recipes"][:2])
-    where = {name: str(place[name]) for name in ("data_root", "work", "cache")}
-    program = f"from leafkit.evaluation.compare.run import compare; compare([{recipes}], seeds=1, **{where!r})"
-    command = [sys.executable, "-c", program]
-    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=200)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    given = place | {"recipes": place["recipes"][:2], "seeds": 1}
+    errors = [tmp_path / name for name in "ab"]
+    both = [start_process(file, compare, **given) for file in errors]
+    for process in both:
+        process.join(timeout=200)
+    assert [process.exitcode for process in both] == [0, 0], [file.read_text() for file in errors]
     assert json.loads(lost.read_text())["seed"] == 0
 
 
