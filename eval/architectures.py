@@ -26,7 +26,6 @@ from leafkit.evaluation.bootstrap import RESAMPLES, interval
 from leafkit.evaluation.compare.recipes import RecipeEntry, read_entry
 from leafkit.evaluation.metrics import Float64
 from leafkit.evaluation.provenance import commit, packages
-from leafkit.extras import import_optional
 from leafkit.files.atomic import write_json
 from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.files.progress import progress
@@ -78,8 +77,16 @@ def agreement(scores: Mapping[str, Sequence[float]], cosines: Sequence[float], *
 
 def _taus(left: Float64, right: Float64, draws: Int64) -> Float64:
     """Return Kendall's tau-b for each row of ``draws``; 0 where either side is constant."""
-    tau = import_optional("scipy.stats").kendalltau
-    return numpy.nan_to_num([tau(left[rows], right[rows]).statistic for rows in draws])
+    counts = numpy.zeros((len(draws), len(left)))
+    numpy.add.at(counts, (numpy.arange(len(draws))[:, None], draws), 1)
+    ours, theirs = (numpy.sign(numpy.subtract.outer(side, side)) for side in (left, right))
+    # Each sum runs over all pairs of drawn students: concordant ones less discordant ones, and those that differ.
+    agreeing, untied, theirs_untied = (
+        ((counts @ pairs) * counts).sum(axis=1) for pairs in (ours * theirs, abs(ours), abs(theirs))
+    )
+    return numpy.divide(
+        agreeing, numpy.sqrt(untied * theirs_untied), out=numpy.zeros(len(draws)), where=untied * theirs_untied > 0
+    )
 
 
 def _bounds(taus: Float64) -> dict[str, float]:

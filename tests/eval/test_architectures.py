@@ -2,7 +2,9 @@
 
 import json
 
+import numpy
 import pytest
+import scipy.stats
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -25,6 +27,14 @@ def test_taus_by_hand():
     for one in found.values():
         assert one["low"] <= one["tau"] <= one["high"]
     assert "+0.67" in table(found)
+
+
+def test_taus_are_those_of_scipy_and_0_where_all_drawn_students_are_equal():
+    random = numpy.random.default_rng(0)
+    left, right, draws = random.integers(4, size=9), random.integers(4, size=9), random.integers(9, size=(50, 9))
+    wanted = [scipy.stats.kendalltau(left[rows], right[rows]).statistic for rows in draws]
+    assert numpy.isnan(wanted).any()
+    assert architectures._taus(left, right, draws) == pytest.approx(numpy.nan_to_num(wanted))
 
 
 def test_drawn_shapes_differ_fit_the_budget_and_are_reproducible():
