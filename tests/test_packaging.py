@@ -1,6 +1,7 @@
 """What ships, what stays out of the wheel, and what stays out of the search host."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +32,13 @@ def for_type_checkers(tree):
     return {id(node) for block in blocks for statement in block.body for node in ast.walk(statement)}
 
 
+@functools.cache
 def imported(path, *, running=False):
     """The names that a file imports; with ``running``, without those that only type checkers read."""
+    return list(_imported(path, running))
+
+
+def _imported(path, running):
     tree = ast.parse(path.read_text())
     left_out = for_type_checkers(tree) if running else set()
     for node in ast.walk(tree):
