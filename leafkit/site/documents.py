@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from leafkit.search.documents import Document, Documents
 from leafkit.search.vector_search import VectorSearch
 from leafkit.types import Float32, Int64
 
+# Only these become links: an address such as javascript:... would run in the page.
+_WEB_ADDRESS = re.compile(r"https?://", re.IGNORECASE)
 DTYPES = {"int16": numpy.dtype("<i2"), "int8": numpy.dtype("i1")}
 
 
@@ -38,7 +41,8 @@ def write_vectors(path: Path, search: VectorSearch, rows: Int64, precision: str)
 def write_documents(path: Path, documents: Documents, rows: Int64, characters: int) -> bool:
     """Write ``[id, title, snippet, url]`` of each of ``rows`` to ``path``; returns whether any title or text is there.
 
-    The snippet is the start of the text, ``characters`` long. Other columns of the documents stay out of the site.
+    The snippet is the start of the text, ``characters`` long, and the url is empty unless it begins with http. Other
+    columns of the documents stay out of the site.
     """
     found = False
     with open(path, "wb") as file:
@@ -46,7 +50,8 @@ def write_documents(path: Path, documents: Documents, rows: Int64, characters: i
             document = documents[row]
             title, text, url = (_words(document, column) for column in ("title", "text", "url"))
             found = found or bool(title or text)
-            line = json.dumps([document.id, title, _start(text, characters), url], ensure_ascii=False)
+            link = url if _WEB_ADDRESS.match(url) else ""
+            line = json.dumps([document.id, title, _start(text, characters), link], ensure_ascii=False)
             # Half of a surrogate pair, which UTF-8 cannot hold, becomes the escape that JSON has for it.
             file.write((",\n" if number else "[\n").encode() + line.encode("utf-8", "backslashreplace"))
         file.write(b"\n]\n")

@@ -11,8 +11,9 @@ from urllib.parse import quote
 import pytest
 
 import leafkit
+from leafkit.cli.quickstart import index_embedded
 from leafkit.errors import InputError
-from leafkit.models.help_pages import write_help_pages, write_page_vectors
+from leafkit.models.help_pages import write_help_pages
 from leafkit.site.build import build_site
 from tests.site.browser import need_browser, report_of, served
 from tests.site.conftest import HOSTILE
@@ -129,9 +130,7 @@ def equal_hits(report, expected):
 def test_the_browser_finds_what_python_finds(browser, tmp_path):
     """A hundred questions to 1,000 help pages. Measured: 996 of 1,000 hits and all best hits are the same."""
     pages = write_help_pages(tmp_path / "help")
-    vectors = write_page_vectors(pages, tmp_path / "bge-small.npy")
-    options = {"student": "bge-small-leaf", "teacher_space": "bge-small-leaf"}
-    index = leafkit.build_index(pages.folder, vectors, tmp_path / "bge.index", **options)
+    index, _ = index_embedded(tmp_path)
     folder = tmp_path / "served"
     build(index, folder / PLACE)
     report, expected = searched(browser, folder, index, pages.queries[:100], tmp_path / "profile")
