@@ -28,7 +28,7 @@ def mcp(
 ) -> None:
     """Serve a search tool over the Model Context Protocol, on stdin and stdout and without torch.
 
-    An assistant starts this command and calls the tool `search` with query, k, where, hybrid and index.
+    An assistant starts this command and calls the tool `search` with query, k, where, hybrid, effort and index.
 
     \b
     leafkit mcp docs.index

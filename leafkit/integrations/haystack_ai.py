@@ -40,7 +40,8 @@ class LeafkitRetriever:
 
         top_k: documents for each query.
         text_column: the column that becomes the content of a document.
-        options: ``where``, ``hybrid`` and what else `leafkit.Searcher.search` takes; `run` may override the first two.
+        options: ``where``, ``hybrid``, ``effort`` and what else `leafkit.Searcher.search` takes. `run` may override
+            these three.
 
         Raises `OptionError` for an unknown option.
         """
@@ -62,9 +63,10 @@ class LeafkitRetriever:
         top_k: int | None = None,
         where: str | dict[str, Any] | None = None,
         hybrid: float | str | bool | None = None,
+        effort: str | None = None,
     ) -> dict[str, Any]:
         """Return the documents for ``query`` as ``documents``, best first; None keeps what `__init__` got."""
-        given = {"k": top_k or self.top_k, "where": where, "hybrid": hybrid}
+        given = {"k": top_k or self.top_k, "where": where, "hybrid": hybrid, "effort": effort}
         self._searcher = self._searcher or open_searcher(self.index)
         hits = self._searcher.search(query, **self.options | {n: v for n, v in given.items() if v is not None})
         return {

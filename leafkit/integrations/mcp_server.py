@@ -37,6 +37,9 @@ Hybrid = Annotated[
         "1, e.g. 0.6, or rrf."
     ),
 ]
+Effort = Annotated[
+    str | None, Field(description="Which student reads the query, where the index names efforts. Default: the best.")
+]
 Index = Annotated[str | None, Field(description="The name of the index; needed if there are several.")]
 
 
@@ -75,9 +78,16 @@ def server(
 def _search(tool: SearchTool) -> Callable[..., SearchResult]:
     """Return the tool as a function whose annotations become its schema."""
 
-    def search(query: Query, k: K = 5, where: Where = None, hybrid: Hybrid = None, index: Index = None) -> SearchResult:
+    def search(
+        query: Query,
+        k: K = 5,
+        where: Where = None,
+        hybrid: Hybrid = None,
+        effort: Effort = None,
+        index: Index = None,
+    ) -> SearchResult:
         try:
-            return tool.search(query, k=k, where=where, hybrid=hybrid, index=index)
+            return tool.search(query, k=k, where=where, hybrid=hybrid, effort=effort, index=index)
         except LeafkitError as error:
             raise ToolError(str(error)) from error
 

@@ -86,7 +86,9 @@ def _described(opened: Opened) -> str:
     names = ", ".join(f"{name} ({kind})" for name, kind in columns[:_MOST_COLUMNS])
     more = ", ..." if len(columns) > _MOST_COLUMNS else ""
     filters = f"; columns for `where`: {names}{more}" if columns else ""
-    return f"- {opened.name}: {len(opened.searcher):,} documents{filters}"
+    several = len(opened.searcher.efforts) > 1
+    efforts = f"; efforts from the fastest to the best: {', '.join(opened.searcher.efforts)}" if several else ""
+    return f"- {opened.name}: {len(opened.searcher):,} documents{filters}{efforts}"
 
 
 def _shortened(value: Any, most: int) -> Any:

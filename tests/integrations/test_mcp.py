@@ -49,7 +49,7 @@ def test_the_client_finds_the_tool_and_gets_typed_hits(ask: Callable[..., Any], 
     listed, answer = ask(use)
     (tool,) = listed.tools
     assert (tool.name, tool.input_schema["required"], tool.annotations.read_only_hint) == ("search", ["query"], True)
-    assert set(tool.input_schema["properties"]) == {"query", "k", "where", "hybrid", "index"}
+    assert set(tool.input_schema["properties"]) == {"query", "k", "where", "hybrid", "effort", "index"}
     assert all(one["description"] for one in tool.input_schema["properties"].values())
     assert "- pages: 1,000 documents" in tool.description
     assert set(tool.output_schema["$defs"]["Hit"]["properties"]) == {"id", "score", "payload", "fused", "cut"}

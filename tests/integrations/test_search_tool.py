@@ -48,7 +48,9 @@ def searcher(indexes: Indexes) -> Searcher:
     return indexes.open_now("pages").searcher
 
 
-@pytest.mark.parametrize("options", [{}, {"hybrid": 0.6}, {"where": 'platform = "linux"'}, {"hybrid": "rrf", "k": 3}])
+@pytest.mark.parametrize(
+    "options", [{}, {"hybrid": 0.6}, {"where": 'platform = "linux"'}, {"hybrid": "rrf", "k": 3}, {"effort": "full"}]
+)
 def test_the_hits_are_those_of_a_search(tool: SearchTool, searcher: Searcher, options: dict[str, object]) -> None:
     found = tool.search(QUERY, index="pages", **options)
     wanted = searcher.search(QUERY, **options)
@@ -86,6 +88,7 @@ def test_values_that_the_protocol_cannot_carry_are_replaced(tool: SearchTool) ->
         (QUERY, {"hybrid": 7.0}, "hybrid is 7.0; expected the weight"),
         (QUERY, {"where": "platform ="}, "platform ="),
         (QUERY, {"where": "colour = 1"}, "colour"),
+        (QUERY, {"effort": "ful"}, "ful"),
         (QUERY, {"index": "page"}, "no index 'page' is served; did you mean 'pages'?"),
     ],
 )
@@ -101,3 +104,11 @@ def test_of_several_indexes_one_must_be_named(tool: SearchTool) -> None:
     assert tool.search(QUERY, index="hostile").hits[0].id == "one"
     assert "- pages: 1,000 documents; columns for `where`: " in tool.description()
     assert "platform (text)" in tool.description()
+    assert "efforts" not in tool.description()
+
+
+def test_the_efforts_of_an_index_with_several_students_are_named(
+    tool: SearchTool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Searcher, "efforts", ("table", "full"))
+    assert "; efforts from the fastest to the best: table, full" in tool.description()
