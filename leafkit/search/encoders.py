@@ -113,26 +113,27 @@ def _open_rung(package: Package, rung: Rung, files: OpenFiles, threads: int) -> 
     from leafkit.search.query_encoder import QueryEncoder
 
     opened = QueryEncoder.read(package.folder / rung.folder, files, threads=threads)
-    fitted = fit_encoder(package, opened, got_from="the query encoder")
+    fitted = _fitted(package, opened, got_from="the query encoder")
     files.close()
     return fitted
 
 
 def _open_given(package: Package, encoder: str | Path | Encoder, threads: int) -> Encoder:
     if not isinstance(encoder, str | Path):
-        return fit_encoder(package, encoder, got_from="the query encoder")
+        return _fitted(package, encoder, got_from="the query encoder")
     from leafkit.search.query_encoder import QueryEncoder
 
     opened = QueryEncoder.open(encoder, threads=threads)
-    return fit_encoder(package, opened, got_from="the query encoder", folder=encoder)
+    return _fitted(package, opened, got_from="the query encoder", folder=encoder)
 
 
 def _open_teacher(package: Package, teacher: Encoder | Opener) -> Encoder:
     opened = teacher if isinstance(teacher, Encoder) else teacher()
-    return _OneAtATime(fit_encoder(package, opened, got_from="the teacher"))
+    alone = opened if isinstance(opened, OneAtATime) else OneAtATime(opened)
+    return _fitted(package, alone, got_from="the teacher")
 
 
-class _OneAtATime:
+class OneAtATime:
     """``encoder`` for one thread at a time: the tokenizers of teachers are not made for several."""
 
     def __init__(self, encoder: Encoder) -> None:
@@ -146,7 +147,7 @@ class _OneAtATime:
             return self._encoder.encode(texts, role)
 
 
-def fit_encoder(package: Package, opened: Encoder, *, got_from: str, folder: str | Path | None = None) -> Encoder:
+def _fitted(package: Package, opened: Encoder, *, got_from: str, folder: str | Path | None = None) -> Encoder:
     """Return ``opened`` as an encoder that writes the coordinates of the index.
 
     A rotated index maps any encoder of the teacher's space. A folded index accepts only the student it was folded for.

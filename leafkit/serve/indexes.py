@@ -9,13 +9,12 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy
 
 from leafkit.errors import InputError, LeafkitError, OptionError, nearest
-from leafkit.search.encoders import LazyEncoder
+from leafkit.search.encoders import LazyEncoder, OneAtATime
 from leafkit.search.manifest import read_manifest_text
 from leafkit.search.query_encoder import AGREEMENT
 from leafkit.search.searcher import Searcher
@@ -93,7 +92,7 @@ class ServedIndex:
         self._encoder = encoder
         self._verify = verify
         # One for all contents that the folder will have, since they are all of one space.
-        self._teacher = None if teacher is None else LazyEncoder(partial(teacher, folder))
+        self._teacher = None if teacher is None else LazyEncoder(lambda: OneAtATime(teacher(folder)))
         self._refused: str | None = None
         self._next_try = 0.0
         self._manifest = read_manifest_text(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy
 import pytest
 
 from leafkit.errors import OptionError, SpaceError
-from leafkit.search.encoders import LazyEncoder
+from leafkit.search.encoders import LazyEncoder, OneAtATime
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.search.searcher import Hits, Searcher
 from leafkit.space import Space
@@ -175,6 +176,25 @@ def test_the_teacher_is_called_for_at_its_first_use(ladder: Path, teacher: Lette
     for _ in range(2):
         assert found(searcher.search(TEXTS, effort="teacher")) == expected
     assert len(calls) == 1
+
+
+def test_a_teacher_encodes_for_one_thread_at_a_time(ladder: Path, teacher: Letters) -> None:
+    inside, most, encode = 0, 0, teacher.encode
+
+    def watched(texts: Sequence[str], role: str) -> numpy.ndarray:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        time.sleep(0.002)
+        inside -= 1
+        return encode(texts, role)
+
+    teacher.encode = watched
+    shared = OneAtATime(teacher)
+    searchers = [Searcher.open(ladder, teacher=shared) for _ in range(2)]  # as before and after an update
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: searchers[number % 2].search("a", effort="teacher"), range(16)))
+    assert most == 1
 
 
 def test_a_teacher_of_another_space_is_refused_at_its_first_use(ladder: Path, teacher: Letters) -> None:
