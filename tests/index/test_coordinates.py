@@ -103,6 +103,17 @@ def test_a_fold_works_with_every_precision_and_index_type(build, narrow, options
         assert a.ids[0] == b.ids[0]
 
 
+def test_students_of_one_rotation_share_an_index_and_others_do_not(build, narrow):
+    twice = build("twice", student=[f"one={narrow / 'pca'}", f"two={narrow / 'pca'}"])
+    assert twice.efforts == ("one", "two")
+    assert_same_hits(build("whole", student=narrow / "None"), twice)
+    for students in (["pca", "None"], ["None", "pca"]):
+        with pytest.raises(SpaceError, match="indexes of their own") as caught:
+            build("mixed", student=[f"s{number}={narrow / name}" for number, name in enumerate(students)])
+        assert "of its teacher" in str(caught.value)
+        assert "pca:" in str(caught.value)
+
+
 def test_a_fold_reduced_to_fewer_numbers_ranks_similarly(build, narrow):
     whole = build("whole", student=narrow / "None").search(QUERIES, 20)
     shared = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from pathlib import Path
 
 import numpy
@@ -142,6 +143,32 @@ def reseal_student(folder: Path) -> None:
         return
 
 
+def build_ladder(folder: Path) -> None:
+    """Write an index with two students."""
+    student = folder.parent / "student"
+    shutil.rmtree(student, ignore_errors=True)
+    student.mkdir()
+    build_student(student)
+    facts = {"format": "leafkit-student", "version": 2, "head_width": 6, "files": {}, "training": {}}
+    (student / "leafkit.json").write_text(json.dumps({"space": SPACE.to_json(), **facts}))
+    folder.rmdir()
+    ids = [f"doc {row}" for row in range(ROWS)]
+    index_vectors(ids, drawn(ROWS, 8), SPACE, folder, student=[f"small={student}", f"full={student}"])
+
+
+def search_ladder(folder: Path) -> str:
+    """Search with both students."""
+    searcher = Searcher.open(folder)
+    results = [hits for effort in ("small", "full") for hits in searcher.search(TEXTS, 5, effort=effort)]
+    return digest(searcher.efforts, *(part for hits in results for part in (hits.ids, hits.scores)))
+
+
+def reseal_ladder(folder: Path) -> None:
+    """Repair the hashes of the first student, and then those of the index."""
+    reseal_student(folder / "encoder-small")
+    reseal_index(folder)
+
+
 def _charsmap(content: bytes, random: numpy.random.Generator) -> bytes:
     """Change some bytes of the table in a tokenizer.json."""
     try:
@@ -180,5 +207,13 @@ TARGETS = [
         use=encode,
         files=("onnx/export.json", "leafkit.json"),
         reseal=reseal_student,
+    ),
+    Target(
+        name="index-ladder",
+        build=build_ladder,
+        use=search_ladder,
+        files=("manifest.json", *(f"encoder-small/{name}" for name in ("leafkit.json", "onnx/export.json"))),
+        reseal=reseal_ladder,
+        cases=20,
     ),
 ]
