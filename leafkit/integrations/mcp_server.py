@@ -11,6 +11,7 @@ from typing import Annotated, Any
 # No dependency of leafkit, and so unknown to a type checker without the extra.
 from mcp.server import MCPServer  # type: ignore[import-not-found]
 from mcp.server.mcpserver.exceptions import ToolError  # type: ignore[import-not-found]
+from mcp.server.mcpserver.tools import Tool  # type: ignore[import-not-found]
 from mcp.types import ToolAnnotations  # type: ignore[import-not-found]
 from pydantic import Field
 
@@ -69,9 +70,19 @@ def server(
             watch.cancel()
 
     # Its log goes to stderr; INFO would hold the queries.
-    made = MCPServer("leafkit", version=__version__, lifespan=watching, log_level="WARNING")
+    return MCPServer(
+        "leafkit", version=__version__, tools=[_protocol_tool(tool)], lifespan=watching, log_level="WARNING"
+    )
+
+
+def _protocol_tool(tool: SearchTool) -> Tool:
+    """Return the tool with its schema, which refuses unknown arguments: a filter of another name would be ignored."""
     reads = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
-    made.add_tool(_search(tool), name="search", description=tool.description(), annotations=reads)
+    made = Tool.from_function(_search(tool), name="search", description=tool.description(), annotations=reads)
+    arguments = made.fn_metadata.arg_model
+    arguments.model_config["extra"] = "forbid"
+    arguments.model_rebuild(force=True)
+    made.parameters = arguments.model_json_schema(by_alias=True)
     return made
 
 

@@ -50,6 +50,7 @@ def test_the_client_finds_the_tool_and_gets_typed_hits(ask: Callable[..., Any], 
     (tool,) = listed.tools
     assert (tool.name, tool.input_schema["required"], tool.annotations.read_only_hint) == ("search", ["query"], True)
     assert set(tool.input_schema["properties"]) == {"query", "k", "where", "hybrid", "effort", "index"}
+    assert tool.input_schema["additionalProperties"] is False
     assert all(one["description"] for one in tool.input_schema["properties"].values())
     assert "- pages: 1,000 documents" in tool.description
     assert set(tool.output_schema["$defs"]["Hit"]["properties"]) == {"id", "score", "payload", "fused", "cut"}
@@ -67,6 +68,7 @@ WRONG = [
     ({"query": " "}, "expected a text that is not blank"),
     ({"query": ["a"]}, "query"),
     ({}, "query"),
+    ({"query": QUERY, "filter": "year > 3"}, "filter"),
     ({"query": QUERY, "index": "other"}, "no index 'other' is served"),
 ]
 
