@@ -25,6 +25,11 @@ log = logging.getLogger("leafkit")
 
 # The option that no manifest sets. Older indexes hold it among the recorded options.
 _TRUST = "trust_remote_code"
+# How a user trusts the code of a teacher: where there is an option for it, and where there is none.
+_ADD_OPTION = "Add --trust-remote-code (in Python: trust_remote_code=True) if you trust this code."
+_OPEN_IT = (
+    "If you trust this code, open the teacher in Python, with trust_remote_code=True, and pass it to Searcher.open."
+)
 
 
 def teacher_record(teacher: str | Path | Teacher, options: TeacherOptions) -> dict[str, Any] | None:
@@ -46,26 +51,36 @@ def open_index_teacher(
 ) -> Teacher:
     """Open the teacher of the index at ``index``: ``teacher``, or by default the one that the index records.
 
+    options: how to open it; None for a caller that offers its user no such options.
+
     Raises the errors of `recorded_teacher` and `leafkit.open_teacher`, and `SpaceError` for a teacher of another space.
     """
     package = open_package(index, verify=False)
     with package.files:
-        return open_teacher_of(package, teacher, options or TeacherOptions())
+        advice = _OPEN_IT if options is None else _ADD_OPTION
+        return open_teacher_of(package, teacher, options or TeacherOptions(), advice=advice)
 
 
-def open_teacher_of(package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions) -> Teacher:
-    """Open ``teacher``, or by default the teacher that ``package`` records; see `open_index_teacher`."""
+def open_teacher_of(
+    package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions, *, advice: str = _ADD_OPTION
+) -> Teacher:
+    """Open ``teacher``, or by default the teacher that ``package`` records; see `open_index_teacher`.
+
+    ``advice`` ends the message about a teacher whose code would have to be trusted.
+    """
     space, owner = package.teacher_space, f"the index {package.folder}"
     options = given
     if teacher is None:
-        teacher, options = recorded_teacher(package, given)
+        teacher, options = recorded_teacher(package, given, advice=advice)
     recorded = RecordedSpace(owner=owner, space=space, fingerprint=package.fingerprint())
     opened = open_in_space(teacher, options, recorded)
     require_same(space, opened.space, expected_by=owner, got_from=f"the teacher {teacher}")
     return opened
 
 
-def recorded_teacher(package: Package, given: TeacherOptions) -> tuple[str, TeacherOptions]:
+def recorded_teacher(
+    package: Package, given: TeacherOptions, *, advice: str = _ADD_OPTION
+) -> tuple[str, TeacherOptions]:
     """Return the name of the teacher that the index was built with, and the recorded options overridden by ``given``.
 
     The teacher's name and place are logged, because the manifest chose them and not the user.
@@ -87,8 +102,7 @@ def recorded_teacher(package: Package, given: TeacherOptions) -> tuple[str, Teac
             _check_outside(source, package.folder)
     if needs_code and not given.trust_remote_code:
         raise OptionError(
-            f"the index was built with --trust-remote-code: its teacher {name} runs code of its own. Add "
-            "--trust-remote-code (in Python: trust_remote_code=True) if you trust this code."
+            f"the index was built with --trust-remote-code: its teacher {name} runs code of its own. {advice}"
         )
     log.info("the index names its teacher: opening %s", _place(name))
     return name, dataclasses.replace(recorded, **{option: getattr(given, option) for option in given.given()})

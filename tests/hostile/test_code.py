@@ -14,8 +14,10 @@ import leafkit
 from leafkit.errors import InputError, LeafkitError, OptionError
 from leafkit.index.build import build_index
 from leafkit.index.package_files import write_manifest
+from leafkit.index.recorded_teacher import open_index_teacher
 from leafkit.index.update import update_index
 from leafkit.search.manifest import read_manifest
+from leafkit.search.searcher import Searcher
 from leafkit.training.recipe_file import read_recipe
 
 
@@ -81,6 +83,8 @@ def test_an_update_runs_the_code_of_a_teacher_only_if_this_call_trusts_it(
     assert record == {"argument": str(armed), "options": {}, "remote_code": True}
     with pytest.raises(OptionError, match=r"was built with --trust-remote-code: its teacher .*armed runs code"):
         update_index(index, add=new)
+    with pytest.raises(OptionError, match="open the teacher in Python, with trust_remote_code=True"):
+        open_index_teacher(index)
     assert not mark.exists()
     assert update_index(index, add=new, trust_remote_code=True).added == 1
     # Within one process Python keeps the module that was loaded before, so the mark is not written again.
@@ -102,6 +106,9 @@ def test_a_forged_record_of_the_teacher_runs_no_code(
     forge(index, {"argument": str(armed), **forged})
     with pytest.raises(InputError, match=message):
         update_index(index, add=new)
+    searcher = Searcher.open(index, teacher=lambda: open_index_teacher(index))
+    with pytest.raises(InputError, match=message):
+        searcher.search("a list", effort="teacher")
     assert not mark.exists()
     assert read_manifest(index).count == 2
 
