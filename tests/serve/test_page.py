@@ -209,3 +209,13 @@ def test_a_page_without_a_key_asks_for_it(browser, indexes, monkeypatch):
         browser.run("document.getElementById('key').focus()")
         browser.type("sk-secret\n")
         browser.wait("document.querySelectorAll('#left li').length === 10")
+
+
+@pytest.mark.slow
+def test_the_columns_begin_with_the_two_best_students_of_one_index(browser, ladder):
+    with serving(ladder) as address:
+        browser.go(f"{address}#q=copy+a+file")
+        browser.wait("document.querySelectorAll('#right li').length === 10")
+        searcher = Searcher.open(ladder)
+        expected = [searcher.search("copy a file", effort=effort).ids for effort in ("full", "table")]
+        assert [shown(browser, "left"), shown(browser, "right")] == expected

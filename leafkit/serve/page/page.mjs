@@ -309,11 +309,12 @@ function recall() {
   }
 }
 
-/** Without a choice in the address, let the columns differ in what teaches most: encoder, then hybrid, then index. */
+/** Without a choice in the address, let the columns differ: in the encoder, the best first, or the index, or the words. */
 function chooseDifferent() {
   if (/-(effort|hybrid|index)=/.test(location.hash)) return;
   const [left, right] = sides;
-  if (left.effort.options.length > 1) left.effort.selectedIndex = left.effort.options.length - 1;
+  const best = left.effort.options.length - 1;
+  if (best > 0) [left.effort.selectedIndex, right.effort.selectedIndex] = [best, best - 1];
   else if (left.index.options.length > 1) right.index.selectedIndex = 1;
   else if (!right.hybrid.parentElement.hidden) right.hybrid.value = "0.6";
   sides.forEach(fillSide);
