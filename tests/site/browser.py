@@ -1,4 +1,4 @@
-"""A headless browser without a network, and a plain web server that the pages of a test report to."""
+"""What the slow tests of sites run: a headless browser without a network, a plain web server, and the real npm."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from leafkit.errors import InputError
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SECONDS = 240
@@ -33,6 +35,17 @@ def need_browser() -> str:
     """The path of a browser; skips where there is none."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     return found or pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
+
+
+@contextlib.contextmanager
+def real_npm() -> Iterator[Path]:
+    """A cache for the packages of a site, which npm downloads once on a machine; skips where npm cannot."""
+    try:
+        yield Path.home() / ".cache" / "leafkit"
+    except InputError as error:
+        if "npm is not installed" in str(error) or "npm cannot download" in str(error):
+            pytest.skip(str(error))
+        raise
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

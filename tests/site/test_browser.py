@@ -5,23 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 import leafkit
 from leafkit.cli.quickstart import index_embedded
-from leafkit.errors import InputError
 from leafkit.models.help_pages import write_help_pages
 from leafkit.site.build import build_site
-from tests.site.browser import need_browser, report_of, served
+from tests.site.browser import need_browser, real_npm, report_of, served
 from tests.site.conftest import HOSTILE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-# npm is asked for 33 MB once on a machine, not in every run.
-CACHE = Path.home() / ".cache" / "leafkit"
 PLACE = "sub/path"
 # Searches without the page, and reports hits, times and what was requested.
 HARNESS = """<!DOCTYPE html><link rel="icon" href="data:,"><script type="module">
@@ -93,16 +89,6 @@ def browser():
     return need_browser()
 
 
-def build(index, out, **options):
-    """A site with the real packages; skips where npm is missing or reaches no registry."""
-    try:
-        return build_site(index, out, cache=CACHE, **options).folder
-    except InputError as error:
-        if "npm is not installed" in str(error) or "npm cannot download" in str(error):
-            pytest.skip(str(error))
-        raise
-
-
 def asked(browser, folder, html, profile, **options):
     """What the page ``html`` beside the site reports; the browser's console is empty."""
     (folder / "test.html").write_text(html.replace("PLACE", PLACE), encoding="utf-8")
@@ -132,7 +118,8 @@ def test_the_browser_finds_what_python_finds(browser, tmp_path):
     pages = write_help_pages(tmp_path / "help")
     index, _ = index_embedded(tmp_path)
     folder = tmp_path / "served"
-    build(index, folder / PLACE)
+    with real_npm() as cache:
+        build_site(index, folder / PLACE, cache=cache)
     report, expected = searched(browser, folder, index, pages.queries[:100], tmp_path / "profile")
     hits, best = equal_hits(report, expected)
     assert hits >= 990
@@ -162,7 +149,8 @@ def table_index(tiny_teacher, tiny_texts, sentences, tmp_path_factory):
 def table_site(table_index, tmp_path_factory):
     """A folder to serve, with the site of `table_index` inside."""
     folder = tmp_path_factory.mktemp("served")
-    build(table_index, folder / PLACE, title=HOSTILE)
+    with real_npm() as cache:
+        build_site(table_index, folder / PLACE, title=HOSTILE, cache=cache)
     return folder
 
 
