@@ -23,6 +23,14 @@ def site(
             help="Another student of the same space to use instead of the one in the index: a folder or a name."
         ),
     ] = None,
+    effort: Annotated[
+        str | None,
+        typer.Option(
+            help="Which student of an index with several, such as table, small or full (default: the best one). "
+            "leafkit info names them.",
+            show_default=False,
+        ),
+    ] = None,
     **options: Any,
 ) -> None:
     """Write a static site that searches an index entirely in the browser: no server of yours, no other origin.
@@ -33,11 +41,12 @@ def site(
 
     \b
     leafkit site docs.index --out public
+    leafkit site docs.index --out public --effort table --title "Our manuals"
     python3 -m http.server -d public
     """
     from leafkit.site.build import build_site
 
-    built = build_site(index, out, encoder=encoder, **options)
+    built = build_site(index, out, encoder=encoder, effort=effort, **options)
     width = max(map(len, built.files))
     for name, size in built.files.items():
         say(f"  {name:<{width}} {size / 1e6:>9.3f} MB")

@@ -9,20 +9,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from leafkit.errors import InputError, OptionError
+from leafkit.errors import InputError
 from leafkit.files.atomic import atomic_folder, check_output_folder, write_json
 from leafkit.files.digest import sha256_file
 from leafkit.files.options import OverwriteOptions
 from leafkit.options import options_of, takes
-from leafkit.search.manifest import ENCODER
 from leafkit.search.package import Package, open_package, retry_during_update
 from leafkit.search.query_encoder import QueryEncoder
-from leafkit.search.searcher import Searcher
-from leafkit.shipped import resolve_student
 from leafkit.site.documents import write_documents, write_vectors
 from leafkit.site.npm import ONNXRUNTIME, TOKENIZERS, copy_package
 from leafkit.site.options import SiteOptions
-from leafkit.site.student import write_student
+from leafkit.site.student import open_student, write_student
 from leafkit.vectors.cosine import unit_prefix
 from leafkit.vectors.store import default_cache
 
@@ -51,30 +48,37 @@ class Site:
 
 
 @takes(SiteOptions, OverwriteOptions)
-def build_site(index: str | Path, out: str | Path, *, encoder: str | Path | None = None, **options: Any) -> Site:
+def build_site(
+    index: str | Path,
+    out: str | Path,
+    *,
+    encoder: str | Path | None = None,
+    effort: str | None = None,
+    **options: Any,
+) -> Site:
     """Write a static site to the folder ``out`` that searches the index inside the browser, and describe it.
 
     index: an index folder. The site contains its vectors, and the id, title, start of the text and ``url`` of each
         document. The same index gives the same bytes.
     encoder: overrides the student inside the index: a student folder, or the name of a student that ships.
+    effort: which student of an index with several, such as ``table``; the best one by default.
 
     The page loads nothing from other servers. The JavaScript that it needs comes from npm, in versions whose hashes
     leafkit knows, and is kept in the cache.
 
     Raises `InputError` for a folder that is not an index, for an index without documents or texts, and if npm is needed
-    but missing; `OptionError` for an index without a student or one that cannot use ``encoder``; `OutputError` if
-    ``out`` holds anything but a site that may be overwritten.
+    but missing; `OptionError` for an index without a student or ``effort``, or one that cannot use ``encoder``;
+    `OutputError` if ``out`` holds anything but a site that may be overwritten.
     """
     chosen, output = options_of(SiteOptions, options), options_of(OverwriteOptions, options)
     index, out = Path(index), Path(out)
     check_output_folder(out, marker=MARKER, overwrite=output.overwrite)
-    student = _open_student(index, encoder)
-    source = index / ENCODER if encoder is None else resolve_student(encoder)
+    student = open_student(index, encoder, effort)
     package = retry_during_update(index, lambda: open_package(index, verify=False))  # verified just now
     with package.files, atomic_folder(out, marker=MARKER, overwrite=output.overwrite) as folder:
         facts = _write_data(folder, package, chosen)
-        facts["student"] = {"name": _name_of(package, encoder), **write_student(student, source, folder)}
-        facts["golden"] = {"text": GOLDEN, "vector": _golden(student, package.manifest.dim)}
+        facts["student"] = write_student(student, folder)
+        facts["golden"] = {"text": GOLDEN, "vector": _golden(student.encoder, package.manifest.dim)}
         _write_page(folder, chosen.title or index.resolve().stem)
         _write_packages(folder, facts["student"]["kind"], chosen.cache or default_cache())
         facts["files"] = _files(folder)
@@ -87,21 +91,6 @@ def build_site(index: str | Path, out: str | Path, *, encoder: str | Path | None
             site.total / 1e6,
         )
     return site
-
-
-def _open_student(index: Path, encoder: str | Path | None) -> QueryEncoder:
-    """Open the student of the site; its vectors are those that the index is searched with."""
-    searcher = Searcher.open(index, encoder=encoder)
-    if not isinstance(searcher.encoder, QueryEncoder):
-        raise OptionError(
-            f"the index {index} is rotated, and {encoder} writes vectors that are not. Build the index with this "
-            "student inside: leafkit index --student"
-        )
-    return searcher.encoder
-
-
-def _name_of(package: Package, encoder: str | Path | None) -> str:
-    return str((package.manifest.encoder or {})["student"]) if encoder is None else Path(encoder).resolve().name
 
 
 def _golden(student: QueryEncoder, dim: int) -> list[float]:

@@ -131,18 +131,15 @@ def test_the_browser_finds_what_python_finds(browser, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def table_index(tiny_teacher, tiny_texts, sentences, tmp_path_factory):
+def table_index(tiny_teacher, table_student, sentences, tmp_path_factory):
     """An index of the sentences, of which one is hostile, with a token table inside."""
     folder = tmp_path_factory.mktemp("table")
-    cache = folder / "cache"
-    leafkit.distill(tiny_texts, tiny_teacher, "static:dim=16", folder / "static", epochs=0, cache=cache)
     rows = [{"_id": f"doc-{i}", "title": f"{text} é", "text": text} for i, text in enumerate(sentences[:60])]
     rows[3] |= {"title": HOSTILE, "text": HOSTILE, "url": "javascript:hurt = 1"}
     rows[5] |= {"url": "https://example.org/5"}
     (folder / "docs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return leafkit.build_index(
-        folder / "docs.jsonl", tiny_teacher, folder / "docs.index", student=folder / "static", cache=cache
-    )
+    options = {"student": table_student, "cache": folder / "cache"}
+    return leafkit.build_index(folder / "docs.jsonl", tiny_teacher, folder / "docs.index", **options)
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +180,7 @@ def test_a_search_is_typed_and_read(browser, table_index, table_site, sentences,
     assert "60 documents" in states["empty"]["status"]
     assert report["focus"] == [0, 1, 0, "query", 0, "query"]
     assert all(state["width"] <= width for state in states.values())
-    assert "60 documents, embedded by tiny-teacher. Queries are embedded by static" in states["first"]["about"]
+    assert "60 documents, embedded by tiny-teacher. Queries are embedded by table" in states["first"]["about"]
     assert HOSTILE in states["more"]["titles"]
     assert states["first"]["heading"] == HOSTILE
     assert {*states["more"]["links"]} <= {"https://example.org/5"}

@@ -149,10 +149,30 @@ def test_an_index_that_no_page_can_search_is_refused(build, npm, tmp_path):
 
 @pytest.mark.parametrize(("rows", "missing"), [([{"text": " "}], "titles or texts to show"), ([], "documents")])
 def test_a_site_without_anything_to_show_is_refused(build, npm, tmp_path, monkeypatch, rows, missing):
-    monkeypatch.setattr("leafkit.site.build._open_student", lambda *_: None)
+    monkeypatch.setattr("leafkit.site.build.open_student", lambda *_: None)
     with pytest.raises(InputError, match=f"has no {missing}. Build it from documents with texts"):
         build_site(build(rows), tmp_path / "public")
     assert not (tmp_path / "public").exists()
+
+
+def test_an_effort_that_no_page_can_run_is_refused(built, tmp_path):
+    with pytest.raises(OptionError, match="a site runs a student"):
+        build_site(built[0], tmp_path / "public", effort="teacher")
+    with pytest.raises(OptionError, match="has no effort 'table'"):
+        build_site(built[0], tmp_path / "public", effort="table")
+
+
+@pytest.mark.slow
+def test_an_effort_chooses_the_student_of_the_site(ladder, npm, tmp_path):
+    searcher = Searcher.open(ladder)
+    for effort, kind, file in ((None, "onnx", "model.onnx"), ("table", "table", "table.bin")):
+        site = build_site(ladder, tmp_path / str(effort), effort=effort).folder
+        facts = facts_of(site)
+        assert sorted(path.name for path in (site / "student").iterdir()) == sorted([file, "tokenizer.json"])
+        assert (facts["student"]["kind"], (site / "vendor" / "onnxruntime.js").exists()) == (kind, kind == "onnx")
+        used = searcher.encoder if effort is None else searcher.encoder_of(effort)
+        wanted = unit_rows(used.encode([facts["golden"]["text"]], "query"))[0]
+        assert facts["golden"]["vector"] == pytest.approx(wanted, abs=1e-6)
 
 
 @pytest.mark.slow  # a rotation goes into the head, which needs the package onnx
