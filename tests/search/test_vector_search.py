@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy
 import pytest
 
@@ -55,6 +57,12 @@ DOCUMENTS, QUERIES = draw(ROWS), draw(25, seed=1)
 TABLE = cosine_table(QUERIES, DOCUMENTS)
 
 
+@functools.cache
+def built(precision: str, factory: str | None) -> VectorSearch:
+    """The search of all documents, shared by the tests: no search changes it."""
+    return search_in_memory(DOCUMENTS, precision=precision, factory=factory)
+
+
 def score_precision(search: VectorSearch) -> str:
     """The precision of the vectors from which hits are scored."""
     if search.rescoring_vectors is not None:
@@ -65,7 +73,7 @@ def score_precision(search: VectorSearch) -> str:
 
 @pytest.mark.parametrize(("precision", "factory"), KINDS)
 def test_the_score_of_a_hit_is_the_cosine_of_its_document(precision: str, factory: str | None) -> None:
-    search = search_in_memory(DOCUMENTS, precision=precision, factory=factory)
+    search = built(precision, factory)
     found = search.search(QUERIES, 10)
     bound = {"float32": 1e-6, "float16": 1e-3, "int8": 5e-3}[score_precision(search)]
     assert numpy.abs(numpy.take_along_axis(TABLE, found.rows, axis=1) - found.scores).max() < bound
@@ -75,7 +83,7 @@ def test_the_score_of_a_hit_is_the_cosine_of_its_document(precision: str, factor
 
 @pytest.mark.parametrize(("precision", "factory"), KINDS)
 def test_every_type_returns_k_hits_while_it_has_rows(precision: str, factory: str | None) -> None:
-    search = search_in_memory(DOCUMENTS, precision=precision, factory=factory)
+    search = built(precision, factory)
     for k in (1, ROWS - 1, ROWS, ROWS + 5):
         found = search.search(QUERIES[:3], k)
         assert found.rows.shape == found.scores.shape == (3, min(k, ROWS))
@@ -84,7 +92,7 @@ def test_every_type_returns_k_hits_while_it_has_rows(precision: str, factory: st
 
 @pytest.mark.parametrize(("precision", "factory"), KINDS)
 def test_no_search_finds_a_removed_row(precision: str, factory: str | None) -> None:
-    search = search_in_memory(DOCUMENTS, precision=precision, factory=factory)
+    search = built(precision, factory)
     alive = numpy.random.default_rng(2).random(ROWS) < 0.3
     rest = VectorSearch(
         search.index, rescoring_vectors=search.rescoring_vectors, live=numpy.packbits(alive, bitorder="little")
@@ -102,7 +110,7 @@ def test_a_filtered_index_search_finds_only_allowed_rows(
 ) -> None:
     monkeypatch.setattr("leafkit.search.vector_search.SCANNED", 0)
     monkeypatch.setattr("leafkit.search.vector_search.SCANNED_PER_ROOT", 0)
-    search = search_in_memory(DOCUMENTS, precision=precision, factory=factory)
+    search = built(precision, factory)
     allow = numpy.random.default_rng(3).permutation(ROWS)[:300]
     found = search.search(QUERIES, 5, allow)
     assert found.rows.shape == (len(QUERIES), 5)
@@ -141,7 +149,7 @@ def test_the_best_k_hits_are_the_first_of_more_hits(precision: str, factory: str
 
 @pytest.mark.parametrize(("precision", "factory"), KINDS)
 def test_a_batch_returns_what_each_query_returns_alone(precision: str, factory: str | None) -> None:
-    search = search_in_memory(DOCUMENTS, precision=precision, factory=factory)
+    search = built(precision, factory)
     many = search.search(QUERIES, 10)
     for i, query in enumerate(QUERIES):
         one = search.search(query[None], 10)
