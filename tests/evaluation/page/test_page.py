@@ -59,12 +59,22 @@ class Page(HTMLParser):
         return next(table for table in self.tables if table[0][: len(titles)] == list(titles))
 
 
+@pytest.fixture(scope="module")
+def html(report):
+    """The page of the report, drawn once."""
+    return page([report])
+
+
+@pytest.fixture(scope="module")
+def read(html):
+    return Page(html)
+
+
 def numbers(cell):
     return [float(number) for number in re.findall(r"-?\d+\.\d+", cell)]
 
 
-def test_tables_hold_the_figures_of_every_row(report):
-    read = Page(page([report]))
+def test_tables_hold_the_figures_of_every_row(report, read):
     tables = [table for table in read.tables if "nDCG@10" in table[0]]
     assert len(tables) == 2
     for (titles, *lines), rows in zip(tables, [report.means[0].rows, report.rows], strict=True):
@@ -83,16 +93,14 @@ def test_tables_hold_the_figures_of_every_row(report):
             assert (int(cells["queries"]), int(cells["documents"])) == (row.queries, row.documents)
 
 
-def test_the_headline_is_the_mean_retention_with_its_interval(report):
-    read = Page(page([report]))
+def test_the_headline_is_the_mean_retention_with_its_interval(report, read):
     mean = next(row for row in report.means[0].rows if row.mode == "asymmetric")
     low, high = mean.retention_interval.low * 100, mean.retention_interval.high * 100
     assert "small, smaller: distilled from the-teacher" in read.text
     assert f"{mean.retention:.1%}[{low:.1f}, {high:.1f}] over scifact, nfcorpus" in read.text
 
 
-def test_heat_tables_hold_the_mean_retention_of_every_cell(report):
-    read = Page(page([report]))
+def test_heat_tables_hold_the_mean_retention_of_every_cell(report, read):
     heats = [table for table in read.tables if table[0][0] == "dim"]
     assert len(heats) == 5  # the teacher, and two students in two modes
     rows = [row for row in report.rows if (row.mode, row.student) == ("standard", "small")]
@@ -104,20 +112,21 @@ def test_heat_tables_hold_the_mean_retention_of_every_cell(report):
             assert cell == f"{sum(expected) / len(expected):.1%}"
 
 
-def test_a_grid_is_plotted_for_each_collection_and_retentions_as_bars_once(report, make):
-    assert Page(page([report])).tags.count("svg") == 3
+def test_a_grid_is_plotted_for_each_collection_and_retentions_as_bars_once(read, make):
+    assert read.tags.count("svg") == 3
     one_cell = make(["scifact"], ["small"], dims=[64], precisions=["float32"])
     assert Page(page([one_cell])).tags.count("svg") == 1
     assert Page(page([make(["scifact"], [], dims=[64], precisions=["float32"])])).tags.count("svg") == 0
 
 
 def test_learning_curves_are_plotted_over_examples_and_over_seconds(report, add_curves):
-    read = Page(page([add_curves(report, "small")]))
+    html = page([add_curves(report, "small")])
+    read = Page(html)
     assert read.tags.count("svg") == 3 + 2
     labels = [value for _, name, value in read.attributes if name == "aria-label"]
     assert {"held-out cosine by examples", "held-out cosine by seconds"} <= set(labels)
     assert "Learning curves" in read.text
-    keys = re.findall(r"</span>([^<]*)</li></ul><div class=\"plots\"><figure><svg", page([add_curves(report, "small")]))
+    keys = re.findall(r"</span>([^<]*)</li></ul><div class=\"plots\"><figure><svg", html)
     assert keys[-1] == "small", "a single validation is not plotted"
 
 
@@ -126,8 +135,7 @@ def test_curves_of_students_without_rows_are_not_plotted(report, add_curves):
         assert "Learning curves" not in page([without])
 
 
-def test_plot_ids_are_unique_and_bars_show_their_figures(report):
-    read = Page(page([report]))
+def test_plot_ids_are_unique_and_bars_show_their_figures(report, read):
     ids = [value for _, name, value in read.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     uses = [value for _, name, value in read.attributes if name == "href"]
@@ -138,8 +146,7 @@ def test_plot_ids_are_unique_and_bars_show_their_figures(report):
             assert f"{row.retention:.1%}  [{span.low * 100:.1f}, {span.high * 100:.1f}]" in read.text
 
 
-def test_the_whole_provenance_is_shown(report):
-    text = Page(page([report])).text
+def test_the_whole_provenance_is_shown(report, read):
     source = report.provenance
     for expected in (
         source.command,
@@ -149,8 +156,8 @@ def test_the_whole_provenance_is_shown(report):
         "numpy 2.0",
         "FAISS, exhaustive",
     ):
-        assert expected in text
-    assert Page(page([report])).table("name")[1:] == [list(one.values()) for one in source.data]
+        assert expected in read.text
+    assert read.table("name")[1:] == [list(one.values()) for one in source.data]
 
 
 def outside(text):
@@ -162,10 +169,10 @@ def outside(text):
     return foreign + [one for one in pointing if not one[2].startswith("#")] + urls
 
 
-def test_the_page_refers_to_nothing_outside(report):
-    assert outside(page([report])) == []
+def test_the_page_refers_to_nothing_outside(html, read):
+    assert outside(html) == []
     assert outside('<p><img src="a.png"></img></p>'), "the check can fail"
-    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(Page(page([report])).tags)
+    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(read.tags)
 
 
 def test_hostile_names_are_escaped_everywhere(make, hostile):
@@ -220,12 +227,11 @@ def test_an_invalid_output_path_is_refused(tmp_path, monkeypatch):
         check_page(tmp_path / "report.html")
 
 
-def test_the_users_matplotlib_settings_are_ignored(report):
+def test_the_users_matplotlib_settings_are_ignored(report, html):
     import matplotlib
 
-    before = page([report])
     with matplotlib.rc_context({"axes.titlesize": 40, "font.size": 3, "lines.linewidth": 9, "svg.fonttype": "path"}):
-        assert page([report]) == before
+        assert page([report]) == html
 
 
 def test_matplotlib_is_imported_only_to_draw_a_page():
