@@ -92,7 +92,8 @@ def recorded_teacher(
         record = package.manifest.built.get("teacher")
         if record is None:
             raise OptionError(
-                f"{package.folder} does not record the teacher it was built with. Give the teacher with --teacher."
+                f"{package.folder} does not record the teacher it was built with. "
+                "Give the teacher with --teacher (in Python: teacher=...)."
             )
         name, options = str(record["argument"]), dict(record["options"])
         needs_code = bool(options.pop(_TRUST, False) or record.get("remote_code", False))
