@@ -67,6 +67,14 @@ def _own_log_level() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _fast_disk() -> Iterator[None]:
+    """Let no test wait until the disk has written; only one that cuts the power needs that. tests/files does wait."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda _descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _shared_exports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let all tests, also of several workers, share the graphs of equal models, unless no test has imported torch."""
     if "torch" not in sys.modules:
@@ -213,9 +221,3 @@ def copied(exported: Path, tmp_path: Path) -> Path:
     import shutil
 
     return shutil.copytree(exported, tmp_path / "copied")
-
-
-@pytest.fixture
-def disk_without_waiting(monkeypatch):
-    """Let the test not wait until the disk has written; only a test that cuts the power needs that."""
-    monkeypatch.setattr(os, "fsync", lambda _descriptor: None)

@@ -50,11 +50,6 @@ class Peer(torch.nn.Module):
         return Outputs(student=torch.nn.functional.normalize(raw, dim=-1), raw=raw, hidden=hidden)
 
 
-@pytest.fixture(autouse=True)
-def _fast_disk(disk_without_waiting):
-    """Let none of these tests wait for the disk: none of them cuts the power."""
-
-
 @pytest.fixture
 def make_setting(make_batch):
     """Make a `Setting` of 120 texts; any field can be given."""

@@ -126,7 +126,7 @@ def test_after_an_error_a_student_is_opened_again(teacher: Letters) -> None:
 
 @pytest.mark.parametrize("change", ["updated", "replaced", "deleted"])
 def test_a_student_that_was_not_used_yet_survives_what_happens_to_the_folder(
-    ladder: Path, exported: Path, tmp_path: Path, change: str, disk_without_waiting: None
+    ladder: Path, exported: Path, tmp_path: Path, change: str
 ) -> None:
     copy = shutil.copytree(ladder, tmp_path / "copy")
     expected, searcher = found(Searcher.open(copy).search(TEXTS, effort="table")), Searcher.open(copy)

@@ -13,11 +13,6 @@ from tests.fixtures.packages import update_vectors
 from tests.serve.conftest import client_of
 
 
-@pytest.fixture(autouse=True)
-def _fast(disk_without_waiting):
-    pass
-
-
 @pytest.fixture
 def folder(vectors_index, tmp_path):
     return shutil.copytree(vectors_index, tmp_path / "docs.index")

@@ -11,11 +11,6 @@ import pytest
 ROLES = ("query", "document")
 
 
-@pytest.fixture(autouse=True)
-def _fast_disk(disk_without_waiting) -> None:
-    """Let none of these tests wait for the disk: none of them cuts the power."""
-
-
 @pytest.fixture(scope="session")
 def texts_file(sentences, tmp_path_factory) -> Path:
     """A file of texts, half queries and half documents, from two sources."""
