@@ -57,15 +57,15 @@ def onnx_folder(tiny_teacher, sentence_model, tmp_path_factory):
     names = ["input_ids", "attention_mask"]
     # two different tensors: one tensor for both would be exported as one input
     examples = tuple(torch.ones(2, 5, dtype=torch.long) for _ in names)
-    torch.onnx.export(
+    program = torch.onnx.export(
         Tokens(sentence_model(tiny_teacher)[0].model).eval(),
         examples,
-        str(folder / "onnx" / "model.onnx"),
         input_names=names,
         output_names=["last_hidden_state"],
         dynamic_shapes={name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in names},
         dynamo=True,
     )
+    program.save(str(folder / "onnx" / "model.onnx"))
     for name in ("tokenizer.json", "tokenizer_config.json", "config_sentence_transformers.json"):
         shutil.copy(tiny_teacher / name, folder / name)
     shutil.copytree(tiny_teacher / "1_Pooling", folder / "1_Pooling")
