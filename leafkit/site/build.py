@@ -122,7 +122,7 @@ def _write_page(folder: Path, title: str) -> None:
     for file in (resources.files("leafkit.site") / "page").iterdir():
         content = file.read_text(encoding="utf-8")
         if file.name == "index.html":
-            (folder / file.name).write_text(content.replace("{title}", escape(title)), encoding="utf-8")
+            (folder / file.name).write_bytes(content.replace("{title}", escape(title)).encode("utf-8", "replace"))
         else:
             (folder / "page" / file.name).write_text(content, encoding="utf-8")
 

@@ -119,5 +119,5 @@ def built(
         patch.setattr("leafkit.site.build.TOKENIZERS", tokenizers)
         patch.setattr("leafkit.site.build.ONNXRUNTIME", graphs)
         patch.setenv("PATH", f"{registry / 'bin'}:/usr/bin:/bin")
-        build_site(index, folder / "public", title=HOSTILE, cache=folder / "cache")
+        build_site(index, folder / "public", title=f"{HOSTILE}\udc80", cache=folder / "cache")
     return index, folder / "public"

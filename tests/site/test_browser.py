@@ -33,7 +33,7 @@ try {
 </script>"""
 # A frame around the page, which types, presses keys, and reports what stands there.
 FRAME = """<!DOCTYPE html><link rel="icon" href="data:,">
-<iframe width="WIDTH" height="700" src="/PLACE/?q=FIRST"></iframe>
+<iframe width="WIDTH" height="700" src="/PLACE/#q=FIRST"></iframe>
 <script type="module">
 const report = (content) => fetch("/report", { method: "POST", body: JSON.stringify(content) });
 const frame = document.querySelector("iframe");
@@ -46,7 +46,7 @@ const until = async (holds) => {
 };
 const press = (key) => page.activeElement.dispatchEvent(new Key("keydown", { key, bubbles: true, cancelable: true }));
 const state = () => ({
-  status: get("status").textContent, error: get("status").className, place: frame.contentWindow.location.search,
+  status: get("status").textContent, error: get("status").className, place: frame.contentWindow.location.hash,
   titles: [...page.querySelectorAll("#hits .title")].map((one) => one.textContent),
   texts: [...page.querySelectorAll("#hits .text")].map((one) => one.textContent),
   scores: [...page.querySelectorAll("#hits .score")].map((one) => Number(one.textContent)),
@@ -175,7 +175,7 @@ def test_a_search_is_typed_and_read(browser, table_index, table_site, sentences,
         assert states[name]["scores"] == pytest.approx(hits.scores[: len(states[name]["titles"])].tolist(), abs=2e-3)
         assert "ms: " in states[name]["status"]
     assert [len(states[name]["titles"]) for name in states] == [10, 20, 10, 0]
-    assert states["second"]["place"] == f"?q={second.replace(' ', '+')}"
+    assert states["second"]["place"] == f"#q={second.replace(' ', '+')}"
     assert states["empty"]["place"] == ""
     assert "60 documents" in states["empty"]["status"]
     assert report["focus"] == [0, 1, 0, "query", 0, "query"]

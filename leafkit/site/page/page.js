@@ -83,12 +83,16 @@ function warning() {
     `${search.agreement.toFixed(4)} instead of 1), so hits may differ.`;
 }
 
-// Keep the query in the address, so that it can be sent to somebody.
+// Keep the query in the address, so that it can be sent to somebody. Browsers never send what follows the # to a server.
 function remember(text) {
   const address = new URL(location.href);
-  if (text.trim()) address.searchParams.set("q", text);
-  else address.searchParams.delete("q");
-  if (address.href !== location.href) history.replaceState(null, "", address);
+  address.hash = text.trim() ? new URLSearchParams({ q: text }) : "";
+  if (address.href === location.href) return;
+  try {
+    history.replaceState(null, "", address);
+  } catch {
+    // Safari allows 100 changes in 30 seconds. The address then keeps an earlier query.
+  }
 }
 
 function soon() {
@@ -124,7 +128,7 @@ more.addEventListener("click", async () => {
 });
 document.addEventListener("keydown", move);
 
-query.value ||= new URL(location.href).searchParams.get("q") ?? "";
+query.value ||= new URLSearchParams(location.hash.slice(1)).get("q") ?? "";
 progress.hidden = false;
 say("Loading…");
 try {
