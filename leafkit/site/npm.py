@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from leafkit.files.atomic import write_file
 from leafkit.files.digest import sha256_file
 
 _SECONDS = 600.0  # for 33 MB on a slow line
+_MOST_BYTES = 1 << 26  # of one file; the largest has 14 MB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +118,13 @@ def _pack(package: NpmPackage, folder: Path) -> Path:
 
 
 def _member(archive: Path, name: str) -> bytes:
-    """Return the content of the file ``name`` in ``archive``; nothing is unpacked to disk."""
+    """Return the content of the file ``name`` in ``archive``; nothing is unpacked to disk, and no link is followed."""
     try:
         with tarfile.open(archive) as opened:
-            file = opened.extractfile(name)
+            member = opened.getmember(name)
+            file = opened.extractfile(member) if member.isreg() and member.size <= _MOST_BYTES else None
             if file is None:
-                raise KeyError(name)
+                raise KeyError(f"it is no regular file of at most {_MOST_BYTES} bytes")
             return file.read()
-    except (KeyError, tarfile.TarError, OSError) as error:
+    except (KeyError, tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise InputError(f"{archive.name} from npm has no file {name} ({error}). Download it again.") from error

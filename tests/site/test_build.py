@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
+import tarfile
 
 import numpy
 import pytest
@@ -13,9 +15,9 @@ from leafkit.search.rescoring import encode as encode_int8
 from leafkit.search.searcher import Searcher
 from leafkit.site.build import build_site
 from leafkit.site.documents import encode
-from leafkit.site.npm import copy_package
+from leafkit.site.npm import _member, copy_package
 from leafkit.vectors.cosine import unit_rows
-from tests.site.conftest import HOSTILE, write_npm
+from tests.site.conftest import HOSTILE, pack, write_npm
 
 
 def facts_of(site):
@@ -127,8 +129,6 @@ def test_npm_is_asked_once_and_runs_nothing(small_packages, npm, tmp_path):
     ],
 )
 def test_what_npm_does_not_deliver_is_an_error(small_packages, script, message, tmp_path, monkeypatch):
-    from tests.site.conftest import pack
-
     tokenizers, _, registry = small_packages
     other = pack(tmp_path / "other.tgz", {"a.mjs": b"export { hurt };", "LICENSE": b"do"})
     if script is not None:
@@ -137,6 +137,23 @@ def test_what_npm_does_not_deliver_is_an_error(small_packages, script, message, 
     with pytest.raises(InputError, match=message):
         copy_package(tokenizers, tmp_path / "cache", tmp_path / "vendor")
     assert not (tmp_path / "vendor").exists()
+
+
+def test_a_hostile_archive_is_an_error(tmp_path, monkeypatch):
+    """A link to itself, a file that is too large, and an archive that is cut or changed in the middle."""
+    linked = tarfile.TarInfo("package/a")
+    linked.type, linked.linkname = tarfile.SYMTYPE, "a"
+    archive = pack(tmp_path / "whole.tgz", {"a": numpy.random.default_rng(0).bytes(1 << 18)})
+    whole = archive.read_bytes()
+    cut, changed = whole[: len(whole) // 2], whole[: 1 << 16] + bytes(1 << 14) + whole[(1 << 16) + (1 << 14) :]
+    for content in (gzip.compress(linked.tobuf()), cut, changed):
+        (tmp_path / "a.tgz").write_bytes(content)
+        with pytest.raises(InputError, match="has no file package/a "):
+            _member(tmp_path / "a.tgz", "package/a")
+    assert len(_member(archive, "package/a")) == 1 << 18
+    monkeypatch.setattr("leafkit.site.npm._MOST_BYTES", (1 << 18) - 1)
+    with pytest.raises(InputError, match="it is no regular file of at most 262143 bytes"):
+        _member(archive, "package/a")
 
 
 def test_an_index_that_no_page_can_search_is_refused(build, npm, tmp_path):
