@@ -11,6 +11,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.extras import explain_missing_extras
+from leafkit.files.json_file import explain_invalid
 from leafkit.onnx.names import TABLE_INT8, TABLE_STEP, TABLE_WEIGHT
 from leafkit.types import Float32
 
@@ -47,6 +48,8 @@ class TokenTable:
         """Read the exported student in ``folder`` from its ONNX file ``graph``; None if it is not a token table.
 
         A float32 table is rounded to int8 as the exporter does it: each token has its own step size.
+
+        Raises `DamageError` for tensors whose shapes do not fit together, and the errors of `read_head`.
         """
         # Looking for the name costs milliseconds and needs no package.
         with open(graph, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -59,13 +62,23 @@ class TokenTable:
             from leafkit.onnx.head import read_head
         found = {tensor.name: tensor for tensor in onnx.load(str(graph)).graph.initializer}
         names = (TABLE_WEIGHT + TABLE_INT8, TABLE_WEIGHT + TABLE_STEP)
-        if found.keys() >= set(names):
-            codes, steps = (numpy_helper.to_array(found[name]) for name in names)
-        elif TABLE_WEIGHT in found:
-            rows = numpy_helper.to_array(found[TABLE_WEIGHT])
-            steps = numpy.maximum(numpy.abs(rows).max(axis=1, keepdims=True), _TINY) / _STEPS
-            codes = numpy.rint(rows / steps).astype(numpy.int8)
-        else:
-            return None
-        weight, bias = read_head(folder)
-        return cls(codes, steps.ravel(), weight, bias)
+        with explain_invalid(graph, expected="the graph of a token table", advice="Export the student again."):
+            if found.keys() >= set(names):
+                codes, steps = (numpy_helper.to_array(found[name]) for name in names)
+            elif TABLE_WEIGHT in found:
+                rows = numpy_helper.to_array(found[TABLE_WEIGHT])
+                steps = numpy.maximum(numpy.abs(rows).max(axis=1, keepdims=True), _TINY) / _STEPS
+                codes = numpy.rint(rows / steps).astype(numpy.int8)
+            else:
+                return None
+            table = cls(codes, steps.ravel(), *read_head(folder))
+            table._require_shapes()
+            return table
+
+    def _require_shapes(self) -> None:
+        """Raise ValueError unless the tensors fit together; a graph from a stranger may hold any others."""
+        shapes = [part.shape for part in (self.codes, self.steps, self.weight, self.bias)]
+        if self.codes.dtype != numpy.int8 or self.codes.ndim != 2 or self.bias.ndim != 1:
+            raise ValueError(f"it holds {self.codes.dtype} tokens, and tensors of the shapes {shapes}")
+        if shapes[1] != (len(self.codes),) or shapes[2] != (len(self.bias), self.codes.shape[1]):
+            raise ValueError(f"its tensors have the shapes {shapes}, which do not fit together")

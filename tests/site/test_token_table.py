@@ -6,6 +6,7 @@ import numpy
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
+from leafkit.errors import DamageError
 from leafkit.onnx.int8 import narrow_tables
 from leafkit.onnx.names import TABLE_WEIGHT
 from leafkit.site.token_table import TokenTable
@@ -49,3 +50,14 @@ def test_a_float_table_is_rounded_as_the_exporter_rounds_it(tmp_path, head, narr
 def test_another_student_has_no_table(tmp_path, head):
     save(graph("modules_in_order.0.weight", numpy.ones((5, 4), numpy.float32)), tmp_path / "model.onnx")
     assert TokenTable.read(tmp_path, tmp_path / "model.onnx") is None
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 2, 2), (5, 3)])
+def test_a_table_that_does_not_fit_its_head_is_damage(tmp_path, head, shape):
+    """The head has the width 4. A stranger's graph may hold a tensor of any shape under the name of the table."""
+    rows = numpy.ones(shape, numpy.float32)
+    model = graph(TABLE_WEIGHT, rows.reshape(5, -1))
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(rows, TABLE_WEIGHT))
+    save(model, tmp_path / "model.onnx")
+    with pytest.raises(DamageError, match=r"is not the graph of a token table .*Export the student again"):
+        TokenTable.read(tmp_path, tmp_path / "model.onnx")
