@@ -104,6 +104,11 @@ def open_encoders(
     if len(encoders) == 1:
         next(iter(encoders.values())).get()
     if teacher is not None:
+        if not isinstance(teacher, Encoder) and not callable(teacher):
+            raise OptionError(
+                f"teacher is {str(teacher)!r:.80}; expected an encoder, or a function that returns one. "
+                "Write teacher=lambda: leafkit.open_teacher(...)."
+            )
         encoders[TEACHER] = LazyEncoder(partial(_open_teacher, package, teacher))
     return Encoders(package.folder, encoders, rungs)
 

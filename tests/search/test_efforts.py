@@ -197,6 +197,12 @@ def test_a_teacher_encodes_for_one_thread_at_a_time(ladder: Path, teacher: Lette
     assert most == 1
 
 
+def test_a_teacher_that_is_no_encoder_is_refused_when_the_index_is_opened(ladder: Path) -> None:
+    name: Any = "BAAI/bge-small-en-v1.5"
+    with pytest.raises(OptionError, match=r"teacher is 'BAAI/bge-small-en-v1\.5'; expected an encoder, or a function"):
+        Searcher.open(ladder, teacher=name)
+
+
 def test_a_teacher_of_another_space_is_refused_at_its_first_use(ladder: Path, teacher: Letters) -> None:
     other = Letters(Space(teacher="other", weights="name:other", dim=32, normalised=True, pooling="mean", max_length=9))
     searcher = Searcher.open(ladder, teacher=other)
