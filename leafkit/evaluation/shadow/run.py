@@ -81,6 +81,8 @@ def _open_teacher(index: Path, teacher: str | Path | Teacher | None, options: Te
 def _between(searcher: Searcher, asked: Sequence[str] | None) -> tuple[str, str]:
     """Return the efforts to compare; raise `OptionError` unless they are two different ones of the index."""
     students = [effort for effort in searcher.efforts if effort != TEACHER]
+    if not students:
+        raise OptionError("the index was built without a student, so nothing can be compared with its teacher.")
     chosen = list(asked) if asked else [*students, *([] if len(students) > 1 else [TEACHER])][-2:]
     for effort in chosen:
         if effort not in searcher.efforts:

@@ -111,6 +111,13 @@ def test_bytes_that_are_no_text_are_refused_with_their_line(ladder: Path, tmp_pa
         leafkit.shadow(ladder, tmp_path / "latin.txt")
 
 
+def test_an_index_without_a_student_is_refused(exported: Path, tmp_path: Path) -> None:
+    space = read_student(exported).space
+    index = index_vectors(["a"], drawn_vectors(1, space.dim), space, tmp_path / "i")
+    with pytest.raises(OptionError, match="built without a student, so nothing can be compared with its teacher"):
+        leafkit.shadow(index, ["a"])
+
+
 def test_an_index_without_documents_is_refused(exported: Path, tmp_path: Path) -> None:
     space = read_student(exported).space
     index = index_vectors([], drawn_vectors(0, space.dim), space, tmp_path / "empty", student=exported)
