@@ -14,7 +14,7 @@ from typing import Any
 from leafkit.errors import InputError, OptionError
 from leafkit.files.json_file import explain_invalid
 from leafkit.search.manifest import MANIFEST
-from leafkit.search.package import Package, open_package
+from leafkit.search.package import Package, open_package, retry_during_update
 from leafkit.shipped import resolve_student
 from leafkit.space import require_same
 from leafkit.teachers.options import TeacherOptions
@@ -55,7 +55,7 @@ def open_index_teacher(
 
     Raises the errors of `recorded_teacher` and `leafkit.open_teacher`, and `SpaceError` for a teacher of another space.
     """
-    package = open_package(index, verify=False)
+    package = retry_during_update(Path(index), lambda: open_package(index, verify=False))
     with package.files:
         advice = _OPEN_IT if options is None else _ADD_OPTION
         return open_teacher_of(package, teacher, options or TeacherOptions(), advice=advice)
