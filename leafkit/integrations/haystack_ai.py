@@ -66,9 +66,10 @@ class LeafkitRetriever:
         effort: str | None = None,
     ) -> dict[str, Any]:
         """Return the documents for ``query`` as ``documents``, best first; None keeps what `__init__` got."""
-        given = {"k": top_k or self.top_k, "where": where, "hybrid": hybrid, "effort": effort}
+        given = {"k": top_k, "where": where, "hybrid": hybrid, "effort": effort}
+        options = {"k": self.top_k, **self.options} | {name: one for name, one in given.items() if one is not None}
         self._searcher = self._searcher or open_searcher(self.index)
-        hits = self._searcher.search(query, **self.options | {n: v for n, v in given.items() if v is not None})
+        hits = self._searcher.search(query, **options)
         return {
             "documents": [
                 Document(id=one.id, content=one.text, meta=one.metadata, score=one.score)

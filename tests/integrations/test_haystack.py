@@ -37,6 +37,8 @@ def test_a_saved_pipeline_searches_as_before(index, searcher):
     changed = {"query": QUERY, "top_k": 2, "where": {"platform": "osx"}, "hybrid": False}
     (found,) = loaded.run({"retriever": changed}).values()
     assert [one.id for one in found["documents"]] == searcher.search(QUERY, 2, where={"platform": "osx"}).ids
+    with pytest.raises(OptionError, match="k is 0; expected at least 1"):
+        LeafkitRetriever(str(index)).run(QUERY, top_k=0)
 
 
 def test_an_unknown_option_is_refused_when_the_retriever_is_made(index):
