@@ -193,6 +193,27 @@ def test_many_queries_are_sorted_by_what_they_lose(page, indexes):
 
 
 @pytest.mark.slow
+def test_many_queries_run_with_what_was_chosen_when_they_began(page):
+    """Here the same index is chosen for both columns, and another number of hits, while the queries run."""
+    page.run("document.getElementById('queries').value = 'copy a file\\n'.repeat(40)")
+    page.run(
+        "document.getElementById('run').click(); document.querySelector('#right .index').value = 'whole';"
+        "document.getElementById('k').value = 3"
+    )
+    said = page.wait("/mean overlap.*/.exec(document.getElementById('progress').textContent)?.[0]")
+    assert re.fullmatch(r"mean overlap@10 0\.[1-9]000\.", said)
+
+
+@pytest.mark.slow
+def test_a_search_stops_many_queries_and_the_page_says_so(page):
+    page.run("document.getElementById('queries').value = 'copy a file\\n'.repeat(2000)")
+    page.run("document.getElementById('query').value = 'zip'; document.getElementById('run').click()")
+    page.run("document.getElementById('form').requestSubmit()")
+    page.wait("document.getElementById('progress').textContent.startsWith('Stopped')")
+    page.wait("document.getElementById('status').textContent.startsWith('overlap@10')")
+
+
+@pytest.mark.slow
 def test_a_narrow_window_shows_everything_without_scrolling_sideways(page):
     page.size(390)
     find(page, "copy a file")

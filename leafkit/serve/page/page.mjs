@@ -7,6 +7,7 @@ const [form, query, where, count, key, status, lines] = ["form", "query", "where
 const sides = ["left", "right"].map((id) => ({id, root: byId(id), hits: []}));
 let info = {indexes: {}, limits: {}};
 let running = new AbortController();
+let runs = 0; // of many queries
 
 // Requests
 
@@ -143,17 +144,20 @@ async function runAll(event) {
   running.abort();
   running = new AbortController();
   const {signal} = running;
+  const run = ++runs;
   try {
     const asked = readQueries(byId("queries").value);
+    const depth = count.value;
     const found = await both(asked, signal, (done) => say(progress, `${done} of ${asked.length} queries`));
     const rows = asked.map((one, row) => compare(one, found[0][row], found[1][row]));
     const judged = (row) => Number(row.before !== undefined);
     rows.sort((a, b) => judged(b) - judged(a) || b.damage - a.damage || a.overlap - b.overlap);
     table.tBodies[0].replaceChildren(...rows.slice(0, 1000).map(tableRow));
     table.hidden = false;
-    say(progress, summary(rows));
+    say(progress, summary(rows, depth));
   } catch (error) {
     if (error.name !== "AbortError") fail(progress, error);
+    else if (run === runs) say(progress, "Stopped, because another search began.");
   }
 }
 
@@ -185,11 +189,13 @@ function readQueries(text) {
 async function both(asked, signal, report) {
   const size = Math.max(1, Math.min(32, info.limits.max_texts ?? 1));
   const found = [[], []];
+  // What is chosen now holds for all queries, also if it is changed while they run.
+  const chosen = sides.map((side) => request(side, {}));
   for (let start = 0; start < asked.length; start += size) {
     report(start);
     const texts = asked.slice(start, start + size).map((one) => one.text);
-    for (const [number, side] of sides.entries()) {
-      const {content} = await ask("search", request(side, {query: texts}), signal);
+    for (const [number, options] of chosen.entries()) {
+      const {content} = await ask("search", {...options, query: texts}, signal);
       found[number].push(...content.results.map((one) => one.hits.map((hit) => hit.id)));
     }
   }
@@ -229,12 +235,12 @@ function tableRow(one) {
   return row;
 }
 
-function summary(rows) {
+function summary(rows, depth) {
   const mean = (name, of) => (of.reduce((sum, row) => sum + row[name], 0) / of.length).toFixed(4);
   const judged = rows.filter((row) => row.before !== undefined);
   const quality = judged.length ? `; nDCG@10 left ${mean("before", judged)}, right ${mean("after", judged)} (${judged.length} judged)` : "";
   const shown = rows.length > 1000 ? " The table shows the first 1,000." : "";
-  return `${rows.length} queries: mean overlap@${count.value} ${mean("overlap", rows)}${quality}.${shown}`;
+  return `${rows.length} queries: mean overlap@${depth} ${mean("overlap", rows)}${quality}.${shown}`;
 }
 
 // The form
