@@ -2,63 +2,48 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shutil
-import subprocess
-
 import pytest
 
 from leafkit.evaluation.page.build import page
+from tests.fixtures.browser import open_browser
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-# The page runs no script, so a frame around it measures what is visible.
-FRAME = """<!DOCTYPE html><iframe width="WIDTH" height="2000" src="page.html"></iframe><pre></pre><script>
-onload = () => {
-  const page = document.querySelector("iframe").contentWindow, size = one => one.getBoundingClientRect();
-  const texts = [...page.document.querySelectorAll("svg text")].filter(one => one.textContent);
+# The page itself runs no script.
+MEASURE = """(() => {
+  const size = one => one.getBoundingClientRect();
+  const texts = [...document.querySelectorAll("svg text")].filter(one => one.textContent);
   const boxes = texts.map(size), frames = texts.map(one => size(one.ownerSVGElement));
   const within = (a, b) => a.left >= b.left && a.right <= b.right && a.top >= b.top && a.bottom <= b.bottom;
   const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
-  document.querySelector("pre").textContent = JSON.stringify({
-    svg: [...page.document.querySelectorAll("svg")].map(one => [size(one).width, size(one).height]),
+  return {
+    svg: [...document.querySelectorAll("svg")].map(one => [size(one).width, size(one).height]),
     overlaps: boxes.filter((a, i) => boxes.slice(i + 1).some(b => !apart(a, b))).length,
     cut: boxes.filter((a, i) => !within(a, frames[i])).length,
-    requests: page.performance.getEntriesByType("resource").map(one => one.name),
-    width: page.document.documentElement.scrollWidth,
-    hidden: [...page.document.querySelectorAll(".wide, .heats")].map(one => one.scrollWidth - one.clientWidth),
+    width: document.documentElement.scrollWidth,
+    hidden: [...document.querySelectorAll(".wide, .heats")].map(one => one.scrollWidth - one.clientWidth),
     sizes: boxes.map(one => one.height).filter(one => one > 0),
-    text: page.document.body.innerText,
-    alerted: typeof page.alerted,
-  }).replaceAll("<", "\\\\u003c");
-};
-</script>"""
+    text: document.body.innerText,
+    alerted: typeof window.alerted,
+  };
+})()"""
 
 
 @pytest.fixture(scope="module")
-def browser():
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    return found or pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
+def browser(tmp_path_factory):
+    with open_browser(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
 
 
 def shown(browser, folder, html, *, width=1200):
-    """Return what the browser shows of the page in a window of ``width``, and the lines on its console."""
+    """Return what the browser shows of the page in a window of ``width``, and the errors on its console."""
     (folder / "page.html").write_text(html, encoding="utf-8")
-    (folder / "frame.html").write_text(FRAME.replace("WIDTH", str(width)), encoding="utf-8")
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--enable-logging=stderr",
-        "--allow-file-access-from-files",
-    ]
-    options += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'profile'}", "--dump-dom"]
-    command = [browser, *options, (folder / "frame.html").as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    content = re.search(r"<pre>(.*?)</pre>", done.stdout, flags=re.DOTALL)
-    assert content, done.stderr
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return json.loads(content[1].replace("&amp;", "&").replace("&gt;", ">")), console
+    address = (folder / "page.html").as_uri()
+    browser.console.clear()
+    browser.requests.clear()
+    browser.size(width, 2000)
+    browser.go(address)
+    found = browser.run(MEASURE)
+    found["requests"] = [one for one in browser.requests if one not in ("about:blank", address)]
+    return found, [*browser.console]
 
 
 @pytest.mark.parametrize("width", [1200, 400])
