@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from leafkit.errors import InputError, OptionError
 from leafkit.files.json_file import explain_invalid
@@ -25,10 +25,23 @@ log = logging.getLogger("leafkit")
 
 # The option that no manifest sets. Older indexes hold it among the recorded options.
 _TRUST = "trust_remote_code"
-# How a user trusts the code of a teacher: where there is an option for it, and where there is none.
-_ADD_OPTION = "Add --trust-remote-code (in Python: trust_remote_code=True) if you trust this code."
-_OPEN_IT = (
-    "If you trust this code, open the teacher in Python, with trust_remote_code=True, and pass it to Searcher.open."
+
+
+class Advice(NamedTuple):
+    """How messages tell a user to ``give`` another teacher, and to ``trust`` the code of a teacher."""
+
+    give: str
+    trust: str
+
+
+_OPTIONS = Advice(
+    "Give the teacher with --teacher (in Python: teacher=...).",
+    "Add --trust-remote-code (in Python: trust_remote_code=True) if you trust this code.",
+)
+# For commands without these options, such as leafkit search.
+_PYTHON = Advice(
+    "Open the teacher in Python and pass it to Searcher.open.",
+    "If you trust this code, open the teacher in Python, with trust_remote_code=True, and pass it to Searcher.open.",
 )
 
 
@@ -57,16 +70,16 @@ def open_index_teacher(
     """
     package = retry_during_update(Path(index), lambda: open_package(index, verify=False))
     with package.files:
-        advice = _OPEN_IT if options is None else _ADD_OPTION
+        advice = _PYTHON if options is None else _OPTIONS
         return open_teacher_of(package, teacher, options or TeacherOptions(), advice=advice)
 
 
 def open_teacher_of(
-    package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions, *, advice: str = _ADD_OPTION
+    package: Package, teacher: str | Path | Teacher | None, given: TeacherOptions, *, advice: Advice = _OPTIONS
 ) -> Teacher:
     """Open ``teacher``, or by default the teacher that ``package`` records; see `open_index_teacher`.
 
-    ``advice`` ends the message about a teacher whose code would have to be trusted.
+    ``advice`` ends the messages about a teacher that cannot be opened.
     """
     space, owner = package.teacher_space, f"the index {package.folder}"
     options = given
@@ -79,7 +92,7 @@ def open_teacher_of(
 
 
 def recorded_teacher(
-    package: Package, given: TeacherOptions, *, advice: str = _ADD_OPTION
+    package: Package, given: TeacherOptions, *, advice: Advice = _OPTIONS
 ) -> tuple[str, TeacherOptions]:
     """Return the name of the teacher that the index was built with, and the recorded options overridden by ``given``.
 
@@ -88,35 +101,32 @@ def recorded_teacher(
     not trust this code; `InputError` for a teacher inside the index folder; `DamageError` for an invalid record.
     """
     manifest = package.folder / MANIFEST
-    with explain_invalid(manifest, expected="a manifest with a teacher", advice="Give the teacher with --teacher."):
+    with explain_invalid(manifest, expected="a manifest with a teacher", advice=advice.give):
         record = package.manifest.built.get("teacher")
         if record is None:
-            raise OptionError(
-                f"{package.folder} does not record the teacher it was built with. "
-                "Give the teacher with --teacher (in Python: teacher=...)."
-            )
+            raise OptionError(f"{package.folder} does not record the teacher it was built with. {advice.give}")
         name, options = str(record["argument"]), dict(record["options"])
         needs_code = bool(options.pop(_TRUST, False) or record.get("remote_code", False))
         # Options given now override recorded ones. An option that makes another space raises SpaceError later.
         recorded = TeacherOptions(**options)
         for source in filter(None, (name, recorded.teacher_space)):
-            _check_outside(source, package.folder)
+            _check_outside(source, package.folder, advice)
     if needs_code and not given.trust_remote_code:
         raise OptionError(
-            f"the index was built with --trust-remote-code: its teacher {name} runs code of its own. {advice}"
+            f"the index was built with --trust-remote-code: its teacher {name} runs code of its own. {advice.trust}"
         )
     log.info("the index names its teacher: opening %s", _place(name))
     return name, dataclasses.replace(recorded, **{option: getattr(given, option) for option in given.given()})
 
 
-def _check_outside(name: str, folder: Path) -> None:
+def _check_outside(name: str, folder: Path, advice: Advice) -> None:
     """Raise `InputError` if ``name`` is a path inside the index ``folder``, where only a stranger puts a teacher."""
     path, inside = resolve_student(name), folder.resolve()
     places = (path.resolve(), path.parent.resolve() / path.name)  # of the teacher, and of a link to it
     if path.exists() and any(inside in (place, *place.parents) for place in places):
         raise InputError(
             f"the index {folder} names a teacher inside its own folder: {path}. leafkit writes no such index. If you "
-            "trust this teacher, give it with --teacher."
+            f"trust this teacher, name it yourself. {advice.give}"
         )
 
 

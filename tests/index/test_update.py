@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from leafkit.errors import DamageError, InputError, OptionError, OutputError, SpaceError, TextError, VectorError
 from leafkit.index.next_generation import UpdateCounts
+from leafkit.index.recorded_teacher import open_index_teacher
 from leafkit.index.update import read_ids, update_index
 from leafkit.search.manifest import LEXICAL_PARTS
 from leafkit.search.package import open_package
@@ -425,11 +426,14 @@ def test_an_update_of_a_damaged_index_raises_an_error(make: Make) -> None:
 
 
 def test_an_update_asks_for_the_teacher_if_the_index_does_not_record_it(make: Make, tmp_path: Path) -> None:
+    index = make()
     (tmp_path / "more.jsonl").write_text('{"text": "list the open ports"}\n')
     with pytest.raises(
         OptionError, match=r"does not record the teacher it was built with. Give the teacher with --teacher"
     ):
-        update_index(make(), add=tmp_path / "more.jsonl")
+        update_index(index, add=tmp_path / "more.jsonl")
+    with pytest.raises(OptionError, match=r"Open the teacher in Python and pass it to Searcher\.open\.$"):
+        open_index_teacher(index)
 
 
 def test_updating_a_folder_that_is_not_an_index_raises_an_error(tmp_path: Path) -> None:
