@@ -9,13 +9,12 @@ measured in a real training by the real loop, in which the method has next to no
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from eval.screen.study import Arm, ScreenStudy, make_arm
+from eval.screen.study import Arm, ScreenStudy, make_arm, remove_training
 from eval.screen.systems import System
 from leafkit.errors import OptionError
 from leafkit.files.atomic import write_json
@@ -61,14 +60,14 @@ def measured_pull(study: ScreenStudy, system: System, arm: Arm) -> float:
         raise OptionError(f"{system.name} takes no part in the steps, so it has no dose by pull. Name another dose.")
     sizes: dict[str, list[float]] = {"leaf": [], "method": []}
     out = study.work / "students" / f"pull-{arm.name}"
+    remove_training(out)  # the rest of an interrupted training would be measured instead of the first steps
     with (
         contextlib.suppress(EnoughStepsError),
         observed(Leaf, sizes["leaf"].append, most=STEPS),
         observed(cls, sizes["method"].append),
     ):
         study.distill(arm, 0, out)
-    for leftover in out.parent.glob(f"*{out.name}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    remove_training(out)
     steps = min(map(len, sizes.values()))
     return sum(sizes["method"][:steps]) / sum(sizes["leaf"][:steps])
 

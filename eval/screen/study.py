@@ -90,6 +90,12 @@ def method_options(method: str, values: Mapping[str, Any], *, alone: bool = Fals
     return {option: [LEAF, spec] if option == "methods" and not alone else [spec]}
 
 
+def remove_training(student: Path) -> None:
+    """Remove the folder ``student`` and what an interrupted training has left beside it."""
+    for leftover in student.parent.glob(f"*{student.name}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
 @dataclass(kw_only=True)
 class ScreenStudy(Study[Arm]):
     """Arms x seeds. ``teacher_name`` is opened as `leafkit.open_teacher` does; ``texts`` are the text sets."""
@@ -159,8 +165,7 @@ class ScreenStudy(Study[Arm]):
 
     def train_and_measure(self, variant: Arm, seed: int, student: Path) -> Run:
         """Train and measure one student. A collapsed training is a result, with the error as ``failed``."""
-        for leftover in student.parent.glob(f"*{student.name}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        remove_training(student)
         facts = {
             "arm": variant.name,
             "system": variant.system,

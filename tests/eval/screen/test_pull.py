@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from eval.screen.pull import EnoughStepsError, gradient_size, observed
+from eval.screen.study import remove_training
 from leafkit.methods.objectives.leaf import Leaf
 from leafkit.methods.objectives.taid import Taid
 from leafkit.training.distill import distill
@@ -62,3 +63,11 @@ def test_the_first_steps_of_a_real_training_are_observed(tmp_path, tiny_teacher,
     assert len(sizes["leaf"]) == 3
     assert len(sizes["kl"]) >= 3
     assert all(0 < size < 100 for size in (*sizes["leaf"], *sizes["kl"]))
+
+
+def test_what_an_interrupted_training_left_is_removed(tmp_path):
+    student = tmp_path / "pull-picked-plain-ofa"
+    for name in (".pull-picked-plain-ofa.run", "pull-picked-plain-ofa", "pull-picked-plain-taid"):
+        (tmp_path / name).mkdir()
+    remove_training(student)
+    assert [path.name for path in tmp_path.iterdir()] == ["pull-picked-plain-taid"]
