@@ -145,7 +145,8 @@ def _cells(name: str, one: Measured) -> list[str]:
     more = round(100 * (seconds["system"] / seconds["baseline"] - 1))
     cost = f"{more:+d} % ({seconds['system']:.0f} s)"
     facts = [name, one.student, one.dose, one.figure, one.compared_with, one.verdict, difference]
-    return [*facts, others or "-", worth(one.row), cost]
+    # A gain over a weak baseline alone is not worth any texts.
+    return [*facts, others or "-", "-" if _not_ahead(one) else worth(one.row), cost]
 
 
 def _other(found: Mapping[str, Any], figure: str) -> str:

@@ -291,7 +291,7 @@ def test_a_method_that_helps_is_not_said_to_beat_an_arm_that_does_as_much(measur
     (tmp_path / "condense.json").write_text(json.dumps(measured["condense"]))
     page = which_method(screen.systems)
     assert "Helps, but a simpler arm is not behind: `condense` (token table; not ahead of the other arm)." in page
-    assert "the other arm: +0.0100 [-0.0100, +0.0300]" in page
+    assert "the other arm: +0.0100 [-0.0100, +0.0300] | - | +20 % (12 s) |" in page, "and is worth no texts"
 
 
 def test_a_control_arm_with_a_situation_has_a_row_of_its_own(measured, screen, tmp_path):
