@@ -1,18 +1,23 @@
-"""A small index with the student that ships, and an npm that delivers small packages without a network."""
+"""A small index with the student that ships, the real npm and a small one without a network, and a web server."""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
+import http.server
 import io
 import json
 import tarfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 
+from leafkit.errors import InputError
 from leafkit.shipped import resolve_student
 from leafkit.site.build import build_site
 from leafkit.site.npm import NpmPackage
@@ -47,6 +52,35 @@ def build(student_space: Space, drawn: numpy.ndarray, tmp_path_factory: pytest.T
         return index_vectors(ids, drawn[: len(payload)], student_space, out, payload=payload, **given)
 
     return make
+
+
+@contextlib.contextmanager
+def real_npm() -> Iterator[Path]:
+    """A cache for the packages of a site, which npm downloads once on a machine; skips where npm cannot."""
+    try:
+        yield Path.home() / ".cache" / "leafkit"
+    except InputError as error:
+        if "npm is not installed" in str(error) or "npm cannot download" in str(error):
+            pytest.skip(str(error))
+        raise
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Print nothing."""
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[Any]:
+    """A server of the files in ``folder``, with the address ``url``."""
+    server: Any = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
+    server.url = f"http://localhost:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
 
 
 def write_npm(folder: Path, script: str) -> Path:

@@ -15,7 +15,7 @@ import pytest
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.shipped import resolve_student
 from leafkit.site.npm import TOKENIZERS, copy_package
-from tests.site.browser import real_npm
+from tests.site.conftest import real_npm
 
 pytestmark = pytest.mark.slow
 
