@@ -28,7 +28,7 @@ def index(
         typer.Option(
             help="The student that encodes queries: a folder or a name. It is copied into the index. Several make a "
             "ladder, from which each search chooses by --effort: table for a token table, small for the fewest layers, "
-            "full for the most; EFFORT=STUDENT names it. The option may be repeated."
+            "full for the most; EFFORT=STUDENT sets another effort. Repeat the option for each student."
         ),
     ] = None,
     **options: Any,
