@@ -16,6 +16,7 @@ from typing import Any
 
 from eval.screen.benchmark import TEST
 from eval.screen.figures import MAIN, Figure, figures_of
+from eval.screen.log import LOG
 from eval.screen.stages import QUICK, SEEDS, Cell, DosePoint, Screen, mean_figure, scores_of, seed_figures
 from eval.screen.statistics import REGION, Difference, difference, holm, verdict, worth_in_texts
 from eval.screen.systems import DOSES_FROM, LEAF, PULL, STUDENTS, System
@@ -48,7 +49,7 @@ class Pair:
 
 
 def measured_pairs(screen: Screen, students: Iterable[str]) -> list[Pair]:
-    """Return a pair for each system whose runs, and those of its first baseline, are finished."""
+    """Return a pair for each system whose runs, and those of its first baseline, are finished and not the same."""
     found = []
     for student in students:
         for name, system in screen.systems.items():
@@ -57,6 +58,12 @@ def measured_pairs(screen: Screen, students: Iterable[str]) -> list[Pair]:
             cell = screen.cell(name, student)
             first, *others = (screen.cell(baseline, student, system.texts) for baseline in system.baselines)
             if cell is None or first is None or any("failed" in run for run in (*cell.runs, *first.runs)):
+                continue
+            if any(run["scores"] == other["scores"] for run, other in zip(cell.runs, first.runs, strict=True)):
+                # One of the two was not trained as its options say, or the method does nothing.
+                LOG.warning(
+                    "%s and %s have a run with equal scores, so %s gets no row", cell.arm.name, first.arm.name, name
+                )
                 continue
             found.append(Pair(system=cell, baseline=first, others=[other for other in others if other]))
     return found

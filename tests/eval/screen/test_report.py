@@ -207,6 +207,16 @@ def test_an_error_of_one_system_is_logged_and_the_others_go_on(screen, monkeypat
     assert "condense, table: skipped: the method cannot do this" in caplog.text
 
 
+def test_runs_that_equal_those_of_the_baseline_make_no_row(screen, caplog):
+    run_system(screen, "condense", "table")
+    assert "condense" in results(finding(screen), ["table"])
+    random = screen.cell("condense-random", "table")
+    # Not one of the seeds that the dose is chosen on.
+    screen.cell("condense", "table").runs[4]["scores"] = random.runs[4]["scores"]
+    assert "condense" not in results(finding(screen), ["table"])
+    assert f"table-plain-condense-0.3 and {random.arm.name} have a run with equal scores" in caplog.text
+
+
 @pytest.fixture
 def measured(screen, monkeypatch, tmp_path):
     """The results of condense and curriculum for both students, with LEAF's curve, and a folder of their files."""
