@@ -14,6 +14,7 @@ from leafkit.files.atomic import atomic_folder, check_output_folder, write_json
 from leafkit.files.digest import sha256_file
 from leafkit.files.options import OverwriteOptions
 from leafkit.options import options_of, takes
+from leafkit.search.manifest import read_manifest_text
 from leafkit.search.package import Package, open_package, retry_during_update
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.site.documents import write_documents, write_vectors
@@ -66,15 +67,18 @@ def build_site(
     The page loads nothing from other servers. The JavaScript that it needs comes from npm, in versions whose hashes
     leafkit knows, and is kept in the cache.
 
-    Raises `InputError` for a folder that is not an index, for an index without documents or texts, and if npm is needed
-    but missing; `OptionError` for an index without a student or ``effort``, or one that cannot use ``encoder``;
-    `OutputError` if ``out`` holds anything but a site that may be overwritten.
+    Raises `InputError` for a folder that is not an index, for an index without documents or texts or one that changes
+    meanwhile, and if npm is needed but missing; `OptionError` for an index without a student or ``effort``, or one that
+    cannot use ``encoder``; `OutputError` if ``out`` holds anything but a site that may be overwritten.
     """
     chosen, output = options_of(SiteOptions, options), options_of(OverwriteOptions, options)
     index, out = Path(index), Path(out)
     check_output_folder(out, marker=MARKER, overwrite=output.overwrite)
+    manifest = read_manifest_text(index)
     student = open_student(index, encoder, effort)
     package = retry_during_update(index, lambda: open_package(index, verify=False))  # verified just now
+    if read_manifest_text(index) != manifest:
+        raise InputError(f"the index {index} was updated or replaced while the site was built. Repeat the command.")
     with package.files, atomic_folder(out, marker=MARKER, overwrite=output.overwrite) as folder:
         facts = _write_data(folder, package, chosen)
         facts["student"] = write_student(student, folder)

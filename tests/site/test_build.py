@@ -172,6 +172,19 @@ def test_a_site_without_anything_to_show_is_refused(build, npm, tmp_path, monkey
     assert not (tmp_path / "public").exists()
 
 
+def test_an_index_that_is_replaced_meanwhile_makes_no_site_of_two_indexes(build, npm, tmp_path, monkeypatch):
+    index, other = build([{"text": "a"}]), build([{"text": "a"}, {"text": "b"}])
+
+    def replace(*_):
+        shutil.rmtree(index)
+        shutil.copytree(other, index)
+
+    monkeypatch.setattr("leafkit.site.build.open_student", replace)
+    with pytest.raises(InputError, match="was updated or replaced while the site was built"):
+        build_site(index, tmp_path / "public")
+    assert not (tmp_path / "public").exists()
+
+
 def test_an_effort_that_no_page_can_run_is_refused(built, tmp_path):
     with pytest.raises(OptionError, match="a site runs a student"):
         build_site(built[0], tmp_path / "public", effort="teacher")
