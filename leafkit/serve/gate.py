@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from leafkit.errors import InputError
+from leafkit.errors import InputError, LeafkitError
 from leafkit.serve.keys import Keys
 from leafkit.serve.metrics import Metrics
 from leafkit.serve.options import ServeOptions
@@ -77,6 +77,9 @@ class Gate:
             return RequestError(422, str(error)).reply()
         except ClientGoneError:
             raise
+        except LeafkitError as error:  # not of the request: a damaged file, or a teacher that cannot be opened
+            log.error("a request to %s failed: %s", endpoint.path, error)
+            return RequestError(503, "what this request needs cannot be opened; the server's log says why.").reply()
         except Exception:
             log.exception("a request to %s failed", endpoint.path)
             return RequestError(500, "the server failed on this request; its log says why.").reply()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from leafkit.errors import DamageError
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.search.searcher import Searcher
 from tests.serve.conftest import client_of, message
@@ -72,3 +73,15 @@ def test_the_teacher_answers_where_the_server_was_told_how_to_open_it(ladder: Pa
         assert hits(client, "copy a file", effort="teacher") == hits(client, "copy a file", effort="table")
         hits(client, "git", effort="teacher")
     assert folders == [ladder]
+
+
+def test_a_teacher_that_cannot_be_opened_is_explained_in_the_log(
+    ladder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def open_teacher(folder: Path) -> QueryEncoder:
+        raise DamageError("the teacher's file is truncated.")
+
+    with client_of(ladder, teacher=open_teacher) as client:
+        answer = client.post("/search", json={"query": "a", "effort": "teacher"})
+        assert "the server's log says why" in message(answer, 503)
+    assert "a request to /search failed: the teacher's file is truncated." in caplog.text
