@@ -102,12 +102,19 @@ def test_a_search_host_without_training_libraries_searches_with_the_wheel(instal
 
 
 def test_every_module_of_the_wheel_imports_from_the_wheel(installed):
+    """A module for a framework may lack that framework, which no extra of leafkit installs, and nothing else."""
     program = (
         "import importlib, pathlib, leafkit; root = pathlib.Path(leafkit.__file__).parent; print(root)\n"
-        "names = [p.relative_to(root.parent).with_suffix('') for p in root.rglob('*.py') if p.stem != '__main__']\n"
-        "[importlib.import_module('.'.join(n.parts)) for n in names]"
+        "for path in root.rglob('*.py'):\n"
+        "    name = '.'.join(path.relative_to(root.parent).with_suffix('').parts)\n"
+        "    if path.stem != '__main__':\n"
+        "        try: importlib.import_module(name)\n"
+        "        except ModuleNotFoundError as error: print(name, error.name)\n"
     )
-    assert run(installed, program).strip() == str(installed / "leafkit")
+    root, *lacking = run(installed, program).splitlines()
+    assert root == str(installed / "leafkit")
+    frameworks = {"langchain langchain_core", "llamaindex llama_index", "haystack_ai haystack"}
+    assert {line.removeprefix("leafkit.integrations.") for line in lacking} <= frameworks
 
 
 def test_the_quickstart_collection_is_inside(installed, tmp_path):
@@ -118,9 +125,10 @@ def test_the_quickstart_collection_is_inside(installed, tmp_path):
     assert run(installed, program).strip() == "507"
 
 
-def test_the_style_of_a_report_and_the_page_of_a_site_are_inside(installed):
+def test_the_style_of_a_report_and_the_pages_of_a_site_and_the_server_are_inside(installed):
     assert (installed / "leafkit" / "evaluation" / "page" / "page.css").is_file()
-    assert (installed / "leafkit" / "site" / "page" / "index.html").is_file()
+    for page in ("site", "serve"):
+        assert (installed / "leafkit" / page / "page" / "index.html").is_file()
 
 
 def test_the_recipes_are_inside(installed):
