@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from leafkit.cli.options import with_options
+from leafkit.cli.options import Indexes, OtherEncoder, Verify, with_options
 from leafkit.extras import explain_missing_extras
 from leafkit.integrations.options import McpOptions
 
 
 @with_options(McpOptions)
 def mcp(
-    indexes: Annotated[
-        list[str], typer.Argument(help="Index folders, each FOLDER or NAME=FOLDER.", show_default=False)
-    ],
-    encoder: Annotated[
-        Path | None,
-        typer.Option(
-            help="Another student of the same space to use instead of the ones in the indexes: a folder or a name."
-        ),
-    ] = None,
-    verify: Annotated[bool, typer.Option(help="First check every file of an index against its hash.")] = True,
+    indexes: Indexes,
+    encoder: OtherEncoder = None,
+    verify: Verify = True,
     **options: Any,
 ) -> None:
     """Serve a search tool over the Model Context Protocol, on stdin and stdout and without torch.

@@ -14,6 +14,14 @@ from leafkit.errors import OptionError
 from leafkit.options import Field, Options, all_fields, fields_of, help_text
 from leafkit.training.recipe import DistillArguments
 
+Indexes = Annotated[list[str], typer.Argument(help="Index folders, each FOLDER or NAME=FOLDER.", show_default=False)]
+OtherEncoder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Another student of the same space to use instead of the ones in the indexes: a folder or a name."
+    ),
+]
+Verify = Annotated[bool, typer.Option(help="First check every file of an index against its hash.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

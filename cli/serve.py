@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leafkit.cli.options import with_options
+from leafkit.cli.options import Indexes, OtherEncoder, Verify, with_options
 from leafkit.serve.options import ListenOptions, ServeOptions
 
 if TYPE_CHECKING:
@@ -16,15 +16,8 @@ if TYPE_CHECKING:
 
 @with_options(ListenOptions, ServeOptions)
 def serve(
-    indexes: Annotated[
-        list[str], typer.Argument(help="Index folders, each FOLDER or NAME=FOLDER.", show_default=False)
-    ],
-    encoder: Annotated[
-        Path | None,
-        typer.Option(
-            help="Another student of the same space to use instead of the ones in the indexes: a folder or a name."
-        ),
-    ] = None,
+    indexes: Indexes,
+    encoder: OtherEncoder = None,
     teacher: Annotated[
         bool,
         typer.Option(
@@ -33,7 +26,7 @@ def serve(
             "the first of them, and needs torch.",
         ),
     ] = False,
-    verify: Annotated[bool, typer.Option(help="First check every file of an index against its hash.")] = True,
+    verify: Verify = True,
     **options: Any,
 ) -> None:
     """Serve indexes over HTTP: search, query embeddings, health and metrics, without torch.
