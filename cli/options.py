@@ -6,13 +6,16 @@ import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leafkit.errors import OptionError
 from leafkit.options import Field, Options, all_fields, fields_of, help_text
 from leafkit.training.recipe import DistillArguments
+
+if TYPE_CHECKING:
+    from leafkit.types import Encoder
 
 Indexes = Annotated[list[str], typer.Argument(help="Index folders, each FOLDER or NAME=FOLDER.", show_default=False)]
 OtherEncoder = Annotated[
@@ -23,6 +26,13 @@ OtherEncoder = Annotated[
 ]
 Verify = Annotated[bool, typer.Option(help="First check every file of an index against its hash.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def open_recorded_teacher(index: Path) -> Encoder:
+    """Open the teacher that ``index`` records. What it needs, torch among it, is imported only now."""
+    from leafkit.index.recorded_teacher import open_index_teacher
+
+    return open_index_teacher(index)
 
 
 def argument_help(name: str) -> str:

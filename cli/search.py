@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leafkit.cli.options import Json
+from leafkit.cli.options import Json, open_recorded_teacher
 from leafkit.cli.printing import field, say, say_json
 from leafkit.errors import OptionError
 
 if TYPE_CHECKING:
     from leafkit.search.hits import Hits
-    from leafkit.types import Encoder
 
 
 def search(
@@ -76,7 +75,7 @@ def search(
     texts = [*(query or []), *_read_lines(queries)]
     if not texts:
         raise OptionError('no query was given. Write: leafkit search INDEX "a query", or use --queries FILE.')
-    teacher = partial(_open_teacher, index) if effort == "teacher" else None
+    teacher = partial(open_recorded_teacher, index) if effort == "teacher" else None
     searcher = Searcher.open(index, encoder=encoder, teacher=teacher, verify=verify)
     allowed = None if allow is None else list(_read_lines(str(allow)))
     found = searcher.search(texts, k=k, allow=allowed, where=where, hybrid=_fusion(hybrid), effort=effort)
@@ -85,12 +84,6 @@ def search(
             say_json({"query": text, "hits": hits.to_dicts()})
         else:
             _print_hits(text, hits, title=len(texts) > 1)
-
-
-def _open_teacher(index: Path) -> Encoder:
-    from leafkit.index.recorded_teacher import open_index_teacher
-
-    return open_index_teacher(index)
 
 
 def _fusion(text: str | None) -> float | str | None:

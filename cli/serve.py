@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from leafkit.cli.options import Indexes, OtherEncoder, Verify, with_options
+from leafkit.cli.options import Indexes, OtherEncoder, Verify, open_recorded_teacher, with_options
 from leafkit.serve.options import ListenOptions, ServeOptions
-
-if TYPE_CHECKING:
-    from leafkit.types import Encoder
 
 
 @with_options(ListenOptions, ServeOptions)
@@ -41,10 +37,4 @@ def serve(
     """
     from leafkit.serve.run import serve as run
 
-    run(indexes, encoder=encoder, teacher=_open_teacher if teacher else None, verify=verify, **options)
-
-
-def _open_teacher(index: Path) -> Encoder:
-    from leafkit.index.recorded_teacher import open_index_teacher
-
-    return open_index_teacher(index)
+    run(indexes, encoder=encoder, teacher=open_recorded_teacher if teacher else None, verify=verify, **options)
