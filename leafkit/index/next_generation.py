@@ -68,6 +68,7 @@ def apply_update(
     *,
     replace: bool = False,
     compact: bool | None = None,
+    lexical: bool | None = None,
     threads: int | None = None,
 ) -> UpdateCounts:
     """Remove ids, append ``documents`` with the vectors of ``encoder``, and commit; see `update_index` for the options.
@@ -80,8 +81,9 @@ def apply_update(
     with explain_disk_errors(package.folder), _only_named_files(package) as written, faiss_threads(threads):
         added = _write_added(package, documents)
         changes = _plan_changes(package, added, remove, replace=replace)
-        if len(added) or changes.newly_removed or (compact and not changes.live.all()):
-            written.append(_NextGeneration(package, changes.live, added, encoder).write(compact))
+        next_generation = _NextGeneration(package, changes.live, added, encoder, lexical=lexical)
+        if changes.newly_removed or next_generation.is_needed(compact):
+            written.append(next_generation.write(compact))
     return UpdateCounts(
         added=len(added),
         removed=changes.removed,
@@ -156,10 +158,19 @@ def _plan_changes(package: Package, added: Documents, remove: Sequence[str], *, 
 class _NextGeneration:
     """The files of the generation after ``package``'s: the old rows, then the rows of ``added``.
 
-    ``live`` is False for removed old rows. They stay in the files unless the index is compacted.
+    ``live`` is False for removed old rows. They stay in the files unless the index is compacted. ``lexical`` says
+    whether the words are stored; None for words as in ``package``.
     """
 
-    def __init__(self, package: Package, live: NDArray[numpy.bool_], added: Documents, encoder: Encoder | None) -> None:
+    def __init__(
+        self,
+        package: Package,
+        live: NDArray[numpy.bool_],
+        added: Documents,
+        encoder: Encoder | None,
+        *,
+        lexical: bool | None = None,
+    ) -> None:
         self._package = package
         self._folder = package.folder
         self._old = package.manifest
@@ -167,7 +178,16 @@ class _NextGeneration:
         self._live = live
         self._added = added
         self._encoder = encoder
+        self._had_words = "words" in self._old.parts
+        self._has_words = self._had_words if lexical is None else lexical
+        # An older leafkit wrote no columns.
+        self._adds_columns = lexical is not None and "columns" not in self._old.parts
         self._parts: dict[str, str] = {}
+
+    def is_needed(self, compact: bool | None) -> bool:
+        """Whether there is anything to write, apart from rows that this update removes."""
+        changes_words = self._has_words != self._had_words
+        return len(self._added) > 0 or changes_words or self._adds_columns or (compact is True and not self._live.all())
 
     def write(self, compact: bool | None) -> Manifest:
         """Write the files that change, then replace the manifest by the one that is returned."""
@@ -177,10 +197,13 @@ class _NextGeneration:
         compact = compact and removed > 0
         old_rows = numpy.flatnonzero(self._live) if compact else numpy.arange(len(self._live))
         live = numpy.concatenate([self._live[old_rows], numpy.ones(len(self._added), dtype=bool)])
-        if compact or len(self._added):
+        rewrites = compact or len(self._added) > 0
+        if rewrites:
             self._write_vectors(old_rows, compact=compact)
             self._write_documents(old_rows, live)
+        if self._has_words and (rewrites or not self._had_words):
             self._write_lexical(old_rows, live[: len(old_rows)])
+        if rewrites or self._adds_columns:
             self._write_columns(old_rows, live)
         if not live.all():
             save_array(self._folder / self._new_name("live"), numpy.packbits(live, bitorder="little"))
@@ -206,12 +229,15 @@ class _NextGeneration:
             writer.finish(live)
 
     def _write_lexical(self, old_rows: Int64, live: NDArray[numpy.bool_]) -> None:
-        lexical = self._package.lexical()
-        if lexical is None:
-            return
+        lexical, documents = self._package.lexical(), self._package.documents()
         files = lexical_files(self._folder, {part: self._new_name(part) for part in LEXICAL_PARTS})
         with LexicalWriter(files) as writer:
-            writer.copy(lexical, old_rows, live)
+            if lexical is None:
+                # A removed row must leave no word behind.
+                rows = zip(old_rows.tolist(), live.tolist(), strict=True)
+                writer.add(text_of(documents[row]) if kept else "" for row, kept in rows)
+            else:
+                writer.copy(lexical, old_rows, live)
             writer.add(map(text_of, self._added))
             writer.finish()
 
@@ -281,7 +307,8 @@ class _NextGeneration:
         old, written = self._old, set(self._parts.values())
         for name in written:
             flush_to_disk(self._folder / name)
-        parts = {part: name for part, name in old.parts.items() if part != "live"} | self._parts
+        dropped = {"live"} if self._has_words else {"live", *LEXICAL_PARTS}
+        parts = {part: name for part, name in old.parts.items() if part not in dropped} | self._parts
         unchanged = {*parts.values(), *(old.files.keys() - set(old.parts.values()))} - written
         files = {name: old.files[name] for name in sorted(unchanged)} | describe_files(self._folder, sorted(written))
         new = replace(

@@ -94,3 +94,12 @@ class UpdateOptions(ThreadOptions):
             flags=("--compact/--no-compact",),
         ),
     ] = None
+    lexical: Annotated[
+        bool | None,
+        Option(
+            "Store the words of all documents for hybrid search in an index that was built without them, or drop them. "
+            "Either way an older index gets columns to filter by.",
+            none="words stay as they are",
+            flags=("--lexical/--no-lexical",),
+        ),
+    ] = None

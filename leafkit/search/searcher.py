@@ -144,7 +144,7 @@ class Searcher:
         if self._lexical is None:
             raise OptionError(
                 f"the index {self._package.folder} was built without the words of its documents, so it has no hybrid "
-                "search. Build it again with: leafkit index --lexical"
+                f"search. Store them with: leafkit update {self._package.folder} --lexical"
             )
         return self._lexical
 
@@ -269,7 +269,7 @@ class Searcher:
         if self._columns is None:
             raise OptionError(
                 f"the index {self._package.folder} has no columns to filter by: an older leafkit wrote it. "
-                "Build it again, or add a document to it with leafkit update."
+                f"Write them with: leafkit update {self._package.folder} --lexical"
             )
         rows = self._columns.rows(condition)
         return rows if allowed is None else numpy.intersect1d(rows, allowed)

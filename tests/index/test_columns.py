@@ -128,7 +128,8 @@ def test_an_updated_index_filters_as_a_new_one(tmp_path: Path, compact: bool) ->
         assert allowed_ids(one, where) == allowed_ids(other, where) != set(), where
 
 
-def test_a_package_of_an_older_leafkit_has_no_columns_until_it_is_updated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("update", ["adds documents", "stores words"])
+def test_a_package_of_an_older_leafkit_has_no_columns_until_it_is_updated(update: str, tmp_path: Path) -> None:
     ids, vectors, payload = drawn(range(50))
     index = index_vectors(ids[:40], vectors[:40], SPACE, tmp_path / "docs.index", payload=payload[:40])
     manifest = read_manifest(index)
@@ -143,9 +144,13 @@ def test_a_package_of_an_older_leafkit_has_no_columns_until_it_is_updated(tmp_pa
     assert len(old.search(vectors[0], 3)) == 3
     with pytest.raises(OptionError, match="has no columns to filter by: an older leafkit"):
         old.search(vectors[0], 3, where="year = 2010")
-    update_vectors(index, ids=ids[40:], vectors=vectors[40:], payload=payload[40:])
-    expected = {name for name, row in zip(ids, payload, strict=True) if row.get("year", 0) >= 2010}
-    assert allowed_ids(Searcher.open(index), "year >= 2010") == expected
+    if update == "stores words":
+        update_vectors(index, lexical=True)
+    else:
+        update_vectors(index, ids=ids[40:], vectors=vectors[40:], payload=payload[40:])
+    searched = Searcher.open(index)
+    rows = zip(ids[: len(searched)], payload, strict=False)
+    assert allowed_ids(searched, "year >= 2010") == {name for name, row in rows if row.get("year", 0) >= 2010}
 
 
 def test_info_names_the_columns_and_the_fields_that_are_none(tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 
+from leafkit.errors import OptionError
 from leafkit.index import lexical as lexical_writer
 from leafkit.index.package_files import remove_leftovers
 from leafkit.search.manifest import LEXICAL_PARTS, read_manifest
@@ -84,6 +86,40 @@ def test_an_index_without_words_stays_without_them(
     assert package.lexical() is None
     assert not {*package.manifest.parts} & {*LEXICAL_PARTS}
     assert Searcher.open(index).search(vectors[3]).ids[:3] == before[:3]
+
+
+def test_an_update_stores_and_drops_words_and_touches_nothing_else(
+    vectors: numpy.ndarray, ids: list[str], space: Space, tmp_path: Path
+) -> None:
+    index = built(list(range(50)), vectors, ids, space, tmp_path / "index", lexical=False)
+    before = read_manifest(index)
+    with_words = update_vectors(index, lexical=True, remove=ids[:5])
+    assert with_words.count == 45
+    stored = read_manifest(index)
+    assert scored(index) == scored(built(list(range(5, 50)), vectors, ids, space, tmp_path / "fresh"))
+    assert {*stored.parts} - {*before.parts} == {*LEXICAL_PARTS, "live"}
+    assert stored.parts.items() >= before.parts.items()
+    assert update_vectors(index, lexical=True) == replace(with_words, removed=0)
+    assert read_manifest(index).generation == stored.generation
+
+    update_vectors(index, lexical=False)
+    dropped = read_manifest(index)
+    assert {*dropped.parts} == {*before.parts, "live"}
+    assert not [*index.glob("words*")]
+    assert Searcher.open(index).search(vectors[7], 1).ids == [ids[7]]
+    with pytest.raises(OptionError, match=r"leafkit update .* --lexical"):
+        _ = Searcher.open(index).lexical
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_words_stored_while_documents_come_and_go_are_those_of_a_new_index(
+    compact: bool, vectors: numpy.ndarray, ids: list[str], space: Space, tmp_path: Path
+) -> None:
+    index = built(list(range(30)), vectors, ids, space, tmp_path / "index", lexical=False)
+    new = {"ids": [ids[40], ids[3]], "vectors": vectors[[40, 3]], "payload": payload_of([40, 3])}
+    update_vectors(index, **new, remove=[ids[9]], replace=True, lexical=True, compact=compact)
+    fresh = [*(row for row in range(30) if row not in (3, 9)), 40, 3]
+    assert scored(index) == scored(built(fresh, vectors, ids, space, tmp_path / "fresh"))
 
 
 def test_runs_that_a_killed_update_left_are_deleted_by_the_next(
