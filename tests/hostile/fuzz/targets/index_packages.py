@@ -19,17 +19,22 @@ VECTORS = numpy.random.default_rng(0).standard_normal((84, SPACE.dim)).astype(nu
 
 def build(folder: Path, **options: Any) -> None:
     """Write an index of 80 documents, of which one is removed."""
-    payload = [{"text": name, "number": row, "tags": ["a", None]} for row, name in enumerate(IDS)]
+    payload = [
+        {"text": name, "number": row, "tags": ["a", None], "kinds": ["x", "yz"[row % 2]]}
+        for row, name in enumerate(IDS)
+    ]
     index_vectors(IDS, VECTORS[:80], SPACE, folder, payload=payload, overwrite=True, **options)
     update_vectors(folder, remove=["document 3"])
 
 
 def use(folder: Path) -> str:
-    """Search the index, with and without a filter, then add two documents and search again."""
+    """Search the index, all of it, some ids and by a filter, then add two documents and search again."""
     results: list[object] = []
     for memory_map in (True, False):
         searcher = Searcher.open(folder, memory_map=memory_map)
-        for hits in (searcher.search(VECTORS[80], 100), searcher.search(VECTORS[81], 5, allow=IDS[::2])):
+        everything, allowed = searcher.search(VECTORS[80], 100), searcher.search(VECTORS[81], 5, allow=IDS[::2])
+        chosen = searcher.search(VECTORS[80], 20, where='number > 20 and kinds = "y" or number in (1, 2)')
+        for hits in (everything, allowed, chosen):
             results += [hits.ids, hits.scores, hits.payload]
         found = searcher.lexical.search("document 7 document 12", 100)
         results += [found.rows, found.scores]
