@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from leafkit.search.package import Package
 from leafkit.shipped import resolve_student
 from leafkit.space import Space, require_same
 from leafkit.types import Encoder, Float32, Role
-from leafkit.vectors.fingerprint import Agreement, read_fingerprint
-from leafkit.vectors.mapping import FOLD, MappedEncoder
+from leafkit.vectors.fingerprint import FINGERPRINT, Agreement, read_fingerprint
+from leafkit.vectors.mapping import FOLD, MAPPING_FILE, MappedEncoder
 
 Opener = Callable[[], Encoder]
 
@@ -41,13 +42,21 @@ class LazyEncoder:
         return self._encoder
 
 
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    """The encoder of an effort. Encoders of equal ``identity`` that are opened with the same options are the same."""
+
+    encoder: LazyEncoder
+    identity: object
+
+
 class Encoders:
     """The encoders of the index at ``folder`` by effort, from the fastest to the best student, then the teacher.
 
     ``rungs`` describes the students that are inside the index.
     """
 
-    def __init__(self, folder: Path, encoders: Mapping[str, LazyEncoder], rungs: Sequence[Rung]) -> None:
+    def __init__(self, folder: Path, encoders: Mapping[str, _Fitted], rungs: Sequence[Rung]) -> None:
         self._folder = folder
         self._encoders = dict(encoders)
         self.rungs = tuple(rungs)
@@ -60,7 +69,12 @@ class Encoders:
 
         Raises `OptionError` for an effort that the index does not have, and the errors of opening a student.
         """
-        return self._encoders[self.check(effort)].get()
+        return self._encoders[self.check(effort)].encoder.get()
+
+    def find(self, effort: str, identity: object) -> LazyEncoder | None:
+        """Return the encoder of ``effort``, open or not, if it has this ``identity``."""
+        fitted = self._encoders.get(effort)
+        return fitted.encoder if fitted and fitted.identity == identity else None
 
     def check(self, effort: str | None) -> str:
         """Return the name of ``effort``, or that of the default; raise `OptionError` if the index does not have it."""
@@ -83,34 +97,53 @@ class Encoders:
 
 
 def open_encoders(
-    package: Package, encoder: str | Path | Encoder | None, teacher: Encoder | Opener | None, threads: int
+    package: Package,
+    encoder: str | Path | Encoder | None,
+    teacher: Encoder | Opener | None,
+    threads: int,
+    before: Encoders | None = None,
 ) -> Encoders:
     """Return the encoders of ``package``, or ``encoder`` in place of its students, and ``teacher``.
 
     An only student and ``encoder`` are opened now, several students when they are first used. These keep their files
     open until then, so that a new index in the folder changes nothing. A ``teacher`` that is a function is called at
-    its first use. Raises the errors of `leafkit.Searcher.open`.
+    its first use. ``before`` were opened with the same options for an earlier content of the folder; those whose files
+    have not changed since are used again. Raises the errors of `leafkit.Searcher.open`.
     """
+    encoders: dict[str, _Fitted] = {}
+
+    def add(effort: str, opener: Opener, folder: str | None = None) -> None:
+        identity = _identity(package, folder)
+        known = before.find(effort, identity) if before else None
+        encoders[effort] = _Fitted(known or LazyEncoder(opener), identity)
+
     rungs = package.manifest.rungs if encoder is None else ()
     if encoder is not None:
-        encoders = {FULL: LazyEncoder(partial(_open_given, package, encoder, threads))}
-    else:
-        encoders = {
-            rung.effort: LazyEncoder(
-                partial(_open_rung, package, rung, package.files.take(package.folder / rung.folder), threads)
-            )
-            for rung in rungs
-        }
+        add(FULL, partial(_open_given, package, encoder, threads))
+    for rung in rungs:
+        files = package.files.take(package.folder / rung.folder)
+        add(rung.effort, partial(_open_rung, package, rung, files, threads), rung.folder)
     if len(encoders) == 1:
-        next(iter(encoders.values())).get()
+        next(iter(encoders.values())).encoder.get()
     if teacher is not None:
         if not isinstance(teacher, Encoder) and not callable(teacher):
             raise OptionError(
                 f"teacher is {str(teacher)!r:.80}; expected an encoder, or a function that returns one. "
                 "Write teacher=lambda: leafkit.open_teacher(...)."
             )
-        encoders[TEACHER] = LazyEncoder(partial(_open_teacher, package, teacher))
+        add(TEACHER, partial(_open_teacher, package, teacher))
     return Encoders(package.folder, encoders, rungs)
+
+
+def _identity(package: Package, folder: str | None) -> object:
+    """Return what decides the vectors of an encoder: space and mapping of ``package``, and its files in ``folder``."""
+    manifest = package.manifest
+    decide = {
+        name: facts["sha256"]
+        for name, facts in manifest.files.items()
+        if name in (MAPPING_FILE, FINGERPRINT) or (folder is not None and name.startswith(f"{folder}/"))
+    }
+    return manifest.space.id, decide
 
 
 def _open_rung(package: Package, rung: Rung, files: OpenFiles, threads: int) -> Encoder:

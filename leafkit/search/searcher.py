@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -18,7 +19,7 @@ from leafkit.search.faiss_index import Depth
 from leafkit.search.hits import Hits
 from leafkit.search.hybrid import Fusion, check_fusion, hybrid_search
 from leafkit.search.lexical import Lexical
-from leafkit.search.manifest import Rung
+from leafkit.search.manifest import Rung, read_manifest
 from leafkit.search.package import Package, open_package, retry_during_update
 from leafkit.search.vector_search import VectorSearch
 from leafkit.search.where import read_where
@@ -28,6 +29,38 @@ from leafkit.types import Encoder, Float32, Int64
 log = logging.getLogger("leafkit")
 
 Where = str | Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Opening:
+    """How an index is opened: the options of `Searcher.open`."""
+
+    encoder: str | Path | Encoder | None
+    teacher: Encoder | Callable[[], Encoder] | None
+    verify: bool
+    memory_map: bool
+    threads: int
+    oversample: int | None
+    depth: Depth | None
+
+    def open(self, folder: Path, before: Encoders | None = None) -> Searcher:
+        """Open the index in ``folder``; ``before`` are encoders of an earlier content, which may serve again."""
+        return retry_during_update(folder, lambda: self._open_once(folder, before))
+
+    def _open_once(self, folder: Path, before: Encoders | None) -> Searcher:
+        package, mapped = open_package(folder, verify=self.verify), self.memory_map
+        with package.files:
+            return Searcher(
+                package,
+                package.vector_search(
+                    memory_map=mapped, threads=self.threads, oversample=self.oversample, depth=self.depth
+                ),
+                package.documents(memory_map=mapped),
+                open_encoders(package, self.encoder, self.teacher, self.threads, before),
+                package.lexical(memory_map=mapped),
+                columns=package.columns(memory_map=mapped),
+                opening=self,
+            )
 
 
 class Searcher:
@@ -47,9 +80,11 @@ class Searcher:
         lexical: Lexical | None = None,
         *,
         columns: Columns | None = None,
+        opening: _Opening,
     ) -> None:
         """Combine parts that are already open; `Searcher.open` opens them."""
         self.manifest = package.manifest
+        self._opening = opening
         self._package = package
         self._vector_search = vector_search
         self._documents = documents
@@ -87,21 +122,25 @@ class Searcher:
         """
         if threads < 1:
             raise OptionError(f"threads is {threads}; expected at least 1.")
-        folder = Path(index)
+        opening = _Opening(
+            encoder=encoder,
+            teacher=teacher,
+            verify=verify,
+            memory_map=memory_map,
+            threads=threads,
+            oversample=oversample,
+            depth=depth,
+        )
+        return opening.open(Path(index))
 
-        def open_once() -> Searcher:
-            package = open_package(folder, verify=verify)
-            with package.files:
-                return cls(
-                    package,
-                    package.vector_search(memory_map=memory_map, threads=threads, oversample=oversample, depth=depth),
-                    package.documents(memory_map=memory_map),
-                    open_encoders(package, encoder, teacher, threads),
-                    package.lexical(memory_map=memory_map),
-                    columns=package.columns(memory_map=memory_map),
-                )
+    def reload(self) -> Searcher:
+        """Return a searcher of what the folder holds now, opened with the same options; itself if nothing has changed.
 
-        return retry_during_update(folder, open_once)
+        This searcher still searches what it has open, so searches in other threads are not disturbed. Students whose
+        files have not changed are not opened again. Raises the errors of `open`.
+        """
+        folder = self._package.folder
+        return self if read_manifest(folder) == self.manifest else self._opening.open(folder, self._encoders)
 
     def __len__(self) -> int:
         return self._vector_search.count

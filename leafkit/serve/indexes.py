@@ -9,12 +9,12 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy
 
 from leafkit.errors import InputError, LeafkitError, OptionError, nearest
-from leafkit.search.encoders import LazyEncoder, OneAtATime
 from leafkit.search.manifest import read_manifest_text
 from leafkit.search.query_encoder import AGREEMENT
 from leafkit.search.searcher import Searcher
@@ -89,14 +89,13 @@ class ServedIndex:
         self.folder = folder
         self.problem: str | None = None
         self.reloads = 0
-        self._encoder = encoder
-        self._verify = verify
-        # One for all contents that the folder will have, since they are all of one space.
-        self._teacher = None if teacher is None else LazyEncoder(lambda: OneAtATime(teacher(folder)))
         self._refused: str | None = None
         self._next_try = 0.0
         self._manifest = read_manifest_text(folder)
-        self.opened = self._open(1)
+        open_teacher = None if teacher is None else partial(teacher, folder)
+        searcher = Searcher.open(folder, encoder=encoder, teacher=open_teacher, verify=verify)
+        self._was_given_encoder = encoder is not None
+        self.opened = self._opened(searcher, number=1)
 
     def look(self) -> None:
         """Open the index again if its manifest changed. Takes long; call it in a thread, one call at a time.
@@ -112,7 +111,7 @@ class ServedIndex:
                 return
             if manifest == self._refused and time.monotonic() < self._next_try:
                 return
-            opened = self._open(self.opened.number + 1)
+            opened = self._opened(self.opened.searcher.reload(), number=self.opened.number + 1)
             self._require_same(opened)
         except (LeafkitError, OSError) as error:
             self._keep(f"the folder {self.folder} was not opened again, and the index as it was is served on: {error}")
@@ -125,11 +124,9 @@ class ServedIndex:
         self.reloads += 1
         log.info("reopened the index %s: %d documents", self.name, len(opened.searcher))
 
-    def _open(self, number: int) -> Opened:
-        teacher = None if self._teacher is None else self._teacher.get
-        searcher = Searcher.open(self.folder, encoder=self._encoder, teacher=teacher, verify=self._verify)
-        # Without a student inside there is nothing to encode with; the searcher says so when it is asked.
-        has_encoder = self._encoder is not None or searcher.manifest.encoder is not None
+    def _opened(self, searcher: Searcher, *, number: int) -> Opened:
+        # Without a student there is nothing to encode with; the searcher says so when it is asked.
+        has_encoder = self._was_given_encoder or searcher.manifest.encoder is not None
         encoder = searcher.encoder if has_encoder else None
         encoder = encoder.encoder if isinstance(encoder, MappedEncoder) else encoder
         golden = encoder.encode([GOLDEN], "query")[0] if encoder else None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy
 import pytest
 
-from leafkit.errors import OptionError, SpaceError
+from leafkit.errors import InputError, OptionError, SpaceError
 from leafkit.search.encoders import LazyEncoder, OneAtATime
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.search.searcher import Hits, Searcher
@@ -138,6 +138,51 @@ def test_a_student_that_was_not_used_yet_survives_what_happens_to_the_folder(
     else:
         shutil.rmtree(copy)
     assert found(searcher.search(TEXTS, effort="table")) == expected
+
+
+def test_reload_gives_the_new_content_and_opens_no_student_again(
+    ladder: Path, exported: Path, teacher: Letters, tmp_path: Path, opened: list[str]
+) -> None:
+    copy = shutil.copytree(ladder, tmp_path / "copy")
+    calls: list[Letters] = []
+    before = Searcher.open(copy, teacher=lambda: calls.append(teacher) or teacher)
+    expected = found(before.search(TEXTS, effort="table"))
+    before.search("a", effort="teacher")
+    assert before.reload() is before
+
+    gone = expected[0][0][:2]
+    update_vectors(copy, remove=gone)
+    after = before.reload()
+    assert after is not before
+    assert len(after) == len(before) - 2
+    assert not {*gone} & {*after.search(TEXTS[0], effort="table").ids}
+    assert found(before.search(TEXTS, effort="table")) == expected
+    after.search(TEXTS)
+    after.search("a", effort="teacher")
+    assert opened == ["encoder-table", "encoder"]
+    assert len(calls) == 1
+
+    index_vectors(IDS[:5], drawn_vectors(5, 32), read_student(exported).space, copy, student=exported, overwrite=True)
+    replaced = after.reload()
+    assert replaced.efforts == ("full", "teacher")
+    replaced.search("a")
+    shutil.rmtree(copy)
+    assert replaced.encoder is after.encoder  # the same files under the same name
+    with pytest.raises(InputError, match="is not an index: it has no manifest.json"):
+        replaced.reload()
+
+
+def test_reload_opens_a_student_whose_files_differ(
+    exported: Path, table_student: Path, tmp_path: Path, opened: list[str]
+) -> None:
+    space = read_student(exported).space
+    for student in (exported, table_student):
+        index_vectors(IDS[:5], drawn_vectors(5, 32), space, tmp_path / "i", student=student, overwrite=True)
+        if student == exported:
+            before = Searcher.open(tmp_path / "i")
+    after = before.reload()
+    assert opened == ["encoder", "encoder"]
+    assert found([after.search("a")]) != found([before.search("a")])
 
 
 def test_an_unknown_effort_is_refused_and_the_known_ones_are_named(ladder: Path) -> None:
