@@ -241,7 +241,7 @@ class Depth:
     lists: inverted lists to visit; None means twice the square root of the number of lists, at least 8.
     nodes: candidates kept open in a graph (efSearch).
     factor: candidates for each hit that the index's own refinement step rescores.
-    widening: multiplies the lists; set by `within` and `doubled`.
+    widening: multiplies the lists; set by `within` and `filtered`.
 
     Recall of the true ten nearest on 20,000 package descriptions (384-d): graph 0.997, 512 lists 0.95.
     """
@@ -260,12 +260,14 @@ class Depth:
         nodes = max(self.nodes, min(MOST_NODES, math.ceil(self.nodes / share)))
         return replace(self, nodes=nodes, widening=self.widening / share)
 
-    def doubled(self) -> Depth:
-        """Return the depth of a search limited to allowed rows, which shall find 0.99 of the true nearest.
+    def filtered(self, share: float) -> Depth:
+        """Return the depth of a search limited by a filter to this ``share`` of the rows, for 0.99 of the true nearest.
 
-        On 27,000 documents 512 lists need a depth of 80 to 87 for that, and `lists_of` gives 45.
+        Twice the nodes do for a graph. Lists need 4.5 times the default even if all rows are allowed: of 512 lists for
+        20,000 rows and 1024 for 60,000, twice as many find 0.976 to 0.978 of the true nearest among 90 % of the rows.
         """
-        return replace(self, nodes=2 * self.nodes, factor=2 * self.factor, widening=2 * self.widening)
+        deeper = replace(self, nodes=2 * self.nodes, factor=2 * self.factor).within(share)
+        return replace(deeper, widening=self.widening * max(4.5, 2.5 / share))
 
 
 def _parameters(native: Any, selector: Any, depth: Depth, references: list[Any]) -> Any:

@@ -131,7 +131,7 @@ class VectorSearch:
             if allowed is None:
                 depth = self._depth.within(self.count / self.rows)
             else:
-                depth = self._depth.doubled().within(len(allowed) / self.rows)
+                depth = self._depth.filtered(len(allowed) / self.rows)
             return [rows[rows >= 0] for rows in self.index.nearest(queries, limit, bits=bits, depth=depth)]
         # This type of index cannot skip removed rows, so ask for more until enough live ones are among those found.
         while True:
