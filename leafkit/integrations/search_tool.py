@@ -60,7 +60,7 @@ class SearchTool:
         given = {name: value for name, value in options.items() if value is not None}
         request = SearchRequest.parse({"query": query, **given}, self._fields)
         opened = self._indexes.open_now(request.index)
-        found = opened.searcher.search(query, **request.options)
+        found = opened.search(query, **request.options)
         # As JSON and back: NaN becomes None, and half of a surrogate pair, which the protocol cannot carry, a "?".
         rows = json.loads(standard_json(found.to_dicts(nested=True), ascii_only=False).encode("utf-8", "replace"))
         return SearchResult(opened.name, [self._hit(row) for row in rows])

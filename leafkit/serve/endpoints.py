@@ -7,7 +7,6 @@ import base64
 import time
 from typing import Any
 
-from leafkit.errors import InputError
 from leafkit.search.query_encoder import QueryEncoder
 from leafkit.search.searcher import Searcher
 from leafkit.serve import metrics
@@ -152,11 +151,7 @@ class Endpoints:
 
 def _hits(opened: Opened, query: str | Float32, options: dict[str, Any]) -> bytes:
     """Return the hits of one query as a JSON list."""
-    try:
-        found: Any = opened.searcher.search(query, **options)
-    except InputError as error:
-        raise invalid(str(error)) from error
-    return found.to_json(nested=True).encode()
+    return opened.search(query, **options).to_json(nested=True).encode()
 
 
 def _row(vectors: Float32, request: EmbeddingRequest) -> bytes:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy
 
 from leafkit.errors import InputError, LeafkitError, OptionError, nearest
+from leafkit.search.hits import Hits
 from leafkit.search.manifest import read_manifest_text
 from leafkit.search.query_encoder import AGREEMENT
 from leafkit.search.searcher import Searcher
@@ -38,16 +40,26 @@ log = logging.getLogger("leafkit")
 class Opened:
     """An index as it was when it was opened. Requests that began with it end with it, whatever happens to the folder.
 
+    folder: where it lies on this machine, which no answer names.
     number: counts how often the index was opened.
     encoder: the student that encodes queries into the teacher's space, or None.
     golden: the vector of `GOLDEN`; None without an encoder.
     """
 
     name: str
+    folder: Path
     number: int
     searcher: Searcher
     encoder: Encoder | None
     golden: Float32 | None
+
+    def search(self, query: str | Float32, **options: Any) -> Hits:
+        """Return the hits as `Searcher.search` does; an `InputError` names the index and not its folder."""
+        try:
+            hits: Any = self.searcher.search(query, **options)
+        except InputError as error:
+            raise InputError(str(error).replace(str(self.folder), self.name)) from error
+        return hits
 
     def embedding_encoder(self) -> Encoder:
         """Return the encoder whose vectors others can use; raises `RequestError` 422 where there is none."""
@@ -130,7 +142,7 @@ class ServedIndex:
         encoder = searcher.encoder if has_encoder else None
         encoder = encoder.encoder if isinstance(encoder, MappedEncoder) else encoder
         golden = encoder.encode([GOLDEN], "query")[0] if encoder else None
-        return Opened(self.name, number, searcher, encoder, golden)
+        return Opened(self.name, self.folder, number, searcher, encoder, golden)
 
     def _require_same(self, opened: Opened) -> None:
         """Raise `OptionError` if requests that the open index answers would mean something else with ``opened``."""

@@ -92,7 +92,9 @@ def test_another_index_is_named_or_refused(vectors_index):
 def test_an_index_without_a_student_is_searched_with_vectors(vectors_index):
     with client_of(vectors_index) as client:
         assert client.get("/health").status_code == 200
-        assert "without a student" in message(client.post("/search", json={"query": "a"}), 422)
+        said = message(client.post("/search", json={"query": "a"}), 422)
+        assert "the index docs was built without a student" in said
+        assert str(vectors_index.parent) not in said
         assert len(client.post("/search", json={"vector": [1.0] * 384}).json()["hits"]) == 10
         assert "without a student" in message(client.post("/embed", json={"inputs": "a"}), 422)
 
