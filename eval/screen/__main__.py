@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eval import DATA
 from eval.ledger import main as table_of_methods
+from eval.screen import more_steps
 from eval.screen.log import LOG
 from eval.screen.report import missing_arms, result_text, results
 from eval.screen.stages import FULL, QUICK, Screen, Search, run_system
@@ -24,7 +25,6 @@ from leafkit.methods import ledger
 from leafkit.vectors.store import default_cache
 
 TEACHER = "../shared/models/bge-small-en-v1.5"
-DOSE_RESULTS = Path("eval/results/screen-dose")
 TIERS = {"screen": "", "dose": "plain-60000"}
 SEARCHES: dict[str, list[Search]] = {"full": [FULL], "quick": [QUICK], "borrowed": []}
 STAGES = ("dose", "screen", "curve")
@@ -59,16 +59,17 @@ def _run(screen: Screen, options: argparse.Namespace) -> None:
 
 
 def _report(screen: Screen, options: argparse.Namespace) -> None:
-    """Write the result files and the two pages, and print what is missing.
+    """Write the result files and the pages, and print what is missing.
 
-    The tier of more steps has its own folder of result files and no pages.
+    The tier of more steps has result files and a page of its own.
     """
     students = options.student or list(STUDENTS)
     found = results(screen, students)
     if screen.larger:
-        DOSE_RESULTS.mkdir(parents=True, exist_ok=True)
+        more_steps.FOLDER.mkdir(parents=True, exist_ok=True)
         for name, result in found.items():
-            write_file(DOSE_RESULTS / f"{name}.json", result_text(result))
+            write_file(more_steps.FOLDER / f"{name}.json", result_text(result))
+        write_file(more_steps.PAGE, more_steps.more_steps(found, screen.systems))
         return
     methods = {name: result for name, result in found.items() if name == LEAF or screen.systems[name].is_method}
     arms = {name: result for name, result in found.items() if name not in methods}

@@ -74,7 +74,8 @@ def results(screen: Screen, students: Sequence[str]) -> dict[str, Result]:
     pairs = measured_pairs(screen, students)
     differences = [compared(screen, pair.system, pair.baseline, pair.system.system.figure) for pair in pairs]
     adjusted = holm([found.p for found in differences])
-    curves = {student: texts_curve(screen, student) for student in students}
+    # The curve over numbers of texts says nothing about ten times the texts.
+    curves = {student: {} if screen.larger else texts_curve(screen, student) for student in students}
     rows: dict[str, dict[str, Any]] = {}
     for pair, found, p in zip(pairs, differences, adjusted, strict=True):
         row = _row(screen, pair, found, p, len(pairs), curves[pair.student])
@@ -216,14 +217,14 @@ def _result(screen: Screen, system: System, rows: Mapping[str, Any]) -> Result:
         "situations": list(system.situations),
         "rows": dict(rows),
         "data": {"teacher": screen.study.teacher.space.to_json(), "sha256": screen.study.benchmark.hashes},
-        "command": _command(system.name, rows),
+        "command": _command(system.name, rows, tier=" --tier dose" if screen.larger else ""),
         "commit": commit(),
         "versions": {"leafkit": __version__, **packages()},
         "note": NOTE,
     }
 
 
-def _command(name: str, rows: Mapping[str, Any]) -> str:
+def _command(name: str, rows: Mapping[str, Any], *, tier: str) -> str:
     """Return the commands that make the runs of ``rows``, first those whose doses other kinds of students take."""
     commands = []
     for student in sorted(rows, key=lambda student: student in DOSES_FROM):
@@ -231,7 +232,7 @@ def _command(name: str, rows: Mapping[str, Any]) -> str:
         search = " --search borrowed" if dose["chosen_on"] != student else ""
         if any(len(point["seeds"]) == len(QUICK.seeds) for point in dose["curve"]):
             search = " --search quick"
-        commands.append(f"python -m eval.screen run --student {student}{search} --only {name}")
+        commands.append(f"python -m eval.screen run{tier} --student {student}{search} --only {name}")
     return " && ".join(commands)
 
 

@@ -78,7 +78,7 @@ def _plain() -> str:
 
 
 def _section(situation: str, systems: Sequence[System]) -> str:
-    rows = {label(system): _measured(system) for system in systems}
+    rows = {label(system): of_screen(system) for system in systems}
     lines = [f"## {situation.capitalize()}", "", _WORDS[situation], "", _answer(rows), ""]
     cells = [["method", "student", "dose", "figure", "compared with", "verdict", "difference", "also compared with"]]
     cells[0] += ["worth", "cost"]
@@ -94,7 +94,8 @@ def label(system: System) -> str:
     return f"`{system.name}`" if system.is_method else system.title
 
 
-def _measured(system: System) -> Mapping[str, Measured]:
+def of_screen(system: System) -> Mapping[str, Measured]:
+    """Return what the screen found about a method or another arm, by kind of student."""
     if system.is_method:
         return ledger_row(system.name, VERDICTS).measured
     arms = (read_result(VERDICTS / "baselines.json") or {"arms": {}})["arms"]

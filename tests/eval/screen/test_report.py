@@ -8,6 +8,7 @@ import numpy
 import pytest
 
 from eval.screen import __main__ as command
+from eval.screen import more_steps
 from eval.screen import which_method as page_module
 from eval.screen.benchmark import DEV, TEST
 from eval.screen.figures import ACCURACY, COSINE, ECE, MAIN, NDCG, NLL, OVERLAP, STSB
@@ -86,7 +87,7 @@ class Study:
 def _run(arm, seed):
     gain = GAIN.get(arm.system, 0.0) * (1 - abs((arm.dose or 0.3) - 0.3) if arm.system == "condense" else 1)
     if arm.texts.startswith("plain-"):
-        gain = 0.04 * numpy.log2(int(arm.texts.partition("-")[2]) / 6000)
+        gain += 0.04 * numpy.log2(int(arm.texts.partition("-")[2]) / 6000)
     draw = numpy.random.default_rng(0)
     noise = numpy.random.default_rng([seed, len(arm.name)])
     scores = {}
@@ -275,6 +276,24 @@ def test_a_report_replaces_all_files_and_removes_those_of_methods_that_changed(m
     assert {file.stem for file in tmp_path.glob("*.json")} == {"leaf", "condense", "curriculum", "baselines"}
     assert json.loads((tmp_path / "baselines.json").read_text())["arms"].keys() == {"condense-random"}
     assert "`condense`" in (tmp_path / "which-method.md").read_text()
+
+
+def test_the_page_of_more_steps_shows_both_differences(measured, screen, tmp_path, monkeypatch):
+    larger = replace(screen, larger="plain-60000")
+    for name in ("condense", "curriculum"):
+        assert run_system(larger, name, "table")
+    found = replace(finding(screen), larger="plain-60000")
+    monkeypatch.setattr(more_steps, "FOLDER", tmp_path / "files")
+    monkeypatch.setattr(more_steps, "PAGE", tmp_path / "more-steps.md")
+    command._report(found, SimpleNamespace(student=["table"]))
+    page = more_steps.PAGE.read_text()
+    row = json.loads((tmp_path / "files" / "condense.json").read_text())["rows"]["table"]
+    assert row["worth"] is None
+    assert "**Answer.** Helps: `condense` (token table); no difference: random texts (token table), `curriculum` (token table)." in page
+    before = measured["condense"]["rows"]["table"]["difference"]
+    assert f"| random texts | helps, {ledger.format_difference(before)} | " in page
+    assert f"| {ledger.format_difference(row['difference'])} | helps |" in page
+    assert "$ python -m eval.screen run --tier dose --student table --only condense" in page
 
 
 def test_a_gain_is_given_in_texts_of_leaf(measured):
