@@ -39,6 +39,7 @@ def update(
     leafkit update docs.index --add new.jsonl
     leafkit update docs.index --add night.parquet   # with a column of vectors
     leafkit update docs.index --remove doc-17 --remove @old-ids.txt
+    leafkit update docs.index --lexical             # words for hybrid search
     """
     from leafkit.index.update import read_ids, update_index
 

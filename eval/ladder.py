@@ -18,6 +18,7 @@ from eval.arguments import positive
 from eval.bench.machine import describe_machine, load
 from eval.serve.compare import read_queries
 from leafkit.command import command_line, exit_on_error
+from leafkit.errors import OptionError
 from leafkit.search.searcher import Searcher
 
 TEACHER = "teacher"
@@ -38,8 +39,11 @@ def measure(index: Path, teacher: str | None, queries: Sequence[str], *, rounds:
             lambda text, effort=effort: searcher.search(text, k, effort=effort),
         )
     if teacher is not None:
-        encode = _sentence_transformers(teacher)
+        encode = _sentence_transformers(teacher, searcher.space.query_prompt)
         steps[TEACHER] = (encode, lambda text: searcher.search(encode(text), k))
+    if not steps or not queries:
+        what = "no query is given" if steps else f"{index} has no student inside, and no teacher is given"
+        raise OptionError(f"{what}, so there is nothing to measure. Name an index with students, and some queries.")
     best: dict[str, list[float]] = {}
     for _ in range(rounds):
         for name, both in steps.items():
@@ -68,13 +72,13 @@ def _median(step: Callable[[str], Any], queries: Sequence[str]) -> float:
     return 1e6 * statistics.median(taken)
 
 
-def _sentence_transformers(model: str) -> Callable[[str], Any]:
+def _sentence_transformers(model: str, prompt: str) -> Callable[[str], Any]:
     import torch
     from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(1)
     opened = SentenceTransformer(model, device="cpu", model_kwargs={"dtype": torch.float32})
-    return lambda text: opened.encode_query(text, show_progress_bar=False)
+    return lambda text: opened.encode(text, prompt=prompt, show_progress_bar=False)
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:

@@ -66,6 +66,8 @@ def _report(screen: Screen, options: argparse.Namespace) -> None:
     students = options.student or list(STUDENTS)
     found = results(screen, students)
     if screen.larger:
+        if not any(name != LEAF for name in found):
+            raise OptionError("no run of this tier is finished. Make some with: python -m eval.screen run --tier dose")
         more_steps.FOLDER.mkdir(parents=True, exist_ok=True)
         for name, result in found.items():
             write_file(more_steps.FOLDER / f"{name}.json", result_text(result))

@@ -48,16 +48,22 @@ log = logging.getLogger("leafkit")
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateCounts:
-    """The result of an update: documents added and removed, unknown ids to remove, and documents in the index now."""
+    """The result of an update: documents added and removed, unknown ids to remove, and documents in the index now.
+
+    ``words`` says what happened to the words of all documents: ``stored``, ``dropped`` or nothing.
+    """
 
     added: int
     removed: int
     missing: int
     count: int
+    words: str = ""
 
     def __str__(self) -> str:
         missing = f" ({self.missing:,} more ids to remove were missing)" if self.missing else ""
-        return f"added {self.added:,}, removed {self.removed:,}{missing}; the index holds {self.count:,} documents"
+        words = f"{self.words} the words of all documents; " if self.words else ""
+        counts = f"added {self.added:,}, removed {self.removed:,}{missing}"
+        return f"{words}{counts}; the index holds {self.count:,} documents"
 
 
 def apply_update(
@@ -82,6 +88,8 @@ def apply_update(
         added = _write_added(package, documents)
         changes = _plan_changes(package, added, remove, replace=replace)
         next_generation = _NextGeneration(package, changes.live, added, encoder, lexical=lexical)
+        if compact is None and not (len(added) or changes.newly_removed):
+            compact = False
         if changes.newly_removed or next_generation.is_needed(compact):
             written.append(next_generation.write(compact))
     return UpdateCounts(
@@ -89,6 +97,7 @@ def apply_update(
         removed=changes.removed,
         missing=changes.missing,
         count=int(changes.live.sum()) + len(added),
+        words=next_generation.change_of_words,
     )
 
 
@@ -185,9 +194,16 @@ class _NextGeneration:
         self._parts: dict[str, str] = {}
 
     def is_needed(self, compact: bool | None) -> bool:
-        """Whether there is anything to write, apart from rows that this update removes."""
-        changes_words = self._has_words != self._had_words
-        return len(self._added) > 0 or changes_words or self._adds_columns or (compact is True and not self._live.all())
+        """Tell whether there is anything to write, apart from rows that this update removes."""
+        rewrites = len(self._added) > 0 or (compact is True and not self._live.all())
+        return rewrites or self.change_of_words != "" or self._adds_columns
+
+    @property
+    def change_of_words(self) -> str:
+        """What happens to the words: ``stored``, ``dropped`` or nothing."""
+        if self._has_words == self._had_words:
+            return ""
+        return "stored" if self._has_words else "dropped"
 
     def write(self, compact: bool | None) -> Manifest:
         """Write the files that change, then replace the manifest by the one that is returned."""

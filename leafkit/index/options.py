@@ -97,8 +97,8 @@ class UpdateOptions(ThreadOptions):
     lexical: Annotated[
         bool | None,
         Option(
-            "Store the words of all documents for hybrid search in an index that was built without them, or drop them. "
-            "Either way an older index gets columns to filter by.",
+            "Store the words of all documents for hybrid search, or drop them. An index of an older leafkit also gets "
+            "the columns that filters need.",
             none="words stay as they are",
             flags=("--lexical/--no-lexical",),
         ),

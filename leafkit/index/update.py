@@ -37,6 +37,8 @@ def update_index(
 ) -> UpdateCounts:
     """Remove the ids ``remove`` from the index, then add the documents of ``add``; return the counts.
 
+    With ``lexical`` the words of all documents are stored for hybrid search, or dropped, without touching a vector.
+
     teacher: encodes the documents of ``add``. By default the file ``add`` is the teacher if it holds vectors, which are
         checked as in the build. Else it is the teacher that the index was built with, opened with the recorded options;
         options given here override the recorded ones. A teacher with code of its own is opened only if this call sets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,12 +16,15 @@ from mcp.server.mcpserver.tools import Tool  # type: ignore[import-not-found]
 from mcp.types import ToolAnnotations  # type: ignore[import-not-found]
 from pydantic import Field
 
-from leafkit.errors import LeafkitError
+from leafkit.errors import InputError, LeafkitError
 from leafkit.integrations.options import McpOptions
 from leafkit.integrations.search_tool import SearchResult, SearchTool
 from leafkit.options import options_of, takes
 from leafkit.serve.indexes import Indexes, name_indexes
+from leafkit.serve.replies import RequestError
 from leafkit.version import __version__
+
+log = logging.getLogger("leafkit")
 
 Query = Annotated[str, Field(description="What to look for, as a question or a few words.")]
 K = Annotated[int, Field(description="How many documents to return.")]
@@ -99,7 +103,10 @@ def _search(tool: SearchTool) -> Callable[..., SearchResult]:
     ) -> SearchResult:
         try:
             return tool.search(query, k=k, where=where, hybrid=hybrid, effort=effort, index=index)
-        except LeafkitError as error:
+        except (InputError, RequestError) as error:
             raise ToolError(str(error)) from error
+        except LeafkitError as error:  # not of the request, such as a damaged file; its path is for the log alone
+            log.error("a search failed: %s", error)
+            raise ToolError("what this search needs cannot be opened; the server's log says why.") from error
 
     return search

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from leafkit.errors import OptionError, nearest
+from leafkit.files.digest import sha256_file
 from leafkit.files.open_files import OpenFiles
 from leafkit.search.manifest import Rung
 from leafkit.search.manifest_fields import FULL, TEACHER
@@ -44,10 +45,14 @@ class LazyEncoder:
 
 @dataclass(frozen=True, slots=True)
 class _Fitted:
-    """The encoder of an effort. Encoders of equal ``identity`` that are opened with the same options are the same."""
+    """The encoder of an effort.
+
+    Encoders of equal ``identity`` that are opened with the same options are interchangeable. One without an identity
+    is not used again.
+    """
 
     encoder: LazyEncoder
-    identity: object
+    identity: object | None
 
 
 class Encoders:
@@ -74,7 +79,7 @@ class Encoders:
     def find(self, effort: str, identity: object) -> LazyEncoder | None:
         """Return the encoder of ``effort``, open or not, if it has this ``identity``."""
         fitted = self._encoders.get(effort)
-        return fitted.encoder if fitted and fitted.identity == identity else None
+        return fitted.encoder if fitted and fitted.identity == identity is not None else None
 
     def check(self, effort: str | None) -> str:
         """Return the name of ``effort``, or that of the default; raise `OptionError` if the index does not have it."""
@@ -99,51 +104,74 @@ class Encoders:
 def open_encoders(
     package: Package,
     encoder: str | Path | Encoder | None,
-    teacher: Encoder | Opener | None,
+    teacher: Opener | None,
     threads: int,
     before: Encoders | None = None,
 ) -> Encoders:
     """Return the encoders of ``package``, or ``encoder`` in place of its students, and ``teacher``.
 
     An only student and ``encoder`` are opened now, several students when they are first used. These keep their files
-    open until then, so that a new index in the folder changes nothing. A ``teacher`` that is a function is called at
-    its first use. ``before`` were opened with the same options for an earlier content of the folder; those whose files
-    have not changed since are used again. Raises the errors of `leafkit.Searcher.open`.
+    open until then, so that a new index in the folder changes nothing. ``teacher`` comes from `shared_teacher`.
+    ``before`` were opened with the same options for an earlier content of the folder; those whose files have not
+    changed since are used again. Raises the errors of `leafkit.Searcher.open`.
     """
     encoders: dict[str, _Fitted] = {}
 
-    def add(effort: str, opener: Opener, folder: str | None = None) -> None:
-        identity = _identity(package, folder)
+    def add(effort: str, opener: Opener, files: Mapping[str, str] | None) -> None:
+        identity = None if files is None else (_coordinates(package), files)
         known = before.find(effort, identity) if before else None
         encoders[effort] = _Fitted(known or LazyEncoder(opener), identity)
 
     rungs = package.manifest.rungs if encoder is None else ()
     if encoder is not None:
-        add(FULL, partial(_open_given, package, encoder, threads))
+        add(FULL, partial(_open_given, package, encoder, threads), _files_given(encoder))
     for rung in rungs:
         files = package.files.take(package.folder / rung.folder)
-        add(rung.effort, partial(_open_rung, package, rung, files, threads), rung.folder)
+        add(rung.effort, partial(_open_rung, package, rung, files, threads), _files_inside(package, rung))
     if len(encoders) == 1:
         next(iter(encoders.values())).encoder.get()
     if teacher is not None:
-        if not isinstance(teacher, Encoder) and not callable(teacher):
-            raise OptionError(
-                f"teacher is {str(teacher)!r:.80}; expected an encoder, or a function that returns one. "
-                "Write teacher=lambda: leafkit.open_teacher(...)."
-            )
-        add(TEACHER, partial(_open_teacher, package, teacher))
+        # The teacher itself is open once for all contents of the folder. Fitting it to this one costs nothing.
+        add(TEACHER, lambda: _fitted(package, teacher(), got_from="the teacher"), None)
     return Encoders(package.folder, encoders, rungs)
 
 
-def _identity(package: Package, folder: str | None) -> object:
-    """Return what decides the vectors of an encoder: space and mapping of ``package``, and its files in ``folder``."""
-    manifest = package.manifest
-    decide = {
-        name: facts["sha256"]
-        for name, facts in manifest.files.items()
-        if name in (MAPPING_FILE, FINGERPRINT) or (folder is not None and name.startswith(f"{folder}/"))
-    }
-    return manifest.space.id, decide
+def shared_teacher(teacher: Encoder | Opener) -> Opener:
+    """Return a function that gives ``teacher`` for one thread at a time; it is opened at the first call.
+
+    Raises `OptionError` for what is neither an encoder nor a function.
+    """
+    if not isinstance(teacher, Encoder) and not callable(teacher):
+        raise OptionError(
+            f"teacher is {str(teacher)!r:.80}; expected an encoder, or a function that returns one. "
+            "Write teacher=lambda: leafkit.open_teacher(...)."
+        )
+
+    def open_alone() -> Encoder:
+        opened = teacher if isinstance(teacher, Encoder) else teacher()
+        return opened if isinstance(opened, OneAtATime) else OneAtATime(opened)
+
+    return LazyEncoder(open_alone).get
+
+
+def _coordinates(package: Package) -> object:
+    """Return what decides how an encoder is fitted to ``package``: space, mapping and fingerprint."""
+    files = package.manifest.files
+    return package.manifest.space.id, [files[name]["sha256"] for name in (MAPPING_FILE, FINGERPRINT) if name in files]
+
+
+def _files_inside(package: Package, rung: Rung) -> dict[str, str]:
+    """Return the hash of each file of a student inside ``package``."""
+    files = package.manifest.files.items()
+    return {name: facts["sha256"] for name, facts in files if name.startswith(f"{rung.folder}/")}
+
+
+def _files_given(encoder: str | Path | Encoder) -> dict[str, str] | None:
+    """Return the hash of the record of the student in the folder ``encoder``, which hashes its other files."""
+    from leafkit.search.query_encoder import RECORD
+
+    record = None if isinstance(encoder, Encoder) else resolve_student(encoder) / RECORD
+    return {RECORD: sha256_file(record)} if record and record.is_file() else None
 
 
 def _open_rung(package: Package, rung: Rung, files: OpenFiles, threads: int) -> Encoder:
@@ -163,12 +191,6 @@ def _open_given(package: Package, encoder: str | Path | Encoder, threads: int) -
 
     opened = QueryEncoder.open(encoder, threads=threads)
     return _fitted(package, opened, got_from="the query encoder", folder=encoder)
-
-
-def _open_teacher(package: Package, teacher: Encoder | Opener) -> Encoder:
-    opened = teacher if isinstance(teacher, Encoder) else teacher()
-    alone = opened if isinstance(opened, OneAtATime) else OneAtATime(opened)
-    return _fitted(package, alone, got_from="the teacher")
 
 
 class OneAtATime:

@@ -238,7 +238,8 @@ class FaissIndex:
 class Depth:
     """How much of an approximate index a search visits. FAISS's own defaults (1 list, 16 nodes) lose too many hits.
 
-    lists: inverted lists to visit; None means twice the square root of the number of lists, at least 8.
+    lists: inverted lists to visit; None means twice the square root of the number of lists, at least 8. A search that a
+        filter limits visits at least 4.5 times as many.
     nodes: candidates kept open in a graph (efSearch).
     factor: candidates for each hit that the index's own refinement step rescores.
     widening: multiplies the lists; set by `within` and `filtered`.
@@ -266,8 +267,8 @@ class Depth:
         Twice the nodes do for a graph. Lists need 4.5 times the default even if all rows are allowed: of 512 lists for
         20,000 rows and 1024 for 60,000, twice as many find 0.976 to 0.978 of the true nearest among 90 % of the rows.
         """
-        deeper = replace(self, nodes=2 * self.nodes, factor=2 * self.factor).within(share)
-        return replace(deeper, widening=self.widening * max(4.5, 2.5 / share))
+        nodes = replace(self, nodes=2 * self.nodes).within(share).nodes
+        return replace(self, nodes=nodes, factor=2 * self.factor, widening=self.widening * max(4.5, 2.5 / share))
 
 
 def _parameters(native: Any, selector: Any, depth: Depth, references: list[Any]) -> Any:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from leafkit.errors import OptionError, VectorError
 from leafkit.search.columns import Columns
 from leafkit.search.documents import Documents
-from leafkit.search.encoders import Encoders, open_encoders
+from leafkit.search.encoders import Encoders, open_encoders, shared_teacher
 from leafkit.search.faiss_index import Depth
 from leafkit.search.hits import Hits
 from leafkit.search.hybrid import Fusion, check_fusion, hybrid_search
@@ -33,10 +33,10 @@ Where = str | Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class _Opening:
-    """How an index is opened: the options of `Searcher.open`."""
+    """How an index is opened: the options of `Searcher.open`, with the teacher as one function for all contents."""
 
     encoder: str | Path | Encoder | None
-    teacher: Encoder | Callable[[], Encoder] | None
+    teacher: Callable[[], Encoder] | None
     verify: bool
     memory_map: bool
     threads: int
@@ -124,7 +124,7 @@ class Searcher:
             raise OptionError(f"threads is {threads}; expected at least 1.")
         opening = _Opening(
             encoder=encoder,
-            teacher=teacher,
+            teacher=None if teacher is None else shared_teacher(teacher),
             verify=verify,
             memory_map=memory_map,
             threads=threads,
@@ -183,7 +183,7 @@ class Searcher:
         if self._lexical is None:
             raise OptionError(
                 f"the index {self._package.folder} was built without the words of its documents, so it has no hybrid "
-                f"search. Store them with: leafkit update {self._package.folder} --lexical"
+                "search. Store them with: leafkit update INDEX --lexical"
             )
         return self._lexical
 
@@ -308,7 +308,7 @@ class Searcher:
         if self._columns is None:
             raise OptionError(
                 f"the index {self._package.folder} has no columns to filter by: an older leafkit wrote it. "
-                f"Write them with: leafkit update {self._package.folder} --lexical"
+                "Write them with: leafkit update INDEX --lexical (or --no-lexical, without the words)."
             )
         rows = self._columns.rows(condition)
         return rows if allowed is None else numpy.intersect1d(rows, allowed)

@@ -40,7 +40,7 @@ log = logging.getLogger("leafkit")
 class Opened:
     """An index as it was when it was opened. Requests that began with it end with it, whatever happens to the folder.
 
-    folder: where it lies on this machine, which no answer names.
+    folder: where it lies on this machine, which no answer to a search names.
     number: counts how often the index was opened.
     encoder: the student that encodes queries into the teacher's space, or None.
     golden: the vector of `GOLDEN`; None without an encoder.
@@ -55,10 +55,11 @@ class Opened:
 
     def search(self, query: str | Float32, **options: Any) -> Hits:
         """Return the hits as `Searcher.search` does; an `InputError` names the index and not its folder."""
+        folder = re.compile(rf"\bthe index {re.escape(str(self.folder))}(?=[\s,.:;]|$)")
         try:
             hits: Any = self.searcher.search(query, **options)
         except InputError as error:
-            raise InputError(str(error).replace(str(self.folder), self.name)) from error
+            raise InputError(folder.sub(lambda _: f"the index {self.name}", str(error))) from error
         return hits
 
     def embedding_encoder(self) -> Encoder:

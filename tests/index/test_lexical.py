@@ -94,21 +94,34 @@ def test_an_update_stores_and_drops_words_and_touches_nothing_else(
     index = built(list(range(50)), vectors, ids, space, tmp_path / "index", lexical=False)
     before = read_manifest(index)
     with_words = update_vectors(index, lexical=True, remove=ids[:5])
-    assert with_words.count == 45
+    assert (with_words.count, with_words.words) == (45, "stored")
+    assert str(with_words) == "stored the words of all documents; added 0, removed 5; the index holds 45 documents"
     stored = read_manifest(index)
     assert scored(index) == scored(built(list(range(5, 50)), vectors, ids, space, tmp_path / "fresh"))
     assert {*stored.parts} - {*before.parts} == {*LEXICAL_PARTS, "live"}
     assert stored.parts.items() >= before.parts.items()
-    assert update_vectors(index, lexical=True) == replace(with_words, removed=0)
+    assert update_vectors(index, lexical=True) == replace(with_words, removed=0, words="")
     assert read_manifest(index).generation == stored.generation
 
-    update_vectors(index, lexical=False)
+    assert update_vectors(index, lexical=False).words == "dropped"
     dropped = read_manifest(index)
     assert {*dropped.parts} == {*before.parts, "live"}
     assert not [*index.glob("words*")]
     assert Searcher.open(index).search(vectors[7], 1).ids == [ids[7]]
-    with pytest.raises(OptionError, match=r"leafkit update .* --lexical"):
+    with pytest.raises(OptionError, match="leafkit update INDEX --lexical"):
         _ = Searcher.open(index).lexical
+
+
+def test_storing_words_rewrites_no_vector_of_an_index_with_many_removed_rows(
+    vectors: numpy.ndarray, ids: list[str], space: Space, tmp_path: Path
+) -> None:
+    index = built(list(range(50)), vectors, ids, space, tmp_path / "index", lexical=False)
+    update_vectors(index, remove=ids[:20], compact=False)
+    before = read_manifest(index)
+    update_vectors(index, lexical=True)
+    after = read_manifest(index)
+    assert (after.rows, after.parts["index"]) == (before.rows, before.parts["index"]) == (50, before.parts["index"])
+    assert scored(index) == scored(built(list(range(20, 50)), vectors, ids, space, tmp_path / "fresh"))
 
 
 @pytest.mark.parametrize("compact", [False, True])

@@ -184,6 +184,21 @@ def test_reload_opens_a_student_whose_files_differ(
     assert found([after.search("a")]) != found([before.search("a")])
 
 
+def test_reload_opens_a_given_student_again_if_its_folder_has_changed(
+    ladder: Path, exported: Path, table_student: Path, tmp_path: Path
+) -> None:
+    index, student = shutil.copytree(ladder, tmp_path / "i"), shutil.copytree(exported, tmp_path / "student")
+    before = Searcher.open(index, encoder=student)
+    update_vectors(index, remove=IDS[:1])
+    same = before.reload()
+    assert same.encoder is before.encoder
+    shutil.rmtree(student)
+    shutil.copytree(table_student, student)
+    update_vectors(index, remove=IDS[1:2])
+    expected = Searcher.open(index, encoder=table_student)
+    assert found([same.reload().search("a")]) == found([expected.search("a")])
+
+
 def test_an_unknown_effort_is_refused_and_the_known_ones_are_named(ladder: Path) -> None:
     searcher: Any = Searcher.open(ladder)
     for effort, message in (

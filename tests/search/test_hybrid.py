@@ -138,7 +138,7 @@ def test_an_index_without_words_says_how_to_get_them(tmp_path: Path) -> None:
     index = index_vectors(IDS, VECTORS, SPACE, tmp_path / "index", lexical=False)
     searcher = Searcher.open(index, encoder=Drawn())
     assert searcher.search("ant", hybrid=False).fused is None
-    with pytest.raises(OptionError, match=r"was built without the words .* leafkit update .* --lexical"):
+    with pytest.raises(OptionError, match=r"was built without the words .* leafkit update INDEX --lexical"):
         searcher.search("ant", hybrid=True)
 
 

@@ -8,6 +8,7 @@ import numpy
 import pytest
 
 from leafkit.errors import OptionError
+from leafkit.search.searcher import Searcher
 from leafkit.serve.indexes import ServedIndex, name_indexes
 from tests.fixtures.packages import update_vectors
 from tests.serve.conftest import client_of
@@ -35,6 +36,30 @@ def test_an_update_is_seen_and_the_old_index_still_answers(folder):
     assert (len(old.searcher), len(one.opened.searcher), one.opened.number, one.reloads) == (60, 58, 2, 1)
     assert one.problem is None
     assert len(old.searcher.search(VECTOR, 60)) == 60
+
+
+def test_an_update_opens_neither_the_student_nor_the_teacher_again(index, build, tmp_path):
+    folder, calls = shutil.copytree(index, tmp_path / "docs.index"), []
+
+    def open_teacher(folder):
+        calls.append(folder)
+        return Searcher.open(folder).encoder
+
+    one = ServedIndex("docs", folder, encoder=None, verify=True, teacher=open_teacher)
+    old = one.opened
+    old.search("a file", effort="teacher")
+    update_vectors(folder, remove=["doc 1"])
+    one.look()
+    assert one.opened is not old
+    assert one.opened.encoder is old.encoder
+    one.opened.search("a file", effort="teacher")
+    # A new rotation changes how the teacher is fitted to the index, and not the teacher.
+    other = build(rotate="random", student=None)
+    shutil.rmtree(folder)
+    shutil.copytree(other, folder)
+    rotated = one.opened.searcher.reload()
+    assert len(rotated.search("a file", effort="teacher")) == 10
+    assert calls == [folder]
 
 
 def test_an_index_of_another_space_is_reported_and_not_served(folder, build, student_space, caplog):

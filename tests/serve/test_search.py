@@ -95,6 +95,13 @@ def test_an_index_without_a_student_is_searched_with_vectors(vectors_index):
         said = message(client.post("/search", json={"query": "a"}), 422)
         assert "the index docs was built without a student" in said
         assert str(vectors_index.parent) not in said
+
+
+def test_an_error_names_the_index_whatever_its_folder_is_called(vectors_index, monkeypatch):
+    monkeypatch.chdir(vectors_index)
+    with client_of(".") as client:
+        said = message(client.post("/search", json={"query": "a"}), 422)
+        assert said.startswith("the index docs was built without a student, so it cannot encode texts. Open it with")
         assert len(client.post("/search", json={"vector": [1.0] * 384}).json()["hits"]) == 10
         assert "without a student" in message(client.post("/embed", json={"inputs": "a"}), 422)
 

@@ -289,7 +289,8 @@ def test_the_page_of_more_steps_shows_both_differences(measured, screen, tmp_pat
     page = more_steps.PAGE.read_text()
     row = json.loads((tmp_path / "files" / "condense.json").read_text())["rows"]["table"]
     assert row["worth"] is None
-    assert "**Answer.** Helps: `condense` (token table); no difference: random texts (token table), `curriculum` (token table)." in page
+    same = "random texts (token table), `curriculum` (token table)"
+    assert f"**Answer.** Helps: `condense` (token table); no difference: {same}." in page
     before = measured["condense"]["rows"]["table"]["difference"]
     assert f"| random texts | helps, {ledger.format_difference(before)} | " in page
     assert f"| {ledger.format_difference(row['difference'])} | helps |" in page

@@ -125,7 +125,7 @@ class Build:
 
 
 class Update:
-    """An index that gains, loses and replaces documents round by round, compacted now and then."""
+    """An index that gains, loses and replaces documents round by round, compacted and given words now and then."""
 
     def prepare(self, folder):
         index_vectors([f"doc {row}" for row in range(ROWS)], rows_of(0), SPACE, folder / "docs.index", factory="HNSW16")
@@ -139,6 +139,7 @@ class Update:
     def run(self, folder, number):
         add, remove = self.change(number)
         compact = [None, True, False][number % 3]
+        lexical = [None, False, True, True][number % 4]
         vectors = rows_of(1000 + number, len(add))
         payload = [{"text": f"round {number}"}] * len(add)
         update_vectors(
@@ -149,6 +150,7 @@ class Update:
             remove=remove,
             replace=True,
             compact=compact,
+            lexical=lexical,
         )
 
     def check(self, folder, number):
@@ -165,7 +167,10 @@ class Update:
         index = folder / "docs.index"
         files_of(index)
         searcher = Searcher.open(index)
-        return {hits: [round(float(score), 5) for score in scores] for hits, scores in [self.hits(searcher)]}
+        words = searcher.lexical.search("round 1 2 3", 100) if "words" in searcher.manifest.parts else None
+        ranked = None if words is None else [round(float(score), 5) for score in words.scores]
+        hits, scores = self.hits(searcher)
+        return {hits: [round(float(score), 5) for score in scores], "words": ranked}
 
     def hits(self, searcher):
         found = searcher.search(numpy.ones(64, dtype=numpy.float32), 10_000)
