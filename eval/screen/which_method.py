@@ -29,6 +29,7 @@ it. How each figure was measured, and each verdict in detail, is in [what each m
 Plain LEAF is the default and needs none of these methods. A method is worth turning on if it `helps` in your situation.
 `no difference` means that the method changes the figure by less than half a percent, `unresolved` that the measurement
 cannot tell. All rows come from one small setting: 6,000 short texts, one epoch, a small English teacher.
+[With ten times the steps](results/more-steps.md) some rows were measured again.
 
 "Also compared with" shows other arms on the same texts. Their intervals are not corrected for the number of rows. A
 method that helps is worth its name only if it is ahead of them too; otherwise the simpler arm does the same.
