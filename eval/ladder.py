@@ -19,6 +19,7 @@ from eval.bench.machine import describe_machine, load
 from eval.serve.compare import read_queries
 from leafkit.command import command_line, exit_on_error
 from leafkit.errors import OptionError
+from leafkit.evaluation.compare.report import markdown_table
 from leafkit.search.searcher import Searcher
 
 TEACHER = "teacher"
@@ -83,8 +84,8 @@ def _sentence_transformers(model: str, prompt: str) -> Callable[[str], Any]:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
-    lines = [f"| {' | '.join(rows[0])} |", f"|{'---|' * len(rows[0])}"]
-    return "\n".join([*lines, *(f"| {' | '.join(str(value) for value in row.values())} |" for row in rows)])
+    cells = [[*rows[0]], *([str(value) for value in row.values()] for row in rows)]
+    return markdown_table(cells, ["---"] * len(rows[0]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -55,11 +55,11 @@ class Opened:
 
     def search(self, query: str | Float32, **options: Any) -> Hits:
         """Return the hits as `Searcher.search` does; an `InputError` names the index and not its folder."""
-        folder = re.compile(rf"\bthe index {re.escape(str(self.folder))}(?=[\s,.:;]|$)")
         try:
             hits: Any = self.searcher.search(query, **options)
         except InputError as error:
-            raise InputError(folder.sub(lambda _: f"the index {self.name}", str(error))) from error
+            folder = rf"\bthe index {re.escape(str(self.folder))}(?=[\s,.:;]|$)"
+            raise InputError(re.sub(folder, lambda _: f"the index {self.name}", str(error))) from error
         return hits
 
     def embedding_encoder(self) -> Encoder:
