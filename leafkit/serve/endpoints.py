@@ -23,6 +23,7 @@ from leafkit.version import __version__
 
 # /health waits this many seconds for a worker before it calls the server unhealthy.
 HEALTH_SECONDS = 10.0
+NOT_REOPENED = "the folder changed and was not opened again; /info and the log say why"
 
 
 class Endpoints:
@@ -82,7 +83,9 @@ class Endpoints:
         wrong = [one.name for one, right in zip(served, healthy, strict=True) if not right]
         if wrong:
             raise RequestError(503, f"the golden text got another vector in {', '.join(wrong)}. Restart the server.")
-        return Reply(json_bytes({"status": "ok", "indexes": {one.name: one.problem or "ok" for one in served}}))
+        # Asked without a key: no message that names a folder.
+        states = {one.name: "ok" if one.problem is None else NOT_REOPENED for one in served}
+        return Reply(json_bytes({"status": "ok", "indexes": states}))
 
     async def metrics(self, body: bytes) -> Reply:
         """Return counters, latencies, the queue and the indexes as Prometheus reads them."""

@@ -134,6 +134,17 @@ def test_requests_during_updates_all_have_an_answer(folder):
     assert (info["documents"], info["reloads"], info["problem"]) == (57, 3, None)
 
 
+def test_health_which_needs_no_key_does_not_name_a_folder_that_was_not_reopened(folder):
+    with client_of(folder, watch=0.01) as client:
+        (folder / "manifest.json").write_text("{}")
+        assert waited(lambda: client.get("/info").json()["indexes"]["docs"]["problem"])
+        health = client.get("/health")
+        assert str(folder) in client.get("/info").text
+    assert health.status_code == 200
+    assert "not opened again" in health.json()["indexes"]["docs"]
+    assert str(folder.parent) not in health.text
+
+
 def waited(condition):
     """Wait until ``condition`` holds, for at most 20 s."""
     ending = threading.Event()
