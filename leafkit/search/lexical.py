@@ -115,8 +115,11 @@ class Lexical:
         ``allow`` lists the only rows to choose from. Raises `DamageError` for postings that leafkit did not write.
         """
         scores = self._scores(text)
-        rows = numpy.flatnonzero(scores) if allow is None else numpy.unique(allow)
-        rows = rows[scores[rows] > 0]
+        if allow is not None:
+            allowed = numpy.zeros(len(scores), dtype=bool)
+            allowed[allow] = True
+            scores[~allowed] = 0
+        rows = numpy.flatnonzero(scores)
         return best(rows, scores[rows], k)
 
     def _scores(self, text: str) -> Float32:
