@@ -18,6 +18,7 @@ import numpy
 
 from eval.arguments import positive
 from leafkit.command import command_line, exit_on_error
+from leafkit.evaluation.compare.report import markdown_table
 from leafkit.evaluation.provenance import commit, packages
 from leafkit.files.arrays import read_array
 from leafkit.files.atomic import write_json
@@ -53,16 +54,15 @@ def measure(vectors: Float32, factories: Sequence[str], *, queries: int, seed: i
 
 def table(found: Sequence[dict[str, Any]]) -> str:
     """Return the measurements as a table in Markdown."""
-    lines = [
-        "| index | filter | allowed | way | recall@10 | worst query | ms a query |",
-        "|---|---|---:|---|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row['factory']} | {row['filter']} | {row['share']:.1%} | {row['way']} | {row['recall']:.4f} | "
-        f"{row['worst']:.1f} | {row['milliseconds']:.2f} |"
+    rows = [["index", "filter", "allowed", "way", "recall@10", "worst query", "ms a query"]]
+    rows += [
+        [
+            *(row["factory"], row["filter"], f"{row['share']:.1%}", row["way"]),
+            *(f"{row['recall']:.4f}", f"{row['worst']:.1f}", f"{row['milliseconds']:.2f}"),
+        ]
         for row in found
     ]
-    return "\n".join(lines)
+    return markdown_table(rows, ["---", "---", "---:", "---", "---:", "---:", "---:"])
 
 
 def _filters(documents: Float32, asked: Float32, kind: str, share: float, seed: int) -> list[Int64]:

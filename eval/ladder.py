@@ -17,7 +17,7 @@ from typing import Any
 from eval.arguments import positive
 from eval.bench.machine import describe_machine, load
 from eval.serve.compare import read_queries
-from leafkit.command import command_line, exit_on_error
+from leafkit.command import exit_on_error
 from leafkit.errors import OptionError
 from leafkit.evaluation.compare.report import markdown_table
 from leafkit.search.searcher import Searcher
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         queries = read_queries(options.queries)
         rows = measure(options.index, options.teacher, queries, rounds=options.rounds, k=options.k)
         report = {"rows": rows, "queries": len(queries), "load_before": before, "load_after": load()}
-        report |= {"machine": describe_machine(), "command": command_line()}
+        report["machine"] = describe_machine()
     sys.stdout.write((json.dumps(report, indent=1) if options.json else table(rows)) + "\n")
 
 

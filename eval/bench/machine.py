@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
+from leafkit.command import command_line
 from leafkit.evaluation.provenance import commit, packages
 from leafkit.version import __version__
 
@@ -23,7 +22,7 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "leafkit": __version__,
         "commit": commit(),
-        "command": shlex.join(["python", "-m", __package__ or "eval.bench", *sys.argv[1:]]),
+        "command": command_line(),
         "packages": packages(),
     }
 

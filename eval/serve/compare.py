@@ -11,6 +11,7 @@ from typing import Any
 
 from eval.serve.apps import OURS, missing, resident_megabytes, serving
 from eval.serve.load import Outcome, ask_closed, bodies
+from leafkit.evaluation.compare.report import markdown_table
 
 CLIENTS = (1, 8, 64)
 WARM_SECONDS = 1.0
@@ -66,6 +67,6 @@ def table(report: dict[str, Any]) -> str:
     """Return the report as Markdown."""
     rows = report["rows"]
     names = list(rows[0])
-    lines = [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}"]
-    lines += [f"| {' | '.join(str(row[name]) for name in names)} |" for row in rows]
+    cells = [names, *([str(row[name]) for name in names] for row in rows)]
+    lines = [markdown_table(cells, ["---", *["---:"] * (len(names) - 1)])]
     return "\n".join([*lines, *(f"{kind} is left out: {why}." for kind, why in report["left out"].items())])

@@ -14,7 +14,7 @@ from eval.bench.machine import describe_machine, load
 from eval.studies.report import NOTE, command, differences, summaries, table
 from eval.studies.study import TableStudy
 from eval.studies.table import BASE, StudyTable, Variant, read_table
-from leafkit.command import command_line, exit_on_error
+from leafkit.command import exit_on_error
 from leafkit.evaluation.compare.study import Run
 from leafkit.files.atomic import write_json
 from leafkit.files.digest import sha256_file
@@ -52,10 +52,8 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _report(path: Path, study_table: StudyTable, study: TableStudy, results: dict[str, list[Run]]) -> dict[str, Any]:
-    machine = describe_machine()
-    machine["command"] = command_line()
     return {
-        **machine,
+        **describe_machine(),
         "table": {"file": path.name, "sha256": sha256_file(path)},
         "seeds": list(study_table.seeds),
         "note": NOTE,

@@ -92,7 +92,7 @@ def test_the_table_says_what_was_left_out():
     text = table({"rows": [{"app": "naive", "clients": 1}], "left out": {"fastembed": "it is not installed"}})
     assert text.splitlines() == [
         "| app | clients |",
-        "|---|---|",
+        "| --- | ---: |",
         "| naive | 1 |",
         "fastembed is left out: it is not installed.",
     ]
