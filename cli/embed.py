@@ -11,14 +11,20 @@ from leafkit.cli.options import with_options
 from leafkit.cli.printing import say
 from leafkit.files.options import OutputOptions
 from leafkit.teachers.options import EmbedOptions, TeacherOptions
+from leafkit.teachers.shard_options import ShardOptions
 from leafkit.texts.options import RoleOptions
 
 
-@with_options(EmbedOptions, RoleOptions, TeacherOptions, OutputOptions)
+@with_options(EmbedOptions, RoleOptions, TeacherOptions, ShardOptions, OutputOptions)
 def embed(
     texts: Annotated[list[str], typer.Argument(help="Files or folders of texts; query:FILE sets the role.")],
     encoder: Annotated[str, typer.Option(help="A teacher or a student.", show_default=False)],
-    out: Annotated[Path, typer.Option(help="VECTORS.parquet, or VECTORS.npy, which gets a .jsonl of the same name.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="VECTORS.parquet, or VECTORS.npy, which gets a .jsonl of the same name; with --shard a folder."
+        ),
+    ],
     **options: Any,
 ) -> None:
     """Encode texts and write their vectors to a file, which can then be a teacher or the documents of an index.
@@ -30,6 +36,7 @@ def embed(
     \b
     leafkit embed docs.jsonl --encoder BAAI/bge-small-en-v1.5 --out docs.parquet
     leafkit embed query:questions.txt --encoder bge-small-leaf --out questions.parquet
+    leafkit embed docs.jsonl --encoder BAAI/bge-small-en-v1.5 --shard 3/16 --out shards
     """
     from leafkit.teachers.embed import embed as run
 

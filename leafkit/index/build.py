@@ -8,7 +8,7 @@ from typing import Any
 
 from leafkit.files.options import OutputOptions
 from leafkit.index.documents import read_documents
-from leafkit.index.embedded import embedded_teacher
+from leafkit.index.embedded import embedded_file, embedded_teacher, open_in_order
 from leafkit.index.ladder import Student, Students, plan_ladder
 from leafkit.index.new_package import check_output, plan_package, write_package
 from leafkit.index.options import BuildOptions
@@ -16,7 +16,7 @@ from leafkit.index.recorded_teacher import teacher_record
 from leafkit.options import options_of, takes
 from leafkit.teachers.agreement import fingerprint_of
 from leafkit.teachers.options import TeacherOptions
-from leafkit.teachers.same_space import RecordedSpace, open_in_space
+from leafkit.teachers.same_space import RecordedSpace, adopt, open_in_space
 from leafkit.texts.options import ReadingOptions
 from leafkit.texts.table import Sources
 from leafkit.types import Teacher
@@ -58,11 +58,16 @@ def build_index(
     check_output(out, overwrite=files.overwrite)
     rungs = plan_ladder(student, fold=storage.fold)
     best = rungs[-1].student if rungs else None
+    embedded = embedded_file(documents) if teacher is None else None  # a missing shard is found before any is read
     read = read_documents(documents, reading)
-    if teacher is None:
-        teacher, opening = embedded_teacher(documents, opening, best)
     recorded = _space_of(best)
-    opened = open_in_space(teacher, opening, recorded)
+    if teacher is None:
+        teacher, opening = embedded_teacher(embedded, opening, best)
+        opened = open_in_order(teacher, opening)
+        if recorded is not None:
+            opened = adopt(opened, recorded, name=f"the teacher {teacher}", fixed=opening.given())
+    else:
+        opened = open_in_space(teacher, opening, recorded)
     plan = plan_package(opened.space, rungs, **storage.only(BuildOptions))
     encoder = through_cache(opened, files.cache)
     return write_package(

@@ -11,11 +11,13 @@ from typing import Any
 from leafkit.errors import OptionError, SpaceError, VectorError
 from leafkit.search.manifest import ENCODER
 from leafkit.search.package import Package
+from leafkit.teachers.in_order import InOrderTeacher
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.source import split_prefix
 from leafkit.texts.table import Sources
 from leafkit.types import Teacher
+from leafkit.vectors.shards import check_shards, is_shards
 from leafkit.vectors.vectors_file import is_vectors_file, open_vectors_file
 
 _NAMED = "name:"  # starts the weights of a space that the user named
@@ -25,7 +27,10 @@ log = logging.getLogger("leafkit")
 
 
 def embedded_file(documents: Sources) -> Path | None:
-    """Return the vectors file that ``documents`` consist of; None for other sources, and for several of them."""
+    """Return the vectors file that ``documents`` consist of; None for other sources, and for several of them.
+
+    Raises `InputError`, `SpaceError` or `DamageError` for a folder of shards that is not complete and whole.
+    """
     names = [documents] if isinstance(documents, str | PathLike) else list(documents)
     if len(names) != 1:
         return None
@@ -33,6 +38,8 @@ def embedded_file(documents: Sources) -> Path | None:
     path = Path(name)
     if prefix not in ("", "document") or not path.exists() or not is_vectors_file(path):
         return None
+    if is_shards(path):
+        check_shards(path)
     try:
         open_vectors_file(path)
     except VectorError:  # a table of texts without vectors
@@ -41,14 +48,13 @@ def embedded_file(documents: Sources) -> Path | None:
 
 
 def embedded_teacher(
-    documents: Sources, given: TeacherOptions, student: str | PathLike[str] | None
+    path: Path | None, given: TeacherOptions, student: str | PathLike[str] | None
 ) -> tuple[Path, TeacherOptions]:
-    """Return the vectors file of ``documents`` and the options that open it as the teacher of a new index.
+    """Return the vectors file ``path`` of the documents and the options that open it as the teacher of a new index.
 
     A file that records no space is declared to belong to the space of ``student``, and checked, if nothing else is
-    ``given``. Raises `OptionError` for documents without vectors.
+    ``given``. Raises `OptionError` for documents without vectors, whose ``path`` is None.
     """
-    path = embedded_file(documents)
     if path is None:
         raise OptionError(
             "no teacher is given, and the documents do not come with vectors. Give the teacher with --teacher, or one "
@@ -58,6 +64,16 @@ def embedded_teacher(
         given = dataclasses.replace(given, teacher_space=str(student))
     log.info("taking the vectors of the documents from %s", path)
     return path, given
+
+
+def open_in_order(path: Path, given: TeacherOptions) -> Teacher:
+    """Open the vectors file ``path`` as the teacher of its own texts.
+
+    The vectors of a file that records its space stay on disk. Those of another file, and of one that is ``given`` a
+    space, are read into memory.
+    """
+    label = open_vectors_file(path).label
+    return open_with(path, given) if label is None or given.given() else InOrderTeacher(path, label)
 
 
 def open_embedded(package: Package, path: Path, given: TeacherOptions) -> Teacher | None:
@@ -81,7 +97,7 @@ def open_embedded(package: Package, path: Path, given: TeacherOptions) -> Teache
             )
         options = dataclasses.replace(given, **known)
     try:
-        teacher = open_with(path, options)
+        teacher = open_in_order(path, options)
     except SpaceError as error:
         raise SpaceError(f"{error} To encode the texts of {path} anew, name their model with --teacher.") from error
     log.info("taking the vectors of the added documents from %s", path)

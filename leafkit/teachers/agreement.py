@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from leafkit.teachers.in_order import InOrderTeacher
 from leafkit.teachers.vectors_file import VectorsFileTeacher
 from leafkit.types import ROLES, Role, Teacher
 from leafkit.vectors.adopted import AdoptedTeacher
@@ -11,6 +12,8 @@ from leafkit.vectors.cached import CachedEncoder
 from leafkit.vectors.fingerprint import Agreement, Fingerprint, take_fingerprint
 from leafkit.vectors.golden_texts import GOLDEN
 from leafkit.vectors.store import is_exact
+
+_FILES = (VectorsFileTeacher, InOrderTeacher)
 
 
 def agreement_with(fingerprint: Fingerprint, teacher: Teacher) -> Agreement | None:
@@ -35,7 +38,7 @@ def fingerprint_of(teacher: Teacher) -> Fingerprint | None:
         return teacher.fingerprint
     if "online" in teacher.signals:
         return take_fingerprint(teacher, GOLDEN)
-    texts = teacher.sample_texts() if isinstance(teacher, VectorsFileTeacher) else ()
+    texts = teacher.sample_texts() if isinstance(teacher, _FILES) else ()
     return take_fingerprint(teacher, texts) if texts else None
 
 
@@ -52,7 +55,7 @@ def _texts_to_ask(texts: Sequence[tuple[str, Role]], teacher: Teacher) -> list[t
     """Return those ``texts`` that ``teacher`` can encode: all of them, or the rows of a vectors file."""
     if "online" in teacher.signals:
         return list(texts)
-    if not isinstance(teacher, VectorsFileTeacher):
+    if not isinstance(teacher, _FILES):
         return []
     held = {role: teacher.holds([text for text, _ in texts], role) for role in ROLES}
     return [(text, role) for row, (text, role) in enumerate(texts) if held[role][row]]

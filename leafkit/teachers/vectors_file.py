@@ -78,16 +78,7 @@ class VectorsFileTeacher:
         Half of them are of each role if the file has both. A text without a role counts as a document, and texts of
         more than 8,192 characters are left out. The file is read again.
         """
-        lowest: dict[Role, dict[bytes, str]] = {}
-        for batch in open_vectors_file(self.path).batches:
-            for text, role in zip(batch.texts, batch.roles, strict=True):
-                if len(text) <= LONGEST:
-                    lowest.setdefault(role or "document", {})[text_key(role or "document", text)] = text
-            for kept in lowest.values():
-                for key in sorted(kept)[SAMPLE:]:
-                    del kept[key]
-        each = SAMPLE // max(1, len(lowest))
-        return [(kept[key], role) for role, kept in sorted(lowest.items()) for key in sorted(kept)[:each]]
+        return sample_of(self.path)
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
         """Return the vectors of ``texts``, (rows, dim), float32; raise `VectorError` naming the first missing text.
@@ -98,16 +89,35 @@ class VectorsFileTeacher:
         rows = self._rows(texts, role)
         missing = numpy.flatnonzero(rows < 0)
         if len(missing):
-            raise VectorError(
-                f"{self.path} has no vector for {len(missing)} of {len(texts)} {role} texts. The first is "
-                f"{texts[missing[0]][:80]!r}. Embed the missing texts with the teacher and add them to the file."
-            )
+            raise missing_texts(self.path, [texts[row] for row in missing], len(texts), role)
         vectors = self.vectors[rows].astype(numpy.float32, copy=False)
         return unit_rows(vectors) if self.scale else vectors
 
     def _rows(self, texts: Sequence[str], role: Role) -> Int64:
         rows = self.index.find(text_keys(texts, [check_role(role)] * len(texts)))
         return numpy.where(rows < 0, self.index.find(text_keys(texts, [ANY_ROLE] * len(texts))), rows)
+
+
+def sample_of(path: Path) -> list[tuple[str, Role]]:
+    """Return the texts of `VectorsFileTeacher.sample_texts` for the vectors file at ``path``."""
+    lowest: dict[Role, dict[bytes, str]] = {}
+    for batch in open_vectors_file(path).batches:
+        for text, role in zip(batch.texts, batch.roles, strict=True):
+            if len(text) <= LONGEST:
+                lowest.setdefault(role or "document", {})[text_key(role or "document", text)] = text
+        for kept in lowest.values():
+            for key in sorted(kept)[SAMPLE:]:
+                del kept[key]
+    each = SAMPLE // max(1, len(lowest))
+    return [(kept[key], role) for role, kept in sorted(lowest.items()) for key in sorted(kept)[:each]]
+
+
+def missing_texts(path: Path, missing: Sequence[str], asked: int, role: Role) -> VectorError:
+    """Return the error for the ``missing`` out of ``asked`` texts, of which the file at ``path`` has no vectors."""
+    return VectorError(
+        f"{path} has no vector for {len(missing)} of {asked} {role} texts. The first is "
+        f"{missing[0][:80]!r}. Embed the missing texts with the teacher and add them to the file."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

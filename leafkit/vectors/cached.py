@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from leafkit.space import Space
-from leafkit.types import Float32, Role, Teacher
+from leafkit.types import Encoder, Float32, Role, Teacher
 from leafkit.vectors.adopted import exact_teacher
-from leafkit.vectors.store import VectorStore, check_exact
+from leafkit.vectors.store import VectorStore, check_exact, is_exact
 
 
 @dataclass(frozen=True)
@@ -47,3 +48,8 @@ def cached(teacher: Teacher, cache: Path | None, *, dtype: str = "float16") -> C
         return teacher
     check_exact(teacher)
     return CachedEncoder(teacher, VectorStore.open(cache, exact_teacher(teacher).space, dtype=dtype))
+
+
+def is_cacheable(encoder: Encoder) -> TypeGuard[Teacher]:
+    """Tell whether to cache the vectors: not those of a student, nor those of a file, which are on disk already."""
+    return isinstance(encoder, Teacher) and "online" in encoder.signals and is_exact(encoder)

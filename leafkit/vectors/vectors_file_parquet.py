@@ -72,9 +72,15 @@ def read_label(path: Path) -> SpaceLabel | None:
 @contextlib.contextmanager
 def writer(path: Path, label: SpaceLabel, dtype: numpy.dtype, texts: ReadTexts) -> Iterator[WriteRows]:
     """See `leafkit.vectors.vectors_file.vectors_file_writer`."""
+    with writer_of_columns(path, label, dtype, KeptColumns.of(texts())) as write:
+        yield write
+
+
+@contextlib.contextmanager
+def writer_of_columns(path: Path, label: SpaceLabel, dtype: numpy.dtype, columns: KeptColumns) -> Iterator[WriteRows]:
+    """Write a Parquet file whose kept ``columns`` are known already, as those of a shard are."""
     dim = label.space.dim
     element = pyarrow.float16() if dtype == numpy.float16 else pyarrow.float32()
-    columns = KeptColumns.of(texts())
     own = ["id", *(["title"] if columns.title else []), "text", "role"]
     fields = {**dict.fromkeys(own, pyarrow.string()), "vector": pyarrow.list_(element, dim), **columns.fields()}
     schema = pyarrow.schema(fields, metadata={SPACE: label.to_json()})
