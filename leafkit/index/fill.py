@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import OptionError
+from leafkit.index.lists_on_disk import RUN_ROWS, can_fill_on_disk, fill_on_disk
 from leafkit.search.arrays import blocks_of
 from leafkit.search.faiss_index import FaissIndex, faiss_threads
 from leafkit.search.plan import Plan, check_rescore, plan_index
@@ -60,14 +62,36 @@ def fill_index(
     """
     check_rescore(rescore)
     with faiss_threads(threads):
-        index = FaissIndex.empty(plan, vectors.shape[1])
-        if len(vectors) and not index.trained:
-            index.train(sample_rows(vectors, TRAINING_ROWS, seed))
-        for block in blocks_of(vectors):
-            index.add(block)
-            advance(len(block))
-        precision, loss = _choose_rescoring(index, _draw_rows(len(vectors), LOSS_ROWS, seed), vectors, rescore)
-    return FilledIndex(index, precision, loss)
+        index = _trained(vectors, plan, seed)
+        _add(index, vectors, advance)
+        return _filled(index, vectors, rescore, seed)
+
+
+def write_filled(
+    path: Path,
+    vectors: Float32,
+    plan: Plan,
+    *,
+    spool: Path,
+    rescore: str | None,
+    seed: int = 0,
+    threads: int | None = None,
+    advance: Callable[[int], object] = lambda _: None,
+) -> FilledIndex:
+    """Write an index of ``plan`` that holds ``vectors`` to ``path``; see `fill_index` for the options and errors.
+
+    Inverted lists of more rows than one run are filled on disk, where ``spool`` is a temporary file. Other indexes are
+    filled in memory.
+    """
+    with faiss_threads(threads):
+        index = _trained(vectors, plan, seed)
+        if len(vectors) > RUN_ROWS and can_fill_on_disk(index):
+            fill_on_disk(index, vectors, path, spool, advance=advance)
+            index = FaissIndex.read(path, dim=index.dim, binary=index.binary, memory_map=True)
+        else:
+            _add(index, vectors, advance)
+            index.write(path)
+        return _filled(index, vectors, rescore, seed)
 
 
 def search_in_memory(
@@ -102,7 +126,31 @@ def cosine_losses(stored: Float32, vectors: Float32) -> Float32:
 
 def sample_rows(vectors: Float32, count: int, seed: int) -> Float32:
     """Copy at most ``count`` rows of ``vectors`` into memory, drawn with ``seed``, in their order."""
-    return numpy.ascontiguousarray(vectors[_draw_rows(len(vectors), count, seed)])
+    rows = _draw_rows(len(vectors), count, seed)
+    sample = numpy.empty((len(rows), vectors.shape[1]), dtype=vectors.dtype)
+    done = 0
+    for block in blocks_of(vectors, rows):
+        sample[done : done + len(block)] = block
+        done += len(block)
+    return sample
+
+
+def _trained(vectors: Float32, plan: Plan, seed: int) -> FaissIndex:
+    index = FaissIndex.empty(plan, vectors.shape[1])
+    if len(vectors) and not index.trained:
+        index.train(sample_rows(vectors, TRAINING_ROWS, seed))
+    return index
+
+
+def _add(index: FaissIndex, vectors: Float32, advance: Callable[[int], object]) -> None:
+    for block in blocks_of(vectors):
+        index.add(block)
+        advance(len(block))
+
+
+def _filled(index: FaissIndex, vectors: Float32, rescore: str | None, seed: int) -> FilledIndex:
+    precision, loss = _choose_rescoring(index, _draw_rows(len(vectors), LOSS_ROWS, seed), vectors, rescore)
+    return FilledIndex(index, precision, loss)
 
 
 def _choose_rescoring(index: FaissIndex, rows: Int64, vectors: Float32, rescore: str | None) -> tuple[str, float]:

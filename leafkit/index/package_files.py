@@ -21,10 +21,11 @@ from leafkit.search.manifest import MANIFEST, PARTS, Manifest, read_manifest
 from leafkit.search.package import Package, open_package
 from leafkit.version import __version__
 
-# Vectors wait in spool-N.raw until the index is trained; documents to add wait in added-documents-N.jsonl and others.
-SPOOL = "spool"
+# Vectors wait in spool-N.raw until the index is trained, large lists in lists-N.raw until they are merged; documents to
+# add wait in added-documents-N.jsonl and others.
+SPOOL, LISTS = "spool", "lists"
 ADDED = "added-"
-_GENERATED = rf"({ADDED})?({'|'.join([*PARTS, SPOOL])})-\d+\.({'|'.join([*PARTS.values(), 'raw'])})"
+_GENERATED = rf"({ADDED})?({'|'.join([*PARTS, SPOOL, LISTS])})-\d+\.({'|'.join([*PARTS.values(), 'raw'])})"
 _LEFTOVER = re.compile(rf"{_GENERATED}|\.({_GENERATED}|{re.escape(MANIFEST)})\.partial")
 
 
@@ -36,6 +37,11 @@ def part_name(part: str, generation: int) -> str:
 def spool_name(generation: int) -> str:
     """Return the name of the temporary file in which the vectors of ``generation`` wait."""
     return f"{SPOOL}-{generation}.raw"
+
+
+def lists_name(generation: int) -> str:
+    """Return the name of the temporary file in which the inverted lists of ``generation`` wait."""
+    return f"{LISTS}-{generation}.raw"
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from leafkit.errors import OptionError
 from leafkit.files.progress import progress
-from leafkit.index.fill import FilledIndex, fill_index
-from leafkit.index.package_files import part_name
+from leafkit.index.fill import FilledIndex, write_filled
+from leafkit.index.package_files import lists_name, part_name
 from leafkit.search.arrays import blocks_of
 from leafkit.search.faiss_index import FaissIndex
 from leafkit.search.plan import check_precision, check_rescore, plan_index
@@ -73,12 +73,18 @@ def write_vectors(
     Returns the index and the file name of each part written.
     """
     plan = plan_index(len(vectors), storage.precision, storage.factory)
-    with progress("index", total=len(vectors), unit="vectors") as bar:
-        filled = fill_index(
-            vectors, plan, rescore=storage.rescore, seed=storage.seed, threads=storage.threads, advance=bar.update
-        )
     parts = {"index": part_name("index", generation)}
-    filled.index.write(folder / parts["index"])
+    with progress("index", total=len(vectors), unit="vectors") as bar:
+        filled = write_filled(
+            folder / parts["index"],
+            vectors,
+            plan,
+            spool=folder / lists_name(generation),
+            rescore=storage.rescore,
+            seed=storage.seed,
+            threads=storage.threads,
+            advance=bar.update,
+        )
     if filled.rescore != "none":
         parts["vectors"] = part_name("vectors", generation)
         codes = (encode(block, filled.rescore) for block in blocks_of(vectors))

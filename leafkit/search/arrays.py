@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,22 @@ def read_array(path: Path, files: OpenFiles, *, memory_map: bool) -> NDArray[Any
 
 
 def blocks_of(array: NDArray[Any], rows: Int64 | None = None, size: int = 16_384) -> Iterator[NDArray[Any]]:
-    """Yield ``array``, or only its ``rows``, in blocks of ``size`` rows, so that a memory map is never read at once."""
+    """Yield ``array``, or only its ``rows``, in blocks of ``size`` rows, so that a memory map is never read at once.
+
+    The pages of a memory map are given back after each block. Otherwise they would count as memory of this process
+    until the system needs them.
+    """
     total = len(array) if rows is None else len(rows)
     for start in range(0, total, size):
         chosen = slice(start, start + size) if rows is None else rows[start : start + size]
         yield numpy.asarray(array[chosen])
+        give_back(array)
+
+
+def give_back(array: NDArray[Any]) -> None:
+    """Give back the pages of ``array`` if it is a memory map; they are read from disk again when they are needed."""
+    if isinstance(array, numpy.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def select_bits(bits: NDArray[numpy.uint8], rows: Int64) -> NDArray[numpy.bool_]:

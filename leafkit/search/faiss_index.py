@@ -1,6 +1,7 @@
 """The one file that calls FAISS: build, write and read an index, and find the rows nearest to a query.
 
-`leafkit.index` alone builds and writes; those methods stay here to keep FAISS in one file.
+`leafkit.index` alone builds and writes; those methods stay here to keep FAISS in one file. Only lists that are larger
+than memory are written by `leafkit.index.lists_on_disk`.
 """
 
 from __future__ import annotations
@@ -152,13 +153,7 @@ class FaissIndex:
         write = api.write_index_binary if self.binary else api.write_index
         with open(path, "wb") as file:
             write(self.native, api.PyCallbackIOWriter(file.write, 1 << 20))
-        try:
-            with open(path, "rb") as file:
-                _check_file(file.fileno(), dim=self.dim, binary=self.binary)
-        except FormatError as error:
-            raise OptionError(
-                f"the trained index cannot be used: {error}. Choose another factory, or index more documents."
-            ) from error
+        check_written(path, dim=self.dim, binary=self.binary)
 
     def nearest(self, queries: Float32, count: int, *, bits: RowBits | None, depth: Depth) -> Int64:
         """Return the ``count`` rows nearest to each unit query by the index's own measure, shape (queries, count).
@@ -227,7 +222,7 @@ class FaissIndex:
         if self._mapped:
             return
         with self._mapping:
-            lists = _lists_of(self.native)
+            lists = lists_of(self.native)
             if lists is not None and not self._mapped:
                 lists.set_direct_map_type(api.DirectMap.NoMap)
                 lists.make_direct_map()
@@ -291,11 +286,22 @@ def _parameters(native: Any, selector: Any, depth: Depth, references: list[Any])
     return parameters
 
 
-def _lists_of(native: Any) -> Any:
+def check_written(path: Path, *, dim: int, binary: bool) -> None:
+    """Raise `OptionError` for a file written at ``path`` that `FaissIndex.read` would reject."""
+    try:
+        with open(path, "rb") as file:
+            _check_file(file.fileno(), dim=dim, binary=binary)
+    except FormatError as error:
+        raise OptionError(
+            f"the trained index cannot be used: {error}. Choose another factory, or index more documents."
+        ) from error
+
+
+def lists_of(native: Any) -> Any:
     """Return the inverted file inside ``native``, or None."""
     native = _exact_type(native)
     if isinstance(native, api.IndexPreTransform):
-        return _lists_of(native.index)
+        return lists_of(native.index)
     return native if isinstance(native, api.IndexIVF | api.IndexBinaryIVF) else None
 
 
@@ -338,7 +344,7 @@ def _read_native(path: str, *, binary: bool, memory_map: bool) -> Any:
         native = read(path, api.IO_FLAG_MMAP_IFC if memory_map else 0)
     except (RuntimeError, MemoryError) as error:
         raise FormatError(_reason(error)) from error
-    lists = _lists_of(native)
+    lists = lists_of(native)
     if isinstance(lists, api.IndexIVFPQFastScan):
         # FAISS 1.15 leaves this pointer empty when it reads such an index, and follows it to return a vector.
         lists.fine_quantizer = lists.pq

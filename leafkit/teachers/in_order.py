@@ -70,7 +70,8 @@ class InOrderTeacher:
 
     def _rows(self) -> Iterator[_Row]:
         for batch in self._batches():
-            yield from ((text, role, batch, row) for row, (text, role) in enumerate(zip(batch.texts, batch.roles)))
+            for row, (text, role) in enumerate(zip(batch.texts, batch.roles, strict=True)):
+                yield text, role, batch, row
 
     def _batches(self) -> Iterable[PairBatch]:
         for batch in open_vectors_file(self.path).batches:
