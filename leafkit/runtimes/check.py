@@ -11,12 +11,12 @@ from typing import Any
 from leafkit.errors import LeafkitError
 from leafkit.options import options_of, takes
 from leafkit.runtimes.golden import GoldenVectors, NotInstalledError
-from leafkit.runtimes.http import Address, Client
 from leafkit.runtimes.installed import installed
 from leafkit.runtimes.node import TransformersJs
 from leafkit.runtimes.options import CheckOptions
 from leafkit.runtimes.runtime import Runtime
 from leafkit.runtimes.server import Server
+from leafkit.teachers.api.http import Address, Client
 from leafkit.vectors.check import check_vectors
 
 KEY = "LEAFKIT_API_KEY"

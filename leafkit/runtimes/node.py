@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leafkit.errors import InputError
-from leafkit.runtimes.answers import excerpt, read_answer, tei_vectors
 from leafkit.runtimes.golden import GoldenVectors, NotInstalledError
 from leafkit.runtimes.runtime import Answer
 from leafkit.search.query_encoder import FILES
+from leafkit.teachers.api.answers import excerpt, read_answer, tei_vectors
 
 SCRIPT = Path(__file__).with_name("encode.mjs")
 PACKAGE = "@huggingface/transformers"

@@ -15,10 +15,10 @@ from typing import Any
 import numpy
 
 from leafkit.errors import InputError
-from leafkit.runtimes.answers import excerpt, openai_vectors, read_answer, tei_vectors
 from leafkit.runtimes.golden import GoldenVectors
-from leafkit.runtimes.http import Address, Client
 from leafkit.runtimes.runtime import Answer
+from leafkit.teachers.api.answers import excerpt, openai_vectors, read_answer, tei_vectors
+from leafkit.teachers.api.http import Address, Client
 from leafkit.types import Float32, Role
 
 EMBED, EMBEDDINGS = "/embed", "/embeddings"
@@ -95,7 +95,7 @@ class Protocol:
         raise NotImplementedError
 
     def _ask(self, content: dict[str, Any]) -> Any:
-        status, body = self.client.post(self.address, content)
+        status, body, _ = self.client.post(self.address, content)
         if status != http.HTTPStatus.OK:
             kind = TooLongError if status in TOO_LONG else InputError
             raise kind(f"{self.address} answers with status {status} ({excerpt(body)!r}).")
@@ -153,7 +153,7 @@ def _first_model(client: Client, base: Address) -> str | None:
 
 def _object_at(client: Client, address: Address) -> dict[str, Any]:
     """Return the JSON object at ``address``, empty if something else is there."""
-    status, body = client.get(address)
+    status, body, _ = client.get(address)
     if status != http.HTTPStatus.OK:
         return {}
     try:

@@ -5,8 +5,8 @@ import numpy
 import pytest
 
 from leafkit.errors import InputError
-from leafkit.runtimes.http import Address, Client
 from leafkit.runtimes.server import Server
+from leafkit.teachers.api.http import Address, Client
 from tests.fixtures.embedding_server import half
 
 

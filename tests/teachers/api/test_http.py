@@ -6,8 +6,8 @@ import time
 import pytest
 
 from leafkit.errors import InputError, OptionError
-from leafkit.runtimes import http
-from leafkit.runtimes.http import Address, Client
+from leafkit.teachers.api import http
+from leafkit.teachers.api.http import Address, Client
 
 
 @pytest.fixture

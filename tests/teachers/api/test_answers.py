@@ -5,7 +5,7 @@ import numpy
 import pytest
 
 from leafkit.errors import InputError, LeafkitError, VectorError
-from leafkit.runtimes.answers import openai_vectors, read_answer, tei_vectors
+from leafkit.teachers.api.answers import openai_vectors, read_answer, tei_vectors
 
 SHAPE = {"rows": 2, "dim": 3, "source": "the server"}
 ROWS = [[1.0, 0.0, -1.0], [0.5, 2.0, 3.0]]
