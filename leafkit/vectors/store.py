@@ -13,7 +13,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy
 
@@ -31,10 +31,11 @@ from leafkit.vectors.block_checks import BlockChecks
 from leafkit.vectors.check import check_vectors
 from leafkit.vectors.cosine import unit_rows
 from leafkit.vectors.encode import encode_by_role
-from leafkit.vectors.keys import KEY_BYTES, KeyIndex, expand_roles, first_occurrences, text_keys
+from leafkit.vectors.keys import KEY_BYTES, KeyIndex, Keys, expand_roles, first_occurrences, text_keys
 
 # Texts per block. A killed run loses at most one block, and the texts of a block are sorted by length.
 BLOCK = 4096
+PART = 1024  # texts per block of a teacher that answers in parts, each of which may have cost money
 PIECE = 2**18  # characters encoded between two updates of the progress bar: one minute of a large model on one core
 DTYPES = ("float16", "float32")
 VERSION = 1
@@ -54,6 +55,15 @@ def check_exact(encoder: Encoder) -> None:
     """Raise `OptionError` for a student: the cache must hold the vectors of the teacher only."""
     if not is_exact(encoder):
         raise OptionError("cannot cache the vectors of a student: the cache is for teachers. Open the teacher instead.")
+
+
+@runtime_checkable
+class PartsTeacher(Encoder, Protocol):
+    """A teacher that answers in parts, any of which may fail after others have cost money."""
+
+    def encode_each(self, texts: Sequence[str], roles: Sequence[Role]) -> Iterator[tuple[Int64, Float32]]:
+        """Yield positions in ``texts`` and their vectors, (positions, dim), as the answers come."""
+        ...
 
 
 class VectorStore:
@@ -115,13 +125,59 @@ class VectorStore:
             missing = numpy.flatnonzero(self._index().find(keys) < 0)
             missing = missing[first_occurrences(keys[missing])]
             with progress(label, total=len(missing), unit="texts") as bar:
-                for start in range(0, len(missing), BLOCK):
-                    block = missing[start : start + BLOCK]
-                    block_texts = [texts[int(row)] for row in block]
-                    block_roles: list[Role] = [text_roles[int(row)] for row in block]
-                    vectors = self._encode(teacher, block_texts, block_roles, bar.update)
-                    self._append(keys[block].tobytes(), vectors, len(block))
+                if isinstance(teacher, PartsTeacher):
+                    self._fill_parts(teacher, texts, text_roles, keys, missing, bar.update)
+                else:
+                    self._fill_blocks(teacher, texts, text_roles, keys, missing, bar.update)
         return self._index().find(keys)
+
+    def _fill_blocks(
+        self,
+        teacher: Encoder,
+        texts: Sequence[str],
+        roles: Sequence[Role],
+        keys: Keys,
+        missing: Int64,
+        advance: Callable[[int], object],
+    ) -> None:
+        """Encode and commit the texts at the positions ``missing`` in blocks."""
+        for start in range(0, len(missing), BLOCK):
+            block = missing[start : start + BLOCK]
+            block_texts = [texts[int(row)] for row in block]
+            block_roles: list[Role] = [roles[int(row)] for row in block]
+            vectors = self._encode(teacher, block_texts, block_roles, advance)
+            self._append(keys[block].tobytes(), vectors, len(block))
+
+    def _fill_parts(
+        self,
+        teacher: PartsTeacher,
+        texts: Sequence[str],
+        roles: Sequence[Role],
+        keys: Keys,
+        missing: Int64,
+        advance: Callable[[int], object],
+    ) -> None:
+        """Commit the vectors of the texts at the positions ``missing`` as they come, whatever happens to the rest."""
+        rows: list[Int64] = []
+        vectors: list[bytes] = []
+
+        def commit() -> None:
+            if rows:
+                together = missing[numpy.concatenate(rows)]
+                self._append(keys[together].tobytes(), b"".join(vectors), len(together))
+                rows.clear()
+                vectors.clear()
+
+        parts = teacher.encode_each([texts[int(row)] for row in missing], [roles[int(row)] for row in missing])
+        try:
+            for positions, found in parts:
+                vectors.append(self._stored(found, len(positions)))
+                rows.append(positions)
+                advance(len(positions))
+                if sum(map(len, rows)) >= PART:
+                    commit()
+        finally:
+            commit()
 
     def gather(self, rows: Int64) -> Float32:
         """Return the vectors at ``rows``, shape (len(rows), dim), float32, of length 1 if the space is normalised.
@@ -173,10 +229,13 @@ class VectorStore:
             piece_texts, piece_roles = [texts[i] for i in piece], [roles[i] for i in piece]
             vectors[piece] = encode_by_role(teacher, piece_texts, piece_roles, source="the teacher")
             advance(len(piece))
+        return self._stored(vectors, len(texts))
+
+    def _stored(self, vectors: Float32, rows: int) -> bytes:
         with numpy.errstate(over="ignore"):
             stored = vectors.astype(self.dtype)
         source = f"the teacher's vectors in {self.dtype} (float32 holds larger numbers)"
-        check_vectors(stored, rows=None, dim=None, source=source)
+        check_vectors(stored, rows=rows, dim=self.space.dim, source=source)
         return stored.tobytes()
 
     def _append(self, keys: bytes, vectors: bytes, rows: int) -> None:
