@@ -9,6 +9,8 @@ LeafkitError
 ├── DamageError         a file that leafkit wrote is missing, truncated or changed
 ├── OutputError         the output exists already, or the disk is full
 ├── ExportError         the exported model does not agree with the trained model
+├── ApiError            an API refuses or does not answer
+│   └── BudgetError     the budget for an API is spent
 ├── TrainingError       training cannot continue (collapsed vectors, NaN)
 └── MissingExtraError   an optional dependency is not installed
 """
@@ -53,6 +55,14 @@ class OutputError(LeafkitError):
 
 class ExportError(LeafkitError):
     """The exported model does not return the vectors of the model it was exported from."""
+
+
+class ApiError(LeafkitError):
+    """An API refuses a request, does not answer in time, or answers with something else than vectors."""
+
+
+class BudgetError(ApiError):
+    """The budget for an API does not last for the next request. What was answered is kept."""
 
 
 class TrainingError(LeafkitError):

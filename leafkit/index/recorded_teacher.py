@@ -25,6 +25,8 @@ log = logging.getLogger("leafkit")
 
 # The option that no manifest sets. Older indexes hold it among the recorded options.
 _TRUST = "trust_remote_code"
+# What belongs to one run, and not to the teacher.
+_ONE_RUN = frozenset({"api_budget", "prices", "token_counter", "concurrency", "patience"})
 
 
 class Advice(NamedTuple):
@@ -53,7 +55,7 @@ def teacher_record(teacher: str | Path | Teacher, options: TeacherOptions) -> di
     """
     if not isinstance(teacher, str | Path):
         return None
-    given = {option: getattr(options, option) for option in sorted(options.given() - {_TRUST})}
+    given = {option: getattr(options, option) for option in sorted(options.given() - {_TRUST} - _ONE_RUN)}
     if "teacher_space" in given:
         given["teacher_space"] = _absolute(given["teacher_space"])
     return {"argument": _absolute(teacher), "options": given, "remote_code": options.trust_remote_code}
@@ -111,6 +113,7 @@ def recorded_teacher(
         recorded = TeacherOptions(**options)
         for source in filter(None, (name, recorded.teacher_space)):
             _check_outside(source, package.folder, advice)
+        _check_server(name, advice)
     if needs_code and not given.trust_remote_code:
         raise OptionError(
             f"the index was built with --trust-remote-code: its teacher {name} runs code of its own. {advice.trust}"
@@ -127,6 +130,15 @@ def _check_outside(name: str, folder: Path, advice: Advice) -> None:
         raise InputError(
             f"the index {folder} names a teacher inside its own folder: {path}. leafkit writes no such index. If you "
             f"trust this teacher, name it yourself. {advice.give}"
+        )
+
+
+def _check_server(name: str, advice: Advice) -> None:
+    """Raise `InputError` for a teacher at an address: texts and a key would go wherever the index says."""
+    if name.startswith("api:") and "://" in name:
+        raise InputError(
+            f"the index names a server as its teacher: {name}. It is not asked, because an index may come from a "
+            f"stranger. If you trust this server, name it yourself. {advice.give}"
         )
 
 

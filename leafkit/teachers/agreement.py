@@ -10,7 +10,7 @@ from leafkit.types import ROLES, Role, Teacher
 from leafkit.vectors.adopted import AdoptedTeacher
 from leafkit.vectors.cached import CachedEncoder
 from leafkit.vectors.fingerprint import Agreement, Fingerprint, take_fingerprint
-from leafkit.vectors.golden_texts import GOLDEN
+from leafkit.vectors.golden_texts import GOLDEN, askable
 from leafkit.vectors.store import is_exact
 
 _FILES = (VectorsFileTeacher, InOrderTeacher)
@@ -37,7 +37,7 @@ def fingerprint_of(teacher: Teacher) -> Fingerprint | None:
     if isinstance(teacher, AdoptedTeacher):
         return teacher.fingerprint
     if "online" in teacher.signals:
-        return take_fingerprint(teacher, GOLDEN)
+        return take_fingerprint(teacher, askable(GOLDEN, teacher))
     texts = teacher.sample_texts() if isinstance(teacher, _FILES) else ()
     return take_fingerprint(teacher, texts) if texts else None
 
@@ -46,15 +46,16 @@ def _cached_fingerprint(encoder: CachedEncoder) -> Fingerprint | None:
     """Return what the teacher behind the cache writes for the golden texts, which are encoded only once as well."""
     if isinstance(encoder.teacher, AdoptedTeacher):
         return encoder.teacher.fingerprint
-    texts, roles = [text for text, _ in GOLDEN], list[Role](role for _, role in GOLDEN)
+    golden = askable(GOLDEN, encoder.teacher)
+    texts, roles = [text for text, _ in golden], list[Role](role for _, role in golden)
     encoder.store.fill(encoder.teacher, texts, roles, label="fingerprint")
-    return take_fingerprint(encoder, GOLDEN)
+    return take_fingerprint(encoder, golden)
 
 
 def _texts_to_ask(texts: Sequence[tuple[str, Role]], teacher: Teacher) -> list[tuple[str, Role]]:
     """Return those ``texts`` that ``teacher`` can encode: all of them, or the rows of a vectors file."""
     if "online" in teacher.signals:
-        return list(texts)
+        return askable(texts, teacher)
     if not isinstance(teacher, _FILES):
         return []
     held = {role: teacher.holds([text for text, _ in texts], role) for role in ROLES}

@@ -26,7 +26,7 @@ from leafkit.types import Encoder, Float32, Role, Teacher
 from leafkit.vectors.adopted import AdoptedTeacher
 from leafkit.vectors.cosine import unit_rows
 from leafkit.vectors.fingerprint import Agreement, read_fingerprint
-from leafkit.vectors.golden_texts import GOLDEN
+from leafkit.vectors.golden_texts import GOLDEN, askable
 from leafkit.vectors.mapping import map_teacher, read_mapping
 from leafkit.vectors.vectors_file import is_vectors_file, open_vectors_file
 from leafkit.vectors.vectors_file_types import VectorsFile
@@ -78,7 +78,7 @@ def open_in_declared_space(
             return declared
     is_exported = (facts.path / RECORD).is_file()
     student = QueryEncoder.open(facts.path) if is_exported else open_student(facts.path, device=options.device)
-    _check_declaration(teacher, map_teacher(declared, mapping), student, _sample_texts(file))
+    _check_declaration(teacher, map_teacher(declared, mapping), student, _sample_texts(file, opened))
     return declared
 
 
@@ -90,10 +90,10 @@ def _check_agreement(name: str, agreement: Agreement, space: Space) -> None:
         )
 
 
-def _sample_texts(file: VectorsFile | None) -> list[tuple[str, Role]]:
+def _sample_texts(file: VectorsFile | None, teacher: Teacher) -> list[tuple[str, Role]]:
     """Return the first texts and roles of ``file``, or else the texts that ship with leafkit."""
     if file is None:
-        return list(GOLDEN)
+        return askable(GOLDEN, teacher)
     pairs: Iterator[tuple[str, Role | None]] = (
         pair for batch in file.batches for pair in zip(batch.texts, batch.roles, strict=True)
     )

@@ -1,4 +1,4 @@
-"""Opening a teacher of any kind: a model, an ONNX folder, a vectors file or a student."""
+"""Opening a teacher of any kind: a model, an ONNX folder, a vectors file, a student or an API."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 from leafkit.errors import InputError
 from leafkit.extras import explain_missing_extras
 from leafkit.files.model_folder import package_folder, torch_weight_files
-from leafkit.options import takes
+from leafkit.options import fields_of, takes
 from leafkit.shipped import resolve_student
+from leafkit.teachers.api_options import ApiOptions
 from leafkit.teachers.options import GRAPHS, TeacherOptions
 from leafkit.types import Teacher
 from leafkit.vectors.vectors_file import SUFFIXES, is_vectors_file
@@ -21,12 +22,14 @@ ACCEPTED = """A teacher is one of
   a vectors file: .parquet with columns text and vector (or embedding), a folder of such files, or .npy with a .jsonl of
   the same name
   a student made by leafkit: a folder with leafkit.json
-  package:NAME, a model inside an installed Python package"""
+  package:NAME, a model inside an installed Python package
+  api:openai/MODEL, api:cohere/MODEL, api:voyage/MODEL, api:gemini/MODEL or api:http://HOST/v1#MODEL, a model behind an
+  API"""
 
 
 @takes(TeacherOptions)
 def open_teacher(teacher: str | Path | Teacher, **options: Any) -> Teacher:
-    """Open a teacher: a model, an ONNX folder, a vectors file or a student; return an open teacher unchanged.
+    """Open a teacher: a model, an ONNX folder, a vectors file, a student or an API; return an open teacher unchanged.
 
     Raises `InputError` for anything else, and `OptionError` for an option that does not apply to this teacher.
     """
@@ -49,6 +52,11 @@ def open_with(teacher: str | Path | Teacher, options: TeacherOptions) -> Teacher
 
 
 def _open(teacher: str, options: TeacherOptions) -> Teacher:
+    if teacher.startswith("api:"):
+        from leafkit.teachers.api.teacher import ApiTeacher
+
+        return ApiTeacher.open(teacher, options)
+    options.refuse(fields_of(ApiOptions), kind="a teacher that is not behind an API")
     if teacher.startswith("package:"):
         options.refuse(["revision"], kind="an installed package")
         distribution = teacher.removeprefix("package:")

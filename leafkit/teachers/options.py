@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from leafkit.errors import OptionError
 from leafkit.options import Option, Options
 from leafkit.space import Space
+from leafkit.teachers.api_options import ApiOptions
 from leafkit.vectors.store import DTYPES
 
 Compute = Literal["auto", "float32", "bfloat16", "float16"]
@@ -17,7 +18,7 @@ GRAPHS = ("onnx/model.onnx", "model.onnx")  # where an ONNX folder holds its gra
 
 
 @dataclass(frozen=True, kw_only=True)
-class TeacherOptions(Options):
+class TeacherOptions(ApiOptions):
     """How a teacher is opened. The defaults leave everything as the teacher itself defines it."""
 
     panel: ClassVar[str] = "The teacher"

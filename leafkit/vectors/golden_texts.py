@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from leafkit.types import Role
+from collections.abc import Sequence
+
+from leafkit.types import Encoder, Role
 
 # Short texts come first: `leafkit.search.query_encoder` encodes a few of them whenever it opens an export.
 GOLDEN: tuple[tuple[str, Role], ...] = (
@@ -24,3 +26,12 @@ GOLDEN: tuple[tuple[str, Role], ...] = (
     # Longer than most length limits and different everywhere, so that truncating at another place changes the vector.
     (" ".join(f"{number} words" for number in range(2000, 1000, -1)), "document"),
 )
+
+
+def askable(texts: Sequence[tuple[str, Role]], encoder: Encoder) -> list[tuple[str, Role]]:
+    """Return those ``texts`` that ``encoder`` may be asked for: all, but no long ones of a teacher behind an API.
+
+    An API may refuse a long text, and charges for it.
+    """
+    longest = getattr(encoder, "longest_probe", None)
+    return [pair for pair in texts if longest is None or len(pair[0]) <= longest]
