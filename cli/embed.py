@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,8 @@ from leafkit.teachers.options import EmbedOptions, TeacherOptions
 from leafkit.teachers.shard_options import ShardOptions
 from leafkit.texts.options import RoleOptions
 
+log = logging.getLogger("leafkit")
+
 
 @with_options(EmbedOptions, RoleOptions, TeacherOptions, ShardOptions, OutputOptions)
 def embed(
@@ -25,6 +28,19 @@ def embed(
             help="VECTORS.parquet, or VECTORS.npy, which gets a .jsonl of the same name; with --shard a folder."
         ),
     ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the texts, tokens and price for an API, and send nothing.")
+    ] = False,
+    batch_file: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write the requests for an API to this file (JSON lines of OpenAI's batches), and send none."
+        ),
+    ] = None,
+    collect: Annotated[
+        list[Path] | None,
+        typer.Option(help="Take the vectors from this file of a batch's answers. Repeat the option for several files."),
+    ] = None,
     **options: Any,
 ) -> None:
     """Encode texts and write their vectors to a file, which can then be a teacher or the documents of an index.
@@ -37,7 +53,25 @@ def embed(
     leafkit embed docs.jsonl --encoder BAAI/bge-small-en-v1.5 --out docs.parquet
     leafkit embed query:questions.txt --encoder bge-small-leaf --out questions.parquet
     leafkit embed docs.jsonl --encoder BAAI/bge-small-en-v1.5 --shard 3/16 --out shards
+    leafkit embed docs.jsonl --encoder api:openai/text-embedding-3-small --dry-run --out docs.parquet
     """
+    if dry_run:
+        from leafkit.teachers.api.unsent import estimate_embedding
+
+        say(estimate_embedding(texts, encoder, **options))
+        return
+    if batch_file is not None:
+        from leafkit.teachers.api.batch_files import write_batch_files
+
+        for file in write_batch_files(texts, encoder, batch_file, **options):
+            say(file)
+        return
+    if collect:
+        from leafkit.teachers.api.batch_files import collect_answers
+
+        found = collect_answers(texts, encoder, collect, **options)
+        found.check()
+        log.info("%s", found)
     from leafkit.teachers.embed import embed as run
 
     say(run(texts, encoder, out, **options))

@@ -30,7 +30,7 @@ FUNCTIONS = {
 OTHERS = {"export": (leafkit.export_router, leafkit.export_teacher)}
 # The form of the output, recipe files and the choice of a function belong to the command line alone; compare names one
 # recipe per option.
-ONLY_TYPED = {"as_json", "html", "recipe", "report", "router"}
+ONLY_TYPED = {"as_json", "batch_file", "collect", "dry_run", "html", "recipe", "report", "router"}
 
 
 def parameters(function):
