@@ -207,7 +207,7 @@ class ApiTeacher:
             for batch in length_batches(counts[own], tokens=dialect.most_tokens, rows=rows_of_request):
                 rows = own[batch]
                 jobs.append(
-                    Job(rows=rows, role=role, texts=[texts[row] for row in rows], tokens=int(counts[rows].sum()))
+                    Job(rows=rows, role=role, texts=[texts[int(row)] for row in rows], tokens=int(counts[rows].sum()))
                 )
         return jobs
 

@@ -43,7 +43,7 @@ class Unsent:
         self.cached = 0
         self.store: VectorStore | None = None
         self._sources, self._reading = sources, options_of(RoleOptions, options)
-        self._role = check_role(self._reading.role)
+        self._role: Role = check_role(self._reading.role)
         check_texts(sources, options_of(ReadingOptions, options))
         if teacher.is_width_known:
             precision, cache = options_of(EmbedOptions, options).precision, options_of(CacheOptions, options).cache
