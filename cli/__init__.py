@@ -9,6 +9,7 @@ import sys
 import typer
 
 from leafkit.cli import (
+    bulk,
     check,
     compare,
     distill,
@@ -79,6 +80,7 @@ COMMANDS = (
     export,
     check,
     push,
+    bulk,
     info,
 )
 for command in COMMANDS:

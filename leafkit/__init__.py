@@ -12,6 +12,7 @@ from leafkit.extras import explain_missing_extras
 from leafkit.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from leafkit.bulk.write import write_bulk_files as write_bulk_files
     from leafkit.describe import info as info
     from leafkit.errors import LeafkitError as LeafkitError
     from leafkit.evaluation.compare.run import compare as compare
@@ -57,6 +58,7 @@ _MODULES = {
     "read_texts": "leafkit.texts.read",
     "shadow": "leafkit.evaluation.shadow.run",
     "update_index": "leafkit.index.update",
+    "write_bulk_files": "leafkit.bulk.write",
 }
 
 # Type checkers read the imports above instead of this computed list.
