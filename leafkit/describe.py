@@ -168,8 +168,8 @@ def _columns(columns: Columns | None) -> Facts:
     """Return which columns filters may name, with their types, and which fields they may not, with the reasons."""
     if columns is None:
         return {"columns": "none: an older leafkit built the index"}
-    names = ", ".join(f"{name} ({kind})" for name, kind in columns.types.items())
-    left_out = "; ".join(f"{name} {reason}" for name, reason in columns.left_out.items())
+    names = ", ".join(f"{name} ({kind})" for name, kind in columns.schema.types.items())
+    left_out = "; ".join(f"{name} {reason}" for name, reason in columns.schema.left_out.items())
     return {"columns": names or "none", **({"no columns": left_out} if left_out else {})}
 
 

@@ -14,7 +14,7 @@ The texts are UTF-8, whose order is that of the characters. `leafkit.index.colum
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.errors import DamageError, OptionError, nearest
+from leafkit.errors import DamageError
 from leafkit.files.json_file import explain_invalid, parse_json_object
 from leafkit.files.open_files import OpenFiles
+from leafkit.filters.conditions import And, Compare, Condition, In, Missing, Not, Or, Value
+from leafkit.filters.exact import LEAST, MOST, NO_TEXT, float_bound, held, integer_bound
+from leafkit.filters.schema import Schema
 from leafkit.search.arrays import read_array
-from leafkit.search.conditions import And, Compare, Condition, In, Missing, Not, Or, Value
 from leafkit.types import Int64
 
 Mask = NDArray[numpy.bool_]
@@ -44,21 +46,11 @@ NO_INTEGER = numpy.iinfo(numpy.int64).min
 ALIGNED = 8
 LONGEST_HEADER = 1 << 20
 LONGEST_TEXT = 256  # characters
-_DESCRIBED = {
-    "integer": "integers",
-    "number": "numbers",
-    "boolean": "true or false",
-    "text": "text",
-    "texts": "lists of text",
-}
+_HALF_PAIR = re.compile(rb"\xed[\xa0-\xbf]")  # half of a surrogate pair as the bytes of a text
 
 
 class Columns:
-    """The columns of documents that filters may name. Any number of threads may search them.
-
-    ``types`` maps the name of each column to its type, and ``left_out`` maps the names of other payload fields to the
-    reason why filters cannot name them.
-    """
+    """The columns of documents that filters may name (``schema``). Any number of threads may search them."""
 
     def __init__(self, path: Path, opened: OpenFiles, *, rows: int, memory_map: bool = True) -> None:
         """Open the columns of ``rows`` documents at ``path`` among ``opened``; raises `DamageError` for damage."""
@@ -68,9 +60,8 @@ class Columns:
             header, self._data = _split(data)
             if header["rows"] != rows:
                 raise ValueError(f"it has {header['rows']!r} rows; expected {rows}")
-            self.types: dict[str, str] = {name: facts["type"] for name, facts in header["columns"].items()}
-            self._complete = header["complete"] is True
-            self.left_out: dict[str, str] = {name: str(reason)[:200] for name, reason in header["left_out"].items()}
+            types = {name: facts["type"] for name, facts in header["columns"].items()}
+            self.schema = Schema.from_json({**header, "types": types})
             self._arrays = {name: self._open(facts) for name, facts in header["columns"].items()}
 
     def rows(self, condition: Condition) -> Int64:
@@ -79,6 +70,20 @@ class Columns:
         Raises `OptionError` for an unknown column and for a value of another type than the column's.
         """
         return numpy.flatnonzero(self._mask(condition))
+
+    def unportable(self) -> dict[str, str]:
+        """Return the columns with values that most databases cannot hold, with the reason for each."""
+        found = {}
+        for name, arrays in self._arrays.items():
+            if NO_TEXT.search(name):
+                found[name] = "has a name with NUL or half of a surrogate pair"
+            elif "texts" in arrays:
+                content = arrays["texts"].tobytes()
+                if b"\0" in content or _HALF_PAIR.search(content):
+                    found[name] = "holds texts with NUL or half of a surrogate pair"
+            elif self.schema.types[name] == "number" and numpy.isinf(arrays["values"]).any():
+                found[name] = "holds infinite numbers"
+        return found
 
     def _open(self, facts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         kinds, places = ARRAYS[facts["type"]], facts["arrays"]
@@ -108,31 +113,18 @@ class Columns:
 
     def _leaf(self, condition: Compare | In | Missing) -> Mask:
         """Return the mask of a condition that names one column."""
-        kind = self._type(condition.column)
+        kind = self.schema.check_leaf(condition)
         arrays = self._arrays[condition.column]
         if isinstance(condition, Missing):
             return ~self._by_row(arrays, _present(kind, arrays["values"]))
         values = condition.values if isinstance(condition, In) else (condition.value,)
-        for value in values:
-            _check_type(condition, kind, value)
         if kind in ("text", "texts"):
             found = self._compare_texts(condition, arrays)
         elif isinstance(condition, In) or condition.operator == "=":
-            found = _equal(arrays["values"], values)
+            found = _equal(kind, arrays["values"], values)
         else:
             found = _compare_numbers(kind, arrays["values"], condition.operator, values[0])
         return self._by_row(arrays, found)
-
-    def _type(self, column: str) -> str:
-        kind = self.types.get(column)
-        if kind is not None:
-            return kind
-        if column in self.left_out:
-            raise OptionError(f"the column {column!r:.200} cannot be filtered: it {self.left_out[column]}.")
-        if not self.types:
-            raise OptionError(f"the documents of this index have no column to filter by, and so no {column!r:.200}.")
-        rare = "" if self._complete else " Fields beyond the first 64 of the documents are no columns."
-        raise OptionError(f"the documents have no column {column!r:.200} ({nearest(column[:200], self.types)}).{rare}")
 
     def _by_row(self, arrays: Mapping[str, NDArray[Any]], found: Mask) -> Mask:
         """Return the mask of rows, from that of elements if the column holds lists."""
@@ -189,63 +181,22 @@ def _present(kind: str, values: NDArray[Any]) -> Mask:
     return values != NO_INTEGER if kind == "integer" else values >= 0
 
 
-def _check_type(condition: Compare | In, kind: str, value: Value) -> None:
-    got = {bool: "boolean", str: "text"}.get(type(value), "number")
-    if got != {"integer": "number", "texts": "text"}.get(kind, kind):
-        raise OptionError(
-            f"the column {condition.column!r:.200} holds {_DESCRIBED[kind]}, but the filter compares it with "
-            f"{value!r:.200}. Compare it with {'a text in quotes' if 'text' in kind else _DESCRIBED[kind]}."
-        )
-    if kind == "boolean" and isinstance(condition, Compare) and condition.operator != "=":
-        raise OptionError(
-            f"the column {condition.column!r:.200} holds true or false, which {condition.operator} cannot compare. "
-            "Use = or !=."
-        )
-
-
-def _equal(values: NDArray[Any], wanted: Iterable[Value]) -> Mask:
+def _equal(kind: str, values: NDArray[Any], wanted: Iterable[Value]) -> Mask:
     """Compare numbers exactly: one that the type of the column cannot hold equals none of ``values``."""
-    numbers = [held for value in wanted if (held := _held(values.dtype, value)) is not None]
+    numbers = [number for value in wanted if (number := held(kind, value)) is not None]
     return numpy.isin(values, numpy.array(numbers, dtype=values.dtype))
-
-
-def _held(dtype: numpy.dtype[Any], value: Value) -> int | float | None:
-    """Return the number of type ``dtype`` that equals ``value`` and can be in a column, or None."""
-    if dtype.kind == "f":
-        nearby = _float(value)
-        return nearby if nearby == value else None
-    if isinstance(value, str) or value != math.floor(value):
-        return None
-    limits = numpy.iinfo(dtype)
-    return int(value) if limits.min < value <= limits.max else None
 
 
 def _compare_numbers(kind: str, values: NDArray[Any], operator: str, value: Any) -> Mask:
     """Compare numbers with ``value`` exactly, as Python does, also beyond the range of the column's type."""
     bound: int | float
     if kind == "integer":
-        # Between two integers, so < and <= of the one above are the same.
-        number = int(value) if value == math.floor(value) else None
-        bound = math.floor(value) if number is None else number
-        if number is None:
-            operator = {"<": "<=", ">=": ">"}.get(operator, operator)
-        limits = numpy.iinfo(numpy.int64)
-        if not limits.min < bound <= limits.max:
+        operator, bound = integer_bound(operator, value)
+        if not LEAST <= bound <= MOST:
             below = (bound > 0) == (operator in ("<", "<="))
             return _present(kind, values) if below else numpy.zeros(len(values), dtype=bool)
     else:
-        bound = _float(value)
-        if bound < value:
-            operator = {"<": "<=", ">=": ">"}.get(operator, operator)
-        elif bound > value:
-            operator = {"<=": "<", ">": ">="}.get(operator, operator)
+        operator, bound = float_bound(operator, value)
     compare = {"<": numpy.less, "<=": numpy.less_equal, ">": numpy.greater, ">=": numpy.greater_equal}[operator]
     found = compare(values, bound)
     return found & _present(kind, values) if kind == "integer" else found
-
-
-def _float(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf

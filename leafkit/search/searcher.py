@@ -12,6 +12,7 @@ import numpy
 from numpy.typing import NDArray
 
 from leafkit.errors import OptionError, VectorError
+from leafkit.filters.where import read_where
 from leafkit.search.columns import Columns
 from leafkit.search.documents import Documents
 from leafkit.search.encoders import Encoders, open_encoders, shared_teacher
@@ -22,7 +23,6 @@ from leafkit.search.lexical import Lexical
 from leafkit.search.manifest import Rung, read_manifest
 from leafkit.search.package import Package, open_package, retry_during_update
 from leafkit.search.vector_search import VectorSearch
-from leafkit.search.where import read_where
 from leafkit.space import Space
 from leafkit.types import Encoder, Float32, Int64
 
@@ -175,7 +175,7 @@ class Searcher:
     @property
     def columns(self) -> dict[str, str]:
         """The columns that a filter may name, with their types: integer, number, boolean, text or texts (lists)."""
-        return {} if self._columns is None else dict(self._columns.types)
+        return {} if self._columns is None else dict(self._columns.schema.types)
 
     @property
     def lexical(self) -> Lexical:
@@ -246,7 +246,7 @@ class Searcher:
             share a word with the query) to 1, True for the default weight, or ``rrf`` for reciprocal rank fusion.
         where: find only documents whose payload fulfils this filter, an expression such as
             ``category = "linux" and year >= 2020`` or a mapping such as ``{"category": "linux", "year": {">=": 2020}}``
-            (see `leafkit.search.where`). With ``allow``, both must hold.
+            (see `leafkit.filters.where`). With ``allow``, both must hold.
         effort: which of the index's encoders reads the texts, one of `efforts`. Default: the best student.
 
         Raises `OptionError` for k < 1, a blank query, a string as ``allow``, an invalid filter, an unknown effort, and

@@ -13,9 +13,9 @@ import pytest
 from leafkit.errors import DamageError, OptionError
 from leafkit.files.arrays import save_array
 from leafkit.files.open_files import OpenFiles
+from leafkit.filters.where import read_where
 from leafkit.index.columns import write_columns
 from leafkit.search.columns import Columns
-from leafkit.search.where import read_where
 
 PAYLOADS = [
     {"year": 2000 + row, "kind": "abc"[row % 3], "tags": ["x", "y"][: row % 3], "size": row / 3} for row in range(40)

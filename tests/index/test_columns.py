@@ -13,12 +13,12 @@ import leafkit.index.columns
 from leafkit.describe import info
 from leafkit.errors import OptionError
 from leafkit.files.open_files import OpenFiles
+from leafkit.filters.where import read_where
 from leafkit.index.columns import write_columns
 from leafkit.index.package_files import write_manifest
 from leafkit.search.columns import Columns
 from leafkit.search.manifest import Manifest, read_manifest
 from leafkit.search.searcher import Searcher
-from leafkit.search.where import read_where
 from tests.fixtures.packages import SPACE, index_vectors, update_vectors
 
 FILTERS = [
@@ -49,7 +49,7 @@ def written(path: Path, values: list[Any]) -> Columns:
     ],
 )
 def test_a_field_with_one_type_of_value_is_a_column(tmp_path: Path, values: list[Any], kind: str) -> None:
-    assert written(tmp_path / "c.npy", values).types == {"x": kind}
+    assert written(tmp_path / "c.npy", values).schema.types == {"x": kind}
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_other_fields_are_left_out_with_the_reason(
 ) -> None:
     monkeypatch.setattr(leafkit.index.columns, "MOST_TEXTS", 7)
     columns = written(tmp_path / "c.npy", values)
-    assert columns.types == {}
+    assert columns.schema.types == {}
     with pytest.raises(OptionError, match=f"'x' cannot be filtered: it .*{reason}"):
         columns.rows(read_where("x missing"))
 
@@ -83,7 +83,7 @@ def test_the_number_of_columns_is_limited(tmp_path: Path) -> None:
     write_columns(tmp_path / "c.npy", ({f"x{row}": row, "y" * 101: 1} for row in range(100)))
     with OpenFiles(tmp_path, follow_links=False) as files:
         columns = Columns(tmp_path / "c.npy", files, rows=100)
-    assert list(columns.types) == [f"x{row}" for row in range(64)]
+    assert list(columns.schema.types) == [f"x{row}" for row in range(64)]
     with pytest.raises(OptionError, match=r"no column 'x99' .* beyond the first 64"):
         columns.rows(read_where("x99 = 1"))
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import operator
 import random
 from pathlib import Path
 from typing import Any
@@ -13,27 +11,11 @@ import pytest
 
 from leafkit.errors import OptionError
 from leafkit.files.open_files import OpenFiles
+from leafkit.filters.conditions import And, Compare, Condition, In, Missing, Not, Or
+from leafkit.filters.where import read_where
 from leafkit.index.columns import write_columns
 from leafkit.search.columns import Columns
-from leafkit.search.conditions import And, Compare, Condition, In, Missing, Not, Or
-from leafkit.search.where import read_where
-
-OPERATORS = {"=": operator.eq, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-BIG = 1 << 53
-DRAWN: dict[str, list[Any]] = {
-    "integer": [0, -1, 7, BIG, BIG + 1, (1 << 63) - 1, 1 - (1 << 63), 2020, None],
-    "number": [0, -1, 7.5, 0.1, -0.0, 1e300, BIG, math.inf, -math.inf, math.nan, None],
-    "boolean": [True, False, None],
-    "word": ["", "a", "b", "aa", "é", "Z", "\uffff", "😀", "\ud800", "\0", None],
-    "texts": [["a"], ["a", "b"], ["b", "", "b"], [], "a", ["😀"], None],
-}
-WANTED: dict[str, list[Any]] = {
-    "integer": [0, -1, 7, 6.5, -0.5, BIG, BIG + 1, BIG + 0.0, 1 << 63, -(1 << 63), (1 << 63) - 1, 1e30, -(10**400)],
-    "number": [0, 7.5, 0.1, 10**400, -(10**400), BIG, BIG + 1, BIG - 1, 1e300, 10**300, -2],
-    "boolean": [True, False],
-    "word": ["", "a", "aa", "ab", "é", "z", "\uffff", "😀", "😀😀", "\ud800", "\0"],
-    "texts": ["", "a", "b", "c", "😀"],
-}
+from tests.fixtures.filters import DRAWN, OPERATORS, WANTED, drawn_payloads, holds
 
 
 def opened(path: Path, payloads: list[dict[str, Any]], **options: bool) -> Columns:
@@ -46,30 +28,13 @@ def opened(path: Path, payloads: list[dict[str, Any]], **options: bool) -> Colum
 @pytest.fixture(scope="module")
 def payloads() -> list[dict[str, Any]]:
     """Three hundred payloads with every type and missing values."""
-    source = random.Random(0)
-    rows = [{name: source.choice(values) for name, values in DRAWN.items()} for _ in range(300)]
-    return [{name: value for name, value in row.items() if source.random() < 0.9} for row in rows]
+    return drawn_payloads(300)
 
 
 @pytest.fixture(scope="module")
 def columns(payloads: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Columns:
     """The columns of the payloads."""
     return opened(tmp_path_factory.mktemp("columns") / "columns.npy", payloads)
-
-
-def holds(condition: Condition, payload: dict[str, Any]) -> bool:
-    """Tell whether ``condition`` is true, in plain Python."""
-    if isinstance(condition, Not):
-        return not holds(condition.part, payload)
-    if isinstance(condition, And | Or):
-        return (all if isinstance(condition, And) else any)(holds(part, payload) for part in condition.parts)
-    value = payload.get(condition.column)
-    elements = value if isinstance(value, list) else [] if value is None or value != value else [value]
-    if isinstance(condition, Missing):
-        return not elements
-    if isinstance(condition, In):
-        return any(element in condition.values for element in elements)
-    return any(OPERATORS[condition.operator](element, condition.value) for element in elements)
 
 
 def check(columns: Columns, payloads: list[dict[str, Any]], condition: Condition) -> None:
@@ -81,7 +46,7 @@ def check(columns: Columns, payloads: list[dict[str, Any]], condition: Condition
 def test_each_comparison_finds_the_rows_that_python_finds(
     columns: Columns, payloads: list[dict[str, Any]], kind: str
 ) -> None:
-    assert columns.types[kind] == {"word": "text"}.get(kind, kind)
+    assert columns.schema.types[kind] == {"word": "text"}.get(kind, kind)
     for sign in ["="] if kind == "boolean" else OPERATORS:
         for value in WANTED[kind]:
             check(columns, payloads, Compare(kind, sign, value))
@@ -133,7 +98,7 @@ def test_a_filter_that_does_not_fit_the_columns_says_why(columns: Columns, where
 
 def test_no_documents_and_no_columns(tmp_path: Path) -> None:
     columns = opened(tmp_path / "columns.npy", [])
-    assert columns.types == {}
+    assert columns.schema.types == {}
     with pytest.raises(OptionError, match="no column to filter by"):
         columns.rows(read_where("year = 1"))
     assert numpy.array_equal(opened(tmp_path / "one.npy", [{"year": 1}]).rows(read_where("year = 1")), [0])

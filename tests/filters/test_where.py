@@ -10,8 +10,8 @@ import numpy
 import pytest
 
 from leafkit.errors import OptionError
-from leafkit.search.conditions import And, Compare, Condition, In, Missing, Not, Or
-from leafkit.search.where import read_where
+from leafkit.filters.conditions import And, Compare, Condition, In, Missing, Not, Or
+from leafkit.filters.where import read_where
 
 NAMES = ["year", "category", "a.b", "two words", "not", "Größe", 'quo"te', "line\nbreak", "\\", "\u2028", ""]
 VALUES = [

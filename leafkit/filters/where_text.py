@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from leafkit.errors import OptionError
-from leafkit.search.conditions import (
+from leafkit.filters.conditions import (
     COMPARISONS,
     DEEPEST,
     ESCAPES,

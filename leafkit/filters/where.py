@@ -5,7 +5,7 @@ Both forms give the same condition, and neither is ever evaluated as Python::
     category = "linux" and year >= 2020 and not tag in ("old", "draft")
     {"category": "linux", "year": {">=": 2020}, "not": {"tag": {"in": ["old", "draft"]}}}
 
-`leafkit.search.where_text` parses the expression, and `leafkit.search.columns` finds the rows. Every condition is true
+`leafkit.filters.where_text` parses the expression, and `leafkit.search.columns` finds the rows. Every condition is true
 or false, also for a document without a value: a comparison is then false, and ``!=`` is the opposite of ``=``.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leafkit.errors import OptionError, nearest
-from leafkit.search.conditions import (
+from leafkit.filters.conditions import (
     COMPARISONS,
     DEEPEST,
     And,
@@ -30,7 +30,7 @@ from leafkit.search.conditions import (
     check_size,
     joined,
 )
-from leafkit.search.where_text import parse_where
+from leafkit.filters.where_text import parse_where
 
 
 def read_where(where: str | Mapping[str, Any]) -> Condition:
