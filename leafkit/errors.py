@@ -8,6 +8,7 @@ LeafkitError
 │   └── SpaceError      two things of different vector spaces were used together
 ├── DamageError         a file that leafkit wrote is missing, truncated or changed
 ├── OutputError         the output exists already, or the disk is full
+├── EngineError         a database cannot be reached, went away, or refuses
 ├── ExportError         the exported model does not agree with the trained model
 ├── ApiError            an API refuses or does not answer
 │   └── BudgetError     the budget for an API is spent
@@ -51,6 +52,10 @@ class DamageError(LeafkitError):
 
 class OutputError(LeafkitError):
     """The output cannot be written: the path exists already, the disk is full, or another process writes there."""
+
+
+class EngineError(LeafkitError):
+    """A database that holds an index cannot be reached, went away, refuses, or holds what leafkit did not write."""
 
 
 class ExportError(LeafkitError):

@@ -13,6 +13,7 @@ _EXTRAS = {
     "texts": ("datasets", "pandas", "pyarrow"),  # datasets brings pandas
     "serve": ("starlette", "uvicorn"),
     "mcp": ("mcp",),
+    "postgres": ("pgvector", "psycopg"),
     "train": (
         "accelerate",
         "huggingface_hub",

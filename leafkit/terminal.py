@@ -14,6 +14,9 @@ from typing import Any, TextIO
 # algorithm; the Unicode line separators; halves of surrogate pairs, which no stream can write.
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
+# A password before the host of an address, or as a parameter after the question mark.
+_SECRET = re.compile(r"([a-z][a-z0-9+.-]*://[^\s/@:]*:|[?&;](?:\w*password|\w*token|\w*api_?key)=)([^\s@&;#]+)", re.I)
+
 
 def printable(text: str) -> str:
     """Return ``text`` with every unsafe character replaced by its escape, for example ``\\x1b`` or ``\\u202e``."""
@@ -23,6 +26,11 @@ def printable(text: str) -> str:
 def shown(text: str, stream: TextIO) -> str:
     """Return ``text`` as it should be written to ``stream``: printable on a terminal, unchanged elsewhere."""
     return printable(text) if stream.isatty() else text
+
+
+def without_passwords(text: str) -> str:
+    """Return ``text`` with ``***`` in place of the passwords and keys in the addresses of servers."""
+    return _SECRET.sub(r"\1***", text)
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:

@@ -1,0 +1,62 @@
+"""The address of a table or collection: ``postgresql://user@host/database#table``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from leafkit.errors import OptionError
+from leafkit.terminal import without_passwords
+
+SCHEMES = {"postgresql": "postgresql", "postgres": "postgresql", "qdrant": "qdrant", "qdrants": "qdrant"}
+EXAMPLES = {
+    "postgresql": "postgresql://user@host/database#table",
+    "qdrant": "qdrant://host:6333#collection",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUrl:
+    """An address: the kind of ``engine``, where it is, and the ``name`` of the table or collection in it.
+
+    engine: the name of the adapter, such as ``postgresql``.
+    address: all before the ``#``, as the user wrote it. It may contain a password, and is not shown.
+    """
+
+    engine: str
+    address: str = field(repr=False)
+    name: str
+
+    def __str__(self) -> str:
+        return f"{without_passwords(self.address)}#{self.name}"
+
+    @property
+    def place(self) -> str:
+        """All after ``SCHEME://`` of the address, which may contain a password."""
+        return self.address.partition("://")[2]
+
+    @classmethod
+    def parse(cls, text: str) -> EngineUrl:
+        """Parse an address; raises `OptionError` if it has no known scheme, or no name after ``#``."""
+        address, _, name = text.partition("#")
+        engine = _engine_of(text)
+        if engine is None:
+            raise OptionError(
+                f"{without_passwords(text)!r:.200} is no address of an engine. Write one such as "
+                f"{' or '.join(EXAMPLES.values())}."
+            )
+        if not name or "\0" in text:
+            raise OptionError(
+                f"{without_passwords(text)!r:.200} names no table or collection. Write its name after #, as in "
+                f"{EXAMPLES[engine]}."
+            )
+        return cls(engine, address, name)
+
+
+def is_engine_url(text: object) -> bool:
+    """Tell whether ``text`` is a string that starts like the address of an engine, such as ``postgresql://``."""
+    return isinstance(text, str) and _engine_of(text) is not None
+
+
+def _engine_of(text: str) -> str | None:
+    scheme, mark, _ = text.partition("://")
+    return SCHEMES.get(scheme.lower()) if mark else None
