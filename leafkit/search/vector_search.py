@@ -69,12 +69,14 @@ class VectorSearch:
         self._depth = depth or Depth()
         self._threads = threads
 
-    def search(self, queries: NDArray[Any], k: int = 10, allow: Int64 | None = None) -> Neighbours:
+    def search(
+        self, queries: NDArray[Any], k: int = 10, allow: Int64 | None = None, *, exact: bool = False
+    ) -> Neighbours:
         """Return the ``k`` nearest rows of each query, shape (queries, min(k, rows to choose from)).
 
         ``queries`` (queries, at least dim) are truncated to the index's dim and scaled to length 1. ``allow`` lists the
-        only rows to choose from. Raises `OptionError` for k < 1 and for queries narrower than the index, `VectorError`
-        for queries that are zero or not finite.
+        only rows to choose from. With ``exact`` all rows are scored, whatever the index. Raises `OptionError` for k < 1
+        and for queries narrower than the index, `VectorError` for queries that are zero or not finite.
         """
         if k < 1:
             raise OptionError(f"k is {k}; expected at least 1.")
@@ -88,7 +90,8 @@ class VectorSearch:
             with faiss_threads(self._threads):
                 for start in range(0, len(units), _QUERY_BLOCK):
                     block = units[start : start + _QUERY_BLOCK]
-                    for i, candidates in enumerate(self._candidates(block, hits, allowed), start):
+                    found = self._scan(block, hits, self._all(allowed)) if exact else None
+                    for i, candidates in enumerate(found or self._candidates(block, hits, allowed), start):
                         scores[i], rows[i] = self._best(units[i], candidates, hits)
         return Neighbours(scores, rows)
 
@@ -104,6 +107,9 @@ class VectorSearch:
         """Return all rows that are not removed, ascending."""
         return self._keep_live(numpy.arange(self.rows))
 
+    def _all(self, allowed: Int64 | None) -> Int64:
+        return self.live_rows() if allowed is None else allowed
+
     def _keep_live(self, rows: Int64) -> Int64:
         if self.live is None:
             return rows
@@ -114,11 +120,11 @@ class VectorSearch:
         limit = min(self.rows, hits if self.rescoring_vectors is None else hits * self._oversample)
         # A search for a quarter of all rows visits all of them anyway.
         if 4 * limit >= self.rows or (allowed is not None and self.should_scan(allowed)):
-            yield from self._scan(queries, limit, self.live_rows() if allowed is None else allowed)
+            yield from self._scan(queries, limit, self._all(allowed))
             return
         for query, rows in zip(queries, self._nearest(queries, hits, limit, allowed), strict=True):
             if len(rows) < hits:
-                rows = next(self._scan(query[None], limit, self.live_rows() if allowed is None else allowed))
+                rows = next(self._scan(query[None], limit, self._all(allowed)))
             yield rows
 
     def should_scan(self, allowed: Int64) -> bool:
