@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -61,8 +61,11 @@ def check_exact(encoder: Encoder) -> None:
 class PartsTeacher(Encoder, Protocol):
     """A teacher that answers in parts, any of which may fail after others have cost money."""
 
-    def encode_each(self, texts: Sequence[str], roles: Sequence[Role]) -> Iterator[tuple[Int64, Float32]]:
-        """Yield positions in ``texts`` and their vectors, (positions, dim), as the answers come."""
+    def encode_each(self, texts: Sequence[str], roles: Sequence[Role]) -> Generator[tuple[Int64, Float32]]:
+        """Yield positions in ``texts`` and their vectors, (positions, dim), as the answers come.
+
+        Closing the generator ends the requests that are on their way.
+        """
         ...
 
 
@@ -168,14 +171,15 @@ class VectorStore:
                 rows.clear()
                 vectors.clear()
 
-        parts = teacher.encode_each([texts[int(row)] for row in missing], [roles[int(row)] for row in missing])
+        asked = [texts[int(row)] for row in missing]
         try:
-            for positions, found in parts:
-                vectors.append(self._stored(found, len(positions)))
-                rows.append(positions)
-                advance(len(positions))
-                if sum(map(len, rows)) >= PART:
-                    commit()
+            with contextlib.closing(teacher.encode_each(asked, [roles[int(row)] for row in missing])) as parts:
+                for positions, found in parts:
+                    vectors.append(self._stored(found, len(positions)))
+                    rows.append(positions)
+                    advance(len(positions))
+                    if sum(map(len, rows)) >= PART:
+                        commit()
         finally:
             commit()
 

@@ -19,6 +19,7 @@ from leafkit.index.update import update_index
 from leafkit.search.manifest import read_manifest
 from leafkit.search.searcher import Searcher
 from leafkit.training.recipe_file import read_recipe
+from tests.fixtures.api_server import ApiServer, serving
 
 
 @pytest.fixture
@@ -111,6 +112,18 @@ def test_a_forged_record_of_the_teacher_runs_no_code(
         searcher.search("a list", effort="teacher")
     assert not mark.exists()
     assert read_manifest(index).count == 2
+
+
+@pytest.mark.parametrize("kind", ["", "openai+", "gemini+"])
+def test_an_index_sends_no_text_and_no_key_to_a_server_that_it_names(index: Path, new: Path, kind: str) -> None:
+    with serving(ApiServer(dim=32)) as server:
+        forge(index, {"argument": f"api:{kind}{server.url}/v1#m", "options": {"normalised": True}})
+        with pytest.raises(InputError, match=r"names a server as its teacher: api:.*name it yourself\. Give the"):
+            update_index(index, add=new)
+        searcher = Searcher.open(index, teacher=lambda: open_index_teacher(index))
+        with pytest.raises(InputError, match="names a server as its teacher"):
+            searcher.search("a list", effort="teacher")
+        assert not server.requests
 
 
 @pytest.mark.parametrize("relative", [True, False])

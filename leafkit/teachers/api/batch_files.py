@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from os import PathLike
@@ -146,7 +146,7 @@ class BatchAnswers:
             vectors[rows] = found
         return vectors
 
-    def encode_each(self, texts: Sequence[str], roles: Sequence[Role]) -> Iterator[tuple[Int64, Float32]]:
+    def encode_each(self, texts: Sequence[str], roles: Sequence[Role]) -> Generator[tuple[Int64, Float32]]:
         """Yield positions in ``texts`` and their vectors, (rows, dim), some at a time."""
         for start in range(0, len(texts), PART):
             rows = range(start, min(start + PART, len(texts)))

@@ -73,7 +73,8 @@ class ApiClient:
             content = read_answer(reply.body, source=self.name)
             vectors = self._read(content, len(texts), dim)
         except InputError as error:
-            raise ApiError(f"{error} What was answered before is kept.") from error
+            said = self._without_key(str(error).encode()).decode()
+            raise ApiError(f"{said} The answer begins {self._words(reply)!r}. Earlier answers are kept.") from None
         usage: Any = value_at(content, self.endpoint.dialect.usage) if self.endpoint.dialect.usage else None
         # A count far above the estimate would be an error of the server, and below zero as well.
         counted = int(usage) if type(usage) in (int, float) and 0 <= usage <= 1000 * tokens + 1000 else None
@@ -110,7 +111,7 @@ class ApiClient:
             except InputError as error:
                 raise ApiError(str(error)) from error
             if not _is_temporary(reply):
-                self.cooldown.extend(pause_before(reply.headers, tokens) if reply.status == http.HTTPStatus.OK else 0)
+                self.cooldown.extend(min(self.patience, pause_before(reply.headers, tokens)))
                 return reply
             asked = retry_after(reply.headers)
             delay = _delay(tries) if asked is None else asked
@@ -129,8 +130,10 @@ class ApiClient:
 
     def _words(self, reply: Reply) -> str:
         """Return the beginning of an answer, without the key, which some servers repeat."""
-        body = reply.body.replace(self.key.encode(), b"***") if self.key else reply.body
-        return excerpt(body)
+        return excerpt(self._without_key(reply.body[:4096]))
+
+    def _without_key(self, said: bytes) -> bytes:
+        return said.replace(self.key.encode(), b"***") if self.key else said
 
     def _refusal(self, reply: Reply, texts: Sequence[str]) -> str:
         said = f"{self.name} answers with status {reply.status} ({self._words(reply)!r})."

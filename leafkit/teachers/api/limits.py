@@ -6,7 +6,8 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
@@ -106,6 +107,15 @@ class Cooldown:
         self._clock = clock
         self._until = 0.0
         self._lock = threading.Lock()
+
+    @contextmanager
+    def halted_at_end(self) -> Iterator[None]:
+        """End all waiting when the block ends, for whatever reason."""
+        self.halt.clear()
+        try:
+            yield
+        finally:
+            self.halt.set()
 
     def extend(self, seconds: float) -> None:
         """Let no request start before ``seconds`` from now."""

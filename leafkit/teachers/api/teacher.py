@@ -6,7 +6,7 @@ import copy
 import logging
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,7 +131,7 @@ class ApiTeacher:
             vectors[rows] = found
         return vectors
 
-    def encode_each(self, texts: Sequence[str], roles: Sequence[Role]) -> Iterator[tuple[Int64, Float32]]:
+    def encode_each(self, texts: Sequence[str], roles: Sequence[Role]) -> Generator[tuple[Int64, Float32]]:
         """Yield the answers as they come: positions in ``texts`` and their vectors, (rows, dim).
 
         After an error no further request starts; those on their way are still yielded, and then the error is raised.
@@ -176,11 +176,11 @@ class ApiTeacher:
         if not len(long):
             return
         first = int(long[0])
-        more = "" if self.counter.tokenizer else " Count exactly with --token-counter tokenizer.json,"
+        advice = "Split" if self.counter.tokenizer else "Count exactly with --token-counter tokenizer.json, split"
         raise InputError(
             f"{len(long):,} of {len(texts):,} texts exceed the limit of {self.endpoint.name}: {self.limit:,} tokens. "
             f"The first has {self.counter.word} {counts[first]:,} and begins {texts[first][:60]!r}. Nothing was sent."
-            f"{more} Split them, or let the API truncate or refuse them with --long-texts send."
+            f" {advice} the texts, or let the API truncate or refuse them with --long-texts send."
         )
 
     def _make_space(self, width: int, normalised: bool) -> Space:
@@ -216,23 +216,24 @@ class ApiTeacher:
         failure: BaseException | None = None
         pending: dict[Future[Float32], Job] = {}
         client = self._open_client()
-        with ThreadPoolExecutor(self.options.concurrency) as pool:
+        with ThreadPoolExecutor(self.options.concurrency) as pool, client.cooldown.halted_at_end():
             while True:
                 try:
                     while jobs and failure is None and len(pending) < self.options.concurrency:
-                        self._reserve(jobs, pending, total)
+                        self._reserve(jobs, total)
                         pending[pool.submit(self._ask, client, jobs[0])] = jobs[0]
                         jobs.popleft()
                     if not pending:
                         break
                     finished = wait(pending, return_when=FIRST_COMPLETED).done
-                except (BudgetError, KeyboardInterrupt) as error:
-                    if isinstance(error, KeyboardInterrupt):
-                        client.cooldown.halt.set()
-                        if failure is not None:  # pressed again
-                            raise
-                    failure = failure or error
+                except BudgetError as error:
+                    failure = error
                     continue
+                except KeyboardInterrupt as error:
+                    if failure is not None:  # pressed again, or after an error
+                        raise
+                    failure, finished = error, set()
+                    client.cooldown.halt.set()
                 for future in finished:
                     job, error = pending.pop(future), future.exception()
                     if error is None:
@@ -255,7 +256,7 @@ class ApiTeacher:
         finally:
             self.meter.settle(job.tokens, used, answered=answered)
 
-    def _reserve(self, jobs: Sequence[Job], pending: Mapping[Future[Float32], Job], total: int) -> None:
+    def _reserve(self, jobs: Sequence[Job], total: int) -> None:
         """Set the tokens of the next job aside; raise `BudgetError` saying what is left if the budget does not last."""
         if self.meter.reserve(jobs[0].tokens):
             return
@@ -276,7 +277,6 @@ class ApiTeacher:
                 patience=self.options.patience,
                 key=self.endpoint.key(),
             )
-        self._client.cooldown.halt.clear()
         return self._client
 
 

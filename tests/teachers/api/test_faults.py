@@ -244,6 +244,31 @@ def test_a_key_is_sent_and_shown_nowhere(server, teacher, tmp_path, monkeypatch,
     assert "***" in shown
 
 
+def test_a_key_in_an_answer_that_is_no_json_is_not_shown(server, teacher, monkeypatch):
+    monkeypatch.setenv("LEAFKIT_API_KEY", "sk-secret-1")
+    for body in (b"<html>you sent sk-secret-1", b'{"data": [{"index": "sk-secret-1", "embedding": []}]}'):
+        server.always = status(200, body)
+        with pytest.raises(ApiError, match=r"begins '.*\*\*\*") as caught:
+            teacher(dimensions=DIM, normalised=True).encode(TEXTS[:1], "document")
+        assert "secret" not in str(caught.value)
+
+
+def test_a_limit_that_lasts_for_years_waits_no_longer_than_the_patience(server, teacher):
+    server.headers = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "999999999"}
+    one = teacher(dimensions=DIM, normalised=True, patience=0.05, teacher_batch_size=20)
+    assert len(one.encode(TEXTS, "document")) == len(TEXTS)
+
+
+def test_giving_up_on_the_answers_ends_the_requests_that_wait(server, teacher):
+    """As when the disk is full."""
+    server.always = lambda handler, body: len(server.requests) > 1 and status(500, retry_after="5")(handler, body)
+    started = time.monotonic()
+    answers = teacher(dimensions=DIM, normalised=True, teacher_batch_size=5).encode_each(TEXTS, ["query"] * len(TEXTS))
+    next(answers)
+    answers.close()
+    assert time.monotonic() - started < 2
+
+
 def test_a_fault_of_one_batch_is_not_the_fault_of_another_server(server, teacher):
     """Two teachers share no pause."""
     server.faults.append(status(429, retry_after="3600"))

@@ -19,7 +19,7 @@ from tests.fixtures.environments import environment
 pytestmark = pytest.mark.slow
 
 PACKAGES = ["infinity-emb[torch,server]==0.0.78", "torch==2.13.0"]
-START = "from infinity_emb.infinity_server import cli; cli()"
+START = "from infinity_emb.cli import cli; cli()"
 
 
 @pytest.fixture(scope="module")
