@@ -2,14 +2,15 @@
 
 A run of rows is added to the trained index, whose lists are then moved to a file. At the end, the index file is
 written list after list, each from all runs. It equals, byte for byte, the file of an index that was filled in memory.
+An update reads the lists of the old file as one more run.
 The layout is that of FAISS 1.15 (``write_InvertedLists`` in ``faiss/impl/index_write.cpp``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,24 +37,61 @@ def can_fill_on_disk(index: FaissIndex) -> bool:
 
 
 def fill_on_disk(
-    index: FaissIndex, vectors: Float32, path: Path, spool: Path, *, advance: Callable[[int], object]
+    index: FaissIndex,
+    vectors: Float32,
+    path: Path,
+    spool: Path,
+    *,
+    advance: Callable[[int], object] = lambda _: None,
+    stored: StoredLists | None = None,
 ) -> None:
     """Write the file at ``path`` of the trained, empty ``index`` with all ``vectors`` (rows, dim).
 
-    spool: a temporary file as large as the lists.
+    spool: a temporary file as large as the lists of ``vectors``.
     advance: called with the number of rows after each block.
+    stored: the lists of another file, whose rows come before those of ``vectors``.
 
     Raises OSError for a full disk and `OptionError` as `FaissIndex.write` does. ``index`` is empty again afterwards.
     """
-    with _spooled(spool) as file:
+    before = 0 if stored is None else stored.rows
+    with _spooled(spool) as file, contextlib.ExitStack() as opened:
         runs: list[_Run] = []
+        if stored is not None:
+            runs.append(_Run.in_index(stored, opened.enter_context(open(stored.path, "rb"))))
         for first in range(0, len(vectors), RUN_ROWS):
             for block in blocks_of(vectors[first : first + RUN_ROWS]):
                 index.add(block)
                 advance(len(block))
-            runs.append(_Run.moved_from(lists_of(index.native), first, file))
+            runs.append(_Run.moved_from(lists_of(index.native), before + first, file))
             index.clear()
-        _write_merged(index, runs, path, rows=len(vectors))
+        _write_merged(index, runs, path, rows=before + len(vectors))
+
+
+@dataclass(frozen=True)
+class StoredLists:
+    """The lists at the end of the index file at ``path``, which holds ``rows``; ``sizes`` are the rows of each list."""
+
+    path: Path
+    rows: int
+    sizes: Int64
+    code_size: int
+
+
+def take_lists(index: FaissIndex, path: Path) -> StoredLists | None:
+    """Empty ``index``, which was opened from ``path`` with a memory map, and return the lists that its file holds.
+
+    Returns None for an index that `can_fill_on_disk` cannot fill, which is then of no further use.
+    """
+    native = None if index.binary else lists_of(index.native)
+    if native is None or not isinstance(api.downcast_InvertedLists(native.invlists), api.ArrayInvertedLists):
+        return None
+    stored = StoredLists(path, len(index), _sizes(native), native.code_size)
+    empty = api.ArrayInvertedLists(native.nlist, native.code_size)
+    native.replace_invlists(empty, True)
+    empty.this.disown()
+    native.set_direct_map_type(api.DirectMap.NoMap)
+    index.native.ntotal = native.ntotal = 0
+    return stored if can_fill_on_disk(index) else None
 
 
 @dataclass(frozen=True)
@@ -78,8 +116,15 @@ class _Run:
             file.write((ids + first).data)
         file.flush()
         ends = numpy.cumsum(sizes * (native.code_size + _ID))
-        start = file.tell() - (int(ends[-1]) if len(ends) else 0)
+        start = file.tell() - int(ends[-1])
         return cls(file, start + numpy.concatenate([[0], ends]), sizes, native.code_size)
+
+    @classmethod
+    def in_index(cls, stored: StoredLists, file: BinaryIO) -> _Run:
+        """Return the lists that ``file``, an index, ends with."""
+        ends = numpy.cumsum(stored.sizes * (stored.code_size + _ID))
+        start = file.seek(0, 2) - int(ends[-1])
+        return cls(file, start + numpy.concatenate([[0], ends]), stored.sizes, stored.code_size)
 
     def codes(self, number: int) -> bytes:
         """Return the codes of the rows in a list."""
@@ -144,7 +189,7 @@ def _list(native: Any, number: int, size: int) -> tuple[NDArray[numpy.uint8], In
     return codes, api.rev_swig_ptr(native.invlists.get_ids(number), size)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _spooled(path: Path) -> Iterator[BinaryIO]:
     """Open the temporary file ``path`` for writing and reading, and delete it afterwards."""
     try:

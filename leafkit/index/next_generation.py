@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain
+from pathlib import Path
 
 import numpy
 from numpy.typing import NDArray
@@ -19,11 +20,13 @@ from leafkit.index.columns import write_columns
 from leafkit.index.documents import DocumentWriter, encode_documents, text_of, write_documents
 from leafkit.index.fill import cosine_losses
 from leafkit.index.lexical import LexicalWriter
+from leafkit.index.lists_on_disk import RUN_ROWS, fill_on_disk, take_lists
 from leafkit.index.package_files import (
     ADDED,
     check_in_place,
     describe_files,
     is_current,
+    lists_name,
     part_name,
     provenance,
     remove_leftovers,
@@ -265,18 +268,21 @@ class _NextGeneration:
         write_columns(self._folder / self._new_name("columns"), chain(payloads, added))
 
     def _write_vectors(self, old_rows: Int64, *, compact: bool) -> None:
-        index = self._package.index(memory_map=False)
-        if not index.trained:
+        if not self._package.index().trained:
             raise OptionError(
                 f"{self._folder} was built without documents, so its codes are not trained. Build the index again."
             )
         vectors = self._spool_vectors(old_rows if compact else old_rows[:0])
-        if compact:
-            index.clear()
-        for block in blocks_of(vectors):
-            index.add(block)
+        path = self._folder / self._new_name("index")
+        index = self._grow_on_disk(vectors, path, compact=compact) if len(self._live) > RUN_ROWS else None
+        if index is None:
+            index = self._package.index(memory_map=False)
+            if compact:
+                index.clear()
+            for block in blocks_of(vectors):
+                index.add(block)
+            index.write(path)
         self._check_fit(index, self._added_rows(vectors))
-        index.write(self._folder / self._new_name("index"))
         rescoring_vectors = self._package.rescoring_vectors()
         if rescoring_vectors is not None:
             precision = self._old.rescore
@@ -284,6 +290,19 @@ class _NextGeneration:
             new = (encode(block, precision) for block in blocks_of(self._added_rows(vectors)))
             path, shape = self._folder / self._new_name("vectors"), (len(old_rows) + len(self._added), self._old.dim)
             write_rescoring_vectors(path, chain(copied, new), shape=shape, precision=precision)
+
+    def _grow_on_disk(self, vectors: Float32, path: Path, *, compact: bool) -> FaissIndex | None:
+        """Write the index with ``vectors`` to ``path``, after the old rows unless it is compacted, and open it.
+
+        Returns None for an index without lists that can be merged on disk.
+        """
+        index = self._package.index()
+        stored = take_lists(index, self._old.path(self._folder, "index"))
+        if stored is None:
+            return None
+        spool = self._folder / lists_name(self._number)
+        fill_on_disk(index, vectors, path, spool, stored=None if compact else stored)
+        return FaissIndex.read(path, dim=index.dim, binary=index.binary, memory_map=True)
 
     def _spool_vectors(self, old_rows: Int64) -> Float32:
         """Spool the vectors to add to the index: the most exact stored ones of ``old_rows``, then those of new rows."""

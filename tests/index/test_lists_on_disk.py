@@ -4,19 +4,19 @@ import numpy
 import pytest
 
 import leafkit
-from leafkit.index import fill, lists_on_disk
+from leafkit.index import fill, lists_on_disk, next_generation
 from leafkit.index.fill import write_filled
 from leafkit.index.lists_on_disk import can_fill_on_disk
 from leafkit.search.faiss_index import FaissIndex
 from leafkit.search.plan import plan_index
-from tests.fixtures.packages import SPACE, drawn_vectors, index_vectors
+from tests.fixtures.packages import SPACE, drawn_vectors, index_vectors, update_vectors
 
 VECTORS = drawn_vectors(1000, SPACE.dim)
 
 
 @pytest.fixture
 def small_runs(monkeypatch):
-    for module in (fill, lists_on_disk):
+    for module in (fill, lists_on_disk, next_generation):
         monkeypatch.setattr(module, "RUN_ROWS", 300)
 
 
@@ -27,7 +27,7 @@ def written(folder, plan, vectors=VECTORS):
     return (folder / "index").read_bytes(), filled
 
 
-@pytest.mark.parametrize("factory", ["IVF16,Flat", "IVF16,SQ8", "IVF16,PQ8x4", "IVF16,RaBitQ", "PCA32,IVF16,SQfp16"])
+@pytest.mark.parametrize("factory", ["IVF16,Flat", "IVF16,SQ8", "IVF16,RaBitQ", "PCA32,IVF16,SQfp16"])
 def test_the_file_is_the_one_that_is_filled_in_memory(factory, tmp_path, small_runs, monkeypatch):
     plan = plan_index(len(VECTORS), "float32", factory)
     merged, on_disk = written(tmp_path / "merged", plan)
@@ -50,7 +50,7 @@ def test_few_filled_lists_are_written_as_faiss_writes_them(tmp_path, small_runs,
     assert b"sprs" in merged
 
 
-@pytest.mark.parametrize("factory", ["HNSW8,Flat", "IVF16,PQ8x4fs", "IVF16,SQ4,Refine(SQ8)", "Flat"])
+@pytest.mark.parametrize("factory", ["HNSW8,Flat", "IVF16,RaBitQfs", "IVF16,SQ4,Refine(SQ8)", "Flat"])
 def test_other_indexes_are_filled_in_memory(factory, tmp_path, small_runs):
     index = FaissIndex.empty(plan_index(0, "float32", factory), SPACE.dim)
     assert not can_fill_on_disk(index)
@@ -65,3 +65,18 @@ def test_a_package_that_is_filled_on_disk_finds_what_another_finds(tmp_path, sma
     hits = [leafkit.Searcher.open(index, verify=True).search(VECTORS[:50], k=5) for index in (merged, whole)]
     assert [one.ids for one in hits[0]] == [one.ids for one in hits[1]]
     assert sorted(path.name for path in merged.iterdir()) == sorted(path.name for path in whole.iterdir())
+
+
+@pytest.mark.parametrize("factory", ["PCA32,IVF16,SQ8", "HNSW8,Flat"])
+@pytest.mark.parametrize("compact", [False, True])
+def test_an_update_that_merges_on_disk_is_the_update_in_memory(factory, compact, tmp_path, small_runs, monkeypatch):
+    ids, searches = [f"doc {row}" for row in range(len(VECTORS))], []
+    for name, rows in (("merged", 300), ("whole", len(VECTORS))):
+        for module in (fill, lists_on_disk, next_generation):
+            monkeypatch.setattr(module, "RUN_ROWS", rows)
+        index = index_vectors(ids[:600], VECTORS[:600], SPACE, tmp_path / name, factory=factory)
+        update_vectors(index, ids=ids[600:], vectors=VECTORS[600:], remove=ids[100:300], compact=compact)
+        searches.append(leafkit.Searcher.open(index, verify=True).search(VECTORS[::20], k=5))
+        assert not list(index.glob("*.raw"))
+    assert [hits.ids for hits in searches[0]] == [hits.ids for hits in searches[1]]
+    assert {len(hits.ids) for hits in searches[0]} == {5}
