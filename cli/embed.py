@@ -25,7 +25,7 @@ def embed(
     out: Annotated[
         Path,
         typer.Option(
-            help="VECTORS.parquet, or VECTORS.npy, which gets a .jsonl of the same name; with --shard a folder."
+            help="VECTORS.parquet, or VECTORS.npy, with a .jsonl of the same name; with --shard or --ray a folder."
         ),
     ],
     dry_run: Annotated[

@@ -14,6 +14,7 @@ _EXTRAS = {
     "serve": ("starlette", "uvicorn"),
     "mcp": ("mcp",),
     "postgres": ("pgvector", "psycopg"),
+    "ray": ("ray",),
     "train": (
         "accelerate",
         "huggingface_hub",

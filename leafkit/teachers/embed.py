@@ -41,7 +41,7 @@ def embed(
     encoder: an open teacher or student, or anything that `leafkit.open_teacher` takes. A teacher's vectors are cached,
         so an interrupted call continues where it stopped if you repeat it.
     out: .parquet, or .npy, which gets a .jsonl and a .space.json of the same name. The file opens as a teacher of the
-        same space. With ``shard`` it is a folder of shards, which opens as well.
+        same space. With ``shard`` or ``ray`` it is a folder of shards, which opens as well.
 
     Raises `OutputError` if ``out`` exists, unless leafkit wrote it and ``overwrite`` is set.
     """
@@ -51,7 +51,7 @@ def embed(
     overwrite, cache = files.overwrite, files.cache
     opening, sharding = options_of(TeacherOptions, options), options_of(ShardOptions, options)
     if sharding.in_shards:
-        from leafkit.teachers.shards import embed_in_shards
+        from leafkit.teachers.many_machines import embed_in_shards
 
         return embed_in_shards(
             texts, encoder, out, sharding, reading=reading, opening=opening, files=files, precision=precision

@@ -1,4 +1,4 @@
-"""Embed a corpus shard by shard: any number of processes, each on a machine of its own, and no coordinator.
+"""Write the shards of a corpus: any number of processes, each on a machine of its own, and no coordinator.
 
 Each process reads all texts once, to know where its shard begins and which columns the files have.
 """
@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from os import PathLike
 from pathlib import Path
 
 import numpy
@@ -23,15 +22,9 @@ from leafkit.extras import explain_missing_extras
 from leafkit.files.atomic import parent_folders
 from leafkit.files.digest import sha256_file
 from leafkit.files.disk_errors import explain_disk_errors
-from leafkit.files.options import OutputOptions
-from leafkit.teachers.open import open_with
-from leafkit.teachers.options import TeacherOptions
-from leafkit.teachers.shard_options import ShardOptions
-from leafkit.texts.options import ReadingOptions, RoleOptions
 from leafkit.texts.parquet import parquet_files
-from leafkit.texts.read import check_texts, read_texts
 from leafkit.texts.record import Text
-from leafkit.types import Encoder, Float32, Role, check_role
+from leafkit.types import Encoder, Float32, Role
 from leafkit.vectors.cached import cached, is_cacheable
 from leafkit.vectors.encode import encode_by_role
 from leafkit.vectors.shards import Shard, ShardRecord, shard_of
@@ -107,7 +100,7 @@ class ShardWriter:
             with writer_of_columns(file, label, numpy.dtype(self.precision), self.survey.columns) as write:
                 while chunk := list(islice(rows, CHUNK)):
                     roles: list[Role] = [text.role or self.role for text in chunk]
-                    write(chunk, roles, _encode(encode, chunk, roles, shard, row))
+                    write(chunk, roles, encode_chunk(encode, chunk, roles, shard, row))
                     row += len(chunk)
             if row - first != len(shard.rows(self.survey.rows)):
                 file.unlink()
@@ -129,37 +122,6 @@ class ShardWriter:
             bytes=size,
             command=_repeatable(command_line()),
         )
-
-
-def embed_in_shards(
-    texts: str | PathLike[str] | Sequence[str | PathLike[str]],
-    encoder: Encoder | str | Path,
-    out: Path,
-    sharding: ShardOptions,
-    *,
-    reading: RoleOptions,
-    opening: TeacherOptions,
-    files: OutputOptions,
-    precision: str,
-) -> Path:
-    """Encode what ``sharding`` asks for into the folder ``out``; see `leafkit.embed`. Return the path of the shard."""
-    shard, role = Shard.parse(sharding.shard or ""), check_role(reading.role)
-    check_texts(texts, reading)
-
-    def read() -> Iterator[Text]:
-        return read_texts(texts, role=role, **reading.only(ReadingOptions))
-
-    log.info("reading all texts once, to count them")
-    writer = ShardWriter(
-        folder=out,
-        count=shard.count,
-        survey=CorpusSurvey.of(read()),
-        role=role,
-        precision=precision,
-        overwrite=files.overwrite,
-    )
-    opened = open_with(encoder, opening) if isinstance(encoder, str | Path) else encoder
-    return embed_shard(read, opened, writer, shard, cache=files.cache)
 
 
 def embed_shard(
@@ -193,8 +155,8 @@ def _own_cache(folder: Path, shard: Shard, cache: Path | None) -> Iterator[Path]
     shutil.rmtree(own, ignore_errors=True)
 
 
-def _encode(encode: Encode, chunk: Sequence[Text], roles: Sequence[Role], shard: Shard, first: int) -> Float32:
-    """Encode a chunk whose first row is ``first``; an error that one text causes names the text."""
+def encode_chunk(encode: Encode, chunk: Sequence[Text], roles: Sequence[Role], shard: Shard, first: int) -> Float32:
+    """Encode a chunk of ``shard`` whose first row is ``first``; an error that one text causes names the text."""
     texts = [text.full_text for text in chunk]
     try:
         return encode(texts, roles)

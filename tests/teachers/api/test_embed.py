@@ -189,3 +189,10 @@ def test_a_text_that_is_too_long_writes_no_batch(name, place):
     assert not (place / "requests.jsonl").exists()
     with pytest.raises(OptionError, match="which cohere does not take"):
         write_batch_files("docs.jsonl", "api:cohere/embed-v4.0", "requests.jsonl")
+
+
+def test_shards_and_files_share_what_was_paid_for(server, name, place):
+    for shard in ("1/2", "2/2"):
+        embed("docs.jsonl", name, "shards", shard=shard, **KNOWN)
+    embed("docs.jsonl", name, "out.npy", **KNOWN)
+    assert Counter(text for text in server.sent if text in TEXTS) == Counter(TEXTS)

@@ -1,0 +1,64 @@
+"""Encode the texts of ``leafkit embed`` in shards: one of them in this process, or all with a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+
+from leafkit.errors import OptionError
+from leafkit.files.options import OutputOptions
+from leafkit.teachers.api.address import PREFIX
+from leafkit.teachers.open import open_with
+from leafkit.teachers.options import TeacherOptions
+from leafkit.teachers.shard_options import SHARD_ROWS, ShardOptions
+from leafkit.teachers.shards import ShardWriter, embed_shard
+from leafkit.teachers.spread_with_ray import embed_with_ray
+from leafkit.texts.options import ReadingOptions, RoleOptions
+from leafkit.texts.read import check_texts, read_texts
+from leafkit.texts.record import Text
+from leafkit.types import Encoder, check_role
+from leafkit.vectors.corpus_survey import CorpusSurvey
+from leafkit.vectors.shards import Shard
+from leafkit.vectors.store import default_cache
+
+log = logging.getLogger("leafkit")
+
+
+def embed_in_shards(
+    texts: str | PathLike[str] | Sequence[str | PathLike[str]],
+    encoder: Encoder | str | Path,
+    out: Path,
+    sharding: ShardOptions,
+    *,
+    reading: RoleOptions,
+    opening: TeacherOptions,
+    files: OutputOptions,
+    precision: str,
+) -> Path:
+    """Encode what ``sharding`` asks for into the folder ``out``; see `leafkit.embed`. Return what it wrote."""
+    shard, role = None if sharding.shard is None else Shard.parse(sharding.shard), check_role(reading.role)
+    check_texts(texts, reading)
+
+    def read() -> Iterator[Text]:
+        return read_texts(texts, role=role, **reading.only(ReadingOptions))
+
+    log.info("reading all texts once, to count them")
+    survey = CorpusSurvey.of(read())
+    writer = ShardWriter(
+        folder=out,
+        count=shard.count if shard else sharding.shards or -(-survey.rows // SHARD_ROWS),
+        survey=survey,
+        role=role,
+        precision=precision,
+        overwrite=files.overwrite,
+    )
+    if shard is None:
+        if files.cache is not None:
+            raise OptionError("cache does not apply to workers of Ray, which may be other machines. Remove the option.")
+        return embed_with_ray(read(), encoder, opening, writer, sharding)
+    # What an API was paid for is kept where every command finds it, though processes then wait for each other.
+    cache = default_cache() if files.cache is None and str(encoder).startswith(PREFIX) else files.cache
+    opened = open_with(encoder, opening) if isinstance(encoder, str | Path) else encoder
+    return embed_shard(read, opened, writer, shard, cache=cache)
