@@ -15,6 +15,8 @@ _EXTRAS = {
     "mcp": ("mcp",),
     "postgres": ("pgvector", "psycopg"),
     "ray": ("ray",),
+    "lancedb": ("lancedb",),
+    "milvus": ("milvus_lite", "pymilvus"),
     "train": (
         "accelerate",
         "huggingface_hub",

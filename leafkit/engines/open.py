@@ -27,5 +27,17 @@ def _postgresql(url: EngineUrl, timeout: float) -> Engine:
     return PostgresEngine(url, timeout)
 
 
+def _lancedb(url: EngineUrl, timeout: float) -> Engine:
+    from leafkit.engines.lance import LanceEngine
+
+    return LanceEngine(url, timeout)
+
+
+def _milvus(url: EngineUrl, timeout: float) -> Engine:
+    from leafkit.engines.milvus import MilvusEngine
+
+    return MilvusEngine(url, timeout)
+
+
 # How each engine of `leafkit.engines.url.SCHEMES` is opened. Its client is imported only then.
-ADAPTERS: dict[str, Opener] = {"postgresql": _postgresql}
+ADAPTERS: dict[str, Opener] = {"postgresql": _postgresql, "lancedb": _lancedb, "milvus": _milvus}

@@ -7,10 +7,20 @@ from dataclasses import dataclass, field
 from leafkit.errors import OptionError
 from leafkit.terminal import without_passwords
 
-SCHEMES = {"postgresql": "postgresql", "postgres": "postgresql", "qdrant": "qdrant", "qdrants": "qdrant"}
+SCHEMES = {
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "qdrant": "qdrant",
+    "qdrants": "qdrant",
+    "lancedb": "lancedb",
+    "milvus": "milvus",
+    "milvuss": "milvus",
+}
 EXAMPLES = {
     "postgresql": "postgresql://user@host/database#table",
     "qdrant": "qdrant://host:6333#collection",
+    "lancedb": "lancedb://folder#table",
+    "milvus": "milvus://host:19530#collection",
 }
 
 
