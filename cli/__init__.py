@@ -20,6 +20,7 @@ from leafkit.cli import (
     info,
     mcp,
     methods,
+    pull,
     push,
     quickstart,
     search,
@@ -27,6 +28,7 @@ from leafkit.cli import (
     shadow,
     site,
     update,
+    verify,
 )
 from leafkit.cli.group import Group
 from leafkit.cli.many_values import ManyValuesCommand
@@ -80,6 +82,8 @@ COMMANDS = (
     export,
     check,
     push,
+    verify,
+    pull,
     bulk,
     info,
 )

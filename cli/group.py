@@ -14,6 +14,8 @@ CONTINUE = {
     "embed": "Repeat the command to continue: vectors of a teacher are cached.",
     "evaluate": "Repeat the command to continue: vectors of a teacher are cached.",
     "index": "Nothing was written. Repeat the command to continue: vectors of a teacher are cached.",
+    "pull": "Nothing was written. Repeat the command.",
+    "push": "Repeat the command to continue: what an engine holds is not sent again.",
     "quickstart": "Repeat the command: vectors of the teacher are cached.",
     "serve": "The server has stopped.",
     "update": "The index is unchanged. Repeat the command to continue: vectors of a teacher are cached.",

@@ -12,6 +12,7 @@ import typer
 
 from leafkit.cli.options import Json, open_recorded_teacher
 from leafkit.cli.printing import field, say, say_json
+from leafkit.engines.url import is_engine_url
 from leafkit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def search(
-    index: Annotated[Path, typer.Argument(help="The index folder.", show_default=False)],
+    index: Annotated[
+        str, typer.Argument(help="The index folder, or the address of an engine that holds one.", show_default=False)
+    ],
     query: Annotated[list[str] | None, typer.Argument(help="One or more queries.", show_default=False)] = None,
     queries: Annotated[str | None, typer.Option(help="File with one query per line; - reads stdin.")] = None,
     k: Annotated[int, typer.Option("-k", help="Hits per query.")] = 10,
@@ -36,7 +39,10 @@ def search(
     encoder: Annotated[
         Path | None,
         typer.Option(
-            help="Another student of the same space to use instead of the one in the index: a folder or a name."
+            "--encoder",
+            "--student",
+            help="Another student of the same space to use instead of the one in the index: a folder or a name. An "
+            "engine has none inside.",
         ),
     ] = None,
     hybrid: Annotated[
@@ -69,13 +75,14 @@ def search(
     leafkit search help.index --effort small "list open ports"
     leafkit search help.index "list open ports" --where 'category = "linux" and not (year < 2020 or old exists)'
     cut -f2 questions.tsv | leafkit search help.index --queries -
+    leafkit search postgresql://user@host/database#docs --student my-student "list open ports"
     """
     from leafkit.search.searcher import Searcher
 
     texts = [*(query or []), *_read_lines(queries)]
     if not texts:
         raise OptionError('no query was given. Write: leafkit search INDEX "a query", or use --queries FILE.')
-    teacher = partial(open_recorded_teacher, index) if effort == "teacher" else None
+    teacher = partial(open_recorded_teacher, Path(index)) if effort == "teacher" and not is_engine_url(index) else None
     searcher = Searcher.open(index, encoder=encoder, teacher=teacher, verify=verify)
     allowed = None if allow is None else list(_read_lines(str(allow)))
     found = searcher.search(texts, k=k, allow=allowed, where=where, hybrid=_fusion(hybrid), effort=effort)

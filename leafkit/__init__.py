@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from leafkit.evaluation.evaluate import evaluate as evaluate
     from leafkit.evaluation.shadow.run import shadow as shadow
     from leafkit.index.build import build_index as build_index
+    from leafkit.index.pull import pull as pull
+    from leafkit.index.push import push_index as push_index
     from leafkit.index.update import update_index as update_index
+    from leafkit.index.verify import verify as verify
     from leafkit.onnx.student import export as export
     from leafkit.onnx.teacher import export_teacher as export_teacher
     from leafkit.runtimes.check import check_student as check_student
@@ -53,11 +56,14 @@ _MODULES = {
     "export_teacher": "leafkit.onnx.teacher",
     "info": "leafkit.describe",
     "open_teacher": "leafkit.teachers.open",
+    "pull": "leafkit.index.pull",
     "push": "leafkit.students.push",
+    "push_index": "leafkit.index.push",
     "read_recipe": "leafkit.training.recipe_file",
     "read_texts": "leafkit.texts.read",
     "shadow": "leafkit.evaluation.shadow.run",
     "update_index": "leafkit.index.update",
+    "verify": "leafkit.index.verify",
     "write_bulk_files": "leafkit.bulk.write",
 }
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from leafkit.errors import LeafkitError
 from leafkit.extras import explain_missing_extras
-from leafkit.terminal import shown
+from leafkit.terminal import shown, without_passwords
 
 # Set this environment variable to see where an unexpected error comes from.
 TRACEBACK = "LEAFKIT_TRACEBACK"
@@ -20,12 +20,15 @@ INTERNAL_ERROR = 70
 
 
 def command_line() -> str:
-    """Return the command that started this process, quoted for a shell, with the program's name without its folder."""
+    """Return the command that started this process, quoted for a shell, without the passwords of addresses.
+
+    The program's name is without its folder.
+    """
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     module = spec.name.removesuffix(".__main__") if spec else None
     program = ["python", "-m", module] if module else [Path(sys.argv[0]).name]
     # An argument that is not UTF-8 could not be written to a file.
-    return shlex.join([*program, *sys.argv[1:]]).encode("utf-8", "replace").decode()
+    return shlex.join([*program, *map(without_passwords, sys.argv[1:])]).encode("utf-8", "replace").decode()
 
 
 @contextmanager

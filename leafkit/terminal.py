@@ -15,7 +15,9 @@ from typing import Any, TextIO
 _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 # A password before the host of an address, or as a parameter after the question mark.
-_SECRET = re.compile(r"([a-z][a-z0-9+.-]*://[^\s/@:]*:|[?&;](?:\w*password|\w*token|\w*api_?key)=)([^\s@&;#]+)", re.I)
+_SECRET = re.compile(
+    r"([a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s@]*(?=@)|([?&;](?:\w*password|\w*token|\w*api_?key)=)[^\s&;#]+", re.I
+)
 
 
 def printable(text: str) -> str:
@@ -30,7 +32,7 @@ def shown(text: str, stream: TextIO) -> str:
 
 def without_passwords(text: str) -> str:
     """Return ``text`` with ``***`` in place of the passwords and keys in the addresses of servers."""
-    return _SECRET.sub(r"\1***", text)
+    return _SECRET.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 
 def json_text(value: Any, *, indent: int | None = None) -> str:

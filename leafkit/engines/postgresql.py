@@ -178,7 +178,13 @@ class PostgresEngine:
         """Page through the primary key."""
         dim = self._known().dim
         for page in self._pages("id, embedding::vector, payload::text", size):
-            vectors = numpy.array([_array(vector) for _, vector, _ in page], dtype=numpy.float32).reshape(-1, dim)
+            vectors = numpy.empty((len(page), dim), dtype=numpy.float32)
+            for place, (name, vector, _) in enumerate(page):
+                array = _array(vector)
+                if array.shape != (dim,):
+                    problem = f"the vector of {name!r:.100} in {self._url} has {array.size} components; expected {dim}."
+                    raise EngineError(f"{problem} Push the index again.")
+                vectors[place] = array
             yield Rows([row[0] for row in page], vectors, [row[2] for row in page], [], [])
 
     def ids(self, size: int) -> Iterator[list[str]]:
@@ -319,4 +325,5 @@ class PostgresEngine:
 
 
 def _array(vector: Any) -> Any:
-    return vector.to_numpy() if hasattr(vector, "to_numpy") else vector
+    """Return what pgvector gives, which depends on its version, as an array."""
+    return vector.to_numpy() if hasattr(vector, "to_numpy") else numpy.asarray(vector)

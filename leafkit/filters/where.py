@@ -32,8 +32,10 @@ from leafkit.filters.conditions import (
 )
 from leafkit.filters.where_text import parse_where
 
+Where = str | Mapping[str, Any]
 
-def read_where(where: str | Mapping[str, Any]) -> Condition:
+
+def read_where(where: Where) -> Condition:
     """Read a filter from an expression or a mapping.
 
     Raises `OptionError` for a filter that is malformed, empty, nested more than 50 levels deep or too large.

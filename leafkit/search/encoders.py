@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from leafkit.engines.url import EngineUrl
 from leafkit.errors import OptionError, nearest
 from leafkit.files.digest import sha256_file
 from leafkit.files.open_files import OpenFiles
@@ -56,12 +57,14 @@ class _Fitted:
 
 
 class Encoders:
-    """The encoders of the index at ``folder`` by effort, from the fastest to the best student, then the teacher.
+    """The encoders of the index at ``folder``, or in an engine, by effort, from the fastest to the best student.
+
+    The teacher comes last.
 
     ``rungs`` describes the students that are inside the index.
     """
 
-    def __init__(self, folder: Path, encoders: Mapping[str, _Fitted], rungs: Sequence[Rung]) -> None:
+    def __init__(self, folder: Path | EngineUrl, encoders: Mapping[str, _Fitted], rungs: Sequence[Rung]) -> None:
         self._folder = folder
         self._encoders = dict(encoders)
         self.rungs = tuple(rungs)
@@ -84,6 +87,11 @@ class Encoders:
     def check(self, effort: str | None) -> str:
         """Return the name of ``effort``, or that of the default; raise `OptionError` if the index does not have it."""
         if effort is None and self._default is None:
+            if isinstance(self._folder, EngineUrl):
+                raise OptionError(
+                    f"{self._folder} holds vectors and no student, so it cannot encode texts. Name a student of its "
+                    "space with --student STUDENT (in Python: encoder=...)."
+                )
             raise OptionError(
                 f"the index {self._folder} was built without a student, so it cannot encode texts. "
                 "Open it with encoder=STUDENT, or search with vectors."
@@ -134,6 +142,28 @@ def open_encoders(
         # The teacher itself is open once for all contents of the folder. Fitting it to this one costs nothing.
         add(TEACHER, lambda: _fitted(package, teacher(), got_from="the teacher"), None)
     return Encoders(package.folder, encoders, rungs)
+
+
+def engine_encoders(
+    url: EngineUrl, space: Space, encoder: str | Path | Encoder | None, teacher: Opener | None, threads: int
+) -> Encoders:
+    """Return ``encoder``, opened now, and ``teacher`` as the encoders of an index of ``space`` in an engine.
+
+    Raises `SpaceError` for an encoder of another space.
+    """
+    encoders: dict[str, _Fitted] = {}
+    if encoder is not None:
+        opened = encoder if isinstance(encoder, Encoder) else _open_student(encoder, threads)
+        require_same(space, opened.space, expected_by=str(url), got_from="the query encoder")
+        encoders[FULL] = _Fitted(LazyEncoder(lambda: opened), None)
+    if teacher is not None:
+        encoders[TEACHER] = _Fitted(LazyEncoder(lambda: _of_space(url, space, teacher())), None)
+    return Encoders(url, encoders, ())
+
+
+def _of_space(url: EngineUrl, space: Space, teacher: Encoder) -> Encoder:
+    require_same(space, teacher.space, expected_by=str(url), got_from="the teacher")
+    return teacher
 
 
 def shared_teacher(teacher: Encoder | Opener) -> Opener:
@@ -187,10 +217,14 @@ def _open_rung(package: Package, rung: Rung, files: OpenFiles, threads: int) -> 
 def _open_given(package: Package, encoder: str | Path | Encoder, threads: int) -> Encoder:
     if not isinstance(encoder, str | Path):
         return _fitted(package, encoder, got_from="the query encoder")
+    opened = _open_student(encoder, threads)
+    return _fitted(package, opened, got_from="the query encoder", folder=encoder)
+
+
+def _open_student(folder: str | Path, threads: int) -> Encoder:
     from leafkit.search.query_encoder import QueryEncoder
 
-    opened = QueryEncoder.open(encoder, threads=threads)
-    return _fitted(package, opened, got_from="the query encoder", folder=encoder)
+    return QueryEncoder.open(folder, threads=threads)
 
 
 class OneAtATime:

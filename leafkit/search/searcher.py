@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -11,11 +11,13 @@ from typing import Any, overload
 import numpy
 from numpy.typing import NDArray
 
+from leafkit.engines.url import is_engine_url
 from leafkit.errors import OptionError, VectorError
-from leafkit.filters.where import read_where
+from leafkit.filters.where import Where, read_where
 from leafkit.search.columns import Columns
 from leafkit.search.documents import Documents
-from leafkit.search.encoders import Encoders, open_encoders, shared_teacher
+from leafkit.search.encoders import Encoders, engine_encoders, open_encoders, shared_teacher
+from leafkit.search.engine_index import EngineIndex
 from leafkit.search.faiss_index import Depth
 from leafkit.search.hits import Hits
 from leafkit.search.hybrid import Fusion, check_fusion, hybrid_search
@@ -27,8 +29,6 @@ from leafkit.space import Space
 from leafkit.types import Encoder, Float32, Int64
 
 log = logging.getLogger("leafkit")
-
-Where = str | Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +105,11 @@ class Searcher:
         oversample: int | None = None,
         depth: Depth | None = None,
     ) -> Searcher:
-        """Open the index folder ``index``.
+        """Open the index folder ``index``, or the index in an engine at such an address.
 
+        index: a folder, or an address such as ``postgresql://user@host/database#table``, where `leafkit.push_index`
+            wrote an index. An engine stores no student, so ``encoder`` gives it. A searcher of an engine searches with
+            ``where``, and has neither ``manifest`` nor ``allow`` nor hybrid search.
         encoder: overrides the query encoders inside the index: a student folder, the name of a student that ships with
             leafkit, or any encoder of the index's space.
         teacher: encodes the queries of the effort ``teacher``: an encoder of the index's space, or a function that is
@@ -118,10 +121,15 @@ class Searcher:
         depth: how much of an approximate index is visited (see `leafkit.search.faiss_index.Depth`).
 
         Raises `DamageError` for a file that is missing, truncated or changed, `SpaceError` for an encoder of another
-        space, `InputError` for a folder that is not an index, and `OptionError` for an option outside its range.
+        space, `InputError` for a folder that is not an index, `OptionError` for an option outside its range, and
+        `EngineError` for an engine that cannot be reached or that holds no index.
         """
         if threads < 1:
             raise OptionError(f"threads is {threads}; expected at least 1.")
+        if is_engine_url(index):
+            held = EngineIndex(str(index))
+            opener = None if teacher is None else shared_teacher(teacher)
+            return _EngineSearcher(held, engine_encoders(held.url, held.contents.space, encoder, opener, threads))
         opening = _Opening(
             encoder=encoder,
             teacher=None if teacher is None else shared_teacher(teacher),
@@ -263,14 +271,25 @@ class Searcher:
             if isinstance(query, numpy.ndarray):
                 raise OptionError("effort chooses what encodes a text, but a vector is given. Leave effort out.")
         single = isinstance(query, str) or (isinstance(query, numpy.ndarray) and query.ndim == 1)
-        rows = self._rows(allow, where)
         queries = [query] if isinstance(query, str) else query
-        if fusion is not None and not isinstance(queries, numpy.ndarray):
-            hits = self._search_hybrid(queries, k, rows, fusion, effort)
-        else:
-            found = self._vector_search.search(self._vectors(queries, effort), k, rows)
-            hits = [self._hits(*pair) for pair in zip(found.rows, found.scores, strict=True)]
+        hits = self._find(queries, k, allow, where, fusion, effort)
         return hits[0] if single else hits
+
+    def _find(
+        self,
+        queries: Sequence[str] | NDArray[Any],
+        k: int,
+        allow: Collection[str] | None,
+        where: Where | None,
+        fusion: Fusion | None,
+        effort: str | None,
+    ) -> list[Hits]:
+        """Return the hits of each of ``queries``, for checked arguments of `search`."""
+        rows = self._rows(allow, where)
+        if fusion is not None and not isinstance(queries, numpy.ndarray):
+            return self._search_hybrid(queries, k, rows, fusion, effort)
+        found = self._vector_search.search(self._vectors(queries, effort), k, rows)
+        return [self._hits(*pair) for pair in zip(found.rows, found.scores, strict=True)]
 
     def _search_hybrid(
         self, texts: Sequence[str], k: int, rows: Int64 | None, fusion: Fusion, effort: str | None
@@ -282,12 +301,7 @@ class Searcher:
 
     def _vectors(self, query: Sequence[str] | NDArray[Any], effort: str | None) -> NDArray[Any]:
         if not isinstance(query, numpy.ndarray):
-            for number, text in enumerate(query, start=1):
-                if not isinstance(text, str) or not text.strip():
-                    raise OptionError(f"query {number} of {len(query)} is {text!r}; expected a text that is not blank.")
-            if not len(query):
-                return numpy.empty((0, self.space.dim), dtype=numpy.float32)
-            return self._encoders.get(effort).encode(list(query), "query")
+            return self._encoded(query, effort)
         vectors = query[None] if query.ndim == 1 else query
         mapping = self._package.mapping
         # With a mapping only the teacher's width is accepted: a truncated vector cannot be mapped.
@@ -298,6 +312,14 @@ class Searcher:
                 f"{' or '.join(map(str, sorted({*widths})))} numbers."
             )
         return vectors if mapping is None else mapping.apply(vectors, "query")
+
+    def _encoded(self, texts: Sequence[str], effort: str | None) -> NDArray[Any]:
+        for number, text in enumerate(texts, start=1):
+            if not isinstance(text, str) or not text.strip():
+                raise OptionError(f"query {number} of {len(texts)} is {text!r}; expected a text that is not blank.")
+        if not len(texts):
+            return numpy.empty((0, self.space.dim), dtype=numpy.float32)
+        return self._encoders.get(effort).encode(list(texts), "query")
 
     def _rows(self, allow: Collection[str] | None, where: Where | None) -> Int64 | None:
         """Return the only rows to choose from, some of which may be removed; None for all rows."""
@@ -325,3 +347,47 @@ class Searcher:
     def _hits(self, rows: Int64, scores: Float32, fused: Float32 | None = None) -> Hits:
         documents = [self._documents[row] for row in rows.tolist()]
         return Hits([d.id for d in documents], scores, [dict(d.payload) for d in documents], fused)
+
+
+class _EngineSearcher(Searcher):
+    """A searcher of an index in an engine."""
+
+    def __init__(self, held: EngineIndex, encoders: Encoders) -> None:
+        self._held = held
+        self._encoders = encoders
+
+    def reload(self) -> Searcher:
+        """Return this searcher, which always searches what the engine holds now."""
+        return self
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    @property
+    def space(self) -> Space:
+        return self._held.contents.space
+
+    @property
+    def columns(self) -> dict[str, str]:
+        return dict(self._held.contents.schema.types)
+
+    @property
+    def lexical(self) -> Lexical:
+        raise OptionError(f"{self._held.url} has no words of its documents, so it has no hybrid search.")
+
+    def _find(
+        self,
+        queries: Sequence[str] | NDArray[Any],
+        k: int,
+        allow: Collection[str] | None,
+        where: Where | None,
+        fusion: Fusion | None,
+        effort: str | None,
+    ) -> list[Hits]:
+        if fusion is not None:
+            raise OptionError(f"{self._held.url} has no words of its documents, so it has no hybrid search.")
+        if allow is not None:
+            raise OptionError("an engine has no search among given ids (allow). Use where and a column of the payload.")
+        if isinstance(queries, numpy.ndarray):
+            return self._held.search(queries[None] if queries.ndim == 1 else queries, k, where)
+        return self._held.search(self._encoded(queries, effort), k, where)
