@@ -260,6 +260,13 @@ class Feed(StepMethod):
         """
         return view
 
+    def answered(self, view: View, state: Any) -> View:
+        """Return the texts of this step after the live teacher has encoded what `views` changed or added.
+
+        Only for a feed that needs ``live``. Texts that `views` added may be left out.
+        """
+        return view
+
 
 class Training(Protocol):
     """The trainings that a topology drives, each with a name; each one is resumable."""

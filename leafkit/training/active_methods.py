@@ -81,7 +81,8 @@ class ActiveMethods:
             if view is not before:
                 check_view(before, view, method_name(feed))
             if "live" in feed.needs and self.setting.live is not None:
-                view = retarget(self.setting.live, before, view)
+                view = feed.answered(retarget(self.setting.live, before, view), self._module(feed))
+                check_view(before, view, method_name(feed))
         return view
 
     def losses(self, batch: Batch) -> tuple[Tensor, dict[str, dict[str, Tensor]]]:
