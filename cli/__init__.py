@@ -28,6 +28,7 @@ from leafkit.cli import (
     shadow,
     site,
     update,
+    upgrade,
     verify,
 )
 from leafkit.cli.group import Group
@@ -78,6 +79,7 @@ COMMANDS = (
     shadow,
     evaluate,
     compare,
+    upgrade,
     embed,
     export,
     check,

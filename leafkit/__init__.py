@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from leafkit.evaluation.compare.run import compare as compare
     from leafkit.evaluation.evaluate import evaluate as evaluate
     from leafkit.evaluation.shadow.run import shadow as shadow
+    from leafkit.evaluation.upgrade.run import upgrade as upgrade
     from leafkit.index.build import build_index as build_index
     from leafkit.index.pull import pull as pull
     from leafkit.index.push import push_index as push_index
@@ -63,6 +64,7 @@ _MODULES = {
     "read_texts": "leafkit.texts.read",
     "shadow": "leafkit.evaluation.shadow.run",
     "update_index": "leafkit.index.update",
+    "upgrade": "leafkit.evaluation.upgrade.run",
     "verify": "leafkit.index.verify",
     "write_bulk_files": "leafkit.bulk.write",
 }

@@ -25,6 +25,7 @@ FUNCTIONS = {
     "info": leafkit.info,
     "shadow": leafkit.shadow,
     "update": leafkit.update_index,
+    "upgrade": leafkit.upgrade,
 }
 # More functions that a command calls, depending on its options.
 OTHERS = {"export": (leafkit.export_router, leafkit.export_teacher)}

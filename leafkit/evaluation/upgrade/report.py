@@ -1,0 +1,181 @@
+"""The figures of an upgrade: to JSON and as text."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from leafkit.evaluation.bootstrap import Interval
+from leafkit.evaluation.provenance import Provenance
+from leafkit.evaluation.report import aligned
+from leafkit.evaluation.result_tables import percent
+from leafkit.evaluation.upgrade.agreement import Agreement
+from leafkit.evaluation.upgrade.cost import Cost
+from leafkit.evaluation.upgrade.judged import Figure
+from leafkit.evaluation.upgrade.verdict import Verdict
+from leafkit.evaluation.upgrade.ways import OLD
+
+Line = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WayFigures:
+    """What was measured of one ``way``; ``what`` says what the way does.
+
+    impossible: why the way cannot be taken or measured; None if it can.
+    ndcg: nDCG@10; ``of_reembedding`` and ``of_old``: its share of that of the new and of the old model alone.
+    queries, documents: the agreement with the old ranking, over queries and over documents that search as queries.
+    """
+
+    way: str
+    what: str
+    impossible: str | None
+    ndcg: Figure | None
+    of_reembedding: Figure | None
+    of_old: Figure | None
+    queries: Agreement | None
+    documents: Agreement | None
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How many texts there are and were measured.
+
+    index: the documents of the old index. documents: those that were measured. fitted: the texts that the bridges were
+    fitted on. judged, queries, probes: the judged queries, the queries whose old ranking is known, and the documents
+    that search as queries.
+    """
+
+    index: int
+    documents: int
+    fitted: int
+    judged: int
+    queries: int
+    probes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpgradeReport:
+    """The ways to leave the old model, measured, and which to take.
+
+    old, new: the two spaces as JSON. student: the name of the student, None without one.
+    missing: what could not be measured, and how to supply what it needs.
+    """
+
+    old: dict[str, Any]
+    new: dict[str, Any]
+    student: str | None
+    counts: Counts
+    ways: tuple[WayFigures, ...]
+    verdict: Verdict
+    missing: tuple[str, ...]
+    provenance: Provenance
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as a dict for `json.dumps`; shares are fractions, not per cent."""
+        return dataclasses.asdict(self)
+
+    def table(self) -> str:
+        """Return aligned plain text: the ways with their figures, what they cost, the verdict and what is missing."""
+        parts = [self._head(), aligned(self._quality()), aligned(self._costs()), self._verdict()]
+        if self.missing:
+            parts.append("\n".join(["missing:", *(f"  {one}" for one in self.missing)]))
+        return "\n\n".join(parts)
+
+    def _head(self) -> str:
+        counts = self.counts
+        searched = [
+            f"{number:,} {name}"
+            for number, name in (
+                (counts.judged, "judged queries"),
+                (counts.queries, "queries with a known old ranking"),
+                (counts.probes, "documents that search as queries"),
+            )
+            if number
+        ]
+        return (
+            f"from {self.old['teacher']} (space {self.old['id']}, {counts.index:,} documents) "
+            f"to {self.new['teacher']} (space {self.new['id']})\n"
+            f"measured on {counts.documents:,} documents with {', '.join(searched)}; "
+            f"bridges fitted on {counts.fitted:,} texts, each text mapped by a bridge that was fitted without it"
+        )
+
+    def _quality(self) -> list[Line]:
+        columns = [
+            ("nDCG@10", lambda way: _number(way.ndcg)),
+            ("of re-embedding", lambda way: _share(way.of_reembedding)),
+            ("of the old model", lambda way: _share(way.of_old)),
+            ("overlap@10, queries", lambda way: _overlap(way.queries)),
+            ("rank agreement", lambda way: _rank(way.queries)),
+            ("overlap@10, documents", lambda way: _overlap(way.documents)),
+            ("rank agreement", lambda way: _rank(way.documents)),
+        ]
+        used = [(title, show) for title, show in columns if any(show(way) != "-" for way in self.ways)]
+        lines: list[Line] = [("way", *(title for title, _ in used))]
+        for way in self.ways:
+            cells = [show(way) for _, show in used]
+            if way.impossible is not None or any(cell != "-" for cell in cells):
+                lines.append((self._name(way), *cells))
+        return lines
+
+    def _costs(self) -> list[Line]:
+        lines: list[Line] = [("way", "texts to embed", "tokens", "time", "index rewritten", "training", "a query")]
+        for way in (way for way in self.ways if way.way != OLD and way.impossible is None):
+            cost = way.cost
+            lines.append(
+                (
+                    self._name(way),
+                    f"{cost.texts:,}",
+                    "?" if cost.tokens is None else f"{cost.tokens:,}",
+                    _duration(cost.seconds),
+                    "yes" if cost.rewrites else "no",
+                    "-" if cost.training_seconds is None else _duration(cost.training_seconds),
+                    "?" if cost.query_milliseconds is None else f"{cost.query_milliseconds:.1f} ms",
+                )
+            )
+        return lines
+
+    def _verdict(self) -> str:
+        unsure = (
+            ""
+            if self.verdict.is_sure
+            else ("\nAn interval reaches across the threshold: measure with more queries to be sure.")
+        )
+        return f"take: {self.verdict.way}, because {self.verdict.reason}.{unsure}\nrule: {self.verdict.rule}"
+
+    def _name(self, way: WayFigures) -> str:
+        name = f"{way.way} {self.student}" if way.way == "student" and self.student else way.way
+        return name if way.impossible is None else f"{name} (not possible)"
+
+
+def _number(figure: Figure | None) -> str:
+    if figure is None or figure.value is None:
+        return "-"
+    return f"{figure.value:.3f}{_brackets(figure.interval, 3)}"
+
+
+def _share(figure: Figure | None) -> str:
+    return "-" if figure is None else percent(figure.value, figure.interval)
+
+
+def _overlap(agreement: Agreement | None) -> str:
+    return "-" if agreement is None else percent(agreement.overlap, agreement.overlap_interval)
+
+
+def _rank(agreement: Agreement | None) -> str:
+    return "-" if agreement is None else f"{agreement.rank:.2f}{_brackets(agreement.rank_interval, 2)}"
+
+
+def _brackets(interval: Interval | None, digits: int) -> str:
+    return "" if interval is None else f" [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def _duration(seconds: float | None) -> str:
+    """Format ``seconds`` in the largest unit of which there are at least two."""
+    if seconds is None:
+        return "?"
+    units = ((86400, "days"), (3600, "hours"), (60, "minutes"))
+    size, name = next(((size, name) for size, name in units if seconds >= 2 * size), (1, "s"))
+    return f"{seconds / size:,.0f} {name}"
