@@ -11,7 +11,7 @@ from leafkit.evaluation.bootstrap import RESAMPLES
 from leafkit.evaluation.evaluate import LIBRARIES
 from leafkit.evaluation.provenance import Provenance, commit, packages
 from leafkit.evaluation.upgrade.bridge import FOLDS
-from leafkit.evaluation.upgrade.cost import Cost, TimedTeacher, costs, median_milliseconds
+from leafkit.evaluation.upgrade.cost import Cost, Timing, costs, measure_model, median_milliseconds
 from leafkit.evaluation.upgrade.measure import Material, Measured, Models
 from leafkit.evaluation.upgrade.options import UpgradeOptions
 from leafkit.evaluation.upgrade.report import Counts, UpgradeReport, WayFigures
@@ -25,15 +25,18 @@ Sources = Mapping[str, str | PathLike[str] | None]
 
 
 def cost_of_ways(
-    models: Models, material: Material, timer: TimedTeacher, old_model: Teacher | None, *, seed: int
+    models: Models, material: Material, timing: Timing, old_model: Teacher | None, *, seed: int
 ) -> dict[str, Cost]:
-    """Measure what each way costs for all documents of the old vectors; ``timer`` has encoded with the new model."""
+    """Measure what each way costs for all documents of the old vectors.
+
+    ``timing`` is that of the new model on the documents; ``old_model`` is without its cache.
+    """
     queries = [*material.measured, *material.logged.texts] or material.documents.texts
     student = models.student
     online = old_model is not None and "online" in old_model.signals
     return costs(
         models.old.documents,
-        timer.measure(material.documents.texts, queries, seed=seed),
+        measure_model(models.new, timing, material.documents.texts, queries, seed=seed),
         old_milliseconds=median_milliseconds(old_model, queries) if old_model is not None and online else None,
         student=(
             None if student is None else median_milliseconds(student.student.encoder, queries),

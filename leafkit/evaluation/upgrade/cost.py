@@ -10,9 +10,8 @@ from typing import Any
 import numpy
 
 from leafkit.evaluation.upgrade.ways import BRIDGED_DOCUMENTS, BRIDGED_QUERIES, CONTROL, OLD, REEMBED, STUDENT
-from leafkit.space import Space
-from leafkit.types import Encoder, Float32, Role, Teacher
-from leafkit.vectors.adopted import AdoptedTeacher
+from leafkit.types import Encoder, Float32, Teacher
+from leafkit.vectors.adopted import exact_teacher
 from leafkit.vectors.cached import CachedEncoder
 
 # Documents whose encoding is timed, and queries that are encoded alone: few, because an API charges for them.
@@ -24,8 +23,8 @@ _COUNTED = 1000  # texts whose tokens are counted
 class Cost:
     """What one way costs for the whole index. None for what is not known.
 
-    texts, tokens: what the new model has yet to embed. The texts that the measurement has embedded are left out only
-        where all of them serve again: for the bridges.
+    texts, tokens, dollars: what the new model has to embed, and its price. The bridges need no more than the texts
+        that the measurement has embedded.
     seconds: to embed ``texts`` at the rate that was measured.
     training_seconds: the training of the student, without the vectors it learned from.
     query_milliseconds: the median of encoding one query alone.
@@ -34,6 +33,7 @@ class Cost:
 
     texts: int
     tokens: int | None
+    dollars: float | None
     seconds: float | None
     query_milliseconds: float | None
     training_seconds: float | None = None
@@ -42,68 +42,55 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class NewModel:
-    """What embedding with the new model takes: ``texts_per_second``, and ``tokens_per_text``; None if unknown."""
+    """What embedding with the new model takes; None for what is not known.
+
+    dollars_per_token: of an API, from its table of prices.
+    """
 
     texts_per_second: float | None
     tokens_per_text: float | None
+    dollars_per_token: float | None
     query_milliseconds: float | None
 
 
-class TimedTeacher:
-    """``teacher``, with a count of the documents that it has encoded and of the seconds that this took."""
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """How many ``texts`` a model encoded, without those that the cache held, in how many ``seconds``."""
 
-    def __init__(self, teacher: Teacher) -> None:
-        self._teacher = teacher
-        self.documents = 0
-        self.seconds = 0.0
-
-    @property
-    def space(self) -> Space:
-        """The teacher's space."""
-        return self._teacher.space
-
-    @property
-    def signals(self) -> frozenset[str]:
-        """What a student can learn from the teacher."""
-        return self._teacher.signals
-
-    @property
-    def approximate(self) -> bool:
-        """Whether a student, not a teacher, makes the vectors."""
-        return getattr(self._teacher, "approximate", False)
-
-    def encode(self, texts: Sequence[str], role: Role) -> Float32:
-        """Return the vectors of ``texts``, (rows, dim)."""
-        begun = time.perf_counter()
-        vectors = self._teacher.encode(texts, role)
-        if role == "document":
-            self.documents += len(texts)
-            self.seconds += time.perf_counter() - begun
-        return vectors
-
-    def measure(self, documents: Sequence[str], queries: Sequence[str], *, seed: int) -> NewModel:
-        """Return the rate over all documents encoded so far, or over a few of ``documents`` if nearly none were.
-
-        A teacher that only looks vectors up has no rate.
-        """
-        online = "online" in self.signals
-        if online and self.documents < TIMED_TEXTS:
-            chosen = numpy.random.default_rng(seed).permutation(len(documents))[:TIMED_TEXTS]
-            self.encode([documents[row] for row in chosen.tolist()], "document")
-        return NewModel(
-            texts_per_second=self.documents / self.seconds if online else None,
-            tokens_per_text=_tokens_per_text(self._teacher, documents[:_COUNTED]),
-            query_milliseconds=median_milliseconds(self._teacher, queries) if online else None,
-        )
+    texts: int
+    seconds: float
 
 
-def with_timer(teacher: Teacher) -> tuple[Teacher, TimedTeacher]:
-    """Return ``teacher`` with a timer below its cache and its adoption, which say whose vectors it writes."""
-    if isinstance(teacher, AdoptedTeacher | CachedEncoder):
-        inner, timer = with_timer(teacher.teacher)
-        return replace(teacher, teacher=inner), timer
-    timer = TimedTeacher(teacher)
-    return timer, timer
+def encode_timed(encoder: Encoder, documents: Sequence[str]) -> tuple[Float32, Timing]:
+    """Return the vectors of ``documents``, (documents, dim), and how long those took that were not cached."""
+    known = 0
+    if isinstance(encoder, CachedEncoder):
+        known = int((encoder.store.rows(documents, "document") >= 0).sum())
+    begun = time.perf_counter()
+    vectors = encoder.encode(documents, "document")
+    return vectors, Timing(texts=len(documents) - known, seconds=time.perf_counter() - begun)
+
+
+def measure_model(
+    encoder: Teacher, timing: Timing, documents: Sequence[str], queries: Sequence[str], *, seed: int
+) -> NewModel:
+    """Return what embedding with ``encoder`` takes, without its cache.
+
+    timing: of the encoding of ``documents``. If the cache held nearly all of them, a few are encoded again to be timed.
+    A teacher that only looks vectors up has no rate.
+    """
+    model = exact_teacher(encoder.teacher if isinstance(encoder, CachedEncoder) else encoder)
+    online = "online" in model.signals
+    if online and timing.texts < TIMED_TEXTS:
+        chosen = numpy.random.default_rng(seed).permutation(len(documents))[:TIMED_TEXTS]
+        _, timing = encode_timed(model, [documents[row] for row in chosen.tolist()])
+    price: Any = getattr(model, "price", None)
+    return NewModel(
+        texts_per_second=timing.texts / timing.seconds if online else None,
+        tokens_per_text=_tokens_per_text(model, documents[:_COUNTED]),
+        dollars_per_token=None if price is None else price.of(1),
+        query_milliseconds=median_milliseconds(model, queries) if online else None,
+    )
 
 
 def median_milliseconds(encoder: Encoder, queries: Sequence[str]) -> float | None:
@@ -118,9 +105,12 @@ def median_milliseconds(encoder: Encoder, queries: Sequence[str]) -> float | Non
 
 def _tokens_per_text(teacher: Teacher, texts: Sequence[str]) -> float | None:
     """Return the mean number of tokens that ``teacher`` reads of ``texts``; None if it does not show its tokenizer."""
+    count: Any = getattr(teacher, "count", None)
+    if count is not None:  # of a teacher behind an API
+        return float(numpy.mean(count(texts, ["document"] * len(texts))[1]))
     model: Any = getattr(teacher, "model", None)
     tokenizer: Any = getattr(model, "tokenizer", None)
-    if tokenizer is None or not texts:
+    if tokenizer is None:
         return None
     longest, prompt = teacher.space.max_length, teacher.space.document_prompt
     ids = tokenizer([prompt + text for text in texts], truncation=longest is not None, max_length=longest)["input_ids"]
@@ -135,8 +125,9 @@ def costs(
     old_milliseconds: of a query by the old model.
     student: the milliseconds of a query by the student, and the seconds of its training.
     """
-    tokens, rate = new.tokens_per_text, new.texts_per_second
-    nothing = Cost(texts=0, tokens=0, seconds=0.0, query_milliseconds=new.query_milliseconds)
+    rate, price = new.texts_per_second, new.dollars_per_token
+    tokens = None if new.tokens_per_text is None else round(documents * new.tokens_per_text)
+    nothing = Cost(texts=0, tokens=0, dollars=None, seconds=0.0, query_milliseconds=new.query_milliseconds)
     return {
         OLD: replace(nothing, query_milliseconds=old_milliseconds),
         CONTROL: nothing,
@@ -146,7 +137,8 @@ def costs(
         REEMBED: replace(
             nothing,
             texts=documents,
-            tokens=None if tokens is None else round(documents * tokens),
+            tokens=tokens,
+            dollars=None if tokens is None or price is None else tokens * price,
             seconds=None if rate is None else documents / rate,
             rewrites=True,
         ),

@@ -10,6 +10,7 @@ import numpy
 from leafkit.evaluation.collection import Collection
 from leafkit.evaluation.upgrade.agreement import Agreement, agreements
 from leafkit.evaluation.upgrade.bridge import Bridge, draw_folds, fit_bridge, usable_rows
+from leafkit.evaluation.upgrade.cost import Timing, encode_timed
 from leafkit.evaluation.upgrade.judged import Judged, judge
 from leafkit.evaluation.upgrade.old import OldVectors, Pairs
 from leafkit.evaluation.upgrade.queries import GivenQueries, draw_probes, known_by_old
@@ -59,6 +60,7 @@ class Measured:
 
     queries, documents: each way's agreement with the old ranking over queries, and over documents that search.
     fitted, known, probes: how many texts the bridges were fitted on, and how many queries and documents searched.
+    timing: of the documents that the new model encoded.
     """
 
     judged: Judged | None
@@ -67,6 +69,7 @@ class Measured:
     fitted: int
     known: int
     probes: int
+    timing: Timing
 
 
 def measure(models: Models, material: Material, *, seed: int) -> Measured:
@@ -76,7 +79,9 @@ def measure(models: Models, material: Material, *, seed: int) -> Measured:
     folds = draw_folds(len(texts), seed)
     usable = usable_rows(texts, material.measured)
     old = numpy.concatenate([material.documents.vectors, material.logged.vectors])
-    new = _new_vectors(models, material)
+    new, timing = encode_timed(models.new, material.documents.texts)
+    if material.logged.texts:
+        new = numpy.concatenate([new, models.new.encode(material.logged.texts, "query")])
     to_old = fit_bridge(new, old, folds, usable=usable, seed=seed)
     to_new = fit_bridge(old, new, folds, usable=usable, seed=seed)
     mapped = to_old.apply_held_out(new, folds)
@@ -98,15 +103,8 @@ def measure(models: Models, material: Material, *, seed: int) -> Measured:
         fitted=int(usable.sum()),
         known=0 if known is None else len(known.own),
         probes=len(probes.own),
+        timing=timing,
     )
-
-
-def _new_vectors(models: Models, material: Material) -> Float32:
-    """Return the new model's vectors of the documents and then of the logged queries, (texts, width)."""
-    documents = models.new.encode(material.documents.texts, "document")
-    if not material.logged.texts:
-        return documents
-    return numpy.concatenate([documents, models.new.encode(material.logged.texts, "query")])
 
 
 def _queries(models: Models, texts: Sequence[str], to_old: Bridge) -> QueryVectors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from leafkit.evaluation.upgrade.cost import Cost
 from leafkit.evaluation.upgrade.judged import Figure
 from leafkit.evaluation.upgrade.verdict import Verdict
 from leafkit.evaluation.upgrade.ways import OLD
+from leafkit.teachers.api.limits import dollars
 
 Line = tuple[str, ...]
 
@@ -121,21 +123,19 @@ class UpgradeReport:
         return lines
 
     def _costs(self) -> list[Line]:
-        lines: list[Line] = [("way", "texts to embed", "tokens", "time", "index rewritten", "training", "a query")]
-        for way in (way for way in self.ways if way.way != OLD and way.impossible is None):
-            cost = way.cost
-            lines.append(
-                (
-                    self._name(way),
-                    f"{cost.texts:,}",
-                    "?" if cost.tokens is None else f"{cost.tokens:,}",
-                    _duration(cost.seconds),
-                    "yes" if cost.rewrites else "no",
-                    "-" if cost.training_seconds is None else _duration(cost.training_seconds),
-                    "?" if cost.query_milliseconds is None else f"{cost.query_milliseconds:.1f} ms",
-                )
-            )
-        return lines
+        columns: list[tuple[str, Callable[[Cost], str]]] = [
+            ("texts to embed", lambda cost: f"{cost.texts:,}"),
+            ("tokens", lambda cost: "?" if cost.tokens is None else f"{cost.tokens:,}"),
+            ("price", lambda cost: "-" if cost.dollars is None else dollars(cost.dollars)),
+            ("time", lambda cost: _duration(cost.seconds)),
+            ("index rewritten", lambda cost: "yes" if cost.rewrites else "no"),
+            ("training", lambda cost: "-" if cost.training_seconds is None else _duration(cost.training_seconds)),
+            ("a query", lambda cost: _milliseconds(cost.query_milliseconds)),
+        ]
+        ways = [way for way in self.ways if way.way != OLD and way.impossible is None]
+        used = [(title, show) for title, show in columns if any(show(way.cost) != "-" for way in ways)]
+        rows = [(self._name(way), *(show(way.cost) for _, show in used)) for way in ways]
+        return [("way", *(title for title, _ in used)), *rows]
 
     def _verdict(self) -> str:
         unsure = (
@@ -170,6 +170,10 @@ def _rank(agreement: Agreement | None) -> str:
 
 def _brackets(interval: Interval | None, digits: int) -> str:
     return "" if interval is None else f" [{interval.low:.{digits}f}, {interval.high:.{digits}f}]"
+
+
+def _milliseconds(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1f} ms"
 
 
 def _duration(seconds: float | None) -> str:

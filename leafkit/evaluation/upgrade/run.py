@@ -9,7 +9,6 @@ from typing import Any
 from leafkit.errors import OptionError
 from leafkit.evaluation.collection import Collection, check_folder, read_collection
 from leafkit.evaluation.upgrade.assemble import cost_of_ways, make_report
-from leafkit.evaluation.upgrade.cost import with_timer
 from leafkit.evaluation.upgrade.measure import Material, Models, measure
 from leafkit.evaluation.upgrade.old import OldVectors, Pairs, open_old
 from leafkit.evaluation.upgrade.options import UpgradeOptions
@@ -62,16 +61,15 @@ def upgrade(
             stored, asked.train, Path(out), examples=asked.examples, seed=asked.seed, cache=cache, device=opening.device
         )
         student = out
-    timed, timer = with_timer(opened)
     models = Models(
         old=stored,
-        new=through_cache(timed, cache),
+        new=through_cache(opened, cache),
         old_model=None if old_model is None else through_cache(old_model, cache),
         student=None if student is None else open_old_student(str(student), stored, opening),
     )
     material = _read(stored, queries, data, asked)
     measured = measure(models, material, seed=asked.seed)
-    cost = cost_of_ways(models, material, timer, old_model, seed=asked.seed)
+    cost = cost_of_ways(models, material, measured.timing, old_model, seed=asked.seed)
     sources = {"queries": queries, "data": data}
     return make_report(models, material, measured, cost, asked, sources=sources)
 
