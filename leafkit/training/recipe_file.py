@@ -84,6 +84,12 @@ def _check_value(name: str, value: Any, fields: Mapping[str, Field]) -> None:
             "--trust-remote-code on the command line (in Python: trust_remote_code=True)."
         )
     parts = value if isinstance(value, list) else [value]
+    if any(isinstance(part, str) and re.search(r"\bapi:\S*://", part) for part in parts):
+        # It also names the texts, so it could send files of this machine anywhere.
+        raise OptionError(
+            f"a recipe cannot set {name} to a server's address. Remove the line and, if you trust this server, add "
+            "--teacher on the command line (in Python: teacher=...)."
+        )
     if any(isinstance(part, dict | list) for part in parts):
         # Named by its type, because tables in tables cannot be printed to any depth.
         raise OptionError(f"{name} holds a table or a list of lists; expected {fields[name].expected()}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -35,7 +36,8 @@ from leafkit.vectors.keys import KEY_BYTES, KeyIndex, Keys, expand_roles, first_
 
 # Texts per block. A killed run loses at most one block, and the texts of a block are sorted by length.
 BLOCK = 4096
-PART = 1024  # texts per block of a teacher that answers in parts, each of which may have cost money
+# Texts per block of a teacher that answers in parts, each of which may have cost money, and seconds between blocks.
+PART, PAUSE = 1024, 10.0
 PIECE = 2**18  # characters encoded between two updates of the progress bar: one minute of a large model on one core
 DTYPES = ("float16", "float32")
 VERSION = 1
@@ -172,14 +174,16 @@ class VectorStore:
                 vectors.clear()
 
         asked = [texts[int(row)] for row in missing]
+        committed = time.monotonic()
         try:
             with contextlib.closing(teacher.encode_each(asked, [roles[int(row)] for row in missing])) as parts:
                 for positions, found in parts:
                     vectors.append(self._stored(found, len(positions)))
                     rows.append(positions)
                     advance(len(positions))
-                    if sum(map(len, rows)) >= PART:
+                    if sum(map(len, rows)) >= PART or time.monotonic() - committed > PAUSE:
                         commit()
+                        committed = time.monotonic()
         finally:
             commit()
 

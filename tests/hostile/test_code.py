@@ -192,3 +192,14 @@ def test_a_recipe_cannot_turn_on_the_code_of_a_teacher(armed: Path, texts: Path,
     with pytest.raises(InputError, match="trust_remote_code"):
         leafkit.distill(**leafkit.read_recipe(recipe), out=tmp_path / "student")
     assert not mark.exists()
+
+
+@pytest.mark.parametrize("teacher", ["api:http://host/v1#m", "api:openai+https://host/v1#m"])
+def test_a_recipe_cannot_send_files_of_this_machine_to_a_server(teacher: str, texts: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    for line in (f'teacher = "{teacher}"', f'methods = ["leaf:other={teacher}"]'):
+        recipe.write_text(f'texts = "{texts}"\n{line}\n')
+        with pytest.raises(OptionError, match=r"recipe\.toml:2: a recipe cannot set .* to a server's address"):
+            read_recipe(recipe)
+    recipe.write_text('teacher = "api:openai/text-embedding-3-small"\n')
+    assert read_recipe(recipe)["teacher"] == "api:openai/text-embedding-3-small"

@@ -51,6 +51,14 @@ def test_parts_are_on_disk_before_more_than_a_block_is_asked_for(parts_teacher, 
     assert seen == [0, 0, 6, 6]
 
 
+def test_parts_that_come_slowly_are_on_disk_before_the_next(parts_teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PAUSE", -1.0)
+    seen = []
+    parts_teacher.look = lambda: seen.append(len(VectorStore.open(tmp_path, parts_teacher.space)))
+    filled(VectorStore.open(tmp_path, parts_teacher.space), parts_teacher)
+    assert seen == [0, 3, 6, 9]
+
+
 @pytest.mark.parametrize("error", [RuntimeError("no more"), KeyboardInterrupt()])
 def test_an_error_keeps_all_parts_before_it_and_the_next_call_asks_for_the_rest(parts_teacher, tmp_path, error):
     parts_teacher.broken, parts_teacher.error = TEXTS[1], error

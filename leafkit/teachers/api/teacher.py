@@ -19,6 +19,7 @@ from leafkit.space import Space
 from leafkit.teachers.api.address import Endpoint
 from leafkit.teachers.api.client import ApiClient, TooLargeError
 from leafkit.teachers.api.dialects import PRICES_DATE, read_prices
+from leafkit.teachers.api.http import LOOPBACK
 from leafkit.teachers.api.limits import HaltedError, Meter, Price, tokens_of_budget
 from leafkit.teachers.api.tokens import TokenCounter
 from leafkit.teachers.options import TeacherOptions
@@ -270,12 +271,15 @@ class ApiTeacher:
 
     def _open_client(self) -> ApiClient:
         if self._client is None:
+            key, address = self.endpoint.key(), self.endpoint.address
+            if key and not address.secure and address.host not in LOOPBACK:
+                log.warning("the key in %s goes to %s unencrypted", self.endpoint.key_variable, address)
             self._client = ApiClient(
                 endpoint=self.endpoint,
                 dimensions=self.options.dimensions,
                 truncate=self.options.long_texts == "send",
                 patience=self.options.patience,
-                key=self.endpoint.key(),
+                key=key,
             )
         return self._client
 

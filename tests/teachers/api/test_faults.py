@@ -13,6 +13,7 @@ import pytest
 
 from leafkit.errors import ApiError, BudgetError
 from leafkit.teachers.api import client, http
+from leafkit.teachers.open import open_teacher
 from leafkit.vectors.cached import cached
 from tests.fixtures.api_server import DIM, ApiServer, cut, drawn, hang_up, serving, status
 
@@ -275,6 +276,14 @@ def test_a_fault_of_one_batch_is_not_the_fault_of_another_server(server, teacher
     with pytest.raises(ApiError):
         teacher(dimensions=DIM, normalised=True).encode(TEXTS[:1], "document")
     assert len(teacher(dimensions=DIM, normalised=True).encode(TEXTS[:1], "document")) == 1
+
+
+def test_a_key_that_goes_over_the_network_in_the_clear_is_a_warning(server, monkeypatch, caplog):
+    monkeypatch.setenv("LEAFKIT_API_KEY", "sk-1")
+    monkeypatch.setenv("http_proxy", server.url)
+    one = open_teacher("api:http://models.example/v1#m", dimensions=DIM, normalised=True)
+    one.encode(TEXTS[:1], "query")
+    assert "the key in LEAFKIT_API_KEY goes to http://models.example/v1/embeddings unencrypted" in caplog.text
 
 
 def test_a_proxy_of_the_environment_is_asked_instead(monkeypatch):
