@@ -131,6 +131,7 @@ class VectorStore:
             missing = missing[first_occurrences(keys[missing])]
             with progress(label, total=len(missing), unit="texts") as bar:
                 if isinstance(teacher, PartsTeacher):
+                    missing = self._copy(texts, text_roles, keys, missing, bar.update)
                     self._fill_parts(teacher, texts, text_roles, keys, missing, bar.update)
                 else:
                     self._fill_blocks(teacher, texts, text_roles, keys, missing, bar.update)
@@ -152,6 +153,27 @@ class VectorStore:
             block_roles: list[Role] = [roles[int(row)] for row in block]
             vectors = self._encode(teacher, block_texts, block_roles, advance)
             self._append(keys[block].tobytes(), vectors, len(block))
+
+    def _copy(
+        self,
+        texts: Sequence[str],
+        roles: Sequence[Role],
+        keys: Keys,
+        missing: Int64,
+        advance: Callable[[int], object],
+    ) -> Int64:
+        """Take vectors that cost money from the store in float32, and return the positions that are still missing."""
+        exact = self.in_float32
+        if exact.path == self.path or not len(exact):
+            return missing
+        rows = exact.rows([texts[int(row)] for row in missing], [roles[int(row)] for row in missing])
+        found = numpy.flatnonzero(rows >= 0)
+        for start in range(0, len(found), BLOCK):
+            block = found[start : start + BLOCK]
+            vectors = self._stored(exact.gather(rows[block]), len(block))
+            self._append(keys[missing[block]].tobytes(), vectors, len(block))
+            advance(len(block))
+        return missing[rows < 0]
 
     def _fill_parts(
         self,
@@ -186,6 +208,11 @@ class VectorStore:
                         committed = time.monotonic()
         finally:
             commit()
+
+    @property
+    def in_float32(self) -> VectorStore:
+        """The store of the same space in float32, whose vectors need only rounding for this store."""
+        return VectorStore.open(self.path.parent, self.space, dtype="float32")
 
     def gather(self, rows: Int64) -> Float32:
         """Return the vectors at ``rows``, shape (len(rows), dim), float32, of length 1 if the space is normalised.

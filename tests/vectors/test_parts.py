@@ -78,3 +78,14 @@ def test_a_part_that_cannot_be_used_is_not_kept(parts_teacher, tmp_path):
     with pytest.raises(VectorError, match="NaN"):
         filled(VectorStore.open(tmp_path, parts_teacher.space), parts_teacher)
     assert len(VectorStore.open(tmp_path, parts_teacher.space)) == 9
+
+
+def test_vectors_in_float32_are_rounded_and_not_asked_for_again(parts_teacher, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK", 4)
+    exact = VectorStore.open(tmp_path, parts_teacher.space, dtype="float32")
+    own = exact.fill(parts_teacher, TEXTS[:9], ["query", "document"] * 4 + ["query"])
+    rounded = filled(VectorStore.open(tmp_path, parts_teacher.space), parts_teacher)
+    assert sorted(text for _, text in parts_teacher.encoded) == sorted(TEXTS)
+    rows = rounded.rows(TEXTS[:9], ["query", "document"] * 4 + ["query"])
+    assert numpy.allclose(rounded.gather(rows), exact.gather(own), atol=1e-3)
+    rounded.verify()

@@ -143,6 +143,7 @@ class ApiTeacher:
         self.check_lengths(texts, counts)
         if not len(texts):
             return
+        self._open_client()  # a missing key is found before anything is announced
         sent, total = self.meter.sent, int(counts.sum())
         words = self.price.words(total, word=self.counter.word)
         log.info("%s: sending %s texts, %s", self.endpoint.name, f"{len(texts):,}", words)
@@ -152,8 +153,7 @@ class ApiTeacher:
                 done += len(job.rows)
                 yield job.rows, unit_rows(vectors) if space.normalised else vectors
         finally:
-            spent = self.meter.sent - sent
-            said = self.price.words(spent, word="" if self.meter.is_counted else "about")
+            said = self.price.words(self.meter.sent - sent, word="" if self.meter.is_counted else "about")
             counted = "counted by the API" if self.meter.is_counted else "estimated: the API does not count"
             log.info("%s: %s texts answered, %s, %s", self.endpoint.name, f"{done:,}", said, counted)
 

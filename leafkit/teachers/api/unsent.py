@@ -9,6 +9,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy
+from numpy.typing import NDArray
+
 from leafkit.errors import OptionError
 from leafkit.files.digest import text_key
 from leafkit.files.options import CacheOptions
@@ -56,7 +59,7 @@ class Unsent:
         while read := list(islice(rows, CHUNK)):
             texts = [row.full_text for row in read]
             roles: list[Role] = [row.role or self._role for row in read]
-            is_cached = [False] * len(texts) if self.store is None else (self.store.rows(texts, roles) >= 0).tolist()
+            is_cached = self._is_cached(texts, roles).tolist()
             self.rows += len(texts)
             self.cached += sum(is_cached)
             chunk = Chunk([], [], [])
@@ -68,6 +71,12 @@ class Unsent:
                     chunk.roles.append(role)
                     chunk.keys.append(key)
             yield chunk
+
+    def _is_cached(self, texts: Sequence[str], roles: Sequence[Role]) -> NDArray[numpy.bool_]:
+        cached = numpy.zeros(len(texts), dtype=bool)
+        for store in () if self.store is None else (self.store, self.store.in_float32):
+            cached |= store.rows(texts, roles) >= 0
+        return cached
 
 
 @dataclass(frozen=True, kw_only=True)

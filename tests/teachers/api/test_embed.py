@@ -77,6 +77,10 @@ def test_an_estimate_knows_the_cache_the_limit_and_what_it_does_not_know(server,
     assert (found.rows, found.cached, found.sent, found.too_long) == (23, 0, 22, 21)
     found = estimate_embedding(["docs.jsonl", "query:questions.txt"], name, **KNOWN)
     assert (found.rows, found.cached, found.sent, found.too_long) == (23, 21, 2, 0)
+    embed("query:questions.txt", name, "q.npy", precision="float32", **KNOWN)
+    sent += 1
+    assert estimate_embedding(["docs.jsonl", "query:questions.txt"], name, **KNOWN).sent == 0
+    embed("query:questions.txt", name, "q16.npy", **KNOWN)
     assert "set --dimensions" in str(estimate_embedding("docs.jsonl", name))
     assert len(server.requests) == sent
     with pytest.raises(OptionError, match="is not behind an API"):
