@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import numpy
@@ -17,6 +20,7 @@ from leafkit.teachers.api.unsent import estimate_embedding
 from leafkit.teachers.embed import embed
 from leafkit.teachers.open import open_teacher
 from tests.fixtures.api_server import DIM, drawn, pack, status
+from tests.fixtures.blocks import ROOT
 
 TEXTS = [f"document {number}" for number in range(20)]
 KNOWN = {"dimensions": DIM, "normalised": True}
@@ -56,6 +60,23 @@ def test_each_text_is_sent_once_and_its_vector_is_the_servers(server, name, plac
     again = open_teacher("all.npy")
     assert again.space == open_teacher(name).space
     assert numpy.allclose(again.encode(["which one"], "query"), [drawn("which one")], atol=1e-6)
+
+
+def test_the_base_installation_is_enough(name, place):
+    """None of the packages that an extra installs is imported."""
+    hidden = (
+        "accelerate datasets httpx huggingface_hub pandas pyarrow requests sentence_transformers torch transformers"
+    )
+    code = f"""if True:
+        import sys
+        sys.modules.update(dict.fromkeys({hidden.split()}))
+        import leafkit
+        leafkit.embed("docs.jsonl", {name!r}, "out.npy")
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert len(vectors("out.npy")) == 21
 
 
 def test_a_dry_run_shows_all_and_sends_nothing(server, name, place):
