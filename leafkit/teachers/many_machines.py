@@ -55,6 +55,8 @@ def embed_in_shards(
         overwrite=files.overwrite,
     )
     if shard is None:
+        if str(encoder).startswith(PREFIX):
+            raise OptionError("ray does not apply to an API, which does the work itself. Raise concurrency instead.")
         if files.cache is not None:
             raise OptionError("cache does not apply to workers of Ray, which may be other machines. Remove the option.")
         return embed_with_ray(read(), encoder, opening, writer, sharding)

@@ -62,6 +62,11 @@ def test_each_text_is_sent_once_and_its_vector_is_the_servers(server, name, plac
     assert numpy.allclose(again.encode(["which one"], "query"), [drawn("which one")], atol=1e-6)
 
 
+def test_a_ray_cluster_cannot_help_an_api(name, place):
+    with pytest.raises(OptionError, match="Raise concurrency instead"):
+        embed("docs.jsonl", name, "out", ray="local", **KNOWN)
+
+
 def test_the_base_installation_is_enough(name, place):
     """None of the packages that an extra installs is imported."""
     hidden = (
