@@ -13,6 +13,7 @@ _EXTRAS = {
     "texts": ("datasets", "pandas", "pyarrow"),  # datasets brings pandas
     "serve": ("starlette", "uvicorn"),
     "mcp": ("mcp",),
+    "qdrant": ("qdrant_client",),
     "postgres": ("pgvector", "psycopg"),
     "ray": ("ray",),
     "lancedb": ("lancedb",),

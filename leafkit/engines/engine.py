@@ -65,8 +65,8 @@ class Engine(Protocol):
     reached, goes away or refuses. Every call has a time limit, ``timeout`` of `open_engine`. Except for the methods
     that write, any number of threads may call them.
 
-    A failure between two calls must lose nothing, so `write` keeps all rows or none, and every method may be called
-    again with the same arguments.
+    A failure at any time must lose nothing: a row is there whole or not at all, and every method may be called again
+    with the same arguments.
     """
 
     precisions: ClassVar[tuple[str, ...]]

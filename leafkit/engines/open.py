@@ -39,5 +39,16 @@ def _milvus(url: EngineUrl, timeout: float) -> Engine:
     return MilvusEngine(url, timeout)
 
 
+def _qdrant(url: EngineUrl, timeout: float) -> Engine:
+    from leafkit.engines.qdrant import QdrantEngine
+
+    return QdrantEngine(url, timeout)
+
+
 # How each engine of `leafkit.engines.url.SCHEMES` is opened. Its client is imported only then.
-ADAPTERS: dict[str, Opener] = {"postgresql": _postgresql, "lancedb": _lancedb, "milvus": _milvus}
+ADAPTERS: dict[str, Opener] = {
+    "postgresql": _postgresql,
+    "qdrant": _qdrant,
+    "lancedb": _lancedb,
+    "milvus": _milvus,
+}

