@@ -15,7 +15,7 @@ from leafkit.evaluation.upgrade.cost import Cost, Timing, costs, measure_model, 
 from leafkit.evaluation.upgrade.measure import Material, Measured, Models
 from leafkit.evaluation.upgrade.options import UpgradeOptions
 from leafkit.evaluation.upgrade.report import Counts, UpgradeReport, WayFigures
-from leafkit.evaluation.upgrade.verdict import Verdict, judged_verdict, unjudged_verdict
+from leafkit.evaluation.upgrade.verdict import Verdict, judged_verdict, unjudged_verdict, verdict_of_today
 from leafkit.evaluation.upgrade.ways import CONTROL, OLD, REEMBED, STUDENT, WAYS
 from leafkit.files.digest import sha256_file
 from leafkit.types import Teacher
@@ -70,6 +70,7 @@ def make_report(
         ),
         ways=tuple(_figures(way, measured, models, cost[way]) for way in WAYS),
         verdict=_verdict(measured, asked),
+        today=None if measured.judged is None else verdict_of_today(measured.judged, keep=asked.keep),
         missing=tuple(_missing(material, measured, models)),
         provenance=_provenance(models, material, asked, sources),
     )

@@ -63,6 +63,8 @@ class UpgradeReport:
     """The ways to leave the old model, measured, and which to take.
 
     old, new: the two spaces as JSON. student: the name of the student, None without one.
+    verdict: which way to take. today: which way keeps what the old model finds today; None if none does, or without
+    judged queries whose old vectors are known.
     missing: what could not be measured, and how to supply what it needs.
     """
 
@@ -72,6 +74,7 @@ class UpgradeReport:
     counts: Counts
     ways: tuple[WayFigures, ...]
     verdict: Verdict
+    today: Verdict | None
     missing: tuple[str, ...]
     provenance: Provenance
 
@@ -138,16 +141,21 @@ class UpgradeReport:
         return [("way", *(title for title, _ in used)), *rows]
 
     def _verdict(self) -> str:
-        unsure = (
-            ""
-            if self.verdict.is_sure
-            else ("\nAn interval reaches across the threshold: measure with more queries to be sure.")
-        )
-        return f"take: {self.verdict.way}, because {self.verdict.reason}.{unsure}\nrule: {self.verdict.rule}"
+        lines = [f"take: {_because(self.verdict)}"]
+        if self.today is not None:
+            lines.append(f"to stay as good as today: {_because(self.today)}")
+        elif any(way.way == OLD and way.ndcg is not None for way in self.ways):
+            lines.append("to stay as good as today: no way is good enough")
+        return "\n".join([*lines, f"rule: {self.verdict.rule}"])
 
     def _name(self, way: WayFigures) -> str:
         name = f"{way.way} {self.student}" if way.way == "student" and self.student else way.way
         return name if way.impossible is None else f"{name} (not possible)"
+
+
+def _because(verdict: Verdict) -> str:
+    unsure = " (an interval reaches across the threshold: measure more queries to be sure)"
+    return f"{verdict.way}, because {verdict.reason}{'' if verdict.is_sure else unsure}"
 
 
 def _number(figure: Figure | None) -> str:

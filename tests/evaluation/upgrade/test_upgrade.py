@@ -72,6 +72,7 @@ def test_what_was_measured_is_counted_and_recorded(rotated):
 def test_the_table_says_what_to_take_and_what_is_missing(rotated):
     table = rotated.table()
     assert "take: bridged queries, because it keeps" in table
+    assert "to stay as good as today: bridged queries, because it keeps" in table
     assert (
         "rule: the first of bridged queries, bridged documents, re-embedding that keeps at least 95% (--keep)" in table
     )
@@ -101,6 +102,7 @@ def test_a_better_new_model_is_worth_embedding_again(place):
     assert by_way(report)["re-embedding"].ndcg.value == 1
     assert by_way(report)["re-embedding"].of_old.value > 1
     assert (report.verdict.way, report.verdict.is_sure) == ("re-embedding", True)
+    assert report.today.way == "re-embedding"
 
 
 def test_queries_come_with_old_vectors_from_three_places(place, tmp_path):

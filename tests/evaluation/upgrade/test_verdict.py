@@ -6,7 +6,7 @@ import pytest
 from leafkit.evaluation.bootstrap import Interval
 from leafkit.evaluation.upgrade.agreement import Agreement
 from leafkit.evaluation.upgrade.judged import Judged
-from leafkit.evaluation.upgrade.verdict import judged_verdict, unjudged_verdict
+from leafkit.evaluation.upgrade.verdict import judged_verdict, unjudged_verdict, verdict_of_today
 
 NAMES = {"s": "student", "q": "bridged queries", "d": "bridged documents", "r": "re-embedding", "o": "old model"}
 
@@ -47,6 +47,19 @@ def test_the_threshold_is_an_option_and_is_named():
     assert "student keeps 80.6%" in strict.reason
 
 
+def test_what_keeps_todays_quality_is_compared_with_the_old_model():
+    better = judged(s=0.58, q=0.55, d=0.55, r=0.70, o=0.60)
+    assert (judged_verdict(better, keep=0.95).way, verdict_of_today(better, keep=0.95).way) == (
+        "re-embedding",
+        "student",
+    )
+    assert "it keeps 96.7%" in verdict_of_today(better, keep=0.95).reason
+    only_new = judged(s=0.50, q=0.55, d=0.55, r=0.60, o=0.60)
+    assert verdict_of_today(only_new, keep=0.95).way == "re-embedding"
+    assert verdict_of_today(judged(s=0.50, q=0.50, d=0.50, r=0.50, o=0.60), keep=0.95) is None
+    assert verdict_of_today(judged(s=0.50, q=0.50, d=0.50, r=0.50), keep=0.95) is None
+
+
 @pytest.mark.parametrize(("spread", "sure"), [(0.001, True), (0.05, False)])
 def test_a_verdict_that_an_interval_could_change_is_not_sure(spread, sure):
     assert judged_verdict(judged(spread=spread, s=0.60, q=0.5, d=0.5, r=0.62), keep=0.95).is_sure is sure
@@ -61,7 +74,7 @@ def agreement(overlap):
 def test_without_judgements_the_overlap_decides_and_re_embedding_is_what_is_left():
     found = {name: agreement(0.5) for name in NAMES.values()}
     last = unjudged_verdict(found, overlap=0.7, queries="80 queries")
-    assert (last.way, last.interval, last.is_sure) == ("re-embedding", None, True)
+    assert (last.way, last.share, last.is_sure) == ("re-embedding", None, True)
     found["bridged queries"] = agreement(0.72)
     taken = unjudged_verdict(found, overlap=0.7, queries="80 queries")
     assert (taken.way, taken.share) == ("bridged queries", 0.72)
