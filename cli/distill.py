@@ -10,6 +10,7 @@ import typer
 
 from leafkit.cli.options import Recipe, Teacher, argument_help, with_options
 from leafkit.cli.printing import say
+from leafkit.engines.url import is_engine_url
 from leafkit.options import options_of
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.options import TextOptions
@@ -21,9 +22,9 @@ log = logging.getLogger("leafkit")
 
 @with_options(*DISTILL_OPTIONS)
 def distill(
-    texts: Annotated[list[str], typer.Argument(help=argument_help("texts"), show_default=False)],
     teacher: Teacher,
     out: Annotated[Path, typer.Option(help=argument_help("out"), show_default=False)],
+    texts: Annotated[list[str] | None, typer.Argument(help=argument_help("texts"), show_default=False)] = None,
     student: Annotated[str | None, typer.Option(help=argument_help("student"), show_default=False)] = None,
     recipe: Recipe = None,
     **options: Any,
@@ -41,6 +42,7 @@ def distill(
     leafkit distill docs.jsonl sentences:docs.jsonl --teacher BAAI/bge-small-en-v1.5 \\
         --student bge-small-leaf --out my-student
     leafkit distill vectors.parquet --teacher vectors.parquet --student MODEL --out my-student
+    leafkit distill --teacher "postgresql://host/database#docs" --student MODEL --out my-student
     leafkit distill --recipe my-student.toml --epochs 3
     """
     from leafkit.texts.read import check_texts
@@ -56,5 +58,9 @@ def distill(
     facts = run(texts, teacher, student, out, **options)
     chosen = options_of(TeacherOptions, options)
     exported = options_of(RunOptions, options).export
-    log.info(next_commands(texts, teacher, facts.path, chosen, exported=exported))
+    if is_engine_url(teacher):
+        from leafkit.teachers.engine import file_of
+
+        teacher = str(file_of(teacher))
+    log.info(next_commands(texts or [teacher], teacher, facts.path, chosen, exported=exported))
     say(out)

@@ -103,7 +103,9 @@ class MilvusEngine:
                 kind, options = self._type(holds)
                 schema.add_field(name, kind, nullable=True, **options)
             index = client.prepare_index_params()
-            index.add_index("embedding", index_type="AUTOINDEX", metric_type="IP")
+            # The graph of Milvus Lite loses hits under a narrow filter.
+            kind = "FLAT" if self._is_file else "AUTOINDEX"
+            index.add_index("embedding", index_type=kind, metric_type="IP")
             client.create_collection(
                 self._url.name,
                 schema=schema,
@@ -214,13 +216,24 @@ class MilvusEngine:
     def read(self, size: int) -> Iterator[Rows]:
         """Page through the rows by their ids."""
         dtype = numpy.float16 if self._contents().precision == "float16" else numpy.float32
-        for page in self._pages(["id", "embedding", "payload"], size):
+        for page in self.pages(["id", "embedding", "payload"], size):
             vectors = numpy.array([_array(row["embedding"], dtype) for row in page], dtype=numpy.float32)
             yield Rows([row["id"] for row in page], vectors, ["".join(row["payload"]) for row in page], [], [])
 
     def ids(self, size: int) -> Iterator[list[str]]:
         """Page through the ids."""
-        return ([row["id"] for row in page] for page in self._pages(["id"], size))
+        return ([row["id"] for row in page] for page in self.pages(["id"], size))
+
+    def pages(self, fields: list[str], size: int) -> Iterator[list[dict[str, Any]]]:
+        """Yield ``fields`` of all rows, of any collection, ``size`` rows at a time in the order of their ids."""
+        pages = self._run(
+            lambda client: client.query_iterator(
+                self._url.name, batch_size=size, output_fields=fields, consistency_level="Strong"
+            )
+        )
+        while page := self._run(lambda client: pages.next()):
+            yield list(page)
+        pages.close()
 
     def close(self) -> None:
         """Close the connection."""
@@ -268,16 +281,6 @@ class MilvusEngine:
     def _send(self, message: list[dict[str, Any]]) -> None:
         if message:
             self._run(lambda client: client.upsert(self._url.name, message))
-
-    def _pages(self, fields: list[str], size: int) -> Iterator[list[dict[str, Any]]]:
-        pages = self._run(
-            lambda client: client.query_iterator(
-                self._url.name, batch_size=size, output_fields=fields, consistency_level="Strong"
-            )
-        )
-        while page := self._run(lambda client: pages.next()):
-            yield list(page)
-        pages.close()
 
     def _connect(self) -> Any:
         place = self._url.place

@@ -1,4 +1,4 @@
-"""Opening a teacher of any kind: a model, an ONNX folder, a vectors file, a student or an API."""
+"""Opening a teacher of any kind: a model, an ONNX folder, a vectors file, an engine, a student or an API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from leafkit.errors import InputError
+from leafkit.engines.url import is_engine_url
+from leafkit.errors import InputError, OptionError
 from leafkit.extras import explain_missing_extras
 from leafkit.files.model_folder import package_folder, torch_weight_files
 from leafkit.options import fields_of, takes
@@ -21,6 +22,8 @@ ACCEPTED = """A teacher is one of
   an ONNX folder: a folder with tokenizer.json and model.onnx (or onnx/model.onnx)
   a vectors file: .parquet with columns text and vector (or embedding), a folder of such files, or .npy with a .jsonl of
   the same name
+  an engine that holds texts and vectors: postgresql://HOST/DATABASE#TABLE, lancedb://FOLDER#TABLE and others; after the
+  name ?text=COLUMN&vector=COLUMN for a table that leafkit did not write
   a student made by leafkit: a folder with leafkit.json
   package:NAME, a model inside an installed Python package
   api:openai/MODEL, api:cohere/MODEL, api:voyage/MODEL, api:gemini/MODEL or api:http://HOST/v1#MODEL, a model behind an
@@ -29,7 +32,9 @@ ACCEPTED = """A teacher is one of
 
 @takes(TeacherOptions)
 def open_teacher(teacher: str | Path | Teacher, **options: Any) -> Teacher:
-    """Open a teacher: a model, an ONNX folder, a vectors file, a student or an API; return an open teacher unchanged.
+    """Open a teacher: a model, an ONNX folder, a vectors file, an engine, a student or an API.
+
+    An open teacher is returned unchanged.
 
     Raises `InputError` for anything else, and `OptionError` for an option that does not apply to this teacher.
     """
@@ -44,11 +49,31 @@ def open_with(teacher: str | Path | Teacher, options: TeacherOptions) -> Teacher
         # The device option is allowed: it also sets the device of a student in training.
         options.refuse(options.given() - {"device"}, kind="a teacher that is open already")
         return teacher
+    teacher = local_teacher(teacher)
     if options.teacher_space is not None:
         from leafkit.teachers.declared_space import open_in_declared_space
 
         return open_in_declared_space(str(teacher), options, _open)
     return _open(str(teacher), options)
+
+
+def local_teacher(teacher: str | Path) -> str | Path:
+    """Return ``teacher``, or the vectors file into which its texts and vectors are read now if it is an engine."""
+    if not is_engine_url(teacher):
+        return teacher
+    from leafkit.teachers.engine import read_engine
+
+    return read_engine(str(teacher))
+
+
+def own_texts(teacher: str | Path | Teacher) -> Path:
+    """Return the source of the texts that ``teacher`` has vectors of; raises `OptionError` if it encodes any text."""
+    if isinstance(teacher, str | Path) and is_vectors_file(Path(teacher)):
+        return Path(teacher)
+    raise OptionError(
+        "no texts are given. Give files of texts, or as the teacher a vectors file or an engine, whose own texts are "
+        "then used."
+    )
 
 
 def _open(teacher: str, options: TeacherOptions) -> Teacher:

@@ -13,6 +13,7 @@ from leafkit.methods.options import MethodOptions
 from leafkit.methods.plan import make_plan
 from leafkit.options import options_of, takes
 from leafkit.students.folder import StudentFacts
+from leafkit.teachers.open import local_teacher, own_texts
 from leafkit.teachers.options import TeacherOptions
 from leafkit.texts.options import TextOptions
 from leafkit.texts.table import Sources
@@ -28,7 +29,7 @@ from leafkit.types import Teacher
 
 @takes(*DISTILL_OPTIONS)
 def distill(
-    texts: Sources,
+    texts: Sources | None,
     teacher: str | Path | Teacher,
     student: str | None,
     out: str | PathLike[str],
@@ -36,7 +37,8 @@ def distill(
 ) -> StudentFacts:
     """Train ``student`` to write the vectors of ``teacher``, and write it into the folder ``out``.
 
-    texts: files or folders as `leafkit.read_texts` takes them. Queries and documents each get their role's prompt.
+    texts: files or folders as `leafkit.read_texts` takes them. Queries and documents each get their role's prompt. None
+        takes the teacher's own texts, if it is a vectors file or an engine.
     teacher: anything that `leafkit.open_teacher` takes, or an open teacher. Only the main process opens a teacher by
         name, and releases it before training. If a method needs the teacher in each step, it stays: its weights are
         then frozen and in float32, also those of an open teacher.
@@ -78,5 +80,9 @@ def distill(
         device=device,
     )
     if accelerator.is_main_process:
+        if isinstance(teacher, str | Path):
+            teacher = local_teacher(teacher)
+        if texts is None:
+            texts = own_texts(teacher)
         return lead(run, texts, reading, lambda: open_for_student(teacher, replace(opening, device=device), student))
     return follow(run)

@@ -178,14 +178,16 @@ class DistillArguments(Options):
         Option(
             "Files or folders of texts: JSONL, CSV, Parquet, plain text (also .gz, .zst), a folder of .txt and "
             ".md files (one document each), a BEIR folder, a saved dataset or hub:OWNER/NAME. query:FILE or "
-            "document:FILE sets the role of its texts; sentences:FILE uses one sentence of each document as a query."
+            "document:FILE sets the role of its texts; sentences:FILE uses one sentence of each document as a query.",
+            none="the texts of a teacher that is a vectors file or an engine",
         ),
     ] = None
     teacher: Annotated[
         str | None,
         Option(
             "The teacher: a sentence-transformers folder or hub id, an ONNX folder, a vectors file (.parquet, a folder "
-            "of them, or .npy with a .jsonl of the same name) or package:NAME, a model inside an installed package."
+            "of them, or .npy with a .jsonl of the same name), an engine such as postgresql://HOST/DATABASE#TABLE that "
+            "holds texts and vectors, or package:NAME, a model inside an installed package."
         ),
     ] = None
     student: Annotated[

