@@ -34,6 +34,7 @@ log = logging.getLogger("leafkit")
 PROBES = ["a", "the length of a vector", "another text, to see whether vectors are of length one"]
 # What does not apply to a model that runs elsewhere. A training always gives a device.
 LOCAL = ("compute", "trust_remote_code", "revision", "pooling")
+SMALLEST_LIMIT = 512  # tokens that nearly every model takes; a server of unknown limit may truncate longer texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,7 @@ class ApiTeacher:
         self.meter = Meter(limit=limit)
         self._space: Space | None = None
         self._client: ApiClient | None = None
+        self._has_warned = False
         width = options.dimensions or endpoint.facts.width
         if width is not None and (endpoint.facts.width is not None or options.normalised is not None):
             self._space = self._make_space(width, True if options.normalised is None else options.normalised)
@@ -144,6 +146,7 @@ class ApiTeacher:
         if not len(texts):
             return
         self._open_client()  # a missing key is found before anything is announced
+        self._warn_of_truncation(int(counts.max()))
         sent, total = self.meter.sent, int(counts.sum())
         words = self.price.words(total, word=self.counter.word)
         log.info("%s: sending %s texts, %s", self.endpoint.name, f"{len(texts):,}", words)
@@ -184,6 +187,17 @@ class ApiTeacher:
             f" {advice} the texts, or let the API truncate or refuse them with --long-texts send."
         )
 
+    def _warn_of_truncation(self, longest: int) -> None:
+        if self.limit is None and longest > SMALLEST_LIMIT and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "%s: the longest text has %s %s tokens, and the limit of this model is unknown. The server may "
+                "truncate texts without a word; set --max-length to refuse long ones.",
+                self.endpoint.name,
+                self.counter.word,
+                f"{longest:,}",
+            )
+
     def _make_space(self, width: int, normalised: bool) -> Space:
         options, endpoint = self.options, self.endpoint
         if endpoint.roles and (options.query_prompt or options.document_prompt):
@@ -197,7 +211,7 @@ class ApiTeacher:
             dim=width,
             normalised=normalised,
             pooling="api",
-            max_length=options.max_length,
+            max_length=None,  # a limit refuses texts here and truncates none, so it changes no vector
         )
 
     def _jobs(self, texts: Sequence[str], roles: Sequence[Role], counts: Int64) -> deque[Job]:

@@ -126,8 +126,19 @@ def test_texts_of_a_request_are_limited_by_number_and_by_tokens(server, teacher)
     one.encode([f"{number}" for number in range(150)], "query")
     assert sorted(len(body["input"]) for _, body, _ in server.requests) == [22, 64, 64]
     server.requests.clear()
-    one.encode(["word " * 30_000] * 12, "query")
-    assert all(len(body["input"]) * 30_000 <= 300_000 for _, body, _ in server.requests)
+    teacher("/embed", dimensions=DIM, normalised=True).encode(["word " * 30_000] * 4, "query")
+    assert sorted(len(body["inputs"]) for _, body, _ in server.requests) == [1, 3]  # at most 100,000 tokens
+
+
+def test_a_text_that_a_server_of_unknown_limit_may_truncate_is_a_warning(teacher, caplog):
+    one = teacher(dimensions=DIM, normalised=True)
+    one.encode(TEXTS, "query")
+    assert "may truncate" not in caplog.text
+    for _ in range(2):
+        one.encode(["word " * 600], "query")
+    assert caplog.text.count("the longest text has about 602 tokens, and the limit of this model is unknown.") == 1
+    teacher(dimensions=DIM, normalised=True, max_length=1000).encode(["word " * 600], "query")
+    assert caplog.text.count("may truncate") == 1
 
 
 def test_long_texts_are_refused_before_anything_is_sent(server, teacher):
@@ -255,7 +266,8 @@ def test_a_failed_probe_is_the_servers_error(server, teacher):
 
 
 def test_opening_sends_nothing_and_options_are_recorded_in_no_space(server, teacher):
-    plain, bounded = (teacher(dimensions=DIM, normalised=True, **more) for more in ({}, {"api_budget": "9k-tokens"}))
+    bounds = {"api_budget": "9k-tokens", "max_length": 100, "long_texts": "send", "concurrency": 1, "patience": 1.0}
+    plain, bounded = (teacher(dimensions=DIM, normalised=True, **more) for more in ({}, bounds))
     assert plain.space == bounded.space
     assert not server.requests
     assert "api_budget" in TeacherOptions(api_budget="1USD").given()
