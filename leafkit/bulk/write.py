@@ -93,7 +93,7 @@ def _format(kind: type[BulkFormat], package: Package, options: BulkOptions) -> t
     space, dim = package.manifest.space, package.manifest.dim
     columns = package.columns()
     form = kind(name=name, space=space, dim=dim)
-    fields, not_fields = choose_fields({} if columns is None else columns.types, form.accepts)
+    fields, not_fields = choose_fields({} if columns is None else columns.schema.types, form.accepts)
     return kind(name=name, space=space, dim=dim, fields=fields), not_fields
 
 
