@@ -8,12 +8,13 @@ from os import PathLike
 from pathlib import Path
 
 from leafkit.errors import OptionError
+from leafkit.extras import import_optional
 from leafkit.files.options import OutputOptions
 from leafkit.teachers.api.address import PREFIX
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
 from leafkit.teachers.shard_options import SHARD_ROWS, ShardOptions
-from leafkit.teachers.shards import ShardWriter, embed_shard
+from leafkit.teachers.shards import ShardWriter, check_folder, embed_shard
 from leafkit.teachers.spread_with_ray import embed_with_ray
 from leafkit.texts.options import ReadingOptions, RoleOptions
 from leafkit.texts.read import check_texts, read_texts
@@ -39,6 +40,10 @@ def embed_in_shards(
 ) -> Path:
     """Encode what ``sharding`` asks for into the folder ``out``; see `leafkit.embed`. Return what it wrote."""
     shard, role = None if sharding.shard is None else Shard.parse(sharding.shard), check_role(reading.role)
+    if shard is None:
+        _check_ray(encoder, files)
+    else:
+        check_folder(out, shard.count)
     check_texts(texts, reading)
 
     def read() -> Iterator[Text]:
@@ -55,12 +60,19 @@ def embed_in_shards(
         overwrite=files.overwrite,
     )
     if shard is None:
-        if str(encoder).startswith(PREFIX):
-            raise OptionError("ray does not apply to an API, which does the work itself. Raise concurrency instead.")
-        if files.cache is not None:
-            raise OptionError("cache does not apply to workers of Ray, which may be other machines. Remove the option.")
-        return embed_with_ray(read(), encoder, opening, writer, sharding)
+        return embed_with_ray(read(), str(encoder), opening, writer, sharding)
     # What an API was paid for is kept where every command finds it, though processes then wait for each other.
     cache = default_cache() if files.cache is None and str(encoder).startswith(PREFIX) else files.cache
     opened = open_with(encoder, opening) if isinstance(encoder, str | Path) else encoder
     return embed_shard(read, opened, writer, shard, cache=cache)
+
+
+def _check_ray(encoder: Encoder | str | Path, files: OutputOptions) -> None:
+    """Raise an error for what a Ray cluster cannot do, before the texts are read."""
+    if not isinstance(encoder, str | Path):
+        raise OptionError("ray needs the name or the folder of the encoder, not an open one. Pass its name.")
+    if str(encoder).startswith(PREFIX):
+        raise OptionError("ray does not apply to an API, which does the work itself. Raise concurrency instead.")
+    if files.cache is not None:
+        raise OptionError("cache does not apply to workers of Ray, which may be other machines. Remove the option.")
+    import_optional("ray")

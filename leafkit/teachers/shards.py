@@ -59,16 +59,7 @@ class ShardWriter:
         """Raise `OptionError` for more shards than texts, and `OutputError` for a folder that is used otherwise."""
         if self.count > self.survey.rows:
             raise OptionError(f"{self.count} shards of {self.survey.rows} texts would leave some empty. Ask for fewer.")
-        if self.folder.exists() and not self.folder.is_dir():
-            raise OutputError(f"{self.folder} is a file; expected a folder for shards. Choose another output path.")
-        for file in parquet_files(self.folder):
-            shard = shard_of(file)
-            if shard is None or shard.count != self.count:
-                found = "no shard" if shard is None else f"one of {shard.count} shards"
-                raise OutputError(
-                    f"{file} is {found}; expected only shards of {self.count} in {self.folder}. Choose another folder "
-                    "or delete it."
-                )
+        check_folder(self.folder, self.count)
 
     def finished(self, shard: Shard, space: str) -> bool:
         """Tell whether ``shard`` is there already, from the same texts and in this ``space``.
@@ -122,6 +113,19 @@ class ShardWriter:
             bytes=size,
             command=_repeatable(command_line()),
         )
+
+
+def check_folder(folder: Path, count: int) -> None:
+    """Raise `OutputError` unless ``folder`` is missing or holds nothing but shards of ``count``."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file; expected a folder for shards. Choose another output path.")
+    for file in parquet_files(folder):
+        shard = shard_of(file)
+        if shard is None or shard.count != count:
+            found = "no shard" if shard is None else f"one of {shard.count} shards"
+            raise OutputError(
+                f"{file} is {found}; expected only shards of {count} in {folder}. Choose another folder or delete it."
+            )
 
 
 def embed_shard(

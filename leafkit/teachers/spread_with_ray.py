@@ -20,7 +20,7 @@ from typing import Any
 import numpy
 from numpy.typing import NDArray
 
-from leafkit.errors import InputError, LeafkitError, OptionError
+from leafkit.errors import InputError, LeafkitError
 from leafkit.extras import import_optional
 from leafkit.files.progress import progress
 from leafkit.shipped import resolve_student
@@ -91,18 +91,12 @@ class Worker:
 
 
 def embed_with_ray(
-    texts: Iterator[Text],
-    encoder: Encoder | str | Path,
-    opening: TeacherOptions,
-    writer: ShardWriter,
-    sharding: ShardOptions,
+    texts: Iterator[Text], encoder: str, opening: TeacherOptions, writer: ShardWriter, sharding: ShardOptions
 ) -> Path:
     """Encode all shards of ``texts`` that are not finished, and return their folder.
 
     Raises `InputError` naming the shards that failed, after all others are finished.
     """
-    if not isinstance(encoder, str | Path):
-        raise OptionError("ray needs the name or the folder of the encoder, not an open one. Pass its name.")
     ray = import_optional("ray")
     own = not ray.is_initialized()
     if own:
@@ -204,10 +198,10 @@ def _first_label(ray: Any, workers: Sequence[Any]) -> SpaceLabel:
     return label
 
 
-def _absolute(encoder: str | Path) -> str:
+def _absolute(encoder: str) -> str:
     """Make ``encoder`` absolute if it is a path here: a worker runs in another folder."""
-    path = resolve_student(str(encoder))
-    return str(path.resolve()) if path.exists() else str(encoder)
+    path = resolve_student(encoder)
+    return str(path.resolve()) if path.exists() else encoder
 
 
 def _message(error: Exception) -> str:

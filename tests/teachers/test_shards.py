@@ -186,7 +186,7 @@ def test_a_folder_that_is_used_otherwise_is_refused_before_anything_is_encoded(m
     folder, teacher, another = make(), hash_teacher(), hash_teacher(name="another")
     for options, error, message in (
         ({"count": 5}, OutputError, r"is one of 4 shards; expected only shards of 5"),
-        ({"count": 43}, OptionError, r"43 shards of 42 texts would leave some empty"),
+        ({"count": 43, "folder": "new"}, OptionError, r"43 shards of 42 texts would leave some empty"),
         ({"teacher": another}, OutputError, r"shard 1/4 in .* is of another space\. .*--overwrite"),
         ({"precision": "float32"}, OutputError, r"shard 1/4 in .* is of another precision"),
         ({"folder": "texts.jsonl"}, OutputError, r"texts\.jsonl is a file; expected a folder"),
