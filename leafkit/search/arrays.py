@@ -40,9 +40,10 @@ def blocks_of(array: NDArray[Any], rows: Int64 | None = None, size: int = 16_384
 
 
 def give_back(array: NDArray[Any]) -> None:
-    """Give back the pages of ``array`` if it is a memory map; they are read from disk again when they are needed."""
-    if isinstance(array, numpy.memmap) and hasattr(mmap, "MADV_DONTNEED"):
-        array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+    """Give back the pages of ``array`` if it maps a file for reading; they are read again when they are needed."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None and getattr(array, "mode", "") == "r" and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def select_bits(bits: NDArray[numpy.uint8], rows: Int64) -> NDArray[numpy.bool_]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from leafkit.errors import InputError, LeafkitError
 from leafkit.extras import import_optional
 from leafkit.files.progress import progress
+from leafkit.search.arrays import blocks_of
 from leafkit.shipped import resolve_student
 from leafkit.space import Space, require_same
 from leafkit.teachers.open import open_with
@@ -30,7 +31,8 @@ from leafkit.teachers.options import TeacherOptions
 from leafkit.teachers.shard_options import ShardOptions
 from leafkit.teachers.shards import CHUNK, ShardWriter, encode_chunk, encode_with
 from leafkit.texts.record import Text
-from leafkit.types import Encoder, Float32, Role
+from leafkit.types import Encoder, Role
+from leafkit.vectors.check import check_vectors
 from leafkit.vectors.shards import Shard
 from leafkit.vectors.store import is_exact
 from leafkit.vectors.vectors_file_types import SpaceLabel
@@ -160,7 +162,9 @@ class _Spread:
             self._failures.append(found.message)
             log.warning("%s", found.message)
             return len(texts)
-        blocks: Iterator[Float32] = (found[start : start + CHUNK] for start in range(0, len(found), CHUNK))
+        source = f"the vectors of shard {shard}"
+        vectors = check_vectors(found, rows=len(texts), dim=self._label.space.dim, source=source)
+        blocks = blocks_of(vectors, size=CHUNK)
         self._writer.write(shard, texts, lambda *_: next(blocks), self._label)
         return len(texts)
 

@@ -5,10 +5,11 @@ import json
 import sys
 from types import SimpleNamespace
 
+import numpy
 import pytest
 from pyarrow import concat_tables, parquet
 
-from leafkit.errors import InputError, MissingExtraError, OptionError
+from leafkit.errors import InputError, MissingExtraError, OptionError, VectorError
 from leafkit.teachers import spread_with_ray as module
 from leafkit.teachers.embed import embed
 from leafkit.vectors.shards import Shard, check_shards
@@ -149,9 +150,17 @@ def test_a_shard_that_kills_its_workers_costs_no_other(texts, tmp_path, cluster)
     assert len(list((tmp_path / "ray").glob("*.manifest"))) == 4
 
 
+def test_vectors_of_another_shape_are_refused(texts, tmp_path, cluster, monkeypatch):
+    cluster()
+    monkeypatch.setattr(module.Worker, "encode", lambda *_: numpy.ones((3, 8), dtype=numpy.float16))
+    with pytest.raises(VectorError, match="the vectors of shard"):
+        spread(texts, tmp_path / "ray")
+    assert not list((tmp_path / "ray").glob("*.manifest"))
+
+
 def test_workers_with_another_model_are_refused(texts, tmp_path, cluster):
     cluster(spaces=["one", "other"])
-    with pytest.raises(InputError, match=r"got from another worker|another worker"):
+    with pytest.raises(InputError, match="another worker"):
         spread(texts, tmp_path / "ray")
 
 
