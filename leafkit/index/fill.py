@@ -80,14 +80,16 @@ def write_filled(
 ) -> FilledIndex:
     """Write an index of ``plan`` that holds ``vectors`` to ``path``; see `fill_index` for the options and errors.
 
-    Inverted lists of more rows than one run are filled on disk, where ``spool`` is a temporary file. Other indexes are
-    filled in memory.
+    Inverted lists of more rows than one run are filled on disk, where ``spool`` is a temporary file; the returned index
+    then holds a sample of the rows. Other indexes are filled in memory.
     """
     with faiss_threads(threads):
         index = _trained(vectors, plan, seed)
         if len(vectors) > RUN_ROWS and can_fill_on_disk(index):
             fill_on_disk(index, vectors, path, spool, advance=advance)
-            index = FaissIndex.read(path, dim=index.dim, binary=index.binary, memory_map=True)
+            # A few rows stand for all: the code of a row depends on what was trained alone.
+            vectors = sample_rows(vectors, LOSS_ROWS, seed)
+            index.add(vectors)
         else:
             _add(index, vectors, advance)
             index.write(path)

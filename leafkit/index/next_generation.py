@@ -292,9 +292,9 @@ class _NextGeneration:
             write_rescoring_vectors(path, chain(copied, new), shape=shape, precision=precision)
 
     def _grow_on_disk(self, vectors: Float32, path: Path, *, compact: bool) -> FaissIndex | None:
-        """Write the index with ``vectors`` to ``path``, after the old rows unless it is compacted, and open it.
+        """Write the index with ``vectors`` to ``path``, after the old rows unless it is compacted.
 
-        Returns None for an index without lists that can be merged on disk.
+        Returns an index of the last ``vectors`` alone, or None if there are no lists that can be merged on disk.
         """
         index = self._package.index()
         stored = take_lists(index, self._old.path(self._folder, "index"))
@@ -302,7 +302,8 @@ class _NextGeneration:
             return None
         spool = self._folder / lists_name(self._number)
         fill_on_disk(index, vectors, path, spool, stored=None if compact else stored)
-        return FaissIndex.read(path, dim=index.dim, binary=index.binary, memory_map=True)
+        index.add(vectors[-FIT_ROWS:])
+        return index
 
     def _spool_vectors(self, old_rows: Int64) -> Float32:
         """Spool the vectors to add to the index: the most exact stored ones of ``old_rows``, then those of new rows."""

@@ -42,7 +42,13 @@ def blocks_of(array: NDArray[Any], rows: Int64 | None = None, size: int = 16_384
 def give_back(array: NDArray[Any]) -> None:
     """Give back the pages of ``array`` if it maps a file for reading; they are read again when they are needed."""
     mapped = getattr(array, "_mmap", None)
-    if mapped is not None and getattr(array, "mode", "") == "r" and hasattr(mmap, "MADV_DONTNEED"):
+    if mapped is not None and getattr(array, "mode", "") == "r":
+        give_back_pages(mapped)
+
+
+def give_back_pages(mapped: mmap.mmap) -> None:
+    """Give back the pages of a file that is ``mapped`` for reading only; not every system can."""
+    if hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 

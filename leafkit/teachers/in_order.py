@@ -6,7 +6,7 @@ file asks for each of them once, in order, so its vectors may be larger than mem
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy
@@ -30,8 +30,8 @@ class InOrderTeacher:
         self.path = path
         self.space = label.space
         self.approximate = label.approximate
-        self._rest: Iterator[_Row] = iter(())
-        self._started = False
+        self._rest: Generator[_Row] | None = None
+        self._left = 0
 
     def encode(self, texts: Sequence[str], role: Role) -> Float32:
         """Return the vectors of ``texts``, (rows, dim), float32; raise `VectorError` naming the first missing text.
@@ -53,27 +53,27 @@ class InOrderTeacher:
 
     def _next(self, texts: Sequence[str], role: Role) -> Float32 | None:
         """Return the vectors of ``texts`` if these follow in the file, or else None."""
-        if not self._started:
-            self._rest, self._started = self._rows(), True
+        if self._rest is None:
+            self._rest, self._left = self._rows(), open_vectors_file(self.path).rows
         vectors = numpy.empty((len(texts), self.space.dim), dtype=numpy.float32)
         done = 0
-        for text in texts:
-            for own, own_role, batch, row in self._rest:
-                if own == text and own_role in (role, None):
-                    vectors[done] = batch.vectors[row]
-                    done += 1
-                    break
-            else:
-                self._started = False
-                return None
-        return self._scaled(vectors)
+        while done < len(texts) and self._left:
+            own, own_role, batch, row = next(self._rest)
+            self._left -= 1
+            if own == texts[done] and own_role in (role, None):
+                vectors[done] = batch.vectors[row]
+                done += 1
+        if not self._left:
+            self._rest.close()  # frees the memory of the last batch
+            self._rest = None
+        return self._scaled(vectors) if done == len(texts) else None
 
-    def _rows(self) -> Iterator[_Row]:
+    def _rows(self) -> Generator[_Row]:
         for batch in self._batches():
             for row, (text, role) in enumerate(zip(batch.texts, batch.roles, strict=True)):
                 yield text, role, batch, row
 
-    def _batches(self) -> Iterable[PairBatch]:
+    def _batches(self) -> Iterator[PairBatch]:
         for batch in open_vectors_file(self.path).batches:
             if batch.vectors.shape[1] != self.space.dim:
                 raise DamageError(

@@ -29,6 +29,7 @@ with explain_missing_extras():
     import pyarrow.compute
     from pyarrow import parquet
 
+READ = 16_384  # rows read at a time: pyarrow takes several times the memory of the vectors
 SPACE = b"leafkit.space"  # the key of the label in the metadata of the Parquet schema
 
 
@@ -122,7 +123,7 @@ def _batches(file: parquet.ParquetFile, path: Path, text: str, vector: str) -> I
     columns = [text, vector, *(name for name in ("title", "role") if name in file.schema_arrow.names)]
     start, dim = 0, None
     try:
-        for batch in file.iter_batches(BATCH, columns=columns):
+        for batch in file.iter_batches(READ, columns=columns):
             if start + batch.num_rows > file.metadata.num_rows:
                 break
             texts, roles = _texts(batch, text, path, start), _roles(batch, path)
@@ -137,6 +138,8 @@ def _batches(file: parquet.ParquetFile, path: Path, text: str, vector: str) -> I
             )
     except (pyarrow.ArrowException, ArithmeticError, LookupError, MemoryError, OSError, ValueError) as error:
         raise VectorError(f"{path} cannot be read from row {start} on ({error}). Write the file again.") from error
+    finally:
+        pyarrow.default_memory_pool().release_unused()  # some hundred megabytes
 
 
 def _texts(batch: Any, column: str, path: Path, start: int) -> list[str]:

@@ -40,11 +40,14 @@ def test_the_file_is_the_one_that_is_filled_in_memory(factory, tmp_path, small_r
 def test_few_filled_lists_are_written_as_faiss_writes_them(tmp_path, small_runs, monkeypatch):
     plan = plan_index(0, "float32", "IVF16,Flat")
     two = numpy.repeat(VECTORS[:2], 250, axis=0)
-    trained = FaissIndex.empty(plan, SPACE.dim)
-    trained.train(VECTORS)
-    monkeypatch.setattr(fill, "_trained", lambda *_: trained)
+
+    def trained(*_):
+        index = FaissIndex.empty(plan, SPACE.dim)
+        index.train(VECTORS)
+        return index
+
+    monkeypatch.setattr(fill, "_trained", trained)
     merged, _ = written(tmp_path / "merged", plan, two)
-    trained.clear()
     monkeypatch.setattr(fill, "RUN_ROWS", len(two))
     assert merged == written(tmp_path / "whole", plan, two)[0]
     assert b"sprs" in merged
