@@ -33,5 +33,6 @@ def bulk(
 
     written = write_bulk_files(index, engine, out, **options)
     size = sum(written.files.values()) / 1e6
-    say(f"{written.folder}: {written.documents:,} documents in {len(written.files)} files of {size:.1f} MB in all")
+    files = f"{len(written.files):,} file{'s' * (len(written.files) != 1)}"
+    say(f"{written.folder}: {written.documents:,} documents in {files}, {size:.1f} MB in all")
     say(f"Load and search them as {written.folder / 'README.md'} says.")

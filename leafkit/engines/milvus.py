@@ -7,6 +7,7 @@ The fields of the collection are ``id``, ``embedding``, ``payload`` (in pieces, 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -39,6 +40,8 @@ _MOST_FIELDS = 64
 _LONGEST_VALUE = 1_024  # bytes of a text that filters compare, which has at most 256 characters
 _MESSAGE = 16 << 20  # bytes of vectors and payloads that are sent at a time; a server takes 64 MiB
 _PORT = 19530
+# They print the tracebacks of errors that come as exceptions as well, and of calls that Milvus Lite does not have.
+_LOGGERS = ("pymilvus", "grpc._server")
 
 EXPRESSIONS = Language(
     present=lambda column: f"{column} IS NOT NULL",
@@ -63,6 +66,8 @@ class MilvusEngine:
                 f"{url.name!r:.100} is no name of a Milvus collection. Use letters, digits and underscores, and no "
                 "digit first."
             )
+        for name in _LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         self._lock = threading.Lock()
         self._client: Any = None
         self._known_contents: Contents | None = None
@@ -298,12 +303,19 @@ class MilvusEngine:
             timeout=self._timeout,
         )
 
+    def _load(self, client: Any) -> None:
+        """Load the collection into the memory of the server, or of this process, where searches need it."""
+        name = self._url.name
+        if client.has_collection(name) and "Loaded" not in str(client.get_load_state(name).get("state")):
+            client.load_collection(name)
+
     def _run(self, work: Callable[[Any], Result]) -> Result:
         """Return ``work(client)``, connecting first if necessary. One thread at a time."""
         with self._lock:
             try:
                 if self._client is None:
                     self._client = self._connect()
+                    self._load(self._client)
                 return work(self._client)
             except LeafkitError:
                 raise

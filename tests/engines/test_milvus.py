@@ -46,6 +46,17 @@ class TestMilvus(EngineLaws):
             push_index(index, address)
 
 
+def test_a_collection_that_is_not_loaded_is_loaded(new_address: Callable[[], str], index: Path) -> None:
+    """So a new process finds it."""
+    address = new_address()
+    push_index(index, address)
+    file, _, name = address.removeprefix("milvus://").partition("#")
+    client = pytest.importorskip("pymilvus").MilvusClient(file)
+    client.release_collection(name)
+    client.close()
+    assert verify(index, address, sample=5, where=[]).is_equal
+
+
 def test_a_long_payload_comes_back(new_address: Callable[[], str], tmp_path: Path) -> None:
     """A text of Milvus has at most 65,535 bytes."""
     payload = [{"text": "é" * 40_000, "title": "long"}, {"text": ""}]
