@@ -9,7 +9,7 @@ from pathlib import Path
 from leafkit.command import command_line
 from leafkit.evaluation.bootstrap import RESAMPLES
 from leafkit.evaluation.evaluate import LIBRARIES
-from leafkit.evaluation.provenance import Provenance, commit, packages
+from leafkit.evaluation.provenance import Provenance, commit, folder_digest, packages
 from leafkit.evaluation.upgrade.bridge import FOLDS
 from leafkit.evaluation.upgrade.cost import Cost, Timing, costs, measure_model, median_milliseconds
 from leafkit.evaluation.upgrade.measure import Material, Measured, Models
@@ -17,7 +17,6 @@ from leafkit.evaluation.upgrade.options import UpgradeOptions
 from leafkit.evaluation.upgrade.report import Counts, UpgradeReport, WayFigures
 from leafkit.evaluation.upgrade.verdict import Verdict, judged_verdict, unjudged_verdict, verdict_of_today
 from leafkit.evaluation.upgrade.ways import CONTROL, OLD, REEMBED, STUDENT, WAYS
-from leafkit.files.digest import sha256_file
 from leafkit.types import Teacher
 from leafkit.version import __version__
 
@@ -153,9 +152,9 @@ def _provenance(models: Models, material: Material, asked: UpgradeOptions, sourc
             }
         )
     if sources["queries"] is not None:
-        data.append(
-            {"name": "queries", "source": str(sources["queries"]), "sha256": sha256_file(Path(sources["queries"]))}
-        )
+        path = Path(sources["queries"])
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        data.append({"name": "queries", "source": str(path), "sha256": folder_digest(path.parent, files)})
     return Provenance(
         command=command_line(),
         leafkit=__version__,

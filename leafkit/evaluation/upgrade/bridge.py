@@ -45,23 +45,18 @@ class Bridge:
         return mapped
 
 
-def draw_folds(rows: int, seed: int) -> Int64:
-    """Assign each of ``rows`` texts to one of `FOLDS` folds of equal size, shape (rows,)."""
-    return numpy.random.default_rng(seed).permutation(numpy.arange(rows) % FOLDS)
+def draw_folds(texts: Sequence[str], seed: int) -> Int64:
+    """Assign each of ``texts`` to one of `FOLDS` folds of equal size, (texts,); a repeated text stays in one fold."""
+    _, distinct = numpy.unique(numpy.array(texts, dtype=object), return_inverse=True)
+    folds = numpy.random.default_rng(seed).permutation(numpy.arange(distinct.max() + 1) % FOLDS)
+    return folds[distinct]
 
 
 def fit_bridge(source: Float32, target: Float32, folds: Int64, *, usable: NDArray[numpy.bool_], seed: int) -> Bridge:
     """Fit the map from ``source`` (rows, width) to ``target`` (rows, dim), vectors of the same texts.
 
-    usable: the texts that may be fitted on, shape (rows,): not those that are measured as queries.
-
-    Raises `InputError` for fewer than a hundred usable texts.
+    usable: the texts that may be fitted on, shape (texts,).
     """
-    if usable.sum() < FEWEST_TEXTS:
-        raise InputError(
-            f"there are {usable.sum()} texts to fit a bridge between the spaces on; expected at least {FEWEST_TEXTS}. "
-            "Measure on more documents (--documents), or give old vectors of more texts."
-        )
 
     def fit(rows: NDArray[numpy.bool_]) -> Linear:
         chosen = numpy.flatnonzero(rows)
@@ -73,6 +68,15 @@ def fit_bridge(source: Float32, target: Float32, folds: Int64, *, usable: NDArra
 
 
 def usable_rows(texts: Sequence[str], measured: Sequence[str]) -> NDArray[numpy.bool_]:
-    """Tell which of ``texts`` are none of the ``measured`` queries, shape (texts,)."""
+    """Tell which of ``texts`` a bridge may be fitted on: those that are no ``measured`` query, shape (texts,).
+
+    Raises `InputError` for fewer than a hundred.
+    """
     queries = set(measured)
-    return numpy.array([text not in queries for text in texts])
+    usable = numpy.array([text not in queries for text in texts], dtype=bool)
+    if usable.sum() < FEWEST_TEXTS:
+        raise InputError(
+            f"there are {usable.sum()} texts to fit a bridge between the spaces on; expected at least {FEWEST_TEXTS}. "
+            "Measure on more documents (--documents), or give old vectors of more texts."
+        )
+    return usable

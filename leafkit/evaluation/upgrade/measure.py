@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy
+from numpy.typing import NDArray
 
 from leafkit.evaluation.collection import Collection
 from leafkit.evaluation.upgrade.agreement import Agreement, agreements
@@ -48,6 +49,15 @@ class Material:
     given: GivenQueries | None
 
     @property
+    def fitting_set(self) -> list[str]:
+        """The documents and then the logged queries: the texts whose vectors are known in both spaces."""
+        return [*self.documents.texts, *self.logged.texts]
+
+    def usable(self) -> NDArray[numpy.bool_]:
+        """Tell which texts of the fitting set a bridge may be fitted on, (texts,); `InputError` for too few."""
+        return usable_rows(self.fitting_set, self.measured)
+
+    @property
     def measured(self) -> list[str]:
         """The texts of the queries that are measured and so must not be fitted on."""
         judged = [] if self.collection is None else self.collection.queries
@@ -74,10 +84,8 @@ class Measured:
 
 def measure(models: Models, material: Material, *, seed: int) -> Measured:
     """Compare all ways on ``material``."""
-    texts = [*material.documents.texts, *material.logged.texts]
-    count = len(material.documents.texts)
-    folds = draw_folds(len(texts), seed)
-    usable = usable_rows(texts, material.measured)
+    texts, count, usable = material.fitting_set, len(material.documents.texts), material.usable()
+    folds = draw_folds(texts, seed)
     old = numpy.concatenate([material.documents.vectors, material.logged.vectors])
     new, timing = encode_timed(models.new, material.documents.texts)
     if material.logged.texts:

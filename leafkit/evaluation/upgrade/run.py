@@ -53,6 +53,7 @@ def upgrade(
     cache = options_of(CacheOptions, options).cache
     _check_arguments(asked, data, student, out)
     stored = open_old(Path(old), None if student is None else str(student))
+    material = _read(stored, queries, data, asked)
     opened = open_with(new, opening)
     check_new_model(opened, stored)
     old_model = None if asked.old_teacher is None else open_old_model(asked.old_teacher, stored, device=opening.device)
@@ -67,7 +68,6 @@ def upgrade(
         old_model=None if old_model is None else through_cache(old_model, cache),
         student=None if student is None else open_old_student(str(student), stored, opening),
     )
-    material = _read(stored, queries, data, asked)
     measured = measure(models, material, seed=asked.seed)
     cost = cost_of_ways(models, material, measured.timing, old_model, seed=asked.seed)
     sources = {"queries": queries, "data": data}
@@ -91,7 +91,7 @@ def _read(
     data: str | PathLike[str] | None,
     asked: UpgradeOptions,
 ) -> Material:
-    """Read what is measured on, before the new model encodes a text."""
+    """Read what is measured on; raise `InputError` if that is too little, before a model is opened or trained."""
     collection: Collection | None = None
     if data is None:
         documents = stored.sample("document", asked.documents, asked.seed)
@@ -101,4 +101,6 @@ def _read(
         documents = Pairs(texts=collection.documents, vectors=vectors)
     given = None if queries is None else read_given_queries(Path(queries), stored, seed=asked.seed)
     logged = stored.sample("query", MOST_QUERIES, asked.seed)
-    return Material(documents=documents, logged=logged, collection=collection, given=given)
+    material = Material(documents=documents, logged=logged, collection=collection, given=given)
+    material.usable()
+    return material
