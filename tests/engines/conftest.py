@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from leafkit.engines.open import ADAPTERS
-from tests.fixtures.engines import TABLES, MemoryEngine, index
+from tests.fixtures.engines import TABLES, MemoryEngine, index, real
 
-__all__ = ["index"]
+__all__ = ["index", "real"]
 
 NUMBERS = itertools.count()
 

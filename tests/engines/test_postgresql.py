@@ -81,9 +81,12 @@ def test_each_precision_has_its_type_and_index(
     assert pulled.search(VECTORS[4], 1).scores[0] == pytest.approx(1, abs=1e-6 if precision == "float32" else 1e-3)
 
 
-def test_a_graph_search_with_a_rare_filter_finds_all_that_is_allowed(
-    new_address: Callable[[], str], tmp_path: Path, connection: Any
+@pytest.mark.parametrize("scanned", [0, 20_000])
+def test_a_search_with_a_rare_filter_finds_all_that_is_allowed(
+    new_address: Callable[[], str], tmp_path: Path, connection: Any, monkeypatch: pytest.MonkeyPatch, scanned: int
 ) -> None:
+    """By the graph, which many rows need, and by scoring all allowed rows."""
+    monkeypatch.setattr("leafkit.engines.postgresql._SCANNED", scanned)
     rows, vectors = 3000, drawn_vectors(3000, 32)
     payload = [{"text": str(row), "rare": row % 300 == 0, "tenth": row % 10} for row in range(rows)]
     index = index_vectors([str(row) for row in range(rows)], vectors, SPACE, tmp_path / "i", payload=payload)
@@ -98,6 +101,7 @@ def test_a_graph_search_with_a_rare_filter_finds_all_that_is_allowed(
     assert found.is_equal, str(found)
     assert [one.hits for one in found.comparisons] == [1000, 1000, 1000, 0]
     assert found.comparisons[1].share == 1
+    assert scanned == 0 or found.comparisons[2].share == 1
 
 
 def test_a_table_of_another_program_is_refused_and_stays(

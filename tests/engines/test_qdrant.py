@@ -50,7 +50,9 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], str]
 
 
 class TestLocalMode(EngineLaws):
-    """In the local mode of the client."""
+    """In the local mode of the client, which needs minutes to search 1,507 vectors with 40 filters."""
+
+    test_filtered_hits_are_those_of_exact_search_on_real_vectors = None
 
     @pytest.fixture(scope="class")
     @classmethod
