@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import mmap
 import struct
 from typing import Any
 
 import numpy
 from numpy.typing import NDArray
 
+from leafkit.search.arrays import give_back_pages
+
 # The largest component of a centroid, matrix or codebook. A sum of products of three of them is still a finite float:
 # with a distance that is NaN, FAISS can search a graph for ever.
 LARGEST = numpy.float32(1e12)
 _BLOCK = 1 << 20
+_PART = 1 << 26  # bytes of a file whose pages are held at a time
 
 # For each type of float: the integer of the same size, the bits without the sign, and the largest value allowed.
 _LIMITS = {
@@ -38,8 +42,9 @@ class Fields:
     """
 
     def __init__(self, content: bytes | memoryview) -> None:
+        """Read ``content``. The loaded pages of a file that is mapped for reading are given back after each 64 MB."""
         self._content = memoryview(content)
-        self._position = 0
+        self._position = self._given_back = 0
 
     @property
     def size(self) -> int:
@@ -98,6 +103,9 @@ class Fields:
         start = self._position
         require(size <= self.size - start, f"it is truncated: {size} bytes are missing after byte {start}")
         self._position += size
+        if start - self._given_back >= _PART and isinstance(self._content.obj, mmap.mmap):
+            give_back_pages(self._content.obj)
+            self._given_back = start
         return start
 
 
