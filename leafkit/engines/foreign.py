@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from leafkit.engines.milvus import MilvusEngine
+from leafkit.engines.qdrant import QdrantEngine
 from leafkit.engines.url import EngineUrl
 from leafkit.errors import EngineError, LeafkitError
 from leafkit.extras import import_optional
@@ -67,8 +68,23 @@ def _milvus(url: EngineUrl, timeout: float, columns: Mapping[str, str], size: in
             yield [Row(*(row.get(columns[part]) if part in columns else None for part in _PARTS)) for row in page]
 
 
+def _qdrant(url: EngineUrl, timeout: float, columns: Mapping[str, str], size: int) -> Iterator[Sequence[Row]]:
+    """Scroll through a collection. The name of the vector matters only if the vectors of the points have names."""
+    keys = [columns[part] for part in ("id", "text", "title") if part in columns]
+    with QdrantEngine(url, timeout) as engine:
+        for points in engine.points(size, keys, vectors=True):
+            yield [_of_point(point, columns) for point in points]
+
+
+def _of_point(point: Any, columns: Mapping[str, str]) -> Row:
+    payload, vector = point.payload or {}, point.vector
+    name = payload.get(columns["id"]) if "id" in columns else point.id
+    vector = vector.get(columns["vector"]) if isinstance(vector, Mapping) else vector
+    return Row(name, payload.get(columns["text"]), payload.get(columns.get("title")), vector)
+
+
 Reader = Callable[[EngineUrl, float, Mapping[str, str], int], Iterator[Sequence[Row]]]
-READERS: dict[str, Reader] = {"postgresql": _postgresql, "lancedb": _lancedb, "milvus": _milvus}
+READERS: dict[str, Reader] = {"postgresql": _postgresql, "qdrant": _qdrant, "lancedb": _lancedb, "milvus": _milvus}
 
 
 @contextmanager

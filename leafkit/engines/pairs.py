@@ -87,13 +87,8 @@ def open_pairs(address: PairsUrl) -> OpenPairs:
     there or goes away, and `VectorError` for vectors of different widths and for vectors that are truncated.
     """
     if address.columns is not None:
-        reader = READERS.get(address.url.engine)
-        if reader is None:
-            raise OptionError(
-                f"leafkit reads no {address.url.engine} collection that it did not write. Write its texts and vectors "
-                "to a Parquet file with the columns text and vector, and use that."
-            )
-        return OpenPairs(None, _foreign(address, reader(address.url, TIMEOUT, address.columns, SIZE)))
+        rows = READERS[address.url.engine](address.url, TIMEOUT, address.columns, SIZE)
+        return OpenPairs(None, _foreign(address, rows))
     engine = open_engine(address.url)
     contents = engine.contents()
     if contents is None:

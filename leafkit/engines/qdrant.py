@@ -29,6 +29,7 @@ from leafkit.types import Float32
 Result = TypeVar("Result")
 
 API_KEY = "QDRANT_API_KEY"
+_SHOWN = ["id", "payload"]
 _RECORD = "leafkit"  # the key of the record in the metadata
 _NAMESPACE = uuid.UUID("6f1b7d0a-0b64-5c55-9d0e-8f3f0a9f6a31")  # of the ids of points
 _MOST_NUMBERS = 1 << 20  # in one request: as JSON some 12 MB, of at most 32
@@ -154,9 +155,7 @@ class QdrantEngine:
             quantization=oversample and models.QuantizationSearchParams(rescore=True, oversampling=oversample),
         )
         requests = [
-            models.QueryRequest(
-                query=vector.tolist(), filter=chosen, params=params, limit=k, with_payload=["id", "payload"]
-            )
+            models.QueryRequest(query=vector.tolist(), filter=chosen, params=params, limit=k, with_payload=_SHOWN)
             for vector in vectors
         ]
         found = self._run(lambda: self._client.query_batch_points(self._url.name, requests=requests))
@@ -165,7 +164,7 @@ class QdrantEngine:
     def read(self, size: int) -> Iterator[Rows]:
         """Scroll through the points in the order of their ids."""
         dim = self._known().dim
-        for points in self._pages(size, vectors=True):
+        for points in self.points(size, _SHOWN, vectors=True):
             vectors = numpy.empty((len(points), dim), dtype=numpy.float32)
             names, payloads = zip(*map(self._texts_of, points), strict=True)
             for place, (name, point) in enumerate(zip(names, points, strict=True)):
@@ -180,7 +179,21 @@ class QdrantEngine:
 
     def ids(self, size: int) -> Iterator[list[str]]:
         """Scroll through the points in the order of their ids."""
-        return ([self._texts_of(point)[0] for point in points] for points in self._pages(size, vectors=False))
+        return ([self._texts_of(point)[0] for point in points] for points in self.points(size, _SHOWN, vectors=False))
+
+    def points(self, size: int, payload: list[str], *, vectors: bool) -> Iterator[list[Any]]:
+        """Scroll through the points of any collection, with the keys ``payload``, in the order of their ids."""
+        offset: Any = None
+        while True:
+            points, offset = self._run(
+                lambda offset=offset: self._client.scroll(
+                    self._url.name, limit=size, offset=offset, with_payload=payload, with_vectors=vectors
+                )
+            )
+            if points:
+                yield points
+            if offset is None:
+                return
 
     def close(self) -> None:
         """Close the connection."""
@@ -221,20 +234,6 @@ class QdrantEngine:
         """Return the different texts under ``key``."""
         hits = self._run(lambda: self._client.facet(self._url.name, key=key, limit=_MOST_TEXTS, exact=True)).hits
         return [str(hit.value) for hit in hits]
-
-    def _pages(self, size: int, *, vectors: bool) -> Iterator[list[Any]]:
-        offset: Any = None
-        names = ["id", "payload"]
-        while True:
-            points, offset = self._run(
-                lambda offset=offset: self._client.scroll(
-                    self._url.name, limit=size, offset=offset, with_payload=names, with_vectors=vectors
-                )
-            )
-            if points:
-                yield points
-            if offset is None:
-                return
 
     def _found(self, points: Sequence[Any]) -> Found:
         texts = [self._texts_of(point) for point in points]

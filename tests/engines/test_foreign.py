@@ -64,3 +64,18 @@ def test_a_collection_of_milvus(tmp_path):
     client.insert("docs", [{"id": i, "body": text, "vector": VECTORS[i]} for i, text in enumerate(TEXTS)])
     client.close()
     check(f"milvus://{tmp_path}/docs.db#docs?text=body&vector=vector&id=id")
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_collection_of_qdrant(tmp_path, named):
+    qdrant = pytest.importorskip("qdrant_client", reason="the extra qdrant is not installed")
+    models, client = qdrant.models, qdrant.QdrantClient(path=str(tmp_path / "qdrant"))
+    kind = models.VectorParams(size=8, distance=models.Distance.DOT)
+    client.create_collection("docs", vectors_config={"emb": kind, "other": kind} if named else kind)
+    points = [
+        models.PointStruct(id=i, vector={"emb": v, "other": v[::-1]} if named else v, payload={"body": TEXTS[i]})
+        for i, v in enumerate(VECTORS.tolist())
+    ]
+    client.upsert("docs", points)
+    client.close()
+    check(f"qdrant://{tmp_path}/qdrant#docs?text=body&vector=emb")

@@ -122,8 +122,10 @@ def test_rows_that_teach_nothing_are_named_and_leave_no_file(foreign, batches, m
 def test_wrong_names_of_columns_say_how_they_are_written(query, message):
     with pytest.raises(OptionError, match=message):
         open_teacher(f"postgresql://me:secret@host/db#docs?{query}")
-    with pytest.raises(OptionError, match="reads no qdrant collection that it did not write"):
-        open_teacher("qdrant://host#docs?text=a&vector=b")
+
+
+def test_every_engine_has_a_reader_of_foreign_tables():
+    assert set(pairs.READERS) == set(ADAPTERS)
 
 
 def test_what_is_missing_or_truncated_is_refused(pushed, tmp_path, monkeypatch):
