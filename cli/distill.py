@@ -32,7 +32,8 @@ def distill(
     """Train a small student to write the teacher's own vectors: no labels, no negatives, no API at query time.
 
     The teacher encodes each text once; its vectors are cached. An interrupted command continues where it stopped when
-    it is repeated. The student opens with plain sentence-transformers, and its ONNX files need no torch.
+    it is repeated. The student opens with plain sentence-transformers, and its ONNX files need no torch. Texts may be
+    left out if the teacher is a vectors file or an engine: then the student learns from all of its texts.
 
     A recipe is a TOML file whose keys are these options (plus texts = ["..."]). Command-line options override it.
 

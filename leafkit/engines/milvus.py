@@ -80,9 +80,9 @@ class MilvusEngine:
             return None
 
         def read(client: Any) -> Any:
-            if not client.has_collection(self._url.name):
+            if not client.has_collection(self._url.name, timeout=self._timeout):
                 return None
-            return dict(client.describe_collection(self._url.name).get("properties") or {})
+            return dict(client.describe_collection(self._url.name, timeout=self._timeout).get("properties") or {})
 
         found = self._run(read)
         if found is None:
@@ -117,6 +117,7 @@ class MilvusEngine:
                 index_params=index,
                 consistency_level="Strong",
                 properties={RECORD: contents.dump()},
+                timeout=self._timeout,
             )
 
         self._run(run)
@@ -127,7 +128,9 @@ class MilvusEngine:
         typed = parts_of(contents.schema)
 
         def run(client: Any) -> None:
-            known = {field["name"] for field in client.describe_collection(self._url.name)["fields"]}
+            known = {
+                field["name"] for field in client.describe_collection(self._url.name, timeout=self._timeout)["fields"]
+            }
             new = [name for name in typed if name not in known]
             self._check_fields(len(known) + len(new) - len(_OWN))
             if new and self._is_file:
@@ -137,8 +140,10 @@ class MilvusEngine:
                 )
             for name in new:
                 kind, options = self._type(typed[name])
-                client.add_collection_field(self._url.name, name, kind, nullable=True, **options)
-            client.alter_collection_properties(self._url.name, properties={RECORD: contents.dump()})
+                client.add_collection_field(self._url.name, name, kind, nullable=True, timeout=self._timeout, **options)
+            client.alter_collection_properties(
+                self._url.name, properties={RECORD: contents.dump()}, timeout=self._timeout
+            )
 
         self._run(run)
         self._known_contents = contents
@@ -148,7 +153,7 @@ class MilvusEngine:
         known = {}
         fields = ["id", "digest"]
         for some in _among(ids):
-            found = self._run(lambda client, some=some: client.query(self._url.name, filter=some, output_fields=fields))
+            found = self._query(some, fields)
             known |= {row["id"]: row["digest"] for row in found}
         return [known.get(name) for name in ids]
 
@@ -178,7 +183,7 @@ class MilvusEngine:
     def remove(self, ids: Sequence[str]) -> None:
         """Delete the rows with these ids."""
         for some in _among(ids):
-            self._run(lambda client, some=some: client.delete(self._url.name, filter=some))
+            self._run(lambda client, some=some: client.delete(self._url.name, filter=some, timeout=self._timeout))
 
     def finish(self) -> None:
         """Close the growing segment, so that the server indexes it."""
@@ -186,7 +191,7 @@ class MilvusEngine:
 
     def count(self) -> int:
         """Count the rows."""
-        found = self._run(lambda client: client.query(self._url.name, filter="", output_fields=["count(*)"]))
+        found = self._query("", ["count(*)"])
         return int(found[0]["count(*)"])
 
     def search(self, vectors: Float32, k: int, where: Condition | None = None) -> list[Found]:
@@ -207,6 +212,7 @@ class MilvusEngine:
                 output_fields=["payload"],
                 search_params={"metric_type": "IP"},
                 consistency_level="Strong",
+                timeout=self._timeout,
             )
         )
         return [
@@ -233,7 +239,11 @@ class MilvusEngine:
         """Yield ``fields`` of all rows, of any collection, ``size`` rows at a time in the order of their ids."""
         pages = self._run(
             lambda client: client.query_iterator(
-                self._url.name, batch_size=size, output_fields=fields, consistency_level="Strong"
+                self._url.name,
+                batch_size=size,
+                output_fields=fields,
+                consistency_level="Strong",
+                timeout=self._timeout,
             )
         )
         while page := self._run(lambda client: pages.next()):
@@ -283,9 +293,23 @@ class MilvusEngine:
             TEXTS: (kinds.ARRAY, array),
         }[holds]
 
+    def _query(self, condition: str, fields: list[str]) -> list[dict[str, Any]]:
+        """Return ``fields`` of the rows that fulfil ``condition``."""
+        return self._run(
+            lambda client: list(
+                client.query(
+                    self._url.name,
+                    filter=condition,
+                    output_fields=fields,
+                    consistency_level="Strong",
+                    timeout=self._timeout,
+                )
+            )
+        )
+
     def _send(self, message: list[dict[str, Any]]) -> None:
         if message:
-            self._run(lambda client: client.upsert(self._url.name, message))
+            self._run(lambda client: client.upsert(self._url.name, message, timeout=self._timeout))
 
     def _connect(self) -> Any:
         place = self._url.place
@@ -305,9 +329,11 @@ class MilvusEngine:
 
     def _load(self, client: Any) -> None:
         """Load the collection into the memory of the server, or of this process, where searches need it."""
-        name = self._url.name
-        if client.has_collection(name) and "Loaded" not in str(client.get_load_state(name).get("state")):
-            client.load_collection(name)
+        name, timeout = self._url.name, self._timeout
+        if not client.has_collection(name, timeout=timeout):
+            return
+        if "Loaded" not in str(client.get_load_state(name, timeout=timeout).get("state")):
+            client.load_collection(name, timeout=timeout)
 
     def _run(self, work: Callable[[Any], Result]) -> Result:
         """Return ``work(client)``, connecting first if necessary. One thread at a time."""
