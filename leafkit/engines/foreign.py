@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from leafkit.engines.milvus import MilvusEngine
+from leafkit.engines.milvus import LITE, MilvusEngine
 from leafkit.engines.qdrant import QdrantEngine
 from leafkit.engines.url import EngineUrl
 from leafkit.errors import EngineError, LeafkitError
@@ -53,6 +54,8 @@ def _postgresql(url: EngineUrl, timeout: float, columns: Mapping[str, str], size
 def _lancedb(url: EngineUrl, timeout: float, columns: Mapping[str, str], size: int) -> Iterator[Sequence[Row]]:
     """Scan a table."""
     lancedb: Any = import_optional("lancedb")
+    if "://" not in url.place:
+        _need(Path(url.place) / f"{url.name}.lance", url)
     with _explained(url):
         table = lancedb.connect(url.place).open_table(url.name)
         for batch in table.search().select(list(columns.values())).limit(None).to_batches(size):
@@ -63,6 +66,8 @@ def _lancedb(url: EngineUrl, timeout: float, columns: Mapping[str, str], size: i
 
 def _milvus(url: EngineUrl, timeout: float, columns: Mapping[str, str], size: int) -> Iterator[Sequence[Row]]:
     """Page through a collection."""
+    if url.place.endswith(LITE):
+        _need(Path(url.place), url)
     with MilvusEngine(url, timeout) as engine:
         for page in engine.pages(list(columns.values()), size):
             yield [Row(*(row.get(columns[part]) if part in columns else None for part in _PARTS)) for row in page]
@@ -71,6 +76,8 @@ def _milvus(url: EngineUrl, timeout: float, columns: Mapping[str, str], size: in
 def _qdrant(url: EngineUrl, timeout: float, columns: Mapping[str, str], size: int) -> Iterator[Sequence[Row]]:
     """Scroll through a collection. The name of the vector matters only if the vectors of the points have names."""
     keys = [columns[part] for part in ("id", "text", "title") if part in columns]
+    if url.place.startswith("/"):
+        _need(Path(url.place), url)
     with QdrantEngine(url, timeout) as engine:
         for points in engine.points(size, keys, vectors=True):
             yield [_of_point(point, columns) for point in points]
@@ -81,6 +88,12 @@ def _of_point(point: Any, columns: Mapping[str, str]) -> Row:
     name = payload.get(columns["id"]) if "id" in columns else point.id
     vector = vector.get(columns["vector"]) if isinstance(vector, Mapping) else vector
     return Row(name, payload.get(columns["text"]), payload.get(columns.get("title")), vector)
+
+
+def _need(path: Path, url: EngineUrl) -> None:
+    """Raise `EngineError` unless ``path`` exists: the clients of embedded engines would create it."""
+    if not path.exists():
+        raise EngineError(f"{url} does not exist: there is no {path}. Check the address.")
 
 
 Reader = Callable[[EngineUrl, float, Mapping[str, str], int], Iterator[Sequence[Row]]]

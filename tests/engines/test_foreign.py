@@ -79,3 +79,14 @@ def test_a_collection_of_qdrant(tmp_path, named):
     client.upsert("docs", points)
     client.close()
     check(f"qdrant://{tmp_path}/qdrant#docs?text=body&vector=emb")
+
+
+@pytest.mark.parametrize(
+    ("module", "address"),
+    [("lancedb", "lancedb://{}/a"), ("pymilvus", "milvus://{}/a.db"), ("qdrant_client", "qdrant://{}/a")],
+)
+def test_what_is_not_there_is_not_made(tmp_path, module, address):
+    pytest.importorskip(module, reason="the extra is not installed")
+    with pytest.raises(EngineError, match="does not exist: there is no"):
+        open_teacher(f"{address.format(tmp_path)}#docs?text=body&vector=vector")
+    assert list(tmp_path.iterdir()) == []
