@@ -33,14 +33,30 @@ class LabRounds:
         """The student of the last fit."""
         return list(self._trained.values())[-1]
 
+    def trained(self, name: str) -> Trained:
+        """Return the student of the fit ``name``."""
+        return self._trained[name]
+
     def fit(
-        self, name: str, *, rows: Int64 | None = None, targets: Float32 | None = None, start: str | None = None
+        self,
+        name: str,
+        *,
+        rows: Int64 | None = None,
+        targets: Float32 | None = None,
+        start: str | None = None,
+        peer: str = "",
     ) -> None:
-        """Train the student ``name``; see `leafkit.methods.method.Training`."""
+        """Train the student ``name``; see `leafkit.methods.method.Training`.
+
+        The number after a last ``=`` in ``peer`` is the depth of a peer.
+        """
         texts = self._texts if targets is None else replace(self._texts, vectors=targets)
         texts = texts if rows is None else texts.choose(rows)
         begin = None if start is None else self._trained[start].student
-        self._trained[name] = train(["leaf"], texts, self._job, begin)
+        digits = peer.rpartition("=")[2]
+        job = replace(self._job, depth=int(digits)) if digits.isdecimal() else self._job
+        job = job if begin is None else replace(job, depth=len(begin.layers))
+        self._trained[name] = train(["leaf"], texts, job, begin)
 
     def student(self, name: str, rows: Int64) -> Float32:
         """Return the vectors (rows, dim) of the texts ``rows`` by the student ``name``."""

@@ -102,11 +102,16 @@ class Method:
     def needs(self) -> frozenset[str]:
         """The signals that the method requires with its present fields; by default the teacher's vectors are enough.
 
-        ``labels``, ``pairs`` and ``domains`` of the texts; ``layers`` of the student; ``tokens`` for `Batch.tokens`;
-        ``live`` for a teacher inside the step; ``online`` for `Setting.ask`; ``model`` for a teacher whose layers are
-        accessible.
+        ``labels``, ``pairs`` and ``domains`` of the texts; ``layers`` of the student, and ``states`` for the states of
+        each token after them; ``tokens`` for `Batch.tokens`; ``live`` for a teacher inside the step; ``online`` for
+        `Setting.ask`; ``model`` for a teacher whose layers are accessible.
         """
         return frozenset()
+
+    @property
+    def peers(self) -> Sequence[str]:
+        """The names of the peer students that the method trains; they are checked before the teacher encodes a text."""
+        return ()
 
     def check(self, facts: Facts) -> None:
         """Raise `OptionError` if the method cannot work with these sizes; called before the teacher encodes a text."""
@@ -145,11 +150,6 @@ class StepMethod(Method):
         A feed that only picks rows leaves this False.
         """
         return False
-
-    @property
-    def peers(self) -> Sequence[str]:
-        """The names of the peer students that `build` opens; they are checked before the teacher encodes a text."""
-        return ()
 
     @property
     def other_teachers(self) -> Sequence[str]:
@@ -277,14 +277,21 @@ class Training(Protocol):
         ...
 
     def fit(
-        self, name: str, *, rows: Int64 | None = None, targets: Float32 | None = None, start: str | None = None
+        self,
+        name: str,
+        *,
+        rows: Int64 | None = None,
+        targets: Float32 | None = None,
+        start: str | None = None,
+        peer: str = "",
     ) -> None:
         """Train a student; it becomes the current student and the result, unless another fit follows.
 
         ``name`` is a word of letters, digits and ``-``. ``rows`` are the training texts that steps draw, by default
         all. ``targets``, (training texts, dim), replace the teacher's vectors. ``start`` names an earlier fit whose
-        student is the start, by default the start of the run. A fit that an interrupted run already finished is loaded
-        and not trained again.
+        student is the start, by default the start of the run. ``peer``, one of `Method.peers`, trains a student of
+        another kind instead, which cannot be the result. A fit that an interrupted run already finished is loaded and
+        not trained again.
         """
         ...
 

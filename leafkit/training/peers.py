@@ -75,6 +75,6 @@ def peers_of(run: Run, teacher: Teacher) -> Peers:
 
 def check_peers(run: Run, teacher: Teacher, student: Student | None) -> None:
     """Raise `OptionError` if a method opens a peer that cannot train beside ``student``, None for a token table."""
-    for method in run.plan.step_methods.values():
+    for method in run.plan.methods:
         for name in method.peers:
             peers_of(run, teacher).build(name, student)

@@ -7,9 +7,11 @@ import json
 import numpy
 import pytest
 
-from leafkit.errors import DamageError
+from leafkit.errors import DamageError, OptionError
 from leafkit.methods.method import Objective, Topology
+from leafkit.methods.topologies.knfu import Knfu
 from leafkit.training import stages
+from leafkit.training.companions import Companions
 from leafkit.training.loop import Loop
 from tests.training.test_step_methods import result
 
@@ -140,3 +142,53 @@ def test_a_topology_that_calls_its_fits_wrongly_raises(planned):
             training.fit("one")
 
     planned(Rounds(script=script), epochs=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Unlike(Rounds):
+    """A fit of a peer with one layer, one that continues it, and the student of the run."""
+
+    @property
+    def peers(self):
+        return ("teacher:layers=1",)
+
+    def run(self, training):
+        if self.script:
+            self.script(training)
+            return
+        everything = numpy.arange(training.setting.texts)
+        training.fit("small", peer="teacher:layers=1")
+        training.fit("again", start="small")
+        training.fit("own", targets=training.student("small", everything))
+        for name in ("small", "again", "own"):
+            self.seen[name] = training.student(name, everything)
+
+
+def test_a_peer_is_trained_continued_and_asked_beside_the_student_of_the_run(planned, monkeypatch):
+    method, opened, kinds = Unlike(), [], []
+    train, open_peer = Loop.train, Companions.open_peer
+    monkeypatch.setattr(Companions, "open_peer", lambda *parts: opened.append(parts[1]) or open_peer(*parts))
+    monkeypatch.setattr(Loop, "train", lambda loop: kinds.append(loop.forward.student.depth) or train(loop))
+    facts = planned(method, keep="last", **SETTINGS)
+    assert kinds == [1, 1, 2]
+    assert opened == ["teacher:layers=1"]
+    assert facts.training["generations"] == 3
+    small, again, own = method.seen.values()
+    assert numpy.abs(small - again).max() > 0.001
+    assert numpy.linalg.norm(own - small, axis=1).mean() < 0.9 * numpy.linalg.norm(own + small, axis=1).mean()
+
+
+def test_a_peer_cannot_be_the_result_and_starts_only_from_itself(planned):
+    def script(training):
+        training.fit("own")
+        with pytest.raises(ValueError, match="the fit own trained no peer, so teacher:layers=1 cannot start there"):
+            training.fit("small", start="own", peer="teacher:layers=1")
+        training.fit("small", peer="teacher:layers=1")
+
+    with pytest.raises(ValueError, match="the last fit, small, trains teacher:layers=1; expected the student of the"):
+        planned(Unlike(script=script), epochs=0)
+
+
+def test_a_topology_with_a_peer_that_cannot_be_built_is_refused_before_training(planned):
+    with pytest.raises(OptionError, match="layers is 9; expected 1 to"):
+        planned(dataclasses.replace(Knfu(), peer="teacher:layers=9"), epochs=0)

@@ -134,6 +134,14 @@ def test_a_topology_drives_its_trainings(texts):
     assert numpy.array_equal(run_rounds(TwoRounds(), texts, JOB).encode(texts), rounds.last.encode(texts))
 
 
+def test_a_round_can_train_a_student_of_another_depth(texts):
+    rounds = LabRounds(texts, JOB)
+    rounds.fit("deep", peer="layers=2")
+    rounds.fit("deeper", start="deep")
+    rounds.fit("plain")
+    assert [len(rounds.trained(name).student.layers) for name in ("deep", "deeper", "plain")] == [2, 2, 1]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Keeping(Objective):
     """LEAF once more, with the first five texts reserved."""
