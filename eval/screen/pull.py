@@ -108,7 +108,8 @@ def gradient_size(batch: Batch, terms: dict[str, torch.Tensor]) -> float:
     """
     total = sum((loss.sum() for loss in terms.values()), torch.zeros(()))
     tokens = getattr(batch, "tokens", None)
-    states = [batch.hidden, *batch.layers, *([tokens.student] if tokens is not None else [])]
+    words = batch.features["attention_mask"] if tokens is None and batch.states else getattr(tokens, "mask", None)
+    states = [batch.hidden, *batch.layers, *batch.states, *([tokens.student] if tokens is not None else [])]
     states = [state for state in states if state is not None and state.requires_grad]
     if not total.requires_grad or not states:
         return 0.0
@@ -117,7 +118,7 @@ def gradient_size(batch: Batch, terms: dict[str, torch.Tensor]) -> float:
         if gradient is None:
             continue
         square = gradient.double().square().sum(dim=-1)
-        if square.dim() == 2 and tokens is not None:
-            square = square.sum(dim=1) * tokens.mask.sum(dim=1)
+        if square.dim() == 2 and words is not None:
+            square = square.sum(dim=1) * words.to(square.device).sum(dim=1)
         squares += float(square.sum())
     return squares**0.5

@@ -45,13 +45,15 @@ class Outputs:
 
     ``student`` are the student's vectors and ``raw`` the same before normalisation, both (rows, dim). ``hidden`` is
     the input of the head, (rows, width). ``layers`` holds the mean token state after each layer, each (rows, width),
-    and ``tokens`` the token states after the last layer, (rows, length, width); both only if they were asked for.
+    ``states`` the token states after each layer, each (rows, length, width), and ``tokens`` those after the last layer;
+    each only if it was asked for.
     """
 
     student: Tensor
     raw: Tensor
     hidden: Tensor
     layers: tuple[Tensor, ...] = ()
+    states: tuple[Tensor, ...] = ()
     tokens: Tensor | None = None
 
 
@@ -75,7 +77,9 @@ class Batch:
     ``student`` and ``teacher`` are (rows, dim) float32; no gradient flows to the teacher. ``raw`` is the student's
     vector before normalisation, (rows, dim). ``hidden`` is the input of the student's head, (rows, width). ``layers``
     is the mean token state after each layer of the student, each (rows, width); empty unless a method needs
-    ``layers``. ``tokens`` are the token states of both sides; None unless a method needs ``tokens``.
+    ``layers``. ``states`` are the student's token states after each layer, special tokens and padding included, each
+    (rows, length, width); empty unless a method needs ``states``. ``tokens`` are the token states of both sides; None
+    unless a method needs ``tokens``.
     ``features``, ``roles``, ``rows``, ``labels``, ``domains``, ``origin``, ``step`` and ``seed`` are those of the
     `View`.
     """
@@ -85,6 +89,7 @@ class Batch:
     raw: Tensor
     hidden: Tensor
     layers: tuple[Tensor, ...] = ()
+    states: tuple[Tensor, ...] = ()
     tokens: TokenStates | None = None
     features: dict[str, Tensor]
     roles: Tensor

@@ -24,6 +24,7 @@ REMEDIES = {
     "pairs": "queries with a `pair` column that names their documents",
     "domains": "texts from several sources (several files, or a `source` column)",
     "layers": "a student with transformer layers",
+    "states": "a student with transformer layers",
     "tokens": _LIVE,
     "live": _LIVE,
     "online": "a teacher that encodes texts, not a file of vectors",

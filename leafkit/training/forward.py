@@ -52,18 +52,19 @@ class StudentForward(nn.Module):
         features: dict[str, Tensor],
         *,
         layers: bool = False,
+        states: bool = False,
         tokens: bool = False,
         embed: Callable[[Tensor], Tensor] | None = None,
     ) -> Outputs:
         """Return all stages of the forward pass; the vectors are (rows, dim) float32.
 
-        ``layers`` and ``tokens`` ask for the states after each layer and of each token as well. ``embed`` changes the
-        token embeddings before the first layer, as `leafkit.methods.batch.View` says.
+        ``layers``, ``states`` and ``tokens`` ask for those stages as well. ``embed`` changes the token embeddings
+        before the first layer, as `leafkit.methods.batch.View` says.
         """
-        states: list[Tensor] = []
+        after: list[Tensor] = []
         with contextlib.ExitStack() as hooks:
-            if layers:
-                hooks.enter_context(layer_states(self.student, features, states))
+            if layers or states:
+                hooks.enter_context(layer_states(self.student, after))
             if embed is not None:
                 hooks.enter_context(changed_embeddings(self.student, embed))
             token_states, hidden = self._states(features)
@@ -72,7 +73,8 @@ class StudentForward(nn.Module):
             student=self._finished(raw),
             raw=raw,
             hidden=hidden,
-            layers=tuple(states),
+            layers=tuple(mean_states(each, features["attention_mask"]) for each in after) if layers else (),
+            states=tuple(after) if states else (),
             tokens=token_states if tokens else None,
         )
 
@@ -160,17 +162,13 @@ def _computing(precision: str, device: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def layer_states(student: Student, features: dict[str, Tensor], states: list[Tensor]) -> Iterator[None]:
-    """Append to ``states`` the mean token state, (rows, width) float32, after each layer that runs in the block.
-
-    ``features`` are those of the batch; their attention mask says which tokens count.
-    """
-    mask = features["attention_mask"]
+def layer_states(student: Student, states: list[Tensor]) -> Iterator[None]:
+    """Append to ``states`` the token states, (rows, length, width) float32, after each layer that runs in the block."""
 
     def note(_module: nn.Module, _inputs: object, output: Any) -> None:
         tokens = (output[0] if isinstance(output, tuple) else output).float()
-        weights = mask.to(tokens.device, torch.float32)[..., None]
-        states.append((tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0))
+        # A view, so that a gradient at the states is that of the methods that read them, without the later layers.
+        states.append(tokens.view_as(tokens))
 
     hooks = [layer.register_forward_hook(note) for layer in layer_stack(student.transformer)]
     try:
@@ -178,6 +176,12 @@ def layer_states(student: Student, features: dict[str, Tensor], states: list[Ten
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def mean_states(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean, (rows, width), of the states of ``tokens`` (rows, length, width) where ``mask`` is 1."""
+    weights = mask.to(tokens.device, torch.float32)[..., None]
+    return (tokens * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
 
 
 @contextlib.contextmanager

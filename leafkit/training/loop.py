@@ -262,14 +262,16 @@ class Loop:
         """Pass ``view`` through the student, and its tokens through the live teacher if a method needs them."""
         needs, same = self.run.plan.needs, {name: value for name, value in vars(view).items() if name != "embed"}
         found: Outputs = self._parallel(
-            dict(view.features), layers=needs("layers"), tokens=needs("tokens"), embed=view.embed
+            dict(view.features),
+            layers=needs("layers"),
+            states=needs("states"),
+            tokens=needs("tokens"),
+            embed=view.embed,
         )
         live, tokens = self.companions.live, None
         if live is not None and found.tokens is not None:
             tokens = live.token_states(view.features, found.tokens)
-        return Batch(
-            student=found.student, raw=found.raw, hidden=found.hidden, layers=found.layers, tokens=tokens, **same
-        )
+        return Batch(**vars(found) | {"tokens": tokens}, **same)
 
     def _rate(self) -> float:
         return self.run.recipe.rate(self.state.step, self.steps)

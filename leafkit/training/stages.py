@@ -172,7 +172,7 @@ def check_plan(run: Run, corpus: Corpus, teacher: Teacher) -> None:
     signals = teacher.signals | corpus.train.signals() | ({"model"} if teacher_model(teacher) else set())
     table = run.student is not None and isinstance(parse_student(run.student), Static)
     if not table:
-        signals |= {"layers"} | (LIVE_SIGNALS if live_model(teacher) is not None else set())
+        signals |= {"layers", "states"} | (LIVE_SIGNALS if live_model(teacher) is not None else set())
     run.plan.check_needs(signals)
     check_prompts(run, teacher)
     if not run.plan.is_plain_leaf:

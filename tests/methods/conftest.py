@@ -26,6 +26,13 @@ def token_ids(rows):
     return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy((ids > 0).astype(numpy.int64))}
 
 
+def layer_tokens(rows, dtype):
+    """The student's token states of the texts ``rows`` after each layer; those of a row are the same in every batch."""
+    draws = [[torch.Generator().manual_seed(3000 + 200 * layer + int(row)) for row in rows] for layer in range(DEPTH)]
+    states = [torch.stack([torch.randn(7, WIDTH, generator=draw) for draw in of_layer]) for of_layer in draws]
+    return tuple(each.to(dtype).requires_grad_() for each in states)
+
+
 def token_states(rows, dtype):
     """The token states of the texts ``rows``; those of a row are the same in every batch."""
     student, teacher = (
@@ -34,6 +41,37 @@ def token_states(rows, dtype):
     )
     mask = token_ids(rows)["input_ids"] > 9
     return TokenStates(student=student.to(dtype).requires_grad_(), teacher=teacher.to(dtype), mask=mask)
+
+
+class ToyTeacher:
+    """A live teacher of four layers: each adds a mix of the token's own state and the mean of the text."""
+
+    depth = 4
+
+    def __init__(self, dim=DIM):
+        draw = torch.Generator().manual_seed(5)
+        self.table = torch.randn(300, dim, generator=draw)
+        self.weights = [torch.randn(dim, dim, generator=draw) / dim**0.5 for _ in range(self.depth)]
+
+    def vectors(self, features):
+        return self.onward(self.table[features["input_ids"] % 300], features, 0).detach()
+
+    def states(self, features, layer):
+        return self.between(self.table[features["input_ids"] % 300], features, 0, layer).detach()
+
+    def onward(self, states, features, layer):
+        last = self.between(states, features, layer, self.depth)
+        return torch.nn.functional.normalize(mean_of(last, features), dim=-1)
+
+    def between(self, states, features, first, stop):
+        for weight in self.weights[first:stop]:
+            states = states + torch.tanh((states + mean_of(states, features)[:, None]) @ weight)
+        return states
+
+
+def mean_of(states, features):
+    mask = features["attention_mask"][..., None].to(states.dtype)
+    return (states * mask).sum(dim=1) / mask.sum(dim=1)
 
 
 class Peer(torch.nn.Module):
@@ -84,7 +122,7 @@ def settings(make_batch):
             "texts_of": lambda rows: [f"text number {row}" for row in rows],
             "batch": lambda rows: make_batch(rows),
             "ask": None,
-            "live": None,
+            "live": ToyTeacher(),
             "open": lambda spec: Peer(),
             "other_teacher": lambda name: lambda rows: other[rows],
         }
@@ -109,6 +147,7 @@ def make_batch():
             "raw": raw,
             "hidden": hidden,
             "layers": tuple(layer.requires_grad_() for layer in layers),
+            "states": layer_tokens(rows, dtype),
             "tokens": token_states(rows, dtype),
             "features": token_ids(rows),
             "teacher": torch.from_numpy(setting.targets(rows)).to(dtype),

@@ -167,7 +167,7 @@ def test_losses_are_finite_one_per_text_and_give_gradients_to_the_student_only(
         assert loss.shape == (len(rows),)
         assert loss.isfinite().all()
     sum(loss.sum() for loss in terms.values()).backward()
-    inputs = (batch.raw, batch.hidden, batch.tokens.student, *batch.layers)
+    inputs = (batch.raw, batch.hidden, batch.tokens.student, *batch.layers, *batch.states)
     reached = [tensor.grad for tensor in inputs if tensor.grad is not None]
     assert all(gradient.isfinite().all() for gradient in reached)
     assert reached
@@ -187,6 +187,7 @@ def test_permuting_the_rows_permutes_the_losses(name, make_batch, make_setting):
         field: value[order] if isinstance(value, torch.Tensor) else value for field, value in vars(batch).items()
     } | {
         "layers": tuple(layer[order] for layer in batch.layers),
+        "states": tuple(states[order] for states in batch.states),
         "tokens": TokenStates(**{side: states[order] for side, states in vars(batch.tokens).items()}),
         "features": {key: value[order] for key, value in batch.features.items()},
         "origin": batch.origin,

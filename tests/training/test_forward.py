@@ -40,6 +40,22 @@ def test_layer_states_are_the_mean_over_tokens_without_padding(student):
     assert forward(dict(features)).layers == ()
 
 
+def test_the_states_of_each_token_after_each_layer_are_those_of_the_model(student):
+    forward, features = StudentForward(student, "float32").train(), tensors(student)
+    outputs = forward(dict(features), states=True)
+    inputs = {name: features[name] for name in ("input_ids", "attention_mask")}
+    rival = student.transformer(**inputs, output_hidden_states=True).hidden_states[1:]
+    assert len(outputs.states) == 2
+    for ours, theirs in zip(outputs.states, rival, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert outputs.layers == forward(dict(features), layers=True).states == ()
+    # Later layers are no part of the gradient at the states, but a loss on the states reaches the layers before.
+    later = torch.autograd.grad(outputs.student.sum(), outputs.states[0], retain_graph=True, allow_unused=True)
+    assert later == (None,)
+    outputs.states[0].sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in student.model.parameters())
+
+
 def test_layer_states_pass_gradients_and_leave_no_hook(student):
     forward, features = StudentForward(student, "float32").train(), tensors(student)
     forward(dict(features), layers=True).layers[0].sum().backward()

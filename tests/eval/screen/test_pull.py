@@ -26,6 +26,10 @@ def test_states_after_layers_and_states_of_tokens_count(make_batch):  # noqa: F8
     mean = (batch.tokens.student * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
     # A loss on the mean over the tokens has the size that it would have at the mean itself.
     assert gradient_size(batch, {"a": mean.sum(dim=1)}) == pytest.approx(mean.numel() ** 0.5)
+    # The same for the states of tokens after a layer, which count special tokens where no method reads the words.
+    alone, mask = make_batch(range(4), tokens=None), batch.features["attention_mask"]
+    mean = (alone.states[1] * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
+    assert gradient_size(alone, {"a": mean.sum(dim=1)}) == pytest.approx(mean.numel() ** 0.5)
 
 
 def test_a_loss_that_does_not_reach_the_student_has_no_size(make_batch):  # noqa: F811
