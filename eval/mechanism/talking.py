@@ -28,16 +28,11 @@ from leafkit.types import Float32, Int64
 CLAIM = "A student that asks the teacher in the middle of its layers learns more than one that gets hints."
 PREMISE = "A general teacher, and a student that has seen 300 queries of one bank alone."
 CONTROL = "A hint: the teacher's states of both levels, imitated through the same codecs, with the same pull."
-FIGURE = (
-    "mean cosine on held-out queries of the bank, at a pull of 1; `reply` is the way from teacher to student alone, "
-    "`bare` has no message and state losses"
-)
+FIGURE = "mean cosine on held-out queries of the bank, at a pull of 1; `reply` is the way from teacher to student alone"
 SPECS = {
     "talking": "talking",
     "hint": "talking:path=hint",
     "reply": "talking:path=reply",
-    "two rounds": "talking:rounds=2",
-    "bare": "talking:consistency=0,states=0",
     "leaf": "",
 }
 ARMS = (*SPECS, *(f"overlap, {arm}" for arm in SPECS))
@@ -55,7 +50,7 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
     figures = {}
     for arm, spec in SPECS.items():
         methods, pulls = (["leaf", spec], {"talking": 1.0}) if spec else (["leaf"], {})
-        job = Job(seed=seed, steps=120, depth=2, pulls=pulls)
+        job = Job(seed=seed, steps=100, batch_size=8, depth=2, pulls=pulls)
         vectors = train_tokens(methods, train, live, job).encode(held_out)
         figures[arm] = cosine(vectors, held_out.vectors)
         figures[f"overlap, {arm}"] = overlap(vectors, held_out.vectors)

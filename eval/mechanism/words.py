@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy
 import torch
@@ -19,6 +19,7 @@ from eval.mechanism.training import Job, Trained, _Training, lab_plan
 from leafkit.methods.batch import Batch, Outputs, TokenStates, View
 from leafkit.methods.method import Method
 from leafkit.methods.plan import Plan
+from leafkit.methods.setting import Setting
 from leafkit.teachers.open import open_teacher
 from leafkit.texts.batches import length_batches
 from leafkit.types import Float32
@@ -30,7 +31,8 @@ WORDS = 24
 class WordStudent(Perceptron):
     """A `Perceptron` on each word of ``features`` (rows, length, inputs), 0 for padding, and on the mean of the words.
 
-    `Outputs.tokens` holds the last states of the words; the other states are their means.
+    `Outputs.states` holds the states of the words after each layer, and `Outputs.tokens` the last of them; the other
+    states are their means.
     """
 
     def outputs(self, features: Tensor) -> Outputs:
@@ -41,7 +43,26 @@ class WordStudent(Perceptron):
             states.append(gelu(layer(states[-1])))
         means = tuple((each * words).sum(dim=1) / words.sum(dim=1).clamp(min=1) for each in states[1:])
         raw = self.head(means[-1])
-        return Outputs(student=normalize(raw, dim=-1), raw=raw, hidden=means[-1], layers=means, tokens=states[-1])
+        return Outputs(
+            student=normalize(raw, dim=-1),
+            raw=raw,
+            hidden=means[-1],
+            layers=means,
+            states=tuple(states[1:]),
+            tokens=states[-1],
+        )
+
+
+class WordEmbeddings:
+    """A live teacher that knows the features of words alone, as its token embeddings."""
+
+    depth = 0
+
+    def states(self, features: dict[str, Tensor], layer: int) -> Tensor:
+        """Return the features of the words, (rows, length, inputs), as the states after layer 0."""
+        if layer:
+            raise ValueError(f"the layer is {layer}; expected 0, the only one that the laboratory has")
+        return features["features"]
 
 
 class _WordTraining(_Training):
@@ -57,6 +78,9 @@ class _WordTraining(_Training):
         student = WordStudent(inputs, width=width, depth=depth, dim=dim, seed=seed)
         student.start_head(texts.features, texts.vectors)
         return student
+
+    def _setting(self, plan: Plan) -> Setting:
+        return replace(super()._setting(plan), live=cast(Any, WordEmbeddings()))
 
     def _pass(self, view: View) -> Batch:
         outputs = vars(self.student(view.features))
