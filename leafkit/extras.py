@@ -33,6 +33,7 @@ _EXTRAS = {
 }
 _DISTRIBUTIONS = {
     "pytrec_eval": "pytrec-eval-terrier",
+    "qdrant_client": "qdrant-client",
     "sentence_transformers": "sentence-transformers",
     "sklearn": "scikit-learn",
 }

@@ -16,7 +16,8 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 
 # A password before the host of an address, or as a parameter after the question mark.
 _SECRET = re.compile(
-    r"([a-z][a-z0-9+.-]*://[^\s/@:]*:)[^\s@]*(?=@)|([?&;](?:\w*password|\w*token|\w*api_?key)=)[^\s&;#]+", re.I
+    r"([a-z][a-z0-9+.-]*://[^\s/@:]*:)(?:[^\s/]*|[^\s@]*)(?=@)|([?&;](?:\w*password|\w*token|\w*api_?key)=)[^\s&;#]+",
+    re.I,
 )
 
 

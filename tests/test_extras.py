@@ -15,6 +15,8 @@ from leafkit.errors import MissingExtraError
 from leafkit.extras import explain_missing_extras, import_optional
 
 ROOT = Path(__file__).parents[1]
+# Extras that are not among what the tests install, with one of their modules.
+NEEDED = (("serve", "uvicorn"), ("mcp", "mcp"), ("postgres", "psycopg"), ("qdrant", "qdrant_client"))
 ABSENT = "import sys; sys.modules.update(dict.fromkeys(['torch', 'pyarrow', 'pytrec_eval', 'uvicorn', 'mcp']));"
 
 
@@ -31,6 +33,8 @@ def test_an_installed_package_is_imported():
         ("mcp.server", "mcp", "mcp"),
         ("pandas", "pandas", "texts"),
         ("pyarrow.parquet", "pyarrow", "texts"),
+        ("psycopg.sql", "psycopg", "postgres"),
+        ("qdrant_client.models", "qdrant-client", "qdrant"),
         ("starlette.routing", "starlette", "serve"),
         ("torch.nn", "torch", "train"),
     ],
@@ -47,9 +51,9 @@ def plain(distribution):
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-@pytest.mark.parametrize("extra", ["texts", "serve", "mcp", "train", "eval"])
+@pytest.mark.parametrize("extra", ["texts", "serve", "mcp", "postgres", "qdrant", "train", "eval"])
 def test_every_package_of_an_extra_is_recognised_by_its_module(extra):
-    for needed, module in (("serve", "uvicorn"), ("mcp", "mcp")):
+    for needed, module in NEEDED:
         if extra == needed:
             pytest.importorskip(module, reason=f"the extra {extra} is not installed")
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"][extra]

@@ -22,7 +22,6 @@ from leafkit.errors import EngineError, OptionError
 from leafkit.extras import import_optional
 from leafkit.files.json_file import standard_json
 from leafkit.filters.conditions import Condition
-from leafkit.terminal import without_passwords
 from leafkit.types import Float32
 
 Result = TypeVar("Result")
@@ -336,8 +335,7 @@ class PostgresEngine:
 
     def _said(self, error: BaseException) -> str:
         """Return the first line of an error's message, without a password."""
-        line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        return without_passwords(line)[:300].rstrip(". ")
+        return self._url.clean((str(error).strip() or type(error).__name__).splitlines()[0])
 
     def _advice(self, error: BaseException) -> str:
         errors = self._psycopg.errors

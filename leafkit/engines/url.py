@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from leafkit.errors import OptionError
 from leafkit.terminal import without_passwords
@@ -38,6 +40,15 @@ class EngineUrl:
 
     def __str__(self) -> str:
         return f"{without_passwords(self.address)}#{self.name}"
+
+    def clean(self, text: str) -> str:
+        """Return the message ``text`` in one line, without any password of the address, as it is or decoded."""
+        place = self.address.partition("://")[2]
+        login = place.rpartition("@")[0].partition(":")[2]
+        given = [login, *re.findall(r"[?&;]\w*(?:password|token|api_?key)=([^&;]+)", place, flags=re.I)]
+        for secret in filter(None, [*given, *map(unquote, given)]):
+            text = text.replace(secret, "***")
+        return " ".join(without_passwords(text).split())[:300].rstrip(". ")
 
     @property
     def place(self) -> str:

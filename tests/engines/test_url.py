@@ -22,6 +22,13 @@ def test_an_address_names_an_engine_a_place_and_a_table() -> None:
     assert "secret" not in repr(url)
 
 
+def test_a_message_of_a_library_is_cleaned_of_the_password_as_it_is_and_decoded() -> None:
+    url = EngineUrl.parse("postgresql://me:a%2Fb@c@host/db?sslpassword=deep&x=1#t")
+    said = 'invalid token: "a%2Fb@c"\nfor a/b@c, deep and host postgresql://you:other@host'
+    assert url.clean(said) == 'invalid token: "***" for ***, *** and host postgresql://you:***@host'
+    assert EngineUrl.parse("qdrant://host:6333#t").clean("host:6333 is closed.") == "host:6333 is closed"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -45,7 +52,13 @@ def test_a_path_is_no_address() -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    ["postgresql://me:SECRET@host/db", "postgresql://host/db?user=me&password=SECRET", "https://x/?api_key=SECRET&a=1"],
+    [
+        "postgresql://me:SECRET@host/db",
+        "postgresql://me:a@SECRET@host/db",
+        "postgresql://me:a/SECRET@host/db",
+        "postgresql://host/db?user=me&password=SECRET",
+        "https://x/?api_key=SECRET&a=1",
+    ],
 )
 def test_passwords_are_not_recorded_in_a_command_line(monkeypatch: pytest.MonkeyPatch, secret: str) -> None:
     monkeypatch.setattr(sys, "argv", ["leafkit", "pull", f"{secret}#t"])
