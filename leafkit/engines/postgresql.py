@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -56,7 +57,9 @@ class PostgresEngine:
         if len(parts) > 2 or not all(0 < len(part.encode("utf-8", "replace")) <= _LONGEST_NAME for part in parts):
             raise OptionError(f"{url.name!r:.100} is no name of a table. Write TABLE or SCHEMA.TABLE after the #.")
         self._table = self._sql.Identifier(*parts)
-        self._index = self._sql.Identifier(f"{parts[-1].encode()[:40].decode(errors='ignore')}_leafkit_hnsw")
+        # Tables whose names begin alike must not share the name of an index.
+        start, digest = parts[-1].encode()[:30].decode(errors="ignore"), sha256(parts[-1].encode()).hexdigest()
+        self._index = self._sql.Identifier(f"{start}_{digest[:8]}_leafkit_hnsw")
         self._lock = threading.Lock()
         self._connection: Any = None
         self._contents: Contents | None = None

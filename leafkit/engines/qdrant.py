@@ -33,8 +33,8 @@ _RECORD = "leafkit"  # the key of the record in the metadata
 _NAMESPACE = uuid.UUID("6f1b7d0a-0b64-5c55-9d0e-8f3f0a9f6a31")  # of the ids of points
 _MOST_NUMBERS = 1 << 20  # in one request: as JSON some 12 MB, of at most 32
 _MOST_TEXTS = 1 << 18
-# hnsw_ef without and with a filter. Where a filter allows half of 20,000 rows, 128 finds 88 % of the true hits, 512 finds
-# 94 %, and 512 with ACORN (https://arxiv.org/abs/2403.04871), which looks beyond forbidden neighbours, finds 99 %.
+# hnsw_ef without and with a filter. Where a filter allows half of 20,000 rows, 128 finds 88 % of the true hits, 512
+# finds 94 %, and 512 with ACORN (https://arxiv.org/abs/2403.04871), which looks beyond forbidden neighbours, 99 %.
 _DEPTH, _FILTERED_DEPTH = 128, 512
 # Candidates for each hit, which are ordered by their exact cosines.
 _OVERSAMPLE = {"int8": 4.0, "binary": 20.0}
@@ -267,8 +267,9 @@ class QdrantEngine:
         return self._url.clean(text.replace(key, "***") if key else text) or type(error).__name__
 
     def _advice(self, error: BaseException) -> str:
-        if isinstance(error, self._errors.UnexpectedResponse):
-            if error.status_code in (401, 403):
+        status = getattr(error, "status_code", None)  # of an answer of the server
+        if status is not None:
+            if status in (401, 403):
                 return f"Set the environment variable {API_KEY} to a key that may do this."
             return "Look into the server's log."
         return "Check the address and that the server runs, and run the same command again: it goes on there."

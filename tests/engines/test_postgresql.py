@@ -143,6 +143,13 @@ def test_a_push_goes_on_after_the_server_was_stopped(
     assert verify(index, address).is_equal
 
 
+def test_tables_whose_long_names_begin_alike_have_an_index_each(server: Any, index: Path, connection: Any) -> None:
+    for end in "ab":
+        push_index(index, f"{server.get_uri()}#{'long' * 12}{end}")
+        made = connection.execute("SELECT indexdef FROM pg_indexes WHERE tablename = %s", [f"{'long' * 12}{end}"])
+        assert sum("hnsw" in one[0] for one in made.fetchall()) == 1
+
+
 def test_a_lost_connection_is_opened_again(new_address: Callable[[], str], index: Path, connection: Any) -> None:
     address = new_address()
     push_index(index, address)
@@ -158,7 +165,10 @@ def test_vectors_of_another_width_in_the_table_are_refused(
 ) -> None:
     address = f"{server.get_uri()}#forged"
     push_index(index, address)
-    connection.execute("DROP INDEX forged_leafkit_hnsw")
+    (name,) = connection.execute(
+        "SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%forged USING hnsw%'"
+    ).fetchone()
+    connection.execute(f"DROP INDEX {name}")
     connection.execute("ALTER TABLE forged ALTER embedding TYPE vector USING embedding::vector")
     connection.execute("UPDATE forged SET embedding = '[1,2,3]' WHERE id = 'doc 3'")
     with pytest.raises(EngineError, match=r"'doc 3'.*3 components; expected 32"):
