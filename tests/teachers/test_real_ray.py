@@ -84,7 +84,8 @@ def test_a_killed_worker_costs_the_shards_that_it_had(drive, alone, tmp_path):
     assert vectors_in(tmp_path / "shards") == alone
     lines = encoded(tmp_path)
     again = [shard for shard, count in Counter(shard for _, shard in lines).items() if count > 1]
-    assert len(again) <= 1
+    # The one that it encoded, and perhaps one whose vectors were still on their way.
+    assert len(again) <= QUEUED
     assert {(killed, shard) for shard in again} <= set(lines)
     assert len({process for process, _ in lines}) == WORKERS + 1
 
