@@ -45,6 +45,6 @@ class VerifyOptions(EngineOptions):
     k: Annotated[int, Option("Hits per query.", flags=("-k",), at_least=1, at_most=1_000)] = 10
     sample: Annotated[int, Option("Queries and documents that are compared.", at_least=1, at_most=100_000)] = 100
     at_least: Annotated[float, Option("Share of equal hits below which the command fails.", at_least=0, at_most=1)] = (
-        0.99
+        0.95
     )
     seed: Annotated[int, Option("Seed of what is drawn.", at_least=0)] = 0
