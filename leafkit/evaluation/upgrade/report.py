@@ -127,7 +127,7 @@ class UpgradeReport:
 
     def _costs(self) -> list[Line]:
         columns: list[tuple[str, Callable[[Cost], str]]] = [
-            ("texts to embed", lambda cost: f"{cost.texts:,}"),
+            ("further texts to embed", lambda cost: f"{cost.texts:,}"),
             ("tokens", lambda cost: "?" if cost.tokens is None else f"{cost.tokens:,}"),
             ("price", lambda cost: "-" if cost.dollars is None else dollars(cost.dollars)),
             ("time", lambda cost: _duration(cost.seconds)),
