@@ -83,7 +83,7 @@ def measure_model(
     online = "online" in model.signals
     if online and timing.texts < TIMED_TEXTS:
         chosen = numpy.random.default_rng(seed).permutation(len(documents))[:TIMED_TEXTS]
-        _, timing = encode_timed(model, [documents[row] for row in chosen.tolist()])
+        _, timing = encode_timed(model, [documents[int(row)] for row in chosen])
     price: Any = getattr(model, "price", None)
     return NewModel(
         texts_per_second=timing.texts / timing.seconds if online else None,
