@@ -332,8 +332,8 @@ class Writer(Method):
 class PickedStudent:
     """The student that an architecture search found.
 
-    ``config`` is a transformers config, as ``fresh:CONFIG.json`` reads it. ``pooling`` is ``mean`` or ``cls``.
-    ``weights`` is a folder with the weights of such a transformer, or None for random ones.
+    ``config`` is a transformers config, as ``fresh:CONFIG.json`` reads it. ``pooling`` is ``mean``, ``cls`` or
+    ``lasttoken``. ``weights`` is a folder with the weights of such a transformer, or None for random ones.
     """
 
     config: dict[str, Any]

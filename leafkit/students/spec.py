@@ -8,7 +8,7 @@ from typing import Literal
 
 from leafkit.errors import OptionError
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "lasttoken"]
 
 FORMS = """  PATH_OR_HUB_ID               any sentence-transformers or transformers model, also package:NAME; a finished
                                student is trained further, even if it has only ONNX files, like bge-small-leaf
@@ -43,8 +43,8 @@ class Pretrained:
 class Fresh:
     """A new transformer: ``config`` is a config.json or a folder that holds one.
 
-    ``pooling`` is ``mean`` or ``cls``. ``weights`` is a folder with the weights of such a transformer, as transformers
-    saves them; None for random weights.
+    ``pooling`` is ``mean``, ``cls`` (the first token) or ``lasttoken`` (the last one). ``weights`` is a folder with the
+    weights of such a transformer, as transformers saves them; None for random weights.
     """
 
     config: str
