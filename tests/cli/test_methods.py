@@ -52,7 +52,7 @@ def test_the_coverage_table_shows_methods_and_gaps(run):
     row = next(line for line in out.splitlines() if line.startswith("self-knowledge"))
     assert re.split(r"  +", row)[1:3] == ["pskd", "self_distillation"]
     assert re.search(r"covered by no method\n  elicitation +expansion\n", out)
-    assert re.search(r"teach the student nothing: diswot, .*\bexposure\b", out)
+    assert re.search(r"teach the student nothing: .*\bdiswot, .*\bexposure\b", out)
     pages = json.loads(run("methods", "--coverage", "--json")[1])
     assert len(pages["cells"]) == 24
     assert "expansion" in pages["gaps"]["elicitation"]
