@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import numpy
@@ -109,7 +109,7 @@ class Hfd(Objective):
         state.live, state.steps = _live(setting), setting.steps
         state.anchors = fit_anchors(setting, self.anchors, self.count)
         rows = setting.sample(SAMPLE)
-        batches = [setting.batch(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
+        batches = [_detached(setting.batch(rows[start : start + CHUNK])) for start in range(0, len(rows), CHUNK)]
         inputs = state.live.states(batches[0].features, 0).shape[-1]
         unit = are_unit(setting.targets(rows))
         state.peer = Peer(inputs, self.width, self.kernel, self.layers, setting.dim, unit=unit)
@@ -257,6 +257,18 @@ def mean_of_valid(losses: Tensor, valid: Tensor) -> Tensor:
 def sum_of(losses: tuple[Tensor, Tensor]) -> Tensor:
     """Return the sum of what the two learn; the gradients do not mix, because each loss reaches one of them alone."""
     return losses[0] + losses[1]
+
+
+def _detached(batch: Batch) -> Batch:
+    """Return ``batch`` without gradients, because several batches with theirs would keep the activations of all."""
+    tokens = require_tokens(batch)
+    return replace(
+        batch,
+        **{name: getattr(batch, name).detach() for name in ("student", "raw", "hidden")},
+        layers=tuple(states.detach() for states in batch.layers),
+        states=(),
+        tokens=replace(tokens, student=tokens.student.detach()),
+    )
 
 
 def _read(state: Any, batch: Batch) -> Read:

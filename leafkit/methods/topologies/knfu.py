@@ -40,9 +40,9 @@ class Knfu(Topology):
 
     The run divides its texts into public ones and the private ones of each client, and trains all clients on this
     machine. Only vectors of public texts and their relevance leave a client. The relevance tells others which public
-    texts resemble the private ones. The teacher is asked about private texts alone. The result is the student of one
-    client. A common start that is fitted to all texts, such as the ridge head, knows more than a client may know; use
-    a random head where that matters.
+    texts resemble the private ones. The teacher's vectors of public texts are not used. The result is the student of
+    one client. A common start that is fitted to all texts, such as the ridge head, knows more than a client may know;
+    use a random head where that matters.
 
     ``rounds``: number of exchanges after every client has trained alone; 0 disables the method (ours 1).
     ``clients``: number of clients (paper: more; ours 3, because each is trained). ``client``: the client whose student
