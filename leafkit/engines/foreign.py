@@ -13,7 +13,6 @@ from leafkit.engines.qdrant import QdrantEngine
 from leafkit.engines.url import EngineUrl
 from leafkit.errors import EngineError, LeafkitError
 from leafkit.extras import import_optional
-from leafkit.terminal import without_passwords
 
 _PARTS = ("id", "text", "title", "vector")
 
@@ -108,5 +107,5 @@ def _explained(url: EngineUrl) -> Iterator[None]:
     except (LeafkitError, GeneratorExit):
         raise
     except Exception as error:
-        line = without_passwords((str(error).strip() or type(error).__name__).splitlines()[0])[:300].rstrip(". ")
+        line = url.clean((str(error).strip() or type(error).__name__).splitlines()[0])
         raise EngineError(f"{url}: {line}. Check the address and the names of the columns.") from None

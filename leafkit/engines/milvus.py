@@ -25,7 +25,6 @@ from leafkit.engines.url import EngineUrl
 from leafkit.errors import EngineError, LeafkitError, OptionError
 from leafkit.extras import import_optional
 from leafkit.filters.conditions import Condition
-from leafkit.terminal import without_passwords
 from leafkit.types import Float32
 
 Result = TypeVar("Result")
@@ -347,7 +346,7 @@ class MilvusEngine:
                 raise
             except Exception as error:  # the client raises its own type, those of gRPC, and ValueError
                 said = str(getattr(error, "message", "") or error).strip() or type(error).__name__
-                line = without_passwords(said.splitlines()[0])[:300].rstrip(". ")
+                line = self._url.clean(said.splitlines()[0])
                 raise EngineError(
                     f"{self._url}: {line}. Check the address and that the server runs, and run the same command "
                     "again: it goes on there."
