@@ -18,6 +18,7 @@ _EXTRAS = {
     "ray": ("ray",),
     "lancedb": ("lancedb",),
     "milvus": ("milvus_lite", "pymilvus"),
+    "write": ("gguf",),
     "train": (
         "accelerate",
         "huggingface_hub",

@@ -31,6 +31,7 @@ def test_an_installed_package_is_imported():
         ("pytrec_eval", "pytrec-eval-terrier", "eval"),
         ("beir.retrieval", "beir", "eval"),
         ("mcp.server", "mcp", "mcp"),
+        ("gguf", "gguf", "write"),
         ("pandas", "pandas", "texts"),
         ("pyarrow.parquet", "pyarrow", "texts"),
         ("psycopg.sql", "psycopg", "postgres"),

@@ -15,6 +15,11 @@ SHORTEST, LONGEST = 20, 300
 _ENDS = re.compile(r"(?<=[.!?\u0964])\s+|(?<=[\u3002\uff01\uff1f])|\n")
 
 
+def split_sentences(text: str) -> list[str]:
+    """Return the sentences of ``text`` in order, without the white space around them."""
+    return [piece.strip() for piece in _ENDS.split(text)]
+
+
 def pick_sentence(document: Text) -> Text:
     """Return one sentence of ``document``, or its title, as a text with the role ``query``.
 
@@ -22,7 +27,7 @@ def pick_sentence(document: Text) -> Text:
     sentence, and a corpus gives sentences from the beginnings, middles and ends of its documents. A document without
     a sentence of 20 to 300 characters gives its longest shorter sentence, or else its first 300 characters.
     """
-    pieces = [document.title.strip(), *(piece.strip() for piece in _ENDS.split(document.text))]
+    pieces = [document.title.strip(), *split_sentences(document.text)]
     short = [piece for piece in pieces if len(piece) <= LONGEST]
     sentences = [piece for piece in short if len(piece) >= SHORTEST]
     # A hash of the text instead of a random generator: adding or reordering documents changes no sentence.

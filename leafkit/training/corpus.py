@@ -66,6 +66,12 @@ def read_corpus(texts: Sources, options: TextOptions, *, seed: int) -> Corpus:
     return Corpus(train=train, valid=held_out)
 
 
+def with_training_texts(corpus: Corpus, train: TextTable) -> Corpus:
+    """Return ``corpus`` with the training texts ``train``, but for those that are validation texts."""
+    held_out = set(corpus.valid.texts)
+    return replace(corpus, train=train if held_out.isdisjoint(train.texts) else _without(train, held_out))
+
+
 def _split(everything: TextTable, seed: int) -> Corpus:
     distinct = list(dict.fromkeys(everything.texts))
     count = min(HELD_OUT_MOST, max(1, round(HELD_OUT * len(distinct))))

@@ -21,7 +21,7 @@ from leafkit.texts.options import TextOptions
 from leafkit.texts.table import Sources, TextTable
 from leafkit.training.ask import TeacherAsk, count_asked
 from leafkit.training.companions import Companions
-from leafkit.training.corpus import Corpus, read_corpus
+from leafkit.training.corpus import Corpus, read_corpus, with_training_texts
 from leafkit.training.facts import check_facts
 from leafkit.training.finish import finish, training_record
 from leafkit.training.generations import Generations
@@ -202,7 +202,7 @@ def write_texts(run: Run, corpus: Corpus, teacher: Teacher, asked: set[bytes]) -
     if run.plan.writer is None:
         return corpus
     ask = TeacherAsk(teacher, run.open_store(teacher.space), asked)
-    return dataclasses.replace(corpus, train=run.plan.writer.write(corpus.train, ask, run.recipe.seed))
+    return with_training_texts(corpus, run.plan.writer.write(corpus.train, ask, run.recipe.seed))
 
 
 def train(run: Run, companions: Companions) -> Generations:
