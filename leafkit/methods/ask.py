@@ -19,3 +19,7 @@ class Ask(Protocol):
     def encode(self, texts: Sequence[str], roles: Sequence[Role]) -> Float32:
         """Return the teacher's vectors of ``texts``, (texts, dim); ``roles`` are theirs, in the same order."""
         ...
+
+    def vocabulary(self) -> Sequence[str]:
+        """Return the tokens of the teacher's tokenizer in the order of their ids; the method must need ``model``."""
+        ...

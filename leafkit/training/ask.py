@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from leafkit.files.digest import text_key
 from leafkit.files.disk_errors import explain_disk_errors
 from leafkit.types import Float32, Role, Teacher
+from leafkit.vectors.cached import CachedEncoder
 from leafkit.vectors.keys import KEY_BYTES
 from leafkit.vectors.mapping import LinearMap
 from leafkit.vectors.store import VectorStore
@@ -55,6 +57,15 @@ class TeacherAsk:
                 file.write(b"".join(sorted(new)))
         self._asked |= new
         return vectors if self._mapping is None else self._mapping.apply(vectors, "document")
+
+    def vocabulary(self) -> Sequence[str]:
+        """Return the tokens of the teacher's tokenizer in the order of their ids; raise `TypeError` without a model."""
+        teacher: Any = self._teacher.teacher if isinstance(self._teacher, CachedEncoder) else self._teacher
+        model = getattr(teacher, "model", None)
+        if model is None:
+            raise TypeError("this teacher has no tokenizer; the method that asks for its vocabulary must need 'model'")
+        places = model.tokenizer.get_vocab()
+        return sorted(places, key=places.__getitem__)
 
 
 def count_asked(asked: set[bytes], keys: Iterable[bytes], used: int) -> int:

@@ -11,6 +11,7 @@ from leafkit.files.digest import text_key
 from leafkit.methods.method import Objective, Writer
 from leafkit.teachers.open import open_teacher
 from leafkit.training.ask import TeacherAsk, count_asked
+from leafkit.vectors.cached import CachedEncoder
 from leafkit.vectors.rotation import fit_rotation
 from leafkit.vectors.store import VectorStore
 
@@ -43,6 +44,15 @@ def test_a_text_in_the_cache_is_counted_but_not_encoded_again(teacher, store, mo
     ask = TeacherAsk(teacher, store, set())
     ask.encode(NEW, ["query"] * 3)
     assert ask.calls == 3
+
+
+def test_the_vocabulary_is_in_the_order_of_the_ids(teacher, store):
+    words = TeacherAsk(teacher, store, set()).vocabulary()
+    assert words[:6] == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"]
+    cached = CachedEncoder(teacher, store)
+    assert TeacherAsk(cached, store, set()).vocabulary() == words
+    with pytest.raises(TypeError, match="must need 'model'"):
+        TeacherAsk(object(), store, set()).vocabulary()
 
 
 def test_answers_are_in_the_rotated_space(teacher, store):
