@@ -40,9 +40,8 @@ class PlaceStudent(Perceptron):
         if self.table is None:
             raise TypeError("a student of places needs a table")
         words = self.table[features["input_ids"]] * features["attention_mask"][..., None]
-        return self.outputs(
-            torch.nn.functional.pad(words.flatten(1), (0, self.layers[0].in_features - words[0].numel()))
-        )
+        missing = WORDS * self.table.shape[1] - words[0].numel()
+        return self.outputs(torch.nn.functional.pad(words.flatten(1), (0, missing)))
 
 
 class BagOfWords:

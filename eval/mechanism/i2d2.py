@@ -35,7 +35,7 @@ ARMS = (
 )
 
 DOCUMENTS, HELD_OUT, MOST, STEPS = 120, 500, 120, 300
-WRITER = I2d2(width=2, most=12)
+WRITER = I2d2(width=2, most=14)
 
 
 def measure(lab: Lab, seed: int) -> dict[str, float]:
@@ -49,7 +49,7 @@ def measure(lab: Lab, seed: int) -> dict[str, float]:
     held_out = everything.choose(pairs[:, 0])
     table, ask = table_of(given), LabAsk(lab)
     rounds = Rounds(WRITER, table, ask, seed)  # pyright: ignore[reportArgumentType]
-    figures = {}
+    figures: dict[str, float] = {}
     added: dict[str, list[Written]] = {}
     # What `Rounds.written` does, with the acceptance and the corpus of each round.
     order = numpy.random.default_rng([seed, 79]).permutation(len(rounds.documents))

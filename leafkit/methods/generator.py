@@ -22,14 +22,17 @@ GENERATORS = """A generator is one of
 class Generator(Protocol):
     """A language model that writes token by token.
 
-    ``name`` and ``licence`` go into the record of each text. ``tokens`` are the texts of all tokens, and ``ends`` the
-    tokens that end a text.
+    ``name`` and ``licence`` go into the record of each text. ``ends`` are the tokens that end a text.
     """
 
     name: str
     licence: str
-    tokens: Sequence[str]
     ends: frozenset[int]
+
+    @property
+    def tokens(self) -> Sequence[str]:
+        """The texts of all tokens."""
+        ...
 
     def log_probabilities(self, prompt: str, written: Sequence[tuple[int, ...]]) -> Float32:
         """Return the log-probability of each next token, (written, tokens).

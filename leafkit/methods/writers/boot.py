@@ -185,7 +185,7 @@ def random_texts(words: Sequence[str], count: int, longest: int, seed: int) -> l
     found: dict[str, None] = {}
     while len(found) < count:
         places = numpy.searchsorted(edges, draw.random(draw.integers(2, longest + 1)), side="right")
-        found[" ".join(words[min(place, len(words) - 1)] for place in places.tolist())] = None
+        found[" ".join(words[min(int(place), len(words) - 1)] for place in places)] = None
     return list(found)
 
 

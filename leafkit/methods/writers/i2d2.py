@@ -41,11 +41,12 @@ from leafkit.methods.written import (
     vectors_id,
     with_written,
 )
+from leafkit.texts.sentences import split_sentences
 
 if TYPE_CHECKING:
     from leafkit.methods.ask import Ask
     from leafkit.texts.table import TextTable
-    from leafkit.types import Float32, Int64
+    from leafkit.types import Float32, Int64, Role
 
 # Separates the random numbers of this writer from those of others.
 STREAM = 67
@@ -160,8 +161,11 @@ class Rounds:
         """Open the generator, and ask the teacher about the documents."""
         self.options, self.texts, self.ask, self.seed = options, texts, ask, seed
         self.documents = numpy.flatnonzero(texts.role_ids() == 1)
-        self.generator: Generator = open_generator(options.generator, texts.texts)
-        vectors = ask.encode([texts.texts[row] for row in self.documents], ["document"] * len(self.documents))
+        # N-grams count sentences, so that they learn where one ends.
+        sentences = [one for text in texts.texts for one in split_sentences(text) if one]
+        self.generator: Generator = open_generator(options.generator, sentences)
+        roles: list[Role] = ["document"] * len(self.documents)
+        vectors = ask.encode([texts.texts[row] for row in self.documents], roles)
         self.critic = RoundTrip(vectors, options.nearest)
         self.round = 0
 
@@ -215,7 +219,7 @@ class Rounds:
         """Return the ``queries`` that the critic keeps, with the rank of their document as negative score."""
         if not queries:
             return []
-        vectors = self.ask.encode([one.text for one in queries], ["query"] * len(queries))
+        vectors = self.ask.encode([one.text for one in queries], [one.role for one in queries])
         places = numpy.searchsorted(self.documents, [one.seed for one in queries])
         ranks = self.critic.ranks(vectors, places)
         scored = [dataclasses.replace(one, score=-float(rank)) for one, rank in zip(queries, ranks, strict=True)]
