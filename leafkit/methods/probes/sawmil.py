@@ -57,7 +57,8 @@ class Sawmil(Probe):
     ``cosine`` is that of the student's directions with those of the teacher, brought back by the same map.
 
     ``every``: number of validations from one observation to the next; 0 disables the probe.
-    ``last``: number of last tokens with m = 1 (paper: 2); 0 for all tokens.
+    ``last``: number of last tokens with m = 1 (paper: 2, for causal models); 0 for all tokens, which say more where a
+    model reads in both directions (``weighted`` 0.21 instead of 0.09 after eight layers of bge-small).
     ``most``: largest number of tokens of a bag; the last ones are always kept and others drawn (paper: 10).
     ``cost``: C of both SVMs (paper: the best of five by cross-validation; ours 0.05 for all).
     ``error``: alpha, the share of texts whose true class may be lost (paper: 0.1).
