@@ -106,8 +106,10 @@ class ShardRecord:
             shard = Shard(**fields.pop("shard"))
             kinds = {name: int if name in ("total", "first", "rows", "bytes") else str for name in _FIELDS}
             record = cls(shard=shard, **{name: _typed(fields, name, kind) for name, kind in kinds.items()})
+            if not 1 <= shard.number <= shard.count <= MOST:
+                raise ValueError(f"there is no shard {shard}")
             rows = shard.rows(record.total)
-            if not 1 <= shard.number <= shard.count <= MOST or (record.first, record.rows) != (rows.start, len(rows)):
+            if (record.first, record.rows) != (rows.start, len(rows)):
                 raise ValueError(f"the rows do not fit shard {shard} of {record.total} texts")
         return record
 

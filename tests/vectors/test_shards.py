@@ -36,7 +36,13 @@ def test_a_record_is_read_back_and_another_file_is_refused(tmp_path):
     assert ShardRecord.read(path) == RECORD
     assert RECORD.command_for(Shard(3, 3), tmp_path) == "leafkit embed a.jsonl --shard 3/3"
     fields = read_json_object(path)
-    for name, value in (("rows", 4), ("rows", "3"), ("shard", {"number": 4, "count": 3}), ("version", 2)):
+    for name, value in (
+        ("rows", 4),
+        ("rows", "3"),
+        ("shard", {"number": 4, "count": 3}),
+        ("shard", {"number": 1, "count": 0}),
+        ("version", 2),
+    ):
         path.write_text(json.dumps({**fields, name: value}))
         with pytest.raises(DamageError, match=r"is not the record of a shard .*Delete .* and make the shard again"):
             ShardRecord.read(path)
