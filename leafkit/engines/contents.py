@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,10 +42,11 @@ class Contents:
         return json.dumps({"format": FORMAT, "version": VERSION, **fields})
 
 
-def read_contents(text: object, *, where: str) -> Contents:
+def read_contents(text: object, *, where: str, precisions: Sequence[str]) -> Contents:
     """Return the record that `Contents.dump` wrote; ``where`` names the table or collection in messages.
 
     text: the record, or None if there is something without one.
+    precisions: those that the engine can store.
 
     Raises `EngineError` for what leafkit did not write, and for a record of another version.
     """
@@ -60,7 +61,7 @@ def read_contents(text: object, *, where: str) -> Contents:
             "Use the version of leafkit that wrote it, or push into another table or collection."
         )
     try:
-        return _contents(content, where)
+        return _contents(content, where, precisions)
     except (KeyError, TypeError, ValueError) as error:
         raise EngineError(
             f"the record of {where} is damaged ({error}). Push into another table or collection."
@@ -77,10 +78,10 @@ def _parse(text: object) -> dict[str, Any] | None:
     return content if content.get("format") == FORMAT else None
 
 
-def _contents(content: Mapping[str, Any], where: str) -> Contents:
+def _contents(content: Mapping[str, Any], where: str, precisions: Sequence[str]) -> Contents:
     space = Space.from_json(content["space"], where=f"the record of {where}")
     dim, precision = content["dim"], content["precision"]
-    if type(dim) is not int or not 1 <= dim <= space.dim or not isinstance(precision, str):
+    if type(dim) is not int or not 1 <= dim <= space.dim or precision not in precisions:
         raise ValueError(f"dim is {dim!r}, precision {precision!r:.40}")
     return Contents(
         space=space,

@@ -77,7 +77,9 @@ class LanceEngine:
         schema = table.schema
         own = (schema.field("id").metadata or {}) if "id" in schema.names else {}
         text = own.get(RECORD.encode())
-        self._known_contents = read_contents(text and text.decode("utf-8", "replace"), where=f"the table {self._url}")
+        self._known_contents = read_contents(
+            text and text.decode("utf-8", "replace"), where=f"the table {self._url}", precisions=self.precisions
+        )
         return self._known_contents
 
     def create(self, contents: Contents) -> None:

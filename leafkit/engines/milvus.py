@@ -86,7 +86,9 @@ class MilvusEngine:
         found = self._run(read)
         if found is None:
             return None
-        self._known_contents = read_contents(found.get(RECORD), where=f"the collection {self._url}")
+        self._known_contents = read_contents(
+            found.get(RECORD), where=f"the collection {self._url}", precisions=self.precisions
+        )
         return self._known_contents
 
     def create(self, contents: Contents) -> None:

@@ -77,7 +77,9 @@ class PostgresEngine:
             if found is None:
                 return None
             comment, kind = found
-            return read_contents(comment if kind in ("r", "p") else None, where=f"the table {self._url}")
+            return read_contents(
+                comment if kind in ("r", "p") else None, where=f"the table {self._url}", precisions=self.precisions
+            )
 
         self._contents = self._run(read)
         return self._contents

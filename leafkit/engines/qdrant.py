@@ -66,7 +66,7 @@ class QdrantEngine:
             if not self._client.collection_exists(name):
                 return None
             metadata = self._client.get_collection(name).config.metadata or {}
-            return read_contents(metadata.get(_RECORD), where=f"the collection {self._url}")
+            return read_contents(metadata.get(_RECORD), where=f"the collection {self._url}", precisions=self.precisions)
 
         self._contents = self._run(read)
         return self._contents

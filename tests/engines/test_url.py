@@ -9,10 +9,12 @@ import pytest
 
 from leafkit.cli import main
 from leafkit.command import command_line
-from leafkit.engines.contents import MOST_CHARACTERS, read_contents
+from leafkit.engines.contents import MOST_CHARACTERS, Contents, read_contents
 from leafkit.engines.url import EngineUrl, is_engine_url
 from leafkit.errors import EngineError, OptionError
+from leafkit.filters.schema import Schema
 from leafkit.terminal import without_passwords
+from tests.fixtures.engines import SPACE
 
 
 def test_an_address_names_an_engine_a_place_and_a_table() -> None:
@@ -75,11 +77,15 @@ def test_a_damaged_record_is_an_error() -> None:
         (None, "leafkit did not write it"),
     ):
         with pytest.raises(EngineError, match=message):
-            read_contents(text, where="the table")
+            read_contents(text, where="the table", precisions=["float32"])
+RECORD = Contents(space=SPACE, dim=32, precision="float32", schema=Schema(), complete=True).dump()
+
+
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
+        (RECORD.replace("float32", "int4"), "is damaged .*precision 'int4'"),
     [
         (["push", "docs.index", "mysql://me:secret@host/db#t"], "is no address of an engine"),
         (["push", "docs.index", "postgresql://host/db#t", "--private"], "--private has no meaning for an engine"),
