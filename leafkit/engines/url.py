@@ -65,6 +65,8 @@ class EngineUrl:
                 f"{without_passwords(text)!r:.200} is no address of an engine. Write one such as "
                 f"{' or '.join(EXAMPLES.values())}."
             )
+        if _is_cut(address.partition("://")[2], name):
+            raise OptionError(f"{without_passwords(text)!r:.200} has a # in its password. Write it as %23.")
         if not name or "\0" in text:
             raise OptionError(
                 f"{without_passwords(text)!r:.200} names no table or collection. Write its name after #, as in "
@@ -81,3 +83,10 @@ def is_engine_url(text: object) -> bool:
 def _engine_of(text: str) -> str | None:
     scheme, mark, _ = text.partition("://")
     return SCHEMES.get(scheme.lower()) if mark else None
+
+
+def _is_cut(place: str, name: str) -> bool:
+    """Tell whether the # between ``place`` and ``name`` is part of a password: an @ follows, and no port is before."""
+    if ":" not in place or "@" in place or "@" not in name:
+        return False
+    return "#" in name or re.fullmatch(r"[^/]*:\d*(/.*)?", place) is None

@@ -24,6 +24,11 @@ def test_an_address_names_an_engine_a_place_and_a_table() -> None:
     assert "secret" not in repr(url)
 
 
+def test_the_name_of_a_table_may_have_an_at_sign() -> None:
+    for place in ("host/db", "host:5432/db", "me:a@host/db", "host:5432"):
+        assert EngineUrl.parse(f"postgresql://{place}#a@b").name == "a@b"
+
+
 def test_a_message_of_a_library_is_cleaned_of_the_password_as_it_is_and_decoded() -> None:
     url = EngineUrl.parse("postgresql://me:a%2Fb@c@host/db?sslpassword=deep&x=1#t")
     said = 'invalid token: "a%2Fb@c"\nfor a/b@c, deep and host postgresql://you:other@host'
@@ -39,6 +44,10 @@ def test_a_message_of_a_library_is_cleaned_of_the_password_as_it_is_and_decoded(
         ("postgresql://me:secret@host/db", "names no table or collection"),
         ("postgresql://me:secret@host/db#", "names no table or collection"),
         ("postgresql://me:secret@host/db#a\0", "names no table or collection"),
+        ("postgresql://me:se#secret@host/db#t", "has a # in its password"),
+        ("postgresql://me:se#secret@host/db", "has a # in its password"),
+        ("postgresql://me:12#secret@host:5432/db#t", "has a # in its password"),
+        ("qdrant://me:secret/a#b@host#t", "has a # in its password"),
     ],
 )
 def test_what_is_no_address_is_refused_without_its_password(text: str, message: str) -> None:
@@ -69,23 +78,23 @@ def test_passwords_are_not_recorded_in_a_command_line(monkeypatch: pytest.Monkey
     assert without_passwords("12:30, http://host:80/a b@c") == "12:30, http://host:80/a b@c"
 
 
+RECORD = Contents(space=SPACE, dim=32, precision="float32", schema=Schema(), complete=True).dump()
+
+
 def test_a_damaged_record_is_an_error() -> None:
     for text, message in (
         ('{"format": "leafkit-engine", "version": 2}', "has version 2 of the record; expected 1"),
         ('{"format": "leafkit-engine", "version": 1}', "is damaged .*'space'"),
+        (RECORD.replace("float32", "int4"), "is damaged .*precision 'int4'"),
         ("x" * (MOST_CHARACTERS + 1), "leafkit did not write it"),
         (None, "leafkit did not write it"),
     ):
         with pytest.raises(EngineError, match=message):
             read_contents(text, where="the table", precisions=["float32"])
-RECORD = Contents(space=SPACE, dim=32, precision="float32", schema=Schema(), complete=True).dump()
-
-
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-        (RECORD.replace("float32", "int4"), "is damaged .*precision 'int4'"),
     [
         (["push", "docs.index", "mysql://me:secret@host/db#t"], "is no address of an engine"),
         (["push", "docs.index", "postgresql://host/db#t", "--private"], "--private has no meaning for an engine"),
