@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from leafkit.engines.milvus import LITE, MilvusEngine
+from leafkit.engines.postgresql import connection_parameters
 from leafkit.engines.qdrant import QdrantEngine
 from leafkit.engines.url import EngineUrl
 from leafkit.errors import EngineError, LeafkitError
@@ -31,7 +32,7 @@ def _postgresql(url: EngineUrl, timeout: float, columns: Mapping[str, str], size
     """Read a table, view or materialised view through a cursor. Vectors may be of pgvector's types or arrays."""
     psycopg: Any = import_optional("psycopg")
     sql: Any = import_optional("psycopg.sql")
-    with _explained(url), psycopg.connect(url.address, connect_timeout=max(2, int(timeout))) as connection:
+    with _explained(url), psycopg.connect(**connection_parameters(url, timeout)) as connection:
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         named = {part: sql.Identifier(columns[part]) if part in columns else sql.NULL for part in _PARTS}

@@ -311,10 +311,9 @@ class PostgresEngine:
         connection.execute(f"SET statement_timeout = {int(self._timeout * 1000)}")
 
     def _connect(self) -> Any:
-        given = import_optional("psycopg.conninfo").conninfo_to_dict(self._url.address)
-        defaults = {"connect_timeout": max(2, int(self._timeout)), "application_name": "leafkit", **_KEEPALIVE}
         # Prepared statements do not get through a pool of connections.
-        connection = self._psycopg.connect(**{**defaults, **given}, autocommit=True, prepare_threshold=None)
+        given = connection_parameters(self._url, self._timeout)
+        connection = self._psycopg.connect(**given, autocommit=True, prepare_threshold=None)
         self._limit(connection)
         self._register(connection)
         return connection
@@ -351,6 +350,12 @@ class PostgresEngine:
         if isinstance(error, self._psycopg.OperationalError):
             return "Check the address and that the server runs, and run the same command again: it goes on there."
         return "Look into the server's log."
+
+
+def connection_parameters(url: EngineUrl, timeout: float) -> dict[str, Any]:
+    """Return the parameters of a connection to ``url``, which can neither be waited for nor be lost without an end."""
+    given = import_optional("psycopg.conninfo").conninfo_to_dict(url.address)
+    return {"connect_timeout": max(2, int(timeout)), "application_name": "leafkit", **_KEEPALIVE, **given}
 
 
 def _array(vector: Any) -> Any:

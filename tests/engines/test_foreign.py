@@ -47,6 +47,20 @@ def test_a_table_of_postgresql(tmp_path_factory):
     server.cleanup()
 
 
+def test_a_lost_server_of_postgresql_is_noticed(monkeypatch):
+    psycopg = pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    seen = {}
+
+    def connect(*_, **parameters):
+        seen.update(parameters)
+        raise psycopg.OperationalError("refused")
+
+    monkeypatch.setattr(psycopg, "connect", connect)
+    with pytest.raises(EngineError, match="refused"):
+        open_teacher("postgresql://host/db?connect_timeout=7#docs?text=a&vector=b")
+    assert (seen["connect_timeout"], seen["keepalives"], seen["dbname"]) == ("7", 1, "db")
+
+
 def test_a_table_of_lancedb(tmp_path):
     lancedb = pytest.importorskip("lancedb", reason="the extra lancedb is not installed")
     rows = [{"key": i, "body": text, "emb": VECTORS[i]} for i, text in enumerate(TEXTS)]
