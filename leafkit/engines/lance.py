@@ -231,7 +231,16 @@ class LanceEngine:
 
     def _scan(self, columns: list[str], size: int) -> Iterator[Any]:
         with self._explained():
-            yield from self._table().search().select(columns).limit(None).to_batches(size)
+            for batch in self._table().search().select(columns).limit(None).to_batches(size):
+                self._check_whole(batch)
+                yield batch
+
+    def _check_whole(self, rows: Any) -> None:
+        """Raise `EngineError` if a column of ``rows`` has no value somewhere."""
+        if any(column.null_count for column in rows.columns):
+            raise EngineError(
+                f"{self._url} has a row without an id, a vector or a payload, which leafkit did not write. Remove it."
+            )
 
     def _nearest(self, table: Any, vector: Any, k: int, condition: str | None, indexed: bool) -> Found:
         def run(use_index: bool) -> Any:
@@ -244,6 +253,7 @@ class LanceEngine:
         found = run(indexed)
         if indexed and len(found) < k:
             found = run(False)
+        self._check_whole(found)
         scores = [1 - distance for distance in found["_distance"].to_pylist()]
         return Found(found["id"].to_pylist(), scores, found["payload"].to_pylist())
 
@@ -255,7 +265,7 @@ class LanceEngine:
         except LeafkitError:
             raise
         except Exception as error:
-            line = (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(". ")
+            line = self._url.clean((str(error).strip() or type(error).__name__).splitlines()[0])
             raise EngineError(
                 f"{self._url}: {line}. Check the address, and run the same command again: it goes on there."
-            ) from error
+            ) from None

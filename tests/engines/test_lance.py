@@ -13,6 +13,7 @@ from leafkit.errors import EngineError, OptionError
 from leafkit.index.pull import pull
 from leafkit.index.push import push_index
 from leafkit.index.verify import verify
+from leafkit.teachers.open import open_teacher
 from tests.fixtures.engines import ROWS, VECTORS, EngineLaws
 
 pytestmark = pytest.mark.slow
@@ -58,3 +59,30 @@ def test_what_is_not_there_is_not_made(tmp_path):
     (tmp_path / "broken" / "docs.lance").mkdir(parents=True)
     with pytest.raises(EngineError, match="does not exist"):
         pull(f"lancedb://{tmp_path}/broken#docs", tmp_path / "pulled")
+
+
+@pytest.mark.parametrize("missing", ["vector", "payload"])
+def test_a_row_that_lacks_something_is_an_error(new_address, index, tmp_path, missing):
+    lancedb = pytest.importorskip("lancedb", reason="the extra lancedb is not installed")
+    address = new_address()
+    push_index(index, address)
+    table = lancedb.connect(EngineUrl.parse(address).place).open_table("docs")
+    table.update(where="id = 'doc 3'", values_sql={missing: "NULL"})
+    calls = [lambda: pull(address, tmp_path / "pulled"), lambda: open_teacher(address)]
+    if missing == "payload":
+        calls.append(lambda: verify(index, address, sample=ROWS, where=[]))
+    for call in calls:
+        with pytest.raises(EngineError, match="a row without an id, a vector or a payload"):
+            call()
+
+
+def test_a_message_of_lancedb_shows_no_password(tmp_path, monkeypatch):
+    lancedb = pytest.importorskip("lancedb", reason="the extra lancedb is not installed")
+
+    def refuse(address):
+        raise RuntimeError(f"no access to {address}")
+
+    monkeypatch.setattr(lancedb, "connect", refuse)
+    with pytest.raises(EngineError, match=r"no access to s3:\*\*\*@bucket") as error:
+        pull("lancedb://s3://key:SECRET@bucket#docs", tmp_path / "pulled")
+    assert "SECRET" not in str(error.value)
