@@ -11,6 +11,7 @@ import threading
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -20,7 +21,7 @@ from leafkit.engines.contents import Contents, read_contents
 from leafkit.engines.engine import Found, Rows
 from leafkit.engines.qdrant_filter import FIELDS, QdrantFilters, key_of, stored
 from leafkit.engines.url import EngineUrl
-from leafkit.errors import EngineError, OptionError
+from leafkit.errors import EngineError, LeafkitError, OptionError
 from leafkit.extras import import_optional
 from leafkit.filters.conditions import Condition
 from leafkit.types import Float32
@@ -47,20 +48,23 @@ class QdrantEngine:
     precisions: ClassVar[tuple[str, ...]] = ("float32", "float16", "int8", "binary")
 
     def __init__(self, url: EngineUrl, timeout: float) -> None:
-        """Connect to the server of ``url``, or open the folder of an address such as ``qdrant:///folder#name``."""
+        """Connect to the server of ``url``; a folder (``qdrant:///folder#name``) is opened when it is first used."""
         self._library: Any = import_optional("qdrant_client")
         self._models: Any = import_optional("qdrant_client.models")
-        self._errors: Any = import_optional("qdrant_client.http.exceptions")
         self._url, self._timeout = url, timeout
         self._contents: Contents | None = None
         # The local mode is not made for several threads.
         self._lock: Any = threading.Lock()
         self._client: Any = None
-        self._client = self._run(self._connect)
+        self._is_folder = url.place.startswith("/")
+        if not self._is_folder:
+            self._run(lambda: None)
 
     def contents(self) -> Contents | None:
         """Read the metadata of the collection."""
         name = self._url.name
+        if self._is_folder and not Path(self._url.place).exists():
+            return None
 
         def read() -> Contents | None:
             if not self._client.collection_exists(name):
@@ -212,7 +216,7 @@ class QdrantEngine:
 
     def _connect(self) -> Any:
         place = self._url.place
-        if place.startswith("/"):
+        if self._is_folder:
             return self._library.QdrantClient(path=place, force_disable_check_same_thread=True)
         if "@" in place:
             raise OptionError(f"{self._url} has a name or key in it. Set the environment variable {API_KEY} instead.")
@@ -257,8 +261,12 @@ class QdrantEngine:
             # The local mode warns that it builds no indexes, and of more than 20,000 points.
             warnings.filterwarnings("ignore", message=".*(ocal mode|ocal Qdrant|20,?000).*")
             try:
+                if self._client is None:
+                    self._client = self._connect()
                 return work()
-            except (self._errors.ApiException, RuntimeError, ValueError, OSError) as error:
+            except LeafkitError:
+                raise
+            except Exception as error:  # the local mode raises those of sqlite3, pickle and others
                 raise EngineError(f"{self._url}: {self._said(error)}. {self._advice(error)}") from None
 
     def _said(self, error: BaseException) -> str:

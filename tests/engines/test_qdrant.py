@@ -182,3 +182,18 @@ def test_a_server_that_cannot_be_reached_or_does_not_answer(local: Callable[[], 
 def test_a_key_in_the_address_is_refused(local: Callable[[], str], index: Path) -> None:
     with pytest.raises(OptionError, match=r"qdrant://:\*\*\*@host#docs has a name or key in it\. Set .*QDRANT_API_KEY"):
         push_index(index, "qdrant://:secret@host#docs")
+
+
+def test_a_damaged_folder_is_an_error_and_one_that_is_not_there_is_not_made(
+    local: Callable[[], str], index: Path, tmp_path: Path
+) -> None:
+    address = local()
+    folder = Path(address.removeprefix("qdrant://").partition("#")[0])
+    with pytest.raises(EngineError, match="does not exist"):
+        pull(address, tmp_path / "pulled")
+    assert not folder.exists()
+    push_index(index, address)
+    for file, message in (("collection/docs/storage.sqlite", "not a database"), ("meta.json", "collections")):
+        (folder / file).write_text("{}" if file == "meta.json" else "no database " * 100)
+        with pytest.raises(EngineError, match=message):
+            pull(address, tmp_path / "pulled")
