@@ -34,7 +34,7 @@ class ApiOptions(Options):
     ] = None
     token_counter: Annotated[
         str | PathLike[str] | None,
-        Option("tokenizer.json of an API's model, to count tokens exactly.", none="an estimate that is rather high"),
+        Option("The tokenizer.json of an API's model, for exact counts.", none="an estimate that is rather high"),
     ] = None
     long_texts: Annotated[
         LongTexts,
