@@ -274,6 +274,7 @@ class VectorStore:
         return stored.tobytes()
 
     def _append(self, keys: bytes, vectors: bytes, rows: int) -> None:
+        self._truncate()  # an interrupted call, which may be repeated, has left bytes
         for file, content in ((self._keys_file, keys), (self._vectors_file, vectors)):
             with explain_disk_errors(file), open(file, "ab") as opened:
                 opened.write(content)

@@ -70,6 +70,22 @@ def test_an_error_keeps_all_parts_before_it_and_the_next_call_asks_for_the_rest(
     assert sorted(text for _, text in parts_teacher.encoded) == sorted(TEXTS)
 
 
+def test_a_write_that_is_interrupted_and_repeated_leaves_no_bytes_between(parts_teacher, tmp_path, monkeypatch):
+    store = VectorStore.open(tmp_path, parts_teacher.space)
+
+    def interrupted(descriptor):
+        monkeypatch.undo()
+        store._keys_file.write_bytes(b"a part of the keys")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        filled(store, parts_teacher)
+    kept = VectorStore.open(tmp_path, parts_teacher.space)
+    kept.verify()
+    assert (kept.rows(TEXTS, ["query", "document"] * 6) >= 0).sum() == len(kept) > 0
+
+
 def test_a_part_that_cannot_be_used_is_not_kept(parts_teacher, tmp_path):
     asked = parts_teacher.encode_each
     parts_teacher.encode_each = lambda texts, roles: (
