@@ -1,11 +1,13 @@
 """Batch files of the OpenAI protocol: requests that the user hands to the provider, and the answers that come back.
 
-A line is a request for one text, and its ``custom_id`` is the key of the text in the store of vectors. So answers may
-come in any order, some of them twice or not at all.
+A line is a request for one text, and its ``custom_id`` is the key of the text in the store of vectors, with a hash of
+the model, the width and the prompts. So answers may come in any order, some of them twice or not at all, and those of
+another model are recognised.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Generator, Sequence
@@ -37,6 +39,7 @@ MOST_LINES, MOST_BYTES = 50_000, 190 << 20
 LONGEST_LINE = 8 << 20  # of an answer: 65,536 numbers as decimals
 PART = 256  # answers read at a time
 _BEGIN = b'{"custom_id": "'
+_HASH_BYTES = 8  # of what was asked for, in a custom_id
 
 
 def write_batch_files(texts: Sources, encoder: str | Path, out: str | PathLike[str], **options: Any) -> list[Path]:
@@ -95,12 +98,12 @@ def collect_answers(
 ) -> Collected:
     """Store the vectors of ``texts`` that the answer ``files`` hold; ``options`` are those of `leafkit.embed`.
 
-    Answers to other texts are ignored. Raises `InputError` for a file that holds something else, `ApiError` for
-    vectors that cannot be used; what was stored before stays.
+    Answers to other texts are ignored. Raises `InputError` for a file that holds something else or answers of another
+    model, width or prompt, and `ApiError` for vectors that cannot be used; what was stored before stays.
     """
     teacher = _open(encoder, options)
     with ExitStack() as stack:
-        answers = BatchAnswers(space=teacher.space)
+        answers = BatchAnswers(space=teacher.space, asked=_asked(teacher))
         for file in map(Path, files):
             answers.add(file, stack)
         unsent = Unsent(texts, teacher, options)
@@ -116,9 +119,13 @@ def collect_answers(
 
 @dataclass(kw_only=True)
 class BatchAnswers:
-    """The vectors in answer files as a teacher of exactly the texts in ``places``: file and position of each answer."""
+    """The vectors in answer files as a teacher of exactly the texts in ``places``: file and position of each answer.
+
+    asked: the hash that every request of the same model, width and prompts carries.
+    """
 
     space: Space
+    asked: bytes
     places: dict[bytes, tuple[BinaryIO, Path, int]] = field(default_factory=dict)
     found: Collected = field(default_factory=Collected)
 
@@ -131,7 +138,7 @@ class BatchAnswers:
         number, at = 0, 0
         while line := file.readline(LONGEST_LINE + 1):
             number += 1
-            key, problem = _parse_line(line, f"{path}:{number}")
+            key, problem = _parse_line(line, f"{path}:{number}", self.asked)
             if problem:
                 self.found.failed += 1
                 self.found.problem = self.found.problem or problem
@@ -174,27 +181,43 @@ def _open(encoder: str | Path, options: dict[str, Any]) -> ApiTeacher:
     return teacher
 
 
+def _asked(teacher: ApiTeacher) -> bytes:
+    """Return a hash of what decides the vector of a text: the model, the width and the prompts."""
+    parts = [teacher.endpoint.identity, teacher.options.dimensions, *teacher.options.prompts({}).values()]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=_HASH_BYTES).digest()
+
+
 def _request(teacher: ApiTeacher, text: str, role: Role, key: bytes) -> bytes:
     body = teacher.endpoint.request([text], role, dimensions=teacher.options.dimensions)
-    line = {"custom_id": key.hex(), "method": "POST", "url": teacher.endpoint.address.base, "body": body}
+    custom_id = (key + _asked(teacher)).hex()
+    line = {"custom_id": custom_id, "method": "POST", "url": teacher.endpoint.address.base, "body": body}
     return json.dumps(line).encode() + b"\n"
 
 
-def _parse_line(line: bytes, where: str) -> tuple[bytes | None, str]:
-    """Return the key of the text that an answer is about, or why there is no vector in it."""
+def _parse_line(line: bytes, where: str, asked: bytes) -> tuple[bytes | None, str]:
+    """Return the key of the text that an answer is about, or why there is no vector in it.
+
+    Raises `InputError` for another line, and for an answer to a request with another hash than ``asked``.
+    """
     if not line.strip():
         return None, ""
     try:
         if len(line) > LONGEST_LINE:
             raise ValueError(f"the line is longer than {LONGEST_LINE} bytes")
         answer = parse_json_object(line)
-        key = bytes.fromhex(answer["custom_id"])
+        identity = bytes.fromhex(answer["custom_id"])
         status = value_at(answer, ("response", "status_code"))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{where} is not an answer to a request of leafkit ({error}). Give the file of answers that the provider "
             "returns, with custom_id and response in each line."
         ) from error
+    key, found = identity[:-_HASH_BYTES], identity[-_HASH_BYTES:]
+    if found != asked:
+        raise InputError(
+            f"{where} answers a request for another model, width or prompt. Give --collect the same encoder and "
+            "options as --batch-file."
+        )
     if status != 200 or answer.get("error"):
         said = excerpt(json.dumps(answer.get("error") or value_at(answer, ("response", "body"))).encode())
         return key, f"{where}: status {status}, {said}"

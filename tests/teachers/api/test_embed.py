@@ -192,6 +192,18 @@ def test_a_file_of_something_else_is_named_with_its_line(name, place, content, m
         collect_answers("docs.jsonl", name, ["none.jsonl"], **KNOWN)
 
 
+@pytest.mark.parametrize("other", [{"name": "n"}, {"document_prompt": "passage: "}, {"dimensions": None}])
+def test_answers_for_another_model_prompt_or_width_are_refused_even_if_they_fit(server, name, place, other):
+    write_batch_files("docs.jsonl", name, "requests.jsonl", **KNOWN)
+    lines = (place / "requests.jsonl").read_text().splitlines()
+    (place / "answers.jsonl").write_text("".join(map(answer, lines)))
+    changed = KNOWN | other
+    encoder = f"api:{server.url}/v1#{changed.pop('name', 'm')}"
+    with pytest.raises(InputError, match=r"answers\.jsonl:1 answers a request for another model, width or prompt"):
+        collect_answers("docs.jsonl", encoder, ["answers.jsonl"], **changed)
+    assert collect_answers("docs.jsonl", name, ["answers.jsonl"], **KNOWN).stored == 20
+
+
 def test_vectors_of_another_width_are_refused_and_the_others_kept(name, place, monkeypatch):
     monkeypatch.setattr(batch_files, "PART", 5)
     write_batch_files("docs.jsonl", name, "requests.jsonl", **KNOWN)
