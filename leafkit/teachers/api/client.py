@@ -5,6 +5,7 @@ from __future__ import annotations
 import http
 import logging
 import random
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class ApiClient:
     truncate: whether the server may truncate texts.
     patience: seconds for which a failed request is repeated.
     cooldown: the pause that all requests share.
+    open_sockets: of the requests on their way.
     """
 
     endpoint: Endpoint
@@ -49,11 +51,16 @@ class ApiClient:
     patience: float
     key: str = field(repr=False)
     cooldown: Cooldown = field(default_factory=Cooldown, repr=False)
+    open_sockets: set[socket.socket] = field(default_factory=set, repr=False)
 
     @property
     def name(self) -> str:
         """What messages call the API."""
         return f"{PREFIX}{self.endpoint.name}"
+
+    def hang_up(self) -> None:
+        """End the requests on their way, in all threads."""
+        self._http().hang_up()
 
     def vectors(self, texts: Sequence[str], role: Role, *, dim: int | None, tokens: int) -> tuple[Float32, int | None]:
         """Return the vectors of ``texts``, (rows, dim), as the API gives them, and the tokens that it counted.
@@ -92,10 +99,14 @@ class ApiClient:
             items = [item.get(dialect.value) if isinstance(item, dict) else None for item in items]
         return listed_vectors(items, rows=rows, dim=dim, source=self.name)
 
+    def _http(self) -> Client:
+        header = self.endpoint.dialect.key_header
+        return Client(timeout=TIMEOUT, key=self.key, key_header=header, open_sockets=self.open_sockets)
+
     def _reply(self, texts: Sequence[str], role: Role, tokens: int) -> Reply:
         """Send one request until its answer is final; raises `ApiError` when the patience ends."""
         endpoint = self.endpoint
-        client = Client(timeout=TIMEOUT, key=self.key, key_header=endpoint.dialect.key_header)
+        client = self._http()
         body = endpoint.request(texts, role, dimensions=self.dimensions, truncate=self.truncate)
         width = self.dimensions or endpoint.facts.width or 1 << 14
         most = ANSWER_BYTES + NUMBER_BYTES * len(texts) * width

@@ -79,11 +79,18 @@ class Client:
     """Sends requests that take at most ``timeout`` seconds each, through the proxy that the environment names.
 
     ``key`` is sent in ``key_header`` unless it is empty: as a bearer token in Authorization, as it is in any other.
+    ``open_sockets`` are those of requests on their way, which `hang_up` ends.
     """
 
     timeout: float
     key: str = field(default="", repr=False)
     key_header: str = "Authorization"
+    open_sockets: set[socket.socket] = field(default_factory=set, repr=False)
+
+    def hang_up(self) -> None:
+        """End the requests on their way, in whichever thread: each raises `UnreachableError`."""
+        for sock in list(self.open_sockets):
+            _shut(sock)
 
     def get(self, address: Address) -> Reply:
         """Return the answer to a GET request; raises `UnreachableError` if none comes."""
@@ -101,7 +108,7 @@ class Client:
         connection, target, added = _connection(address, self.timeout)
         try:
             connection.connect()
-            with deadline.of(connection.sock):
+            with deadline.of(connection.sock), self._open(connection.sock):
                 connection.request(method, target, body=body, headers={**self._headers(body), **added})
                 response = connection.getresponse()
                 content = response.read(most_bytes + 1)
@@ -122,6 +129,14 @@ class Client:
         if len(content) < _whole_number(headers.get("content-length")):
             raise UnreachableError(f"{address} cannot be asked: the connection was cut in the answer.")
         return Reply(response.status, content, headers)
+
+    @contextlib.contextmanager
+    def _open(self, sock: socket.socket) -> Iterator[None]:
+        self.open_sockets.add(sock)
+        try:
+            yield
+        finally:
+            self.open_sockets.discard(sock)
 
     def _headers(self, body: bytes | None) -> dict[str, str]:
         bearer = "Bearer " if self.key_header == "Authorization" else ""
@@ -190,5 +205,9 @@ class _Deadline:
 
     def _shut(self, sock: socket.socket) -> None:
         self.passed = True
-        with contextlib.suppress(OSError):  # closed already
-            sock.shutdown(socket.SHUT_RDWR)
+        _shut(sock)
+
+
+def _shut(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # closed already
+        sock.shutdown(socket.SHUT_RDWR)

@@ -246,9 +246,11 @@ class ApiTeacher:
                     continue
                 except KeyboardInterrupt as error:
                     if failure is not None:  # pressed again, or after an error
+                        client.hang_up()
                         raise
                     failure, finished = error, set()
                     client.cooldown.halt.set()
+                    log.info("waiting for %s requests on their way; Ctrl-C again does not wait", len(pending))
                 for future in finished:
                     job, error = pending.pop(future), future.exception()
                     if error is None:

@@ -13,6 +13,7 @@ import pytest
 
 from leafkit.errors import ApiError, BudgetError
 from leafkit.teachers.api import client, http
+from leafkit.teachers.api import teacher as teacher_module
 from leafkit.teachers.open import open_teacher
 from leafkit.vectors.cached import cached
 from tests.fixtures.api_server import DIM, ApiServer, cut, drawn, hang_up, serving, status
@@ -295,3 +296,29 @@ def test_a_proxy_of_the_environment_is_asked_instead(monkeypatch):
     path, _, headers = proxy.requests[0]
     assert path == "http://models.example/v1/embeddings"
     assert headers["Proxy-Authorization"] == "Basic dXNlcjpwYXNzIHdvcmQ="
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_one_interrupt_keeps_what_is_on_its_way_and_a_second_does_not_wait_for_it(
+    server, teacher, tmp_path, monkeypatch, presses
+):
+    left, answering, waits = [KeyboardInterrupt] * presses, threading.Event(), teacher_module.wait
+    server.always = lambda handler, body: answering.wait(20) and False
+
+    def wait(pending, **options):
+        while len(server.requests) < 2:
+            time.sleep(0.005)
+        if left:
+            raise left.pop()
+        answering.set()
+        return waits(pending, **options)
+
+    monkeypatch.setattr(teacher_module, "wait", wait)
+    store = cached(teacher(teacher_batch_size=5, concurrency=2, dimensions=DIM, normalised=True), tmp_path)
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        store.encode(TEXTS, "document")
+    assert time.monotonic() - begun < 10
+    answering.set()
+    assert len(store.store) == (10 if presses == 1 else 0)
+    assert len(server.requests) == 2
