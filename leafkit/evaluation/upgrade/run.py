@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from leafkit.errors import OptionError
+from leafkit.errors import InputError, OptionError
 from leafkit.evaluation.collection import Collection, check_folder, read_collection
 from leafkit.evaluation.upgrade.assemble import cost_of_ways, make_report
 from leafkit.evaluation.upgrade.measure import Material, Models, measure
@@ -21,6 +21,8 @@ from leafkit.options import options_of, takes
 from leafkit.teachers.open import open_with
 from leafkit.teachers.options import TeacherOptions
 from leafkit.types import Teacher
+
+FEWEST_DOCUMENTS = 2  # of which one can search and the other be found
 
 
 @takes(UpgradeOptions, TeacherOptions, CacheOptions)
@@ -99,6 +101,11 @@ def _read(
         collection = read_collection(data, asked.split, documents=asked.documents)
         vectors = stored.find_all(collection.documents, collection.document_ids, source=str(data))
         documents = Pairs(texts=collection.documents, vectors=vectors)
+    if len(documents.texts) < FEWEST_DOCUMENTS:
+        raise InputError(
+            f"there are {len(documents.texts)} documents to measure on; expected at least {FEWEST_DOCUMENTS}. Rows of "
+            f"{stored.path} with the role query are queries: give old vectors of documents, or more --documents."
+        )
     given = None if queries is None else read_given_queries(Path(queries), stored, seed=asked.seed)
     logged = stored.sample("query", MOST_QUERIES, asked.seed)
     material = Material(documents=documents, logged=logged, collection=collection, given=given)

@@ -179,3 +179,13 @@ def test_data_must_be_among_the_old_documents(place, tmp_path):
 def test_train_and_out_are_checked_before_anything_is_opened(tmp_path):
     with pytest.raises(OptionError, match="--out is given without --train"):
         leafkit.upgrade(tmp_path / "nothing", "nobody", out=tmp_path / "student")
+
+
+def test_queries_alone_and_a_single_document_are_too_little(place, tmp_path):
+    new = Model(EVERY, EVERY_OLD @ rotation())
+    write_old(tmp_path / "log.npy", TEXTS, OLD, ["query"] * 300)
+    with pytest.raises(InputError, match="there are 0 documents to measure on; expected at least 2"):
+        leafkit.upgrade(tmp_path / "log.npy", new, cache=tmp_path / "cache")
+    write_old(tmp_path / "one.npy", TEXTS, OLD, ["document"] + ["query"] * 299)
+    with pytest.raises(InputError, match="there are 1 documents to measure on"):
+        leafkit.upgrade(tmp_path / "one.npy", new, cache=tmp_path / "cache")
