@@ -27,7 +27,7 @@ from leafkit.files.regular import open_regular
 from leafkit.space import Space
 from leafkit.teachers.api.answers import excerpt, openai_vectors, value_at
 from leafkit.teachers.api.teacher import ApiTeacher
-from leafkit.teachers.api.unsent import Sources, Unsent, open_api
+from leafkit.teachers.api.unsent import Sources, Unsent, open_api, refuse_shards
 from leafkit.types import Float32, Int64, Role
 from leafkit.vectors.cosine import unit_rows
 from leafkit.vectors.keys import expand_roles
@@ -46,9 +46,10 @@ def write_batch_files(texts: Sources, encoder: str | Path, out: str | PathLike[s
     """Write the requests for all ``texts`` without a cached vector to ``out``; return the files.
 
     A second file is called NAME-2.jsonl, and so on, as a provider limits the texts of a file. ``options`` are those of
-    `leafkit.embed`. Raises `OptionError` for an API without such files, `OutputError` if ``out`` exists and
-    ``overwrite`` is not set, and `InputError` for a text over the model's limit.
+    `leafkit.embed`. Raises `OptionError` for an API without such files and for a shard, `OutputError` if ``out``
+    exists and ``overwrite`` is not set, and `InputError` for a text over the model's limit.
     """
+    refuse_shards(options)
     teacher = _open(encoder, options)
     files: list[Path] = []
     with ExitStack() as stack:

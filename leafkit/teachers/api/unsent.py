@@ -20,6 +20,7 @@ from leafkit.teachers.api.address import PREFIX
 from leafkit.teachers.api.limits import Price
 from leafkit.teachers.api.teacher import ApiTeacher
 from leafkit.teachers.options import EmbedOptions, TeacherOptions
+from leafkit.teachers.shard_options import ShardOptions
 from leafkit.texts.options import ReadingOptions, RoleOptions
 from leafkit.texts.read import check_texts, read_texts
 from leafkit.types import Role, check_role
@@ -123,8 +124,15 @@ def open_api(encoder: str | Path, options: Mapping[str, Any]) -> ApiTeacher:
     return ApiTeacher.open(str(encoder), options_of(TeacherOptions, options))
 
 
+def refuse_shards(options: Mapping[str, Any]) -> None:
+    """Raise `OptionError` for an option of `ShardOptions`: every shard would stand for all texts, and be paid for."""
+    if options_of(ShardOptions, options).in_shards:
+        raise OptionError("shard and ray do not apply to --dry-run and --batch-file, which are about all texts.")
+
+
 def estimate_embedding(texts: Sources, encoder: str | Path, **options: Any) -> Estimate:
     """Return what `leafkit.embed` with the same arguments would send to an API; nothing is sent."""
+    refuse_shards(options)
     teacher = open_api(encoder, options)
     unsent = Unsent(texts, teacher, options)
     sent = tokens = too_long = 0

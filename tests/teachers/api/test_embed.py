@@ -225,6 +225,14 @@ def test_a_batch_is_cut_into_files_that_a_provider_takes(name, place, monkeypatc
         write_batch_files("docs.jsonl", name, "other.jsonl", overwrite=True, **KNOWN)
 
 
+def test_a_shard_does_not_stand_for_all_texts(name, place):
+    """Two shards would write all requests twice."""
+    with pytest.raises(OptionError, match="shard and ray do not apply to --dry-run and --batch-file"):
+        write_batch_files("docs.jsonl", name, "requests.jsonl", shard="1/2", **KNOWN)
+    with pytest.raises(OptionError, match="shard and ray do not apply"):
+        estimate_embedding("docs.jsonl", name, shard="1/2", **KNOWN)
+
+
 def test_a_text_that_is_too_long_writes_no_batch(name, place):
     with pytest.raises(InputError, match="20 of 20 texts exceed"):
         write_batch_files("docs.jsonl", name, "requests.jsonl", max_length=3, **KNOWN)
