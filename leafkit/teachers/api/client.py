@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leafkit.errors import ApiError, InputError
+from leafkit.files.json_file import parse_json
 from leafkit.teachers.api.address import PREFIX, Endpoint
-from leafkit.teachers.api.answers import excerpt, listed_vectors, openai_vectors, read_answer, value_at
+from leafkit.teachers.api.answers import excerpt, listed_vectors, openai_vectors, value_at
 from leafkit.teachers.api.http import Client, Reply, UnreachableError
 from leafkit.teachers.api.limits import Cooldown, pause_before, retry_after
 from leafkit.types import Float32, Role
@@ -77,7 +78,7 @@ class ApiClient:
             kind = TooLargeError if reply.status in TOO_LARGE else ApiError
             raise kind(self._refusal(reply, texts))
         try:
-            content = read_answer(reply.body, source=self.name)
+            content = self._parsed(reply.body)
             vectors = self._read(content, len(texts), dim)
         except InputError as error:
             said = self._without_key(str(error).encode()).decode()
@@ -86,6 +87,12 @@ class ApiClient:
         # A count far above the estimate would be an error of the server, and below zero as well.
         counted = int(usage) if type(usage) in (int, float) and 0 <= usage <= 1000 * tokens + 1000 else None
         return vectors, counted
+
+    def _parsed(self, body: bytes) -> Any:
+        try:
+            return parse_json(body)
+        except ValueError:
+            raise InputError(f"{self.name} answers with something else than JSON.") from None
 
     def _read(self, content: Any, rows: int, dim: int | None) -> Float32:
         dialect = self.endpoint.dialect

@@ -14,7 +14,8 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, InvalidURL
+from ssl import SSLCertVerificationError
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -54,8 +55,8 @@ class Address:
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
-        except ValueError as error:
-            raise OptionError(f"{_without_secrets(url)} is no address: {error}. Write http://HOST:PORT.") from error
+        except ValueError:  # whose message may hold a part of a password
+            raise OptionError(f"{_without_secrets(url)} is no address of a server. Write http://HOST:PORT.") from None
         if parts.scheme not in ("http", "https") or not host or parts.username is not None or parts.query:
             raise OptionError(
                 f"{_without_secrets(url)} is no address of a server. Write http://HOST:PORT or https://HOST:PORT, "
@@ -93,13 +94,14 @@ class Client:
             _shut(sock)
 
     def get(self, address: Address) -> Reply:
-        """Return the answer to a GET request; raises `UnreachableError` if none comes."""
+        """Return the answer to a GET request; raises as `post`."""
         return self._request("GET", address, None, MAX_BYTES)
 
     def post(self, address: Address, content: dict[str, Any], *, most_bytes: int | None = None) -> Reply:
         """Send ``content`` as JSON and return the answer, of at most ``most_bytes`` (None: 16 MiB).
 
-        Raises `UnreachableError` if no answer comes, and `InputError` for a longer one.
+        Raises `UnreachableError` if no answer comes, and `InputError` for a longer one, for a certificate that is not
+        trusted and for an address that no request can name.
         """
         return self._request("POST", address, json.dumps(content).encode(), most_bytes or MAX_BYTES)
 
@@ -112,6 +114,8 @@ class Client:
                 connection.request(method, target, body=body, headers={**self._headers(body), **added})
                 response = connection.getresponse()
                 content = response.read(most_bytes + 1)
+        except (SSLCertVerificationError, InvalidURL, UnicodeError) as error:  # the next try would fail as well
+            raise InputError(f"{address} cannot be asked: {error}.") from error
         except (OSError, HTTPException, ValueError) as error:
             if deadline.passed or isinstance(error, TimeoutError):
                 raise UnreachableError(f"{address} did not answer within {self.timeout:g} seconds.") from error
@@ -178,7 +182,7 @@ def _proxy(address: Address) -> SplitResult | None:
 
 def _without_secrets(url: str) -> str:
     """Return ``url`` for a message, without a password and without a query, either of which may hold a key."""
-    return re.sub(r"//[^/#]*@", "//...@", re.sub(r"\?[^#]*", "?...", url))
+    return re.sub(r"\?[^#]*", "?...", re.sub(r"(?s)//.*@", "//...@", url))
 
 
 def _whole_number(text: str | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import ssl
 import threading
 import time
 from collections import Counter
@@ -277,6 +278,32 @@ def test_a_fault_of_one_batch_is_not_the_fault_of_another_server(server, teacher
     with pytest.raises(ApiError):
         teacher(dimensions=DIM, normalised=True).encode(TEXTS[:1], "document")
     assert len(teacher(dimensions=DIM, normalised=True).encode(TEXTS[:1], "document")) == 1
+
+
+def test_a_key_where_the_shown_beginning_of_an_answer_ends_is_not_shown_in_part(server, teacher, monkeypatch):
+    monkeypatch.setenv("LEAFKIT_API_KEY", "sk-secret-1")
+    server.always = status(200, b"x" * 190 + b"sk-secret-1")
+    with pytest.raises(ApiError, match=r"something else than JSON\. The answer begins 'x+\*\*\*'") as raised:
+        teacher(dimensions=DIM, normalised=True).encode(TEXTS[:1], "document")
+    assert "sk-s" not in str(raised.value)
+
+
+@pytest.mark.parametrize("path", ["/v\u00e9", "/a path"])
+def test_an_address_that_no_request_can_name_is_an_error_at_once(teacher, path):
+    with pytest.raises(ApiError, match="cannot be asked") as raised:
+        teacher(path, patience=0.0, dimensions=DIM, normalised=True).encode(TEXTS[:1], "document")
+    assert "Gave up" not in str(raised.value)
+
+
+def test_a_certificate_that_is_not_trusted_is_an_error_at_once(monkeypatch):
+    def connect(self):
+        raise ssl.SSLCertVerificationError("self-signed certificate")
+
+    monkeypatch.setattr(http.HTTPSConnection, "connect", connect)
+    one = open_teacher("api:https://127.0.0.1:1/v1#m", patience=0.0, dimensions=DIM, normalised=True)
+    with pytest.raises(ApiError, match=r"cannot be asked: .*self-signed certificate") as raised:
+        one.encode(TEXTS[:1], "document")
+    assert "Gave up" not in str(raised.value)
 
 
 def test_a_key_that_goes_over_the_network_in_the_clear_is_a_warning(server, monkeypatch, caplog):

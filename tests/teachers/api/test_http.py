@@ -56,6 +56,15 @@ def test_anything_else_is_no_address(url):
         Address.parse(url)
 
 
+@pytest.mark.parametrize(
+    "url", ["http://me:secret/x@host", "http://me:secret#x@host/v1", "http://me:secret?x@host", "http://h?key=secret#m"]
+)
+def test_the_message_for_an_address_shows_no_password_and_no_query(url):
+    with pytest.raises(OptionError, match="is no address") as raised:
+        Address.parse(url)
+    assert "secret" not in str(raised.value)
+
+
 def drip(connection):
     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
     while True:
