@@ -37,8 +37,8 @@ class Weaviate(BulkFormat):
         return name if re.match("[A-Z]", name) else f"Docs{name}"
 
     def field_name(self, name: str) -> bool:
-        """GraphQL keeps names that begin with two underscores for itself."""
-        return re.fullmatch(r"(?!__)[A-Za-z_]\w{0,199}", name, flags=re.ASCII) is not None
+        """GraphQL keeps names that begin with two underscores for itself, and Weaviate writes a first capital small."""
+        return re.fullmatch(r"(?!__)[a-z_]\w{0,199}", name, flags=re.ASCII) is not None
 
     def schema_files(self) -> dict[str, str]:
         """Return class.json, whose description is the JSON of the space: a class has no other place for it."""

@@ -316,3 +316,9 @@ def test_a_column_that_cannot_be_a_field_is_named_and_kept(build, tmp_path, capl
         folder = leafkit.write_bulk_files(build(), "vespa", tmp_path / "out").folder
     assert "Vespa does not accept the name of the column 'we.ird name'" in caplog.text
     assert "`we.ird name`" in (folder / "README.md").read_text()
+
+
+def test_weaviate_which_writes_a_first_capital_small_gets_no_such_field():
+    # Otherwise "Year" would be in conflict with "year", and a search for the field "Year" would find no such field.
+    form = FORMATS["weaviate"](name="Docs", space=SPACE, dim=64)
+    assert [name for name in ("year", "_year", "Year", "yEAR") if form.accepts(name)] == ["year", "_year", "yEAR"]
