@@ -36,8 +36,10 @@ def _postgresql(url: EngineUrl, timeout: float, columns: Mapping[str, str], size
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         named = {part: sql.Identifier(columns[part]) if part in columns else sql.NULL for part in _PARTS}
+        # Without the name of the table, the order would be that of the id as a text, for which no index exists.
         select = sql.SQL(
-            "SELECT {id}::text, {text}::text, {title}::text, {vector}::real[] FROM {table} ORDER BY {order}"
+            "SELECT {id}::text, {text}::text, {title}::text, {vector}::real[] FROM {table} AS source "
+            "ORDER BY source.{order}"
         )
         select = select.format(
             table=sql.Identifier(*url.name.split(".")),

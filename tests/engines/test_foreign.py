@@ -3,6 +3,7 @@
 import numpy
 import pytest
 
+from leafkit.engines.pairs import PairsUrl, open_pairs
 from leafkit.errors import EngineError
 from leafkit.teachers.open import open_teacher
 from tests.fixtures.packages import drawn_vectors
@@ -40,6 +41,9 @@ def test_a_table_of_postgresql(tmp_path_factory):
             check(f"{uri}#shop.a%20{kind[:4]}?text=bo%20dy&vector=emb&id=key")
     address = f"{uri}#shop.a%20vect"
     check(f"{address}?text=bo%20dy&vector=emb")
+    check(f"{address}?text=bo%20dy&vector=emb&id=bo%20dy")
+    first = next(open_pairs(PairsUrl.parse(f"{address}?text=bo%20dy&vector=emb&id=key")).batches)
+    assert first.ids[:12] == [str(number) for number in range(12)]
     with pytest.raises(EngineError, match="leafkit did not write it"):
         open_teacher(f"{uri}#shop.a vect")
     with pytest.raises(EngineError, match=r'column "nope" does not exist.*the names of the columns'):
