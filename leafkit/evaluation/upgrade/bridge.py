@@ -28,10 +28,12 @@ class Bridge:
 
     whole: fitted on all texts of the fitting set, for texts that are not in the set.
     parts: for each fold, the map that was fitted on the texts of the other folds.
+    fitted: how many texts ``whole`` was fitted on.
     """
 
     whole: Linear
     parts: tuple[Linear, ...]
+    fitted: int
 
     def apply(self, vectors: Float32) -> Float32:
         """Map ``vectors`` (rows, width) of texts outside the fitting set."""
@@ -64,7 +66,8 @@ def fit_bridge(source: Float32, target: Float32, folds: Int64, *, usable: NDArra
             chosen = numpy.random.default_rng(seed).choice(chosen, MOST_TEXTS, replace=False)
         return fit_head(source[chosen], target[chosen], seed=seed)
 
-    return Bridge(whole=fit(usable), parts=tuple(fit(usable & (folds != fold)) for fold in range(FOLDS)))
+    parts = tuple(fit(usable & (folds != fold)) for fold in range(FOLDS))
+    return Bridge(whole=fit(usable), parts=parts, fitted=min(int(usable.sum()), MOST_TEXTS))
 
 
 def usable_rows(texts: Sequence[str], measured: Sequence[str]) -> NDArray[numpy.bool_]:

@@ -108,7 +108,7 @@ def measure(models: Models, material: Material, *, seed: int) -> Measured:
         judged=None if judged_queries is None else _judge(models, material, judged_queries, documents, seed),
         queries=None if known is None else _agreements(known, documents, seed),
         documents=_agreements(probes, documents, seed),
-        fitted=int(usable.sum()),
+        fitted=to_old.fitted,
         known=0 if known is None else len(known.own),
         probes=len(probes.own),
         timing=timing,

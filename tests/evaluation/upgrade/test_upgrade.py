@@ -7,6 +7,7 @@ import pytest
 
 import leafkit
 from leafkit.errors import InputError, OptionError, SpaceError
+from leafkit.evaluation.upgrade import bridge
 from leafkit.evaluation.upgrade.queries import MOST_QUERIES
 from leafkit.vectors.cosine import unit_rows
 from tests.evaluation.upgrade.spaces import Model, drawn, rotation, texts_of, write_judged, write_old
@@ -189,3 +190,9 @@ def test_queries_alone_and_a_single_document_are_too_little(place, tmp_path):
     write_old(tmp_path / "one.npy", TEXTS, OLD, ["document"] + ["query"] * 299)
     with pytest.raises(InputError, match="there are 1 documents to measure on"):
         leafkit.upgrade(tmp_path / "one.npy", new, cache=tmp_path / "cache")
+
+
+def test_only_the_texts_that_a_bridge_was_fitted_on_are_counted(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(bridge, "MOST_TEXTS", 120)
+    report = leafkit.upgrade(place / "old.npy", Model(EVERY, EVERY_OLD @ rotation()), cache=tmp_path)
+    assert report.counts.fitted == 120
