@@ -137,11 +137,11 @@ def embed_shard(
         of many shards never wait for each other.
     """
     label = SpaceLabel(space=encoder.space, approximate=not is_exact(encoder))
-    if writer.finished(shard, encoder.space.id):
-        log.info("shard %s is finished already", shard)
-        return shard.file(writer.folder)
     rows = shard.rows(writer.survey.rows)
     with _own_cache(writer.folder, shard, cache) as place:
+        if writer.finished(shard, encoder.space.id):
+            log.info("shard %s is finished already", shard)
+            return shard.file(writer.folder)
         source = cached(encoder, place, dtype=writer.precision) if is_cacheable(encoder) else encoder
         return writer.write(shard, islice(read(), rows.start, rows.stop), encode_with(source), label)
 

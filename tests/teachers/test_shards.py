@@ -62,6 +62,13 @@ def test_a_shard_made_again_is_equal_byte_for_byte_and_a_finished_one_is_not_enc
     assert len(first) == 2 * COUNT
 
 
+def test_a_cache_that_was_left_when_its_shard_was_finished_is_removed(make):
+    left = make([2]) / f".shard-00002-of-{COUNT:05}.cache"
+    left.mkdir()
+    make([2])
+    assert not left.exists()
+
+
 def test_a_shard_that_was_stopped_continues_from_its_own_cache(make, hash_teacher, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 4)
     teacher = hash_teacher()
