@@ -16,7 +16,7 @@ from leafkit.files.json_file import parse_json
 from leafkit.teachers.api.address import PREFIX, Endpoint
 from leafkit.teachers.api.answers import excerpt, listed_vectors, openai_vectors, value_at
 from leafkit.teachers.api.http import Client, Reply, UnreachableError
-from leafkit.teachers.api.limits import Cooldown, pause_before, retry_after
+from leafkit.teachers.api.limits import Cooldown, HaltedError, pause_before, retry_after
 from leafkit.types import Float32, Role
 
 log = logging.getLogger("leafkit")
@@ -140,6 +140,8 @@ class ApiClient:
                     f"{'try' if tries == 1 else 'tries'} (patience {self.patience:g} seconds). What was answered is "
                     "kept: run the same command again later."
                 )
+            if self.cooldown.halt.is_set():
+                raise HaltedError
             log.info("%s: %s; again in %.1f seconds", self.name, problem, delay)
             if reply.status in BUSY:
                 self.cooldown.extend(delay)

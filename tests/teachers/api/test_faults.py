@@ -327,8 +327,9 @@ def test_a_proxy_of_the_environment_is_asked_instead(monkeypatch):
 
 @pytest.mark.parametrize("presses", [1, 2])
 def test_one_interrupt_keeps_what_is_on_its_way_and_a_second_does_not_wait_for_it(
-    server, teacher, tmp_path, monkeypatch, presses
+    server, teacher, tmp_path, monkeypatch, caplog, presses
 ):
+    caplog.set_level(logging.INFO, "leafkit")
     left, answering, waits = [KeyboardInterrupt] * presses, threading.Event(), teacher_module.wait
     server.always = lambda handler, body: answering.wait(20) and False
 
@@ -348,4 +349,5 @@ def test_one_interrupt_keeps_what_is_on_its_way_and_a_second_does_not_wait_for_i
     assert time.monotonic() - begun < 10
     answering.set()
     assert len(store.store) == (10 if presses == 1 else 0)
+    assert "; again in" not in caplog.text
     assert len(server.requests) == 2
