@@ -49,8 +49,10 @@ class Plan:
     @property
     def methods(self) -> list[Method]:
         """All methods of the plan, each once, also a writer that decides the rounds as well."""
-        single: list[Method] = [method for method in (self.topology, self.writer) if method is not None]
-        return [*self.step_methods.values(), *dict.fromkeys(single), *self.probes.values()]
+        # Compared and not hashed: a method may have fields that are lists.
+        writer = None if self.writer == self.topology else self.writer
+        single: list[Method] = [method for method in (self.topology, writer) if method is not None]
+        return [*self.step_methods.values(), *single, *self.probes.values()]
 
     @property
     def specs(self) -> list[str]:

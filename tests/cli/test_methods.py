@@ -49,13 +49,14 @@ def test_the_list_as_json_has_the_verdict(run):
 def test_the_coverage_table_shows_methods_and_gaps(run):
     code, out, _ = run("methods", "--coverage")
     assert code == 0
-    row = next(line for line in out.splitlines() if line.startswith("self-knowledge"))
-    assert re.split(r"  +", row)[1:3] == ["pskd", "self_distillation"]
-    assert re.search(r"covered by no method\n  elicitation +expansion\n", out)
+    row = next(line for line in out.splitlines() if line.startswith("labeling"))
+    assert re.split(r"  +", row)[1:] == ["bdkd, dho, tgeo", "acam, adpa, bdkd,", "adpa", "pld"]
+    assert re.search(r"covered by no method\n  skill +instruction following, ", out)
     assert re.search(r"teach the student nothing: .*\bdiswot, .*\bexposure\b", out)
     pages = json.loads(run("methods", "--coverage", "--json")[1])
     assert len(pages["cells"]) == 24
-    assert "expansion" in pages["gaps"]["elicitation"]
+    assert pages["gaps"]["elicitation"] == []
+    assert "law" in pages["gaps"]["vertical"]
 
 
 def test_a_method_is_explained(run):
