@@ -11,14 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy
 
 from leafkit.engines.columns import BOOLEAN, FLOAT, INTEGER, TEXT, TEXTS, Language, by_column, expression, parts_of
 from leafkit.engines.contents import Contents, read_contents
-from leafkit.engines.engine import Found, Rows
+from leafkit.engines.engine import Engine, Found, Rows
 from leafkit.engines.url import EngineUrl
 from leafkit.errors import EngineError, LeafkitError, OptionError
 from leafkit.extras import import_optional
@@ -49,7 +48,7 @@ SQL = Language(
 )
 
 
-class LanceEngine:
+class LanceEngine(Engine):
     """A table of a LanceDB database. It is exact below 100,000 rows."""
 
     precisions: ClassVar[tuple[str, ...]] = ("float32", "float16")
@@ -179,14 +178,6 @@ class LanceEngine:
     def close(self) -> None:
         """Forget the table; nothing stays open."""
         self._opened = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _find(self) -> Any:
         """Return the open table, None if there is none. A folder is not made for that."""

@@ -12,15 +12,14 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import numpy
 
 from leafkit.engines.columns import BOOLEAN, FLOAT, INTEGER, TEXT, TEXTS, Language, by_column, expression, parts_of
 from leafkit.engines.contents import Contents, read_contents
-from leafkit.engines.engine import Found, Rows
+from leafkit.engines.engine import Engine, Found, Rows
 from leafkit.engines.url import EngineUrl
 from leafkit.errors import EngineError, LeafkitError, OptionError
 from leafkit.extras import import_optional
@@ -51,7 +50,7 @@ EXPRESSIONS = Language(
 )
 
 
-class MilvusEngine:
+class MilvusEngine(Engine):
     """A collection of Milvus 2.6 or newer, or of Milvus Lite."""
 
     precisions: ClassVar[tuple[str, ...]] = ("float32", "float16")
@@ -256,14 +255,6 @@ class MilvusEngine:
         if self._client is not None:
             self._client.close()
             self._client = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def _is_file(self) -> bool:

@@ -10,13 +10,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy
 
 from leafkit.engines.contents import Contents, read_contents
-from leafkit.engines.engine import Found, Rows
+from leafkit.engines.engine import Engine, Found, Rows
 from leafkit.engines.postgresql_filter import to_sql
 from leafkit.engines.url import EngineUrl
 from leafkit.errors import EngineError, OptionError
@@ -42,7 +41,7 @@ _SAMPLED = 2_000  # rows from which the share of allowed ones is estimated
 _KEEPALIVE = {"keepalives": 1, "keepalives_idle": 20, "keepalives_interval": 10, "keepalives_count": 3}
 
 
-class PostgresEngine:
+class PostgresEngine(Engine):
     """A table of a PostgreSQL database, with pgvector 0.8 or newer. It reconnects once if the connection is lost."""
 
     precisions: ClassVar[tuple[str, ...]] = ("float32", "float16", "binary")
@@ -220,14 +219,6 @@ class PostgresEngine:
         """Close the connection."""
         if self._connection is not None:
             self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _known(self) -> Contents:
         contents = self._contents or self.contents()

@@ -12,13 +12,12 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy
 
 from leafkit.engines.contents import Contents, read_contents
-from leafkit.engines.engine import Found, Rows
+from leafkit.engines.engine import Engine, Found, Rows
 from leafkit.engines.qdrant_filter import FIELDS, QdrantFilters, key_of, stored
 from leafkit.engines.url import EngineUrl
 from leafkit.errors import EngineError, LeafkitError, OptionError
@@ -42,7 +41,7 @@ _OVERSAMPLE = {"int8": 4.0, "binary": 20.0}
 _INDEXES = {"integer": "INTEGER", "number": "FLOAT", "boolean": "BOOL", "text": "KEYWORD", "texts": "KEYWORD"}
 
 
-class QdrantEngine:
+class QdrantEngine(Engine):
     """A collection of a Qdrant server 1.16 or newer, or of a folder in the local mode of Qdrant's client."""
 
     precisions: ClassVar[tuple[str, ...]] = ("float32", "float16", "int8", "binary")
@@ -205,14 +204,6 @@ class QdrantEngine:
         """Close the connection."""
         if self._client is not None:
             self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _connect(self) -> Any:
         place = self._url.place
